@@ -1,0 +1,1 @@
+"""CloudBurst: scenes become videos on machines that exist for exactly that long."""

@@ -1,0 +1,126 @@
+"""Every error CloudBurst raises.
+
+::
+
+    CloudBurstError                 exit code
+     ├─ BadInput                    2   the job file or an argument; `problems` lists all of them
+     ├─ InfrastructureError         3   the machines, not the scenes
+     │   ├─ EngineMissing           3   no Pulumi engine could be found or made
+     │   ├─ EngineError             3   the engine refused or failed
+     │   │   └─ StackLocked         3   another operation holds the stack
+     │   └─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
+     ├─ SceneError                  1   one scene failed; says if another try may help
+     │   ├─ SceneRejected           1   the video API refused the scene
+     │   ├─ RenderFailed            1   the video API tried and failed
+     │   ├─ WorkerGone              1   the worker stopped answering
+     │   └─ ArtifactInvalid         1   the downloaded file is not the video asked for
+     ├─ LeftRunning                 4   teardown could not be verified; names what is left
+     └─ Interrupted                 130 the run was stopped and torn down; carries its report
+
+Foreign errors are translated into these once, in the module that owns the foreign library, and
+stay chained with ``from``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudburst.models import Problem, RunReport
+
+
+class CloudBurstError(Exception):
+    """Root of the tree."""
+
+    exit_code = 3
+
+
+class BadInput(CloudBurstError):
+    """The job or an argument cannot be used; nothing was started.
+
+    Args:
+        problems: everything that is wrong, in the order of the file.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class InfrastructureError(CloudBurstError):
+    """The machines failed, not the scenes."""
+
+
+class EngineMissing(InfrastructureError):
+    """No Pulumi engine was found and none could be made; the message lists what was tried."""
+
+
+class EngineError(InfrastructureError):
+    """The Pulumi engine refused an operation or failed in it."""
+
+
+class StackLocked(EngineError):
+    """Another operation holds the stack's lock."""
+
+
+class WorkerUnhealthy(InfrastructureError):
+    """A worker was created and did not become healthy."""
+
+
+class SceneError(CloudBurstError):
+    """One scene failed.
+
+    Attributes:
+        retry: whether another try, on another worker, may succeed.
+    """
+
+    exit_code = 1
+    retry = True
+
+
+class SceneRejected(SceneError):
+    """The video API refused the scene (4xx): it would refuse it anywhere."""
+
+    retry = False
+
+
+class RenderFailed(SceneError):
+    """The video API took the scene and failed to render it (5xx, time-out)."""
+
+
+class WorkerGone(SceneError):
+    """The worker stopped answering in the middle of a scene."""
+
+
+class ArtifactInvalid(SceneError):
+    """What was downloaded is not the video that was asked for."""
+
+
+class LeftRunning(CloudBurstError):
+    """Something may still run.
+
+    Args:
+        left: one line per thing: what it is and the command that removes it.
+    """
+
+    exit_code = 4
+
+    def __init__(self, left: list[str]) -> None:
+        self.left = left
+        super().__init__("\n".join(left))
+
+
+class Interrupted(CloudBurstError):
+    """The run was asked to stop; everything it had started has been removed.
+
+    Args:
+        report: what was done until then.
+    """
+
+    exit_code = 130
+
+    def __init__(self, report: RunReport) -> None:
+        self.report = report
+        super().__init__(f"interrupted: {report.done} of {len(report.scenes)} scenes done")

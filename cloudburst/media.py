@@ -1,0 +1,183 @@
+"""What a picture, a narration or a video file is. The only module that imports PyAV and Pillow's opener.
+
+Lengths come from the packets, not from the container's header: an MP3 without a Xing header only
+guesses its length there, and the video must be as long as the sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import av
+from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MediaError(ValueError):
+    """A file is not the kind of media it was taken for; the message says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A decoded look at a video file.
+
+    Args:
+        size: bytes.
+        seconds: length of the longer stream.
+        width: pixels.
+        height: pixels.
+        frames: video frames in the file.
+        video_codec: such as ``h264``.
+        audio_codec: such as ``aac``.
+        sample_rate: audio samples per second.
+    """
+
+    size: int
+    seconds: float
+    width: int
+    height: int
+    frames: int
+    fps: float
+    video_codec: str
+    audio_codec: str
+    sample_rate: int
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Read the size of a picture, in pixels, as width and height.
+
+    Raises:
+        MediaError: it is not a picture, or its header is damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except UnidentifiedImageError:
+        raise MediaError(f"not a picture ({describe(path)})") from None
+    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise MediaError(f"not a usable picture: {error}") from error
+
+
+def audio_seconds(path: Path) -> float:
+    """Measure the length of a sound file's first audio stream, in seconds.
+
+    Raises:
+        MediaError: there is no sound in it.
+        OSError: it cannot be read.
+    """
+    try:
+        with av.open(str(path), mode="r", metadata_errors="ignore") as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is None:
+                raise MediaError(f"no sound in it ({describe(path)})")
+            seconds = _stream_seconds(container, stream)
+    except av.error.InvalidDataError:
+        raise MediaError(f"not a sound file ({describe(path)})") from None
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, OSError | MediaError):
+            raise
+        raise MediaError(f"not a usable sound file: {error}") from error
+    if seconds <= 0:
+        raise MediaError("the sound has no length")
+    return seconds
+
+
+def _stream_seconds(
+    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
+) -> float:
+    first: int | None = None
+    last = 0
+    base = stream.time_base
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            continue
+        if first is None:
+            first = packet.pts
+        last = max(last, packet.pts + (packet.duration or 0))
+    if first is None or base is None:
+        return 0.0
+    return float((last - max(first, 0)) * base)
+
+
+def inspect_video(path: Path) -> VideoInfo:
+    """Open a video, decode its first and last pictures and its first sound, and measure it.
+
+    Raises:
+        MediaError: it is not a video with both streams, or does not decode.
+        OSError: it cannot be read.
+    """
+    try:
+        with av.open(str(path), mode="r") as container:
+            video = next(iter(container.streams.video), None)
+            audio = next(iter(container.streams.audio), None)
+            if video is None or audio is None:
+                missing = "video" if video is None else "audio"
+                raise MediaError(f"it has no {missing} stream")
+            if next(container.decode(audio), None) is None:
+                raise MediaError("its sound does not decode")
+            if video.time_base is None or audio.time_base is None:
+                raise MediaError("it has no time line")
+            seconds = max(
+                float((video.duration or 0) * video.time_base),
+                float((audio.duration or 0) * audio.time_base),
+            )
+            container.seek(0)
+            if next(container.decode(video), None) is None:
+                raise MediaError("its pictures do not decode")
+            # From the last key frame on: a file cut off behind its header fails here.
+            container.seek(video.duration or 0, stream=video)
+            if sum(1 for _ in container.decode(video)) == 0:
+                raise MediaError("its last pictures do not decode")
+            return VideoInfo(
+                size=path.stat().st_size,
+                seconds=seconds,
+                width=video.width,
+                height=video.height,
+                frames=video.frames,
+                fps=float(video.average_rate or 0),
+                video_codec=video.codec_context.name,
+                audio_codec=audio.codec_context.name,
+                sample_rate=audio.sample_rate or 0,
+            )
+    except av.error.FFmpegError as error:
+        raise MediaError(f"it does not decode: {error.strerror}") from error
+
+
+_MAGIC = {
+    b"\x89PNG": "it is a PNG picture",
+    b"\xff\xd8\xff": "it is a JPEG picture",
+    b"GIF8": "it is a GIF picture",
+    b"%PDF": "it is a PDF document",
+    b"PK\x03\x04": "it is a ZIP archive",
+    b"ID3": "it is an MP3 sound",
+    b"OggS": "it is an Ogg sound",
+    b"fLaC": "it is a FLAC sound",
+    b"\x1aE\xdf\xa3": "it is a Matroska file",
+    b"version https://git-lfs": "it is a Git LFS pointer: run `git lfs pull`",
+}
+
+
+def describe(path: Path) -> str:
+    """Say what a file looks like by its first bytes, for an error message."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        return "it is empty"
+    for magic, words in _MAGIC.items():
+        if head.startswith(magic):
+            return words
+    if head[:4] == b"RIFF":
+        return {b"WAVE": "it is a WAV sound", b"WEBP": "it is a WebP picture"}.get(
+            head[8:12], "it is a RIFF file"
+        )
+    if head[4:8] == b"ftyp":
+        return "it is an MP4 file"
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        return "its bytes are of no kind known here"
+    return f"it is text that begins {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"

@@ -1,0 +1,1 @@
+"""The bundled video API: the protocol of the public image, rendered in one ffmpeg pass."""

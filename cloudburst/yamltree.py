@@ -1,0 +1,205 @@
+"""Safe YAML with the line of every value. The only module that imports PyYAML.
+
+The tree is built from the parser's events with a stack of its own: no constructors, so no tags
+can run anything; no recursion, so no depth can crash it; a bound on the nodes, so aliases cannot
+multiply. Scalars follow the YAML 1.2 core schema, where ``no`` and ``12:30`` are words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 20
+MAX_NODES = 1_000_000
+
+Path = tuple[str | int, ...]
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, object] = {"": None, "~": None} | {
+    spelling: value
+    for word, value in (("null", None), ("true", True), ("false", False))
+    for spelling in (word, word.capitalize(), word.upper())
+}
+
+
+class YamlError(ValueError):
+    """The text is not YAML that is accepted here.
+
+    Args:
+        line: 1-based.
+        message: what is wrong.
+    """
+
+    def __init__(self, line: int, message: str) -> None:
+        self.line = line
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A document and where its parts stand.
+
+    Args:
+        value: dicts, lists and scalars.
+        lines: path of a value → its 1-based line; a mapping's value has its key's line.
+        duplicates: paths of keys that came twice, with the second one's line.
+    """
+
+    value: object
+    lines: dict[Path, int]
+    duplicates: list[tuple[Path, int]] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """Give the line of a value, or of the nearest thing around it that exists."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not been read."""
+
+    value: dict[str, object] | list[object]
+    path: Path
+    anchor: str | None
+    key: str | None = None
+
+
+def parse(text: str) -> Tree:
+    """Read one YAML document.
+
+    Raises:
+        YamlError: syntax, a tag, an endless or exploding alias, too deep, too large.
+    """
+    try:
+        return _Builder().build(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlError(mark.line + 1 if mark else 1, f"not YAML: {what}") from error
+    except yaml.YAMLError as error:
+        raise YamlError(1, f"not YAML: {error}") from error
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, object] = {}
+        self.tree = Tree(None, {})
+        self.root: object = None
+        self.documents = 0
+        self.nodes = 0
+
+    def build(self, text: str) -> Tree:
+        for event in yaml.parse(text, Loader=_Loader):
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.DocumentStartEvent):
+                self.documents += 1
+                if self.documents > 1:
+                    raise YamlError(line, "a second document begins here; expected one")
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                self._close()
+            elif isinstance(event, yaml.AliasEvent):
+                self._alias(str(event.anchor), line)
+            elif isinstance(event, yaml.NodeEvent):
+                self._node(event, line)
+        return Tree(self.root, self.tree.lines, self.tree.duplicates)
+
+    def _node(self, event: yaml.NodeEvent, line: int) -> None:
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise YamlError(line, f"tag {event.tag}: tags are not accepted here")
+        self._count(1, line)
+        if isinstance(event, yaml.ScalarEvent):
+            plain = event.style is None and event.tag is None
+            value = _scalar(event.value) if plain else event.value
+            if event.anchor:
+                self.anchors[event.anchor] = value
+            self._place(value, line, is_key_text=str(event.value))
+            return
+        if len(self.stack) >= MAX_DEPTH:
+            raise YamlError(line, f"nested deeper than {MAX_DEPTH} levels")
+        self._place_open({} if isinstance(event, yaml.MappingStartEvent) else [], event, line)
+
+    def _place_open(
+        self, value: dict[str, object] | list[object], event: yaml.NodeEvent, line: int
+    ) -> None:
+        path = self._place(value, line, is_key_text=None)
+        self.stack.append(_Open(value, path, event.anchor))
+
+    def _close(self) -> None:
+        done = self.stack.pop()
+        # Known only now: an alias inside its own anchor would make an endless tree.
+        if done.anchor:
+            self.anchors[done.anchor] = done.value
+
+    def _alias(self, name: str, line: int) -> None:
+        if name not in self.anchors:
+            raise YamlError(line, f"alias *{name} has no anchor above it that is complete")
+        value = self.anchors[name]
+        self._count(_size(value), line)
+        if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
+            raise YamlError(line, f"alias *{name} as a key is not accepted here")
+        self._place(value, line, is_key_text=None)
+
+    def _count(self, nodes: int, line: int) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise YamlError(line, f"more than {MAX_NODES} values, aliases counted each time")
+
+    def _place(self, value: object, line: int, *, is_key_text: str | None) -> Path:
+        """Put a value where it belongs and give its path."""
+        if not self.stack:
+            self.root = value
+            self.tree.lines[()] = line
+            return ()
+        parent = self.stack[-1]
+        if isinstance(parent.value, list):
+            path: Path = (*parent.path, len(parent.value))
+            parent.value.append(value)
+            self.tree.lines[path] = line
+            return path
+        if parent.key is None:
+            if is_key_text is None:
+                raise YamlError(line, "a key must be a plain word")
+            path = (*parent.path, is_key_text)
+            if is_key_text in parent.value:
+                self.tree.duplicates.append((path, line))
+            self.tree.lines[path] = line
+            parent.key = is_key_text
+            return path
+        path = (*parent.path, parent.key)
+        parent.value[parent.key] = value
+        parent.key = None
+        return path
+
+
+def _size(value: object) -> int:
+    """Count the values in a tree, without recursion."""
+    total, todo = 0, [value]
+    while todo:
+        item = todo.pop()
+        total += 1
+        if isinstance(item, dict):
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+        if total > MAX_NODES:
+            break
+    return total
+
+
+def _scalar(text: str) -> object:
+    """Resolve a plain scalar by the YAML 1.2 core schema."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text) and len(text) < 100:  # noqa: PLR2004 - int() refuses 4300 digits
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

@@ -1,0 +1,1 @@
+"""The Pulumi programs: what one batch is, per target."""
