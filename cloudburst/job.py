@@ -1,0 +1,344 @@
+"""scenes.yaml → Job. Everything that is wrong with a file is found in one reading."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from cloudburst import media, yamltree
+from cloudburst.errors import BadInput
+from cloudburst.models import (
+    Distribution,
+    Job,
+    Limits,
+    Problem,
+    Scene,
+    VideoOptions,
+)
+from cloudburst.schema import JobSection, SceneSection, show, validate
+from cloudburst.videoapi import subtitles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PICTURE_BYTES = 64 * 1024**2
+MAX_PICTURE_SIDE = 20_000
+MAX_PICTURE_PIXELS = 150_000_000
+MIN_PICTURE_SIDE = 16
+MAX_AUDIO_BYTES = 256 * 1024**2
+MAX_AUDIO_SECONDS = 1800.0
+MIN_AUDIO_SECONDS = 0.1
+MAX_SUBTITLE_BYTES = 1024**2
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+_FILE_FIELDS = ("image", "audio", "subtitle", "watermark")
+
+
+class _Probe(NamedTuple):
+    """What one referenced file turned out to be."""
+
+    error: str | None = None
+    seconds: float = 0.0
+
+
+def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
+    """Read and check a job file; nothing is started.
+
+    Args:
+        path: scenes.yaml.
+        output: folder for results; wins over the file's ``output.directory``, which wins over
+            the environment's ``RESULTS_DIR``, which wins over ``./cloudburst_results``.
+
+    Returns:
+        The job, every file in it opened once and every narration measured.
+
+    Raises:
+        BadInput: with everything that is wrong, each as ``file:line: field: message``.
+    """
+    shown = str(path)
+    source = Path(path)
+    tree = _read(source, shown)
+    section, shape = validate(tree.value)
+    found = [(place, message) for place, message in shape if not _is_root_scalar(place, tree)]
+    if not isinstance(tree.value, dict):
+        found = [((), f"got {show(tree.value)}; expected a mapping with version: 1 and scenes:")]
+    found += [(place, "this key came before; each key once") for place, _ in tree.duplicates]
+    raw = tree.value if isinstance(tree.value, dict) else {}
+    probes = _probe_files(raw, source.parent)
+    found += list(_file_problems(raw, probes, source))
+    found += list(_name_problems(raw, tree))
+    folder = _output_folder(section, source, output)
+    found += list(_output_problems(folder))
+    if found or section is None:
+        duplicate_lines = dict(tree.duplicates)
+        problems = [
+            Problem(shown, duplicate_lines.get(place, tree.line(place)), _dotted(place), message)
+            for place, message in found
+        ]
+        raise BadInput(sorted(set(problems), key=lambda problem: problem.line))
+    return _build(section, source, folder, probes)
+
+
+def _read(source: Path, shown: str) -> yamltree.Tree:
+    def refuse(message: str, line: int = 0) -> BadInput:
+        return BadInput([Problem(shown, line, "", message)])
+
+    try:
+        if source.is_dir():
+            raise refuse("this is a folder; expected a scenes.yaml")
+        size = source.stat().st_size
+        if size > yamltree.MAX_BYTES:
+            raise refuse(f"{size} bytes; expected at most {yamltree.MAX_BYTES}")
+        text = source.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise refuse("file not found; expected a scenes.yaml") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise refuse("not UTF-8; save the file as UTF-8", line) from error
+    except (OSError, ValueError) as error:
+        raise refuse(f"cannot be read: {_why(error)}") from error
+    if not text.strip():
+        raise refuse("the file is empty; expected version: 1 and scenes:")
+    try:
+        return yamltree.parse(text)
+    except yamltree.YamlError as error:
+        raise refuse(str(error), error.line) from error
+
+
+def _is_root_scalar(place: yamltree.Path, tree: yamltree.Tree) -> bool:
+    return not place and not isinstance(tree.value, dict)
+
+
+def _dotted(place: yamltree.Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.removeprefix(".")
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def _references(raw: dict[str, object]) -> Iterator[tuple[yamltree.Path, str, str]]:
+    """Every file the document names, as (path of the value, field, text)."""
+    defaults = raw.get("defaults")
+    if isinstance(defaults, dict) and isinstance(defaults.get("watermark"), str):
+        yield ("defaults", "watermark"), "watermark", defaults["watermark"]
+    scenes = raw.get("scenes")
+    for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
+        for field in _FILE_FIELDS:
+            if isinstance(scene, dict) and isinstance(scene.get(field), str):
+                yield ("scenes", index, field), field, scene[field]
+
+
+def _probe_files(raw: dict[str, object], folder: Path) -> dict[tuple[str, str], _Probe]:
+    """Open every file once, however many scenes share it; decoders release the interpreter."""
+    wanted = sorted({(field, text) for _, field, text in _references(raw)})
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(lambda item: _probe(item[0], folder, item[1]), wanted)
+        return dict(zip(wanted, results, strict=True))
+
+
+def _probe(field: str, folder: Path, text: str) -> _Probe:
+    if not text or any(unicodedata.category(char) == "Cc" for char in text):
+        return _Probe()  # the shape's own error says it
+    path = folder / text
+    try:
+        if path.is_dir():
+            return _Probe("this is a folder; expected a file")
+        if not path.exists():
+            return _Probe(f"file not found: {text} (paths are relative to {{file}})")
+        if not path.is_file():
+            return _Probe(f"{text} is not a regular file")
+        if path.stat().st_size == 0:
+            return _Probe(f"{text} is empty; expected {_KINDS[field]}")
+        return _CHECKS[field](path)
+    except media.MediaError as error:
+        return _Probe(f"{text}: {error}; expected {_KINDS[field]}")
+    except subtitles.SubtitleError as error:
+        return _Probe(f"{text}: {error}; expected {_KINDS[field]}")
+    except OSError as error:
+        return _Probe(f"{text} cannot be read: {_why(error)}")
+
+
+def _check_picture(path: Path) -> _Probe:
+    _check_size(path, MAX_PICTURE_BYTES)
+    width, height = media.picture_size(path)
+    if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
+        raise media.MediaError(
+            f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side or "
+            f"{MAX_PICTURE_PIXELS // 10**6} million in all"
+        )
+    if min(width, height) < MIN_PICTURE_SIDE:
+        raise media.MediaError(f"{width}x{height} pixels, fewer than {MIN_PICTURE_SIDE} a side")
+    return _Probe()
+
+
+def _check_audio(path: Path) -> _Probe:
+    _check_size(path, MAX_AUDIO_BYTES)
+    seconds = media.audio_seconds(path)
+    if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
+        raise media.MediaError(
+            f"{seconds:.2f} s long, outside {MIN_AUDIO_SECONDS} to {MAX_AUDIO_SECONDS:.0f} s"
+        )
+    return _Probe(seconds=seconds)
+
+
+def _check_subtitle(path: Path) -> _Probe:
+    _check_size(path, MAX_SUBTITLE_BYTES)
+    subtitles.parse(path.read_bytes())
+    return _Probe()
+
+
+def _check_watermark(path: Path) -> _Probe:
+    _check_size(path, MAX_PICTURE_BYTES)
+    width, height = media.picture_size(path)
+    if max(width, height) > MAX_PICTURE_SIDE:
+        raise media.MediaError(f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side")
+    return _Probe()
+
+
+def _check_size(path: Path, most: int) -> None:
+    size = path.stat().st_size
+    if size > most:
+        raise media.MediaError(f"{size / 1024**2:.0f} MB, more than {most // 1024**2} MB")
+
+
+_CHECKS = {
+    "image": _check_picture,
+    "audio": _check_audio,
+    "subtitle": _check_subtitle,
+    "watermark": _check_watermark,
+}
+_KINDS = {
+    "image": "a picture (PNG, JPEG, WebP …)",
+    "audio": "a sound file (WAV, MP3, M4A …)",
+    "subtitle": "an SRT file",
+    "watermark": "a picture (PNG with alpha is best)",
+}
+
+
+def _file_problems(
+    raw: dict[str, object], probes: dict[tuple[str, str], _Probe], source: Path
+) -> Iterator[tuple[yamltree.Path, str]]:
+    for place, field, text in _references(raw):
+        error = probes[field, text].error
+        if error:
+            yield place, error.replace("{file}", source.name)
+
+
+# -- names --------------------------------------------------------------------------------------
+
+
+def _name_problems(
+    raw: dict[str, object], tree: yamltree.Tree
+) -> Iterator[tuple[yamltree.Path, str]]:
+    scenes = raw.get("scenes")
+    seen: dict[str, int] = {}
+    for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
+        name = scene.get("name") if isinstance(scene, dict) else None
+        if not isinstance(name, str) or not name:
+            continue
+        place = ("scenes", index, "name")
+        problem = unsafe_name(name)
+        if problem:
+            yield place, f"got {show(name)}; {problem}"
+        # Some file systems fold case and Unicode forms: two such names would be one file.
+        folded = unicodedata.normalize("NFC", name).casefold()
+        if folded in seen:
+            first = tree.line(("scenes", seen[folded], "name"))
+            yield place, f"{show(name)} is also the scene's name in line {first}; names differ"
+        seen.setdefault(folded, index)
+
+
+def unsafe_name(name: str) -> str | None:
+    """Say why a scene's name cannot name a file on every system, or None if it can."""
+    if not re.fullmatch(r"[\w][\w .,+()'-]*", name):
+        return "expected letters, digits, space and . , + - _ ( ) ', beginning with a letter or _"
+    if name[-1] in ". ":
+        return "expected a name that does not end in a dot or a space"
+    if _RESERVED.fullmatch(name):
+        return "expected a name that Windows does not reserve"
+    if len(name.encode()) > 200:  # noqa: PLR2004 - 255 is the limit of a file name, with .mp4.part
+        return "expected at most 200 bytes"
+    return None
+
+
+# -- output -------------------------------------------------------------------------------------
+
+
+def _output_folder(section: JobSection | None, source: Path, output: str | Path | None) -> Path:
+    if output is not None:
+        return Path(output)
+    if section is not None and section.output.directory is not None:
+        return source.parent / section.output.directory
+    return Path(os.environ.get("RESULTS_DIR") or "cloudburst_results")
+
+
+def _output_problems(folder: Path) -> Iterator[tuple[yamltree.Path, str]]:
+    place = ("output", "directory")
+    existing = folder
+    try:
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            yield place, f"{existing} is a file; expected a folder or a path that can become one"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            yield place, f"{existing} is not writable; expected a folder for results"
+    except OSError as error:
+        yield place, f"{folder} cannot be used: {_why(error)}"
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+# -- values -------------------------------------------------------------------------------------
+
+
+def _build(
+    section: JobSection, source: Path, folder: Path, probes: dict[tuple[str, str], _Probe]
+) -> Job:
+    base = source.parent.resolve()
+    defaults = _options(section.defaults.model_dump(exclude_unset=True), base, VideoOptions())
+    scenes = tuple(_scene(scene, base, defaults, probes) for scene in section.scenes)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.stem).strip("-_") or "job"
+    return Job(
+        name=section.name or stem[:40],
+        source=source.resolve(),
+        scenes=scenes,
+        output=folder.resolve(),
+        target=section.target,
+        distribution=Distribution(**section.distribution.model_dump()),
+        limits=Limits(**section.limits.model_dump()),
+    )
+
+
+def _scene(
+    section: SceneSection,
+    base: Path,
+    defaults: VideoOptions,
+    probes: dict[tuple[str, str], _Probe],
+) -> Scene:
+    chosen = section.model_dump(exclude_unset=True, exclude={"name", "image", "audio"})
+    return Scene(
+        name=section.name,
+        image=base / section.image,
+        audio=base / section.audio,
+        seconds=probes["audio", section.audio].seconds,
+        options=_options(chosen, base, defaults),
+    )
+
+
+def _options(chosen: dict[str, object], base: Path, under: VideoOptions) -> VideoOptions:
+    """Lay the keys that were written over the ones below; a written null wins too."""
+    values = dict(chosen)
+    for field in ("watermark", "subtitle"):
+        if isinstance(values.get(field), str):
+            values[field] = base / cast("str", values[field])
+    if "effects" in values:
+        values["effects"] = tuple(cast("list[str]", values["effects"]))
+    return replace(under, **values)  # type: ignore[arg-type]  # the schema has checked the types

@@ -1,0 +1,219 @@
+"""The shape of scenes.yaml. The only module that imports pydantic.
+
+Shape only: that files exist and names do not clash is `cloudburst.job`'s to say. The JSON Schema
+that editors use comes out of the same models, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from cloudburst.models import Effect, Language, TargetName
+
+# What users of the original tool will type first.
+_FORMER = {
+    "scene_name": "name",
+    "input_image": "image",
+    "picture": "image",
+    "input_audio": "audio",
+    "narration": "audio",
+    "subtitles": "subtitle",
+    "srt": "subtitle",
+    "effect": "effects",
+    "portrait": "is_portrait",
+    "enable_zoom": "effects",
+    "saving_dir": "directory",
+    "max_workers": "max_parallel_instances",
+    "timeout": "scene_timeout",
+}
+
+FilePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(description="A file; relative paths start at the folder of this file."),
+]
+Color = Annotated[str, StringConstraints(pattern=r"^&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class OptionsSection(_Section):
+    """Options of the video API; a scene's own win over `defaults`."""
+
+    language: Language = Field("chinese", description="Language of the subtitles.")
+    effects: list[Effect] = Field(
+        [], max_length=5, description="Camera motion; of several, one is chosen."
+    )
+    background_box: bool = Field(default=True, description="Draw a box behind the subtitles.")
+    background_opacity: float = Field(
+        0.2, ge=0, le=1, description="Transparency of the box: 0 is solid, 1 is clear."
+    )
+    font_size: int | None = Field(
+        None, ge=8, le=400, description="Subtitle size in output pixels; null: by the height."
+    )
+    outline_color: Color = Field("&H00000000", description="Outline, as ASS &HAABBGGRR.")
+    is_portrait: bool | None = Field(
+        None, description="1080x1920 if true, 1920x1080 if false; null: as the picture is."
+    )
+    watermark: FilePath | None = Field(None, description="Picture drawn in the top right corner.")
+
+
+class SceneSection(OptionsSection):
+    """One video: a picture, its narration and, if wanted, subtitles."""
+
+    name: str = Field(min_length=1, max_length=100, description="Names the video file.")
+    image: FilePath
+    audio: FilePath
+    subtitle: FilePath | None = Field(None, description="SRT file.")
+
+
+class DistributionSection(_Section):
+    """How scenes are spread over workers."""
+
+    scenes_per_batch: int = Field(10, ge=1, le=1000)
+    max_parallel_instances: int = Field(10, ge=1, le=100)
+    min_scenes_per_batch: int = Field(5, ge=1, le=1000)
+
+
+class LimitsSection(_Section):
+    """When to stop waiting."""
+
+    scene_timeout: float = Field(600, ge=1, le=86400, description="Seconds for one try.")
+    health_timeout: float = Field(180, ge=1, le=3600, description="Seconds for a worker to start.")
+    attempts: int = Field(3, ge=1, le=10, description="Tries of one scene.")
+
+
+class OutputSection(_Section):
+    """Where videos go."""
+
+    directory: FilePath | None = Field(None, description="Each run makes its own folder below it.")
+
+
+class JobSection(_Section):
+    """A CloudBurst job: scenes that become videos."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    name: str | None = Field(
+        None,
+        max_length=40,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="Names the run; default: this file's name.",
+    )
+    target: TargetName = Field("local", description="Where workers run: `local` is this machine.")
+    defaults: OptionsSection = OptionsSection()
+    scenes: list[SceneSection] = Field(min_length=1, max_length=10_000)
+    distribution: DistributionSection = DistributionSection()
+    limits: LimitsSection = LimitsSection()
+    output: OutputSection = OutputSection()
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema (draft 2020-12) of scenes.yaml."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "CloudBurst scenes.yaml",
+    } | JobSection.model_json_schema()
+
+
+def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | int, ...], str]]]:
+    """Check a document's shape.
+
+    Returns:
+        The job section, or None, and what is wrong as (path, message) in the document's order.
+    """
+    try:
+        return JobSection.model_validate(value), []
+    except ValidationError as error:
+        problems: dict[tuple[str | int, ...], list[str]] = {}
+        for detail in error.errors(include_url=False):
+            path = _path(value, detail["loc"])
+            message = _explain(dict(detail))
+            if message not in problems.setdefault(path, []):
+                problems[path].append(message)
+        return None, [(path, "; ".join(messages)) for path, messages in problems.items()]
+
+
+def _path(value: object, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Keep the parts of pydantic's location that are in the document (it adds union members)."""
+    path: list[str | int] = []
+    for part in location:
+        if isinstance(value, dict):
+            value = value.get(str(part))
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            break
+        path.append(part)
+    return tuple(path)
+
+
+def _explain(detail: dict[str, Any]) -> str:
+    kind, came, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "missing":
+        return "missing; expected a value"
+    if kind == "extra_forbidden":
+        return _unknown_key(detail["loc"])
+    expected = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list",
+        "model_type": "a mapping (key: value)",
+        "none_required": "nothing",
+        "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
+        "greater_than_equal": f"{context.get('ge')} or more",
+        "less_than_equal": f"{context.get('le')} or less",
+        "string_too_short": "text that is not empty",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+        "too_short": "at least one",
+        "too_long": f"at most {context.get('max_length')}",
+        "string_pattern_mismatch": _pattern_words(str(context.get("pattern"))),
+    }.get(kind, detail["msg"])
+    if kind == "too_long":
+        return f"got {len(came)} items; expected {expected}"
+    return f"got {show(came)}; expected {expected}"
+
+
+def _pattern_words(pattern: str) -> str:
+    if pattern.startswith("^&H"):
+        return "an ASS colour such as &H00000000 (&HAABBGGRR)"
+    if pattern.startswith(r"^[^\x00"):
+        return "a path without control characters"
+    return "letters, digits, - and _, beginning with a letter or digit"
+
+
+def _unknown_key(location: tuple[str | int, ...]) -> str:
+    section: type[BaseModel] = {
+        "defaults": OptionsSection,
+        "scenes": SceneSection,
+        "distribution": DistributionSection,
+        "limits": LimitsSection,
+        "output": OutputSection,
+    }.get(str(location[0]) if len(location) > 1 else "", JobSection)
+    known = list(section.model_fields)
+    key = str(location[-1])
+    former = _FORMER.get(key)
+    close = [former] if former in known else difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(known)}"
+    return f"unknown key; {hint}"
+
+
+def show(value: object) -> str:
+    """Show a value as a person would write it, shortened."""
+    words = {True: "true", False: "false", None: "nothing"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    return reprlib.Repr(maxstring=60, maxother=60).repr(value)

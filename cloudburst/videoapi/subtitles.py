@@ -1,0 +1,253 @@
+"""SRT → cues → ASS. Pure.
+
+ASS is written here rather than left to ffmpeg's SRT reader, because size, wrapping and the box
+must be right for the output's height, and what a cue says must never act as ASS commands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TIME = re.compile(
+    r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
+)
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")
+# GB18030 is a superset of GBK and GB2312; UTF-16 is told by its mark.
+_ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
+
+
+class SubtitleError(ValueError):
+    """The bytes are not an SRT file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle.
+
+    Args:
+        start: seconds.
+        end: seconds.
+        text: lines, without markup.
+    """
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How cues look.
+
+    Args:
+        width: of the output, in pixels.
+        height: of the output, in pixels.
+        font: family that has the characters.
+        font_size: pixels; None for 1/18 of the shorter side.
+        box: draw a box behind the text.
+        transparency: of the box, 0 (solid) to 1 (clear).
+        outline_color: ASS colour.
+    """
+
+    width: int
+    height: int
+    font: str
+    font_size: int | None = None
+    box: bool = True
+    transparency: float = 0.2
+    outline_color: str = "&H00000000"
+
+
+def parse(data: bytes) -> list[Cue]:
+    """Read an SRT file of any usual encoding; cues in the order of time.
+
+    Numbers before the times are not trusted, markup is dropped, cues without text or length
+    are skipped.
+
+    Raises:
+        SubtitleError: there is no cue in it.
+    """
+    cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
+    if not cues:
+        raise SubtitleError("no cue in it (a line such as 00:00:01,000 --> 00:00:04,000 and text)")
+    return cues
+
+
+def _decode(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    for encoding in _ENCODINGS:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("utf-8", errors="replace")
+
+
+def _cues(text: str) -> Iterator[Cue]:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    times = [index for index, line in enumerate(lines) if _TIME.match(line)]
+    for index, following in zip(times, [*times[1:], len(lines)], strict=True):
+        body = lines[index + 1 : following]
+        if following < len(lines) and body and re.fullmatch(r"\s*\d+\s*", body[-1]):
+            body.pop()  # the next cue's number
+        shown = "\n".join(_TAG.sub("", line).strip() for line in body).strip()
+        match = _TIME.match(lines[index])
+        if match is None:
+            continue
+        start, end = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+        if shown and end > start:
+            yield Cue(start, end, re.sub(r"\n{2,}", "\n", shown))
+
+
+def _seconds(parts: tuple[str, ...]) -> float:
+    hours, minutes, seconds, fraction = parts
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
+
+
+def flatten(cues: list[Cue]) -> list[Cue]:
+    """Make overlapping cues follow each other: where several are on, their lines stand together.
+
+    Two boxes drawn over each other are darker where they meet and hide text; one box is not.
+    """
+    edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
+    flat: list[Cue] = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        on = [cue.text for cue in cues if cue.start <= start and cue.end >= end]
+        if not on:
+            continue
+        text = "\n".join(on)
+        if flat and flat[-1].end == start and flat[-1].text == text:
+            flat[-1] = Cue(flat[-1].start, end, text)
+        else:
+            flat.append(Cue(start, end, text))
+    return flat
+
+
+def to_ass(cues: list[Cue], style: Style) -> str:
+    """Write an ASS file that draws the cues in the style."""
+    size = style.font_size or round(min(style.width, style.height) / 18)
+    margin = round(style.width * 0.06)
+    usable = style.width - 2 * margin
+    box = 4 if style.box else 1
+    alpha = round(255 * style.transparency)
+    # BorderStyle 4 (libass): one box behind all lines, as wide as the text plus `Shadow`.
+    edge = round(size * 0.28) if style.box else 0
+    head = f"""[Script Info]
+ScriptType: v4.00+
+PlayResX: {style.width}
+PlayResY: {style.height}
+WrapStyle: 2
+ScaledBorderAndShadow: yes
+YCbCr Matrix: TV.709
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, OutlineColour, BackColour, Bold, BorderStyle, \
+Outline, Shadow, Alignment, MarginL, MarginR, MarginV
+Style: Default,{style.font},{size},&H00FFFFFF,{style.outline_color.rstrip("&")},\
+&H{alpha:02X}000000,0,{box},{max(1, round(size / 24))},{edge},2,{margin},{margin},\
+{round(style.height * 0.06)}
+
+[Events]
+Format: Layer, Start, End, Style, Text
+"""
+    events = [
+        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,{_wrapped(cue, size, usable)}\n"
+        for cue in flatten(cues)
+    ]
+    return head + "".join(events)
+
+
+def _stamp(seconds: float) -> str:
+    hundredths = round(seconds * 100)
+    minutes, hundredths = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
+
+
+def _wrapped(cue: Cue, size: int, usable: int) -> str:
+    lines = [piece for line in cue.text.split("\n") for piece in wrap(line, size, usable)]
+    return r"\N".join(_escape(line) for line in lines)
+
+
+def _escape(text: str) -> str:
+    # A zero-width joiner breaks `\n`-like pairs; full-width braces are what libass never parses.
+    return text.replace("\\", "\\\u2060").replace("{", "\uff5b").replace("}", "\uff5d")
+
+
+_OPENING = set("“‘《〈（【「『([{")
+_CLOSING = set("，。、；：？！”’》〉）】」』)]},.;:?!%…")
+
+
+def wrap(line: str, size: float, usable: float) -> list[str]:
+    """Break a line to fit, into pieces of about the same width.
+
+    libass breaks only at spaces; Chinese has none. Punctuation stays with what it belongs to.
+
+    Args:
+        line: text without line breaks.
+        size: of the font, in pixels.
+        usable: width, in pixels.
+    """
+    width = text_width(line, size)
+    if width <= usable:
+        return [line]
+    count = int(-(-width // usable))
+    goal = min(usable, width / count + size)
+    pieces: list[str] = []
+    current = ""
+    for word in _words(line):
+        if current and text_width((current + word).rstrip(), size) > goal:
+            pieces.append(current.strip())
+            current = ""
+        current += word
+        while text_width(current.strip(), size) > usable:  # a word longer than the line
+            fit = next(
+                n for n in range(len(current), 0, -1)
+                if n == 1 or text_width(current[:n], size) <= usable
+            )
+            pieces.append(current[:fit].strip())
+            current = current[fit:]
+    return [piece for piece in (*pieces, current.strip()) if piece]
+
+
+def _words(line: str) -> list[str]:
+    """Split where a break may be: after spaces, and between CJK characters."""
+    words: list[str] = []
+    for char in line:
+        last = words[-1] if words else ""
+        glued = bool(last) and (
+            char in _CLOSING
+            or char.isspace()
+            or last[-1] in _OPENING
+            or not (is_cjk(char) or is_cjk(last[-1]) or last[-1].isspace() or last[-1] in _CLOSING)
+            or (last[-1] in _CLOSING and not is_cjk(char) and ord(last[-1]) < 128)  # noqa: PLR2004
+        )
+        if glued:
+            words[-1] += char
+        else:
+            words.append(char)
+    return words
+
+
+def text_width(text: str, size: float) -> float:
+    """Estimate the width of text in pixels: a CJK character is an em, a Latin one 0.55."""
+    return sum(size if is_cjk(char) else size * 0.55 for char in text)
+
+
+def is_cjk(char: str) -> bool:
+    """Say if a character needs a CJK font."""
+    code = ord(char)
+    return (
+        0x2E80 <= code <= 0x9FFF
+        or 0xAC00 <= code <= 0xD7AF
+        or 0xF900 <= code <= 0xFAFF
+        or 0xFE30 <= code <= 0xFE4F
+        or 0xFF00 <= code <= 0xFFEF
+        or 0x20000 <= code <= 0x3FFFF
+    )
