@@ -31,6 +31,9 @@ _FORMER = {
     "timeout": "scene_timeout",
 }
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
 FilePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$"),
@@ -216,4 +219,4 @@ def show(value: object) -> str:
         return "a mapping"
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
-    return reprlib.Repr(maxstring=60, maxother=60).repr(value)
+    return _SHORT.repr(value)

@@ -116,8 +116,7 @@ class _Builder:
             raise YamlError(line, f"tag {event.tag}: tags are not accepted here")
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
-            plain = event.style is None and event.tag is None
-            value = _scalar(event.value) if plain else event.value
+            value = _scalar(event.value) if event.implicit[0] else event.value
             if event.anchor:
                 self.anchors[event.anchor] = value
             self._place(value, line, is_key_text=str(event.value))

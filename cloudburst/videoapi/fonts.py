@@ -1,9 +1,10 @@
-"""Which font family can draw a text. Looks at the font files of this machine, once."""
+"""Which font can draw a text. Looks at the font files of this machine, once."""
 
 from __future__ import annotations
 
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import ImageFont
@@ -24,8 +25,26 @@ _PREFERRED = ("notosanscjk-regular", "notosanssc", "sourcehansans", "pingfang", 
 _UNASSIGNED = "\U000e0fff"
 
 
-def family_for(text: str) -> str | None:
-    """Name an installed family that has a text's rarest kind of character, or None.
+@dataclass(frozen=True, slots=True)
+class Face:
+    """An installed font.
+
+    Args:
+        family: the name by which libass finds it.
+        file: where it is.
+    """
+
+    family: str
+    file: str
+
+    def width(self, text: str, size: float) -> float:
+        """Measure a line, in pixels, at a size as libass means it: ascent plus descent."""
+        font = _load(self.file)
+        return font.getlength(text) * size / sum(font.getmetrics())
+
+
+def face_for(text: str) -> Face | None:
+    """Find an installed font that has some characters, or None.
 
     Args:
         text: a few characters that stand for the whole, such as 中 for Chinese.
@@ -34,7 +53,7 @@ def family_for(text: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=32)
-def _search(text: str, folders: str) -> str | None:
+def _search(text: str, folders: str) -> Face | None:
     files = [
         path
         for folder in folders.split(os.pathsep)
@@ -43,12 +62,18 @@ def _search(text: str, folders: str) -> str | None:
     ]
     for path in sorted(files, key=_rank):
         try:
-            font = ImageFont.truetype(str(path), 24)
-            if all(_has(font, char) for char in text):
-                return font.getname()[0]
+            font = _load(str(path))
+            family = font.getname()[0]
+            if family and all(_has(font, char) for char in text):
+                return Face(family, str(path))
         except (OSError, ValueError):
             continue
     return None
+
+
+@functools.lru_cache(maxsize=8)
+def _load(file: str) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, 64, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _rank(path: Path) -> tuple[int, str]:

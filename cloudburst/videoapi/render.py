@@ -125,11 +125,12 @@ def _overlays(
     if request.subtitle is not None:
         cues, missing = _drawable(subtitles.parse(request.subtitle), request.language)
         warnings += missing
-        if cues.cues:
+        if cues.face is not None:
             style = subtitles.Style(
                 width=size[0],
                 height=size[1],
-                font=cues.font,
+                font=cues.face.family,
+                measure=cues.face.width,
                 font_size=request.font_size,
                 box=request.background_box,
                 transparency=request.background_opacity,
@@ -144,25 +145,25 @@ def _overlays(
 @dataclass(frozen=True, slots=True)
 class _Drawable:
     cues: list[subtitles.Cue]
-    font: str
+    face: fonts.Face | None
 
 
 def _drawable(cues: list[subtitles.Cue], language: str) -> tuple[_Drawable, list[str]]:
     """Keep the cues that a font of this machine can draw: a warning beats a row of boxes."""
     text = "".join(cue.text for cue in cues)
     needs_cjk = any(subtitles.is_cjk(char) for char in text)
-    latin = fonts.family_for("A")
-    cjk = fonts.family_for("中") if needs_cjk or language == "chinese" else None
+    latin = fonts.face_for("A")
+    cjk = fonts.face_for("中") if needs_cjk or language == "chinese" else None
     if needs_cjk and cjk is None:
         kept = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
         warning = (
             f"{len(cues) - len(kept)} of {len(cues)} subtitles left out: no font on this worker has "
             "Chinese characters (install one, such as Debian's fonts-noto-cjk)"
         )
-        return _Drawable(kept if latin else [], latin or ""), [warning]
+        return _Drawable(kept, latin if kept else None), [warning]
     font = cjk if needs_cjk else latin or cjk
     if font is None:
-        return _Drawable([], ""), ["subtitles left out: this worker has no fonts"]
+        return _Drawable([], None), ["subtitles left out: this worker has no fonts"]
     return _Drawable(cues, font), []
 
 
@@ -194,19 +195,23 @@ def _run(command: list[str], frames: Iterable[bytes], folder: Path, timeout: flo
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log
         )
-        killer = threading.Timer(max(0.1, timeout), process.kill)
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        killer = threading.Timer(max(0.1, timeout), expire)
         killer.start()
-        expired = False
         try:
             _feed(process, frames)
             process.wait()
         finally:
-            expired = not killer.is_alive() and process.returncode != 0
             killer.cancel()
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    if expired:
+    if expired.is_set():
         raise RenderError(f"rendering took longer than its time-out, {timeout:.0f} s")
     if process.returncode != 0:
         lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Measure = Callable[[str, float], float]
 
 _TIME = re.compile(
     r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
@@ -48,6 +50,7 @@ class Style:
         width: of the output, in pixels.
         height: of the output, in pixels.
         font: family that has the characters.
+        measure: gives the width of a text in pixels at a size in pixels.
         font_size: pixels; None for 1/18 of the shorter side.
         box: draw a box behind the text.
         transparency: of the box, 0 (solid) to 1 (clear).
@@ -57,6 +60,7 @@ class Style:
     width: int
     height: int
     font: str
+    measure: Measure
     font_size: int | None = None
     box: bool = True
     transparency: float = 0.2
@@ -157,7 +161,7 @@ Style: Default,{style.font},{size},&H00FFFFFF,{style.outline_color.rstrip("&")},
 Format: Layer, Start, End, Style, Text
 """
     events = [
-        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,{_wrapped(cue, size, usable)}\n"
+        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,{_wrapped(cue, style.measure, size, usable)}\n"
         for cue in flatten(cues)
     ]
     return head + "".join(events)
@@ -170,8 +174,11 @@ def _stamp(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
-def _wrapped(cue: Cue, size: int, usable: int) -> str:
-    lines = [piece for line in cue.text.split("\n") for piece in wrap(line, size, usable)]
+def _wrapped(cue: Cue, measure: Measure, size: int, usable: int) -> str:
+    def width(text: str) -> float:
+        return measure(text, size)
+
+    lines = [piece for line in cue.text.split("\n") for piece in wrap(line, width, usable)]
     return r"\N".join(_escape(line) for line in lines)
 
 
@@ -184,34 +191,40 @@ _OPENING = set("“‘《〈（【「『([{")
 _CLOSING = set("，。、；：？！”’》〉）】」』)]},.;:?!%…")
 
 
-def wrap(line: str, size: float, usable: float) -> list[str]:
-    """Break a line to fit, into pieces of about the same width.
+def wrap(line: str, width: Callable[[str], float], usable: float) -> list[str]:
+    """Break a line to fit, into as few pieces as can be, of about the same width.
 
     libass breaks only at spaces; Chinese has none. Punctuation stays with what it belongs to.
 
     Args:
         line: text without line breaks.
-        size: of the font, in pixels.
+        width: gives the width of a text, in pixels.
         usable: width, in pixels.
     """
-    width = text_width(line, size)
-    if width <= usable:
+    whole = width(line)
+    if whole <= usable:
         return [line]
-    count = int(-(-width // usable))
-    goal = min(usable, width / count + size)
+    best = _fill(_words(line), width, usable)
+    # The narrowest goal that needs no more lines makes them alike.
+    for step in range(20):
+        goal = whole / len(best) + (usable - whole / len(best)) * step / 20
+        pieces = _fill(_words(line), width, max(goal, usable / 2))
+        if len(pieces) <= len(best) and all(width(piece) <= usable for piece in pieces):
+            return pieces
+    return best
+
+
+def _fill(words: list[str], width: Callable[[str], float], goal: float) -> list[str]:
     pieces: list[str] = []
     current = ""
-    for word in _words(line):
-        if current and text_width((current + word).rstrip(), size) > goal:
+    for word in words:
+        if current and width((current + word).strip()) > goal:
             pieces.append(current.strip())
             current = ""
         current += word
-        while text_width(current.strip(), size) > usable:  # a word longer than the line
-            fit = next(
-                n for n in range(len(current), 0, -1)
-                if n == 1 or text_width(current[:n], size) <= usable
-            )
-            pieces.append(current[:fit].strip())
+        while len(current) > 1 and width(current.strip()) > goal and " " not in current.strip():
+            fit = max(1, sum(width(current[:n]) <= goal for n in range(1, len(current))))
+            pieces.append(current[:fit])  # one word is longer than the line
             current = current[fit:]
     return [piece for piece in (*pieces, current.strip()) if piece]
 
@@ -233,11 +246,6 @@ def _words(line: str) -> list[str]:
         else:
             words.append(char)
     return words
-
-
-def text_width(text: str, size: float) -> float:
-    """Estimate the width of text in pixels: a CJK character is an em, a Latin one 0.55."""
-    return sum(size if is_cjk(char) else size * 0.55 for char in text)
 
 
 def is_cjk(char: str) -> bool:
