@@ -11,7 +11,7 @@ demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
 
 test: $(READY) check
-	@$(BIN)/cloudburst engine
+	@$(BIN)/cloudburst doctor
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 # Style and types, without running anything.

@@ -1,0 +1,159 @@
+"""The command line: parse, call one public function, give an exit code. Click lives only here."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloudburst import console, report
+from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
+from cloudburst.models import RunReport
+from cloudburst.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudburst.models import Plan, StackPreview
+
+INTERRUPTED = 130
+
+_EPILOG = """\b
+Exit codes:
+  0    every scene is done
+  1    some scenes failed; the report says why
+  2    bad input; nothing was started
+  3    the machines failed
+  4    something is left running; what, and the command that removes it, is printed
+  130  interrupted; everything is torn down
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="cloudburst")
+def group() -> None:
+    """Turn scenes into videos on machines that exist for exactly that long."""
+
+
+@group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("scenes", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Show the plan and the engine's preview; create nothing.")
+@click.option("--output", metavar="DIR", help="Folder for results; each run makes its own below it.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.version_option(VERSION, prog_name="cloudburst-run")
+def run(scenes: str, output: str | None, *, dry_run: bool, as_json: bool, quiet: bool) -> int:
+    """Render every scene of a scenes.yaml and leave nothing running."""
+    from cloudburst.job import load_job  # noqa: PLC0415 - bad input is told before slow imports
+
+    job = load_job(scenes, output=output)
+    from cloudburst import pipeline, planner  # noqa: PLC0415
+
+    with console.watcher(json_lines=as_json and not dry_run, quiet=quiet or dry_run) as watch:
+        if not dry_run:
+            return _finish(lambda: pipeline.run(job, on_event=watch), quiet=quiet or as_json)
+        previews = pipeline.preview(job, on_event=watch)
+    planned = planner.plan(job)
+    if as_json:
+        click.echo(json.dumps(_plan_document(planned, previews), indent=2, ensure_ascii=False))
+    elif not quiet:
+        console.show_plan(planned, previews)
+    return 0
+
+
+def _finish(call: Callable[[], RunReport], *, quiet: bool) -> int:
+    try:
+        finished = call()
+    except Interrupted as error:
+        finished = error.report
+    if not quiet:
+        # The live lines are taken away first: click leaves the watcher's context before this.
+        click.get_current_context().call_on_close(lambda: console.show_report(finished))
+    if finished.outcome == "interrupted":
+        return INTERRUPTED
+    return 0 if finished.done == len(finished.scenes) else 1
+
+
+@group.command()
+def schema() -> None:
+    """Print the JSON Schema of scenes.yaml, for editors."""
+    from cloudburst.schema import json_schema  # noqa: PLC0415
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@group.command()
+def env() -> None:
+    """Print the environment in which `pulumi` sees CloudBurst's stacks: eval "$(cloudburst env)"."""
+    from cloudburst.places import engine_environment, state_folder  # noqa: PLC0415
+
+    for name, value in engine_environment(state_folder()).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@group.command()
+def doctor() -> None:
+    """Find or make the Pulumi engine, and say what this machine has and lacks."""
+    from cloudburst.doctor import examine  # noqa: PLC0415
+
+    for line in examine(lambda text: click.echo(f"{text} ...")):
+        click.echo(line)
+
+
+def _plan_document(planned: Plan, previews: tuple[StackPreview, ...]) -> dict[str, Any]:
+    return {
+        "job": planned.job.name,
+        "target": planned.job.target,
+        "batches": [
+            {
+                "batch": preview.batch.label,
+                "stack": preview.stack,
+                "seconds": round(preview.batch.seconds, 3),
+                "scenes": [scene.name for scene in preview.batch.scenes],
+                "resources": report.as_dict(preview.resources),
+            }
+            for preview in previews
+        ],
+    }
+
+
+def _call(command: click.Command, name: str) -> None:
+    """Run a command and turn its end into an exit code."""
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read has gone; what was to be torn down has been.
+        sys.stderr.close()
+        sys.exit(1)
+    except BadInput as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' * (count != 1)}; nothing was started", err=True)
+        sys.exit(error.exit_code)
+    except LeftRunning as error:
+        for line in error.left:
+            console.show_error(f"LEFT RUNNING: {line}")
+        sys.exit(error.exit_code)
+    except CloudBurstError as error:
+        console.show_error(str(error))
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def main() -> None:
+    """Be the command `cloudburst`."""
+    _call(group, "cloudburst")
+
+
+def run_command() -> None:
+    """Be the command `cloudburst-run`."""
+    _call(run, "cloudburst-run")

@@ -1,0 +1,311 @@
+"""Events → terminal. The only module that imports rich."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cloudburst.models import EventKind, SceneStatus
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import RenderableType
+
+    from cloudburst.models import Event, Plan, RunReport, SceneResult, StackPreview
+
+_STYLES = {
+    "waiting": "dim",
+    "creating": "cyan",
+    "starting": "cyan",
+    "working": "bold green",
+    "destroying": "yellow",
+    "gone": "dim",
+    "failed": "bold red",
+    "left running": "bold white on red",
+}
+_BUSY = {"creating", "starting", "working", "destroying"}
+
+
+class Silent:
+    """Says nothing while a run goes on."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing was held."""
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+
+
+class JsonLines(Silent):
+    """One JSON object a line on standard output, for machines."""
+
+    def __call__(self, event: Event) -> None:
+        """Write the event."""
+        line = {
+            "event": str(event.kind),
+            "seconds": round(event.seconds, 3),
+            "batch": event.batch,
+            "scene": event.scene,
+            "text": event.text,
+            **event.data,
+        }
+        print(json.dumps(line, ensure_ascii=False), flush=True)  # noqa: T201
+
+
+class Plain(Silent):
+    """One line for what matters, for pipes and log files."""
+
+    def __call__(self, event: Event) -> None:
+        """Write the event, if it matters."""
+        words = _plain_words(event)
+        if words:
+            print(f"{event.seconds:7.1f} s  {words}", flush=True)  # noqa: T201
+
+
+def _plain_words(event: Event) -> str:
+    where = f"{event.batch}: " if event.batch else ""
+    match event.kind:
+        case EventKind.SCENE_STARTED | EventKind.RUN_FINISHED:
+            return ""
+        case EventKind.BATCH_STATE:
+            state = str(event.data["state"])
+            return where + (f"{state}: {event.text}" if state == "failed" else event.text or state)
+        case EventKind.SCENE_RETRY:
+            return f"{where}{event.scene} failed and goes on elsewhere: {event.text}"
+        case EventKind.SCENE_FAILED:
+            return f"{where}{event.scene} FAILED: {event.text}"
+        case _:
+            return where + event.text
+
+
+@dataclass
+class _Row:
+    """What the live display knows about a batch."""
+
+    state: str = "waiting"
+    since: float = 0.0
+    done: int = 0
+    scenes: list[str] = field(default_factory=list)
+    text: str = ""
+
+
+class LiveLines(Silent):
+    """A line for every batch that changes in place, and the lines that should stay above it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._rows: dict[str, _Row] = {}
+        self._total = self._done = self._failed = 0
+        self._began = time.monotonic()
+        self._note = ""
+        self._spinner = Spinner("dots")
+        self._lock = threading.RLock()
+        self._live = Live(
+            get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the changing lines away; what was printed above them stays."""
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event into the display."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        row = self._rows.setdefault(event.batch, _Row()) if event.batch else _Row()
+        if event.scene in row.scenes:
+            row.scenes.remove(event.scene)
+        match event.kind:
+            case EventKind.RUN_STARTED:
+                self._total = int(str(event.data["scenes"]))
+                self._began = time.monotonic() - event.seconds
+                self._note = ""
+            case EventKind.BATCH_STATE:
+                row.state, row.since = str(event.data["state"]), time.monotonic()
+                row.text = event.text
+                if row.state == "failed":
+                    self._print(f"[red]{event.batch}: {_safe(event.text)}[/]")
+            case EventKind.SCENE_STARTED if event.scene:
+                row.scenes.append(event.scene)
+            case EventKind.SCENE_DONE:
+                self._done += 1
+                row.done += 1
+                self._print(f"[green]✓[/] {_safe(event.text)} [dim]on {event.batch}[/]")
+            case EventKind.SCENE_RETRY:
+                self._print(f"[yellow]↻ {event.scene}: {_safe(event.text)}[/]")
+            case EventKind.SCENE_FAILED:
+                self._failed += 1
+                self._print(f"[red]✗ {event.scene}: {_safe(event.text)}[/]")
+            case EventKind.ENGINE:
+                self._note = event.text
+            case EventKind.STOPPING | EventKind.WARNING:
+                self._print(f"[bold yellow]{_safe(event.text)}[/]")
+            case _:
+                pass
+
+    def _print(self, markup: str) -> None:
+        self._console.print(markup, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> RenderableType:
+        with self._lock:
+            if not self._total:
+                return Text.assemble(self._note, style="dim")
+            table = Table.grid(padding=(0, 2))
+            for label, row in sorted(self._rows.items()):
+                table.add_row(*self._cells(label, row))
+            elapsed = time.monotonic() - self._began
+            overall = Table.grid(padding=(0, 2))
+            overall.add_row(
+                ProgressBar(total=self._total, completed=self._done + self._failed, width=30),
+                f"{self._done} of {self._total} scenes"
+                + (f", {self._failed} failed" if self._failed else ""),
+                f"[dim]{elapsed:.0f} s[/]",
+            )
+            return Group(table, overall)
+
+    def _cells(self, label: str, row: _Row) -> list[RenderableType]:
+        doing = ", ".join(row.scenes) if row.state == "working" else row.text
+        busy = row.state in _BUSY
+        return [
+            self._spinner if busy else Text(" "),
+            Text(label),
+            Text(row.state, style=_STYLES.get(row.state, "")),
+            Text(f"{row.done} done", style="dim"),
+            Text(doing if busy else "", overflow="ellipsis", no_wrap=True),
+            Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
+        ]
+
+
+def _safe(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def watcher(*, json_lines: bool, quiet: bool) -> Silent:
+    """Choose how to show a run: for machines, not at all, live on a terminal, else plainly."""
+    if json_lines:
+        return JsonLines()
+    if quiet:
+        return Silent()
+    return LiveLines() if sys.stdout.isatty() else Plain()
+
+
+# -- after --------------------------------------------------------------------------------------
+
+
+def show_report(report: RunReport) -> None:
+    """Print a run's summary."""
+    console = Console(highlight=False)
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("scene", "video", "size", "render", "on", "scenario"):
+        right = name in ("video", "size", "render")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "scene")
+    for scene in report.scenes:
+        if scene.status is SceneStatus.DONE:
+            table.add_row(*_scene_cells(scene))
+    if report.done:
+        console.print(table)
+        console.print()
+    for scene in report.scenes:
+        if scene.status is not SceneStatus.DONE:
+            words = f"[red]{scene.status}[/]: {_safe(scene.error or 'the run ended before it')}"
+            console.print(f"{scene.name}: {words}", soft_wrap=True)
+    for line in _warnings(report):
+        console.print(f"[yellow]warning:[/] {_safe(line)}", soft_wrap=True)
+    style = "bold green" if report.done == len(report.scenes) else "bold red"
+    console.print(
+        f"[{style}]{report.done} of {len(report.scenes)} videos[/] in {_safe(str(report.directory))}",
+        soft_wrap=True,
+    )
+    phases = " · ".join(f"{name} {seconds:.1f} s" for name, seconds in report.phases.items())
+    console.print(f"{report.seconds:.1f} s in all; {phases}", soft_wrap=True)
+    if report.done:
+        console.print(
+            f"{report.speedup:.1f}x as fast as one after the other on one worker "
+            f"({report.serial_seconds:.1f} s)",
+            soft_wrap=True,
+        )
+    console.print(
+        f"${report.cost.usd:.2f} for {report.cost.worker_seconds:.0f} worker-seconds: "
+        f"{report.cost.basis}",
+        soft_wrap=True,
+    )
+    if all(batch.destroyed for batch in report.batches):
+        stacks = len(report.batches)
+        console.print(f"{stacks} stack{'s' * (stacks != 1)} destroyed and checked; nothing is left running")
+    console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
+
+
+def _scene_cells(scene: SceneResult) -> list[str]:
+    artifact = scene.artifact
+    if artifact is None:
+        return [scene.name]
+    last = scene.attempts[-1]
+    return [
+        scene.name,
+        f"{artifact.seconds:.1f} s {artifact.width}x{artifact.height}",
+        f"{artifact.size / 1e6:.1f} MB",
+        f"{last.span.seconds:.1f} s",
+        last.worker + (f" (try {len(scene.attempts)})" if len(scene.attempts) > 1 else ""),
+        scene.scenario or "",
+    ]
+
+
+def _warnings(report: RunReport) -> list[str]:
+    return [f"{scene.name}: {warning}" for scene in report.scenes for warning in scene.warnings]
+
+
+def show_plan(plan: Plan, previews: tuple[StackPreview, ...]) -> None:
+    """Print what a run would do."""
+    console = Console(highlight=False)
+    by_number = {preview.batch.number: preview for preview in previews}
+    for batch in plan.batches:
+        preview = by_number[batch.number]
+        console.print(
+            f"[bold]{batch.label}[/]  {len(batch.scenes)} scenes, {batch.seconds:.1f} s of narration"
+        )
+        for scene in batch.scenes:
+            console.print(f"      {_safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True)
+        for resource in preview.resources:
+            console.print(f"   [green]+[/] {resource.operation} {resource.type} [dim]{resource.name}[/]")
+    count = sum(len(preview.resources) for preview in previews)
+    console.print(
+        f"{len(previews)} stacks, {count} resources to create on {plan.job.target}; "
+        "nothing was created"
+    )
+
+
+def show_error(text: str) -> None:
+    """Print an error on standard error."""
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)

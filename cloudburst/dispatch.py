@@ -1,0 +1,110 @@
+"""The shared queue: scenes go to whichever worker is free.
+
+A worker begins with its own batch, longest first, and then takes from the batch that would end
+last. A scene that failed goes to another worker while there is one; each has a bounded number of
+tries, so that a scene that kills workers cannot kill all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cloudburst.models import Batch, Scene
+
+
+class Dispatcher:
+    """Hands scenes to workers. Every method may be called from any thread.
+
+    Args:
+        attempts: tries of one scene.
+    """
+
+    def __init__(self, attempts: int) -> None:
+        self._attempts = attempts
+        self._queues: dict[str, list[Scene]] = {}
+        self._failures: dict[str, list[str]] = {}
+        self._live: set[str] = set()
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Queue the scenes of batches."""
+        with self._changed:
+            for batch in batches:
+                self._queues[batch.label] = list(batch.scenes)
+
+    def join(self, worker: str) -> None:
+        """A worker is healthy and will take scenes."""
+        with self._changed:
+            self._live.add(worker)
+
+    def leave(self, worker: str) -> None:
+        """A worker takes no more scenes; those that avoided it need not any longer."""
+        with self._changed:
+            self._live.discard(worker)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def take(self, worker: str) -> Scene | None:
+        """Give a worker its next scene, or None when nothing is left for it.
+
+        Waits only while every queued scene has failed on this worker and another one is there
+        that may take it.
+        """
+        with self._changed:
+            while not self._stopped and worker in self._live:
+                scene = self._choose(worker)
+                if scene is not None:
+                    return scene
+                if not self._pending():
+                    return None
+                self._changed.wait()
+            return None
+
+    def failed(self, scene: Scene, worker: str, *, retry: bool) -> bool:
+        """Note a failed try; say if the scene was queued again."""
+        with self._changed:
+            failures = self._failures.setdefault(scene.name, [])
+            failures.append(worker)
+            again = retry and len(failures) < self._attempts and not self._stopped
+            if again:
+                self._queues.setdefault(worker, []).insert(0, scene)
+            self._changed.notify_all()
+            return again
+
+    def drain(self) -> list[Scene]:
+        """Take all that is still queued, for workers that are yet to be made."""
+        with self._changed:
+            left = self._pending()
+            self._queues.clear()
+            return left
+
+    def _pending(self) -> list[Scene]:
+        return [scene for queue in self._queues.values() for scene in queue]
+
+    def _choose(self, worker: str) -> Scene | None:
+        """Pick from the own batch first, then from the one with the most narration left."""
+        others = sorted(
+            (label for label in self._queues if label != worker),
+            key=lambda label: -sum(scene.seconds for scene in self._queues[label]),
+        )
+        for label in [worker, *others]:
+            for scene in self._queues.get(label, ()):
+                if self._may_take(worker, scene):
+                    self._queues[label].remove(scene)
+                    self._changed.notify_all()
+                    return scene
+        return None
+
+    def _may_take(self, worker: str, scene: Scene) -> bool:
+        failures = self._failures.get(scene.name, [])
+        return worker not in failures or not (self._live - set(failures))

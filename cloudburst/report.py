@@ -1,0 +1,49 @@
+"""RunReport → report.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudburst.models import RunReport
+
+NAME = "report.json"
+
+
+def as_dict(value: Any) -> Any:
+    """Turn a value into what JSON can say; paths become text, seconds keep milliseconds."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return fields
+    if isinstance(value, dict):
+        return {str(key): as_dict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_dict(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float):
+        return round(value, 3)
+    return value
+
+
+def document(report: RunReport) -> dict[str, Any]:
+    """Give a report as report.json holds it, with the figures that are derived."""
+    return {
+        "version": 1,
+        **as_dict(report),
+        "done": report.done,
+        "total": len(report.scenes),
+        "speedup": round(report.speedup, 2),
+    }
+
+
+def write(report: RunReport) -> Path:
+    """Write report.json beside the videos, whole or not at all."""
+    path = report.directory / NAME
+    part = path.with_name(f"{NAME}.part")
+    part.write_text(json.dumps(document(report), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(path)
+    return path

@@ -1,0 +1,265 @@
+"""The Pulumi provider behind the local target: its one resource is a worker process.
+
+A run attaches the engine to this provider in its own process (``PULUMI_DEBUG_PROVIDERS``), which
+spares a plugin start for every operation and makes workers children of the run. The same class
+is installed as the plugin ``pulumi-resource-cloudburst``, so that ``pulumi destroy`` and
+``pulumi refresh`` by hand work on what a run has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+from google.protobuf import empty_pb2, struct_pb2
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from cloudburst.version import VERSION
+
+PACKAGE = "cloudburst"
+TYPE = "cloudburst:local:Worker"
+MODULE = "cloudburst.videoapi"
+GRACE = 3.0
+
+
+class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+    """Creates, reads and deletes worker processes.
+
+    Args:
+        creates: whether it may create workers: their lifeline ends with this process.
+    """
+
+    def __init__(self, *, creates: bool) -> None:
+        self._creates = creates
+        self._children: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+
+    # The engine's questions, in the order in which it asks them.
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def Attach(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return pb.ProviderHandshakeResponse(accept_secrets=False)
+
+    def GetSchema(self, request: Any, context: Any) -> Any:
+        return pb.GetSchemaResponse(schema='{"name": "cloudburst"}')
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return pb.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return pb.DiffResponse(changes=pb.DiffResponse.DIFF_NONE)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        return pb.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
+
+    def Check(self, request: Any, context: Any) -> Any:
+        wanted = {"stack", "job", "key", "room", "log"}
+        missing = sorted(wanted - set(request.news.fields))
+        failures = [pb.CheckFailure(property=name, reason="missing") for name in missing]
+        return pb.CheckResponse(inputs=request.news, failures=failures)
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        changed = request.olds.fields["key"] != request.news.fields["key"]
+        kind = pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE
+        return pb.DiffResponse(changes=kind, replaces=["key"] if changed else [])
+
+    def Create(self, request: Any, context: Any) -> Any:
+        inputs = dict(rpc.deserialize_properties(request.properties))
+        if request.type and request.type != TYPE:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no such resource: {request.type}")
+        if request.preview:
+            inputs |= {"pid": rpc.UNKNOWN, "endpoint": rpc.UNKNOWN}
+            return pb.CreateResponse(id="", properties=_struct(inputs))
+        if not self._creates:
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "workers are created by cloudburst-run: they live no longer than their run",
+            )
+        try:
+            identity, outputs = self._start(inputs)
+        except OSError as error:
+            context.abort(grpc.StatusCode.INTERNAL, f"the worker process did not start: {error}")
+        return pb.CreateResponse(id=identity, properties=_struct(inputs | outputs))
+
+    def Read(self, request: Any, context: Any) -> Any:
+        if find(request.id) is None:
+            return pb.ReadResponse()  # an empty id says that it is gone
+        return pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        end(request.id)
+        child = self._children.pop(request.id, None)
+        if child:
+            child[0].wait()
+            os.close(child[1])
+        if find(request.id) is not None:
+            context.abort(grpc.StatusCode.INTERNAL, f"process {request.id} is still there")
+        return empty_pb2.Empty()
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def reap(self) -> None:
+        """Close the lifelines that are left; their workers end themselves."""
+        for process, lifeline in self._children.values():
+            with contextlib.suppress(OSError):
+                os.close(lifeline)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        self._children.clear()
+
+    def _start(self, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Start a worker on a socket that already listens: no port is guessed, none is lost."""
+        stack = str(inputs["stack"])
+        log = Path(str(inputs["log"]))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        theirs, ours = os.pipe()
+        command = [sys.executable, "-m", MODULE, "--stack", stack, "--work", str(work_folder(stack))]
+        command += ["--slots", str(int(inputs["room"])), "--lifeline", str(theirs)]
+        command += ["--threads", str(_threads(int(inputs["room"])))]
+        try:
+            with socket.create_server(("127.0.0.1", 0), backlog=64) as listening, log.open("ab") as out:
+                port = listening.getsockname()[1]
+                process = subprocess.Popen(
+                    [*command, "--socket", str(listening.fileno())],
+                    pass_fds=(listening.fileno(), theirs),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    # A session of its own: the terminal's Ctrl-C is for the run, which tears
+                    # down in order, and one signal ends the worker with all its ffmpegs.
+                    start_new_session=True,
+                    env={**os.environ, "AUTHENTICATION_KEY": str(inputs["key"])},
+                )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        identity = identify(process.pid)
+        self._children[identity] = (process, ours)
+        return identity, {"pid": process.pid, "endpoint": f"http://127.0.0.1:{port}"}
+
+
+def _threads(room: int) -> int:
+    return max(1, (os.cpu_count() or 1) // room)
+
+
+def _struct(properties: dict[str, Any]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update(properties)
+    return struct
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+def work_folder(stack: str) -> Path:
+    """Give the folder in which a stack's worker keeps its files; it ends with the worker."""
+    return Path(tempfile.gettempdir()) / f"cloudburst-{os.getuid()}" / stack
+
+
+def identify(pid: int) -> str:
+    """Name a process so that another one with the same number later is not taken for it."""
+    try:
+        return f"{pid}@{psutil.Process(pid).create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return f"{pid}@gone"
+
+
+def find(identity: str) -> psutil.Process | None:
+    """Find the process of an identity, or None when it has ended."""
+    pid = int(identity.partition("@")[0])
+    try:
+        process = psutil.Process(pid)
+        if identify(pid) == identity and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    except psutil.NoSuchProcess:
+        pass
+    return None
+
+
+def workers(stack: str | None = None) -> list[tuple[str, str]]:
+    """List the workers that run, as (identity, stack), of one stack or of all.
+
+    The command line is a worker's tag: it is there from its first moment, known to the state or
+    not.
+    """
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "status", "uids"]):
+        line = process.info["cmdline"] or []
+        if MODULE not in line or "--stack" not in line or line.index("--stack") + 1 >= len(line):
+            continue
+        named = line[line.index("--stack") + 1]
+        if process.info["status"] != psutil.STATUS_ZOMBIE and stack in (None, named):
+            found.append((identify(process.info["pid"]), named))
+    return found
+
+
+def end(identity: str) -> None:
+    """End a worker, everything it started, and its files. Ending it twice is no error."""
+    process = find(identity)
+    if process is None:
+        return
+    stack = ""
+    with contextlib.suppress(psutil.Error, ValueError, IndexError):
+        line = process.cmdline()
+        stack = line[line.index("--stack") + 1]
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)
+    if not _ended(identity, GRACE):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        _ended(identity, GRACE)
+    # Its own end may have been cut short: whatever is left of its group goes too.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if stack:
+        shutil.rmtree(work_folder(stack), ignore_errors=True)
+
+
+def _ended(identity: str, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if find(identity) is None:
+            return True
+        time.sleep(0.02)
+    return find(identity) is None
+
+
+# -- serving ------------------------------------------------------------------------------------
+
+
+def serve(provider: LocalProvider) -> tuple[grpc.Server, int]:
+    """Serve a provider on a loopback port; give the server and the port."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=16, thread_name_prefix="provider"))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
+
+
+def serve_plugin() -> None:
+    """Be the plugin ``pulumi-resource-cloudburst``: print the port, serve until ended."""
+    server, port = serve(LocalProvider(creates=False))
+    print(port, flush=True)  # noqa: T201 - the plugin protocol
+    signal.signal(signal.SIGTERM, lambda *_: server.stop(0))
+    server.wait_for_termination()
