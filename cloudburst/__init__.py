@@ -1,17 +1,17 @@
 """CloudBurst: scenes become videos on machines that exist for exactly that long.
 
-    from cloudburst import load_job, plan, run
+from cloudburst import load_job, plan, run
 
-    job = load_job("scenes.yaml")
-    report = run(job)
-    print(report.done, "videos in", report.directory)
+job = load_job("scenes.yaml")
+report = run(job)
+print(report.done, "videos in", report.directory)
 """
 
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
 from cloudburst.models import Event, EventKind, Job, Plan, RunReport
-from cloudburst.version import VERSION as __version__
+from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from cloudburst.job import load_job

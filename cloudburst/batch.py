@@ -123,7 +123,9 @@ class BatchLife:
         places = threading.Semaphore(room)
         threads = [
             threading.Thread(
-                target=self._take_scenes, args=(api, places), name=f"{self.batch.label}-{number}",
+                target=self._take_scenes,
+                args=(api, places),
+                name=f"{self.batch.label}-{number}",
                 daemon=True,
             )
             # One more than there is room for: it renders while another one downloads.
@@ -146,7 +148,10 @@ class BatchLife:
                     return
                 began = self.site.timeline.now()
                 self.site.timeline.tell(
-                    EventKind.SCENE_STARTED, f"rendering {scene.name}", batch=label, scene=scene.name
+                    EventKind.SCENE_STARTED,
+                    f"rendering {scene.name}",
+                    batch=label,
+                    scene=scene.name,
                 )
                 try:
                     rendered = api.render(scene, self.site.limits.scene_timeout)
@@ -160,9 +165,7 @@ class BatchLife:
                 self._failed(api, scene, began, error)
                 continue
             home = self.site.timeline.now()
-            attempt = Attempt(
-                label, Span("render", began, ready), Span("download", ready, home)
-            )
+            attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
             self.site.ledger.done(scene, attempt, artifact, rendered)
             self.site.timeline.tell(
                 EventKind.SCENE_DONE,
@@ -180,7 +183,9 @@ class BatchLife:
             return  # its worker is being ended under it; that is no failure of the scene
         if isinstance(error, WorkerGone) and api.healthy() is not None:
             words = site.target.last_words(self.spec)
-            self.error = f"the worker is gone: {error}" + (f"; its last log lines: {words}" if words else "")
+            self.error = f"the worker is gone: {error}" + (
+                f"; its last log lines: {words}" if words else ""
+            )
             site.dispatcher.leave(label)
         attempt = Attempt(label, Span("render", began, site.timeline.now()), error=str(error))
         again = site.dispatcher.failed(scene, label, retry=error.retry)

@@ -11,13 +11,12 @@ import click
 
 from cloudburst import console, report
 from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
-from cloudburst.models import RunReport
-from cloudburst.version import VERSION
+from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudburst.models import Plan, StackPreview
+    from cloudburst.models import Plan, RunReport, StackPreview
 
 INTERRUPTED = 130
 
@@ -33,18 +32,22 @@ Exit codes:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="cloudburst")
+@click.version_option(__version__, prog_name="cloudburst")
 def group() -> None:
     """Turn scenes into videos on machines that exist for exactly that long."""
 
 
 @group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("scenes", type=click.Path())
-@click.option("--dry-run", is_flag=True, help="Show the plan and the engine's preview; create nothing.")
-@click.option("--output", metavar="DIR", help="Folder for results; each run makes its own below it.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan and the engine's preview; create nothing."
+)
+@click.option(
+    "--output", metavar="DIR", help="Folder for results; each run makes its own below it."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-@click.version_option(VERSION, prog_name="cloudburst-run")
+@click.version_option(__version__, prog_name="cloudburst-run")
 def run(scenes: str, output: str | None, *, dry_run: bool, as_json: bool, quiet: bool) -> int:
     """Render every scene of a scenes.yaml and leave nothing running."""
     from cloudburst.job import load_job  # noqa: PLC0415 - bad input is told before slow imports
@@ -87,7 +90,7 @@ def schema() -> None:
 
 @group.command()
 def env() -> None:
-    """Print the environment in which `pulumi` sees CloudBurst's stacks: eval "$(cloudburst env)"."""
+    """Print the environment in which `pulumi` sees the stacks: eval "$(cloudburst env)"."""
     from cloudburst.places import engine_environment, state_folder  # noqa: PLC0415
 
     for name, value in engine_environment(state_folder()).items():

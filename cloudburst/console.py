@@ -140,27 +140,32 @@ class LiveLines(Silent):
     def __call__(self, event: Event) -> None:
         """Take an event into the display."""
         with self._lock:
+            if event.batch:
+                self._update(self._rows.setdefault(event.batch, _Row()), event)
             self._take(event)
 
-    def _take(self, event: Event) -> None:
-        row = self._rows.setdefault(event.batch, _Row()) if event.batch else _Row()
-        if event.scene in row.scenes:
+    def _update(self, row: _Row, event: Event) -> None:
+        """Bring a batch's line up to date."""
+        if event.kind is EventKind.BATCH_STATE:
+            row.state, row.since = str(event.data["state"]), time.monotonic()
+            row.text = event.text
+        elif event.kind is EventKind.SCENE_STARTED and event.scene:
+            row.scenes.append(event.scene)
+        elif event.scene in row.scenes:
             row.scenes.remove(event.scene)
+            row.done += event.kind is EventKind.SCENE_DONE
+
+    def _take(self, event: Event) -> None:
+        """Count, and print what stays."""
         match event.kind:
             case EventKind.RUN_STARTED:
                 self._total = int(str(event.data["scenes"]))
                 self._began = time.monotonic() - event.seconds
                 self._note = ""
-            case EventKind.BATCH_STATE:
-                row.state, row.since = str(event.data["state"]), time.monotonic()
-                row.text = event.text
-                if row.state == "failed":
-                    self._print(f"[red]{event.batch}: {_safe(event.text)}[/]")
-            case EventKind.SCENE_STARTED if event.scene:
-                row.scenes.append(event.scene)
+            case EventKind.BATCH_STATE if event.data["state"] == "failed":
+                self._print(f"[red]{event.batch}: {_safe(event.text)}[/]")
             case EventKind.SCENE_DONE:
                 self._done += 1
-                row.done += 1
                 self._print(f"[green]✓[/] {_safe(event.text)} [dim]on {event.batch}[/]")
             case EventKind.SCENE_RETRY:
                 self._print(f"[yellow]↻ {event.scene}: {_safe(event.text)}[/]")
@@ -169,9 +174,9 @@ class LiveLines(Silent):
                 self._print(f"[red]✗ {event.scene}: {_safe(event.text)}[/]")
             case EventKind.ENGINE:
                 self._note = event.text
-            case EventKind.STOPPING | EventKind.WARNING:
+            case EventKind.STOPPING:
                 self._print(f"[bold yellow]{_safe(event.text)}[/]")
-            case _:
+            case EventKind.RUN_FINISHED:
                 pass
 
     def _print(self, markup: str) -> None:
@@ -244,10 +249,8 @@ def show_report(report: RunReport) -> None:
     for line in _warnings(report):
         console.print(f"[yellow]warning:[/] {_safe(line)}", soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
-    console.print(
-        f"[{style}]{report.done} of {len(report.scenes)} videos[/] in {_safe(str(report.directory))}",
-        soft_wrap=True,
-    )
+    count = f"[{style}]{report.done} of {len(report.scenes)} videos[/]"
+    console.print(f"{count} in {_safe(str(report.directory))}", soft_wrap=True)
     phases = " · ".join(f"{name} {seconds:.1f} s" for name, seconds in report.phases.items())
     console.print(f"{report.seconds:.1f} s in all; {phases}", soft_wrap=True)
     if report.done:
@@ -263,7 +266,8 @@ def show_report(report: RunReport) -> None:
     )
     if all(batch.destroyed for batch in report.batches):
         stacks = len(report.batches)
-        console.print(f"{stacks} stack{'s' * (stacks != 1)} destroyed and checked; nothing is left running")
+        plural = "s" * (stacks != 1)
+        console.print(f"{stacks} stack{plural} destroyed and checked; nothing is left running")
     console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
 
 
@@ -292,13 +296,15 @@ def show_plan(plan: Plan, previews: tuple[StackPreview, ...]) -> None:
     by_number = {preview.batch.number: preview for preview in previews}
     for batch in plan.batches:
         preview = by_number[batch.number]
-        console.print(
-            f"[bold]{batch.label}[/]  {len(batch.scenes)} scenes, {batch.seconds:.1f} s of narration"
-        )
+        size = f"{len(batch.scenes)} scenes, {batch.seconds:.1f} s of narration"
+        console.print(f"[bold]{batch.label}[/]  {size}")
         for scene in batch.scenes:
-            console.print(f"      {_safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True)
+            console.print(
+                f"      {_safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True
+            )
         for resource in preview.resources:
-            console.print(f"   [green]+[/] {resource.operation} {resource.type} [dim]{resource.name}[/]")
+            words = f"{resource.operation} {resource.type} [dim]{resource.name}[/]"
+            console.print(f"   [green]+[/] {words}")
     count = sum(len(preview.resources) for preview in previews)
     console.print(
         f"{len(previews)} stacks, {count} resources to create on {plan.job.target}; "
@@ -308,4 +314,6 @@ def show_plan(plan: Plan, previews: tuple[StackPreview, ...]) -> None:
 
 def show_error(text: str) -> None:
     """Print an error on standard error."""
-    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(
+        f"[bold red]error:[/] {_safe(text)}", soft_wrap=True
+    )

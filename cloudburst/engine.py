@@ -240,9 +240,12 @@ class _Command(auto.PulumiCommand):
                 with self._lock:
                     self._running.pop(Path(cwd), None)
         for callback, text in ((on_output, out), (on_error, err)):
-            for line in text.splitlines() if callback else ():
-                callback(line)
-        result = auto.CommandResult(stdout=out.rstrip(), stderr=err.rstrip(), code=process.returncode)
+            if callback is not None:
+                for line in text.splitlines():
+                    callback(line)
+        result = auto.CommandResult(
+            stdout=out.rstrip(), stderr=err.rstrip(), code=process.returncode
+        )
         if process.returncode != 0:
             raise create_command_error(result)
         return result

@@ -80,7 +80,7 @@ def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
             Problem(shown, duplicate_lines.get(place, tree.line(place)), _dotted(place), message)
             for place, message in found
         ]
-        raise BadInput(sorted(set(problems), key=lambda problem: problem.line))
+        raise BadInput(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
     return _build(section, source, folder, probes)
 
 
@@ -147,21 +147,24 @@ def _probe(field: str, folder: Path, text: str) -> _Probe:
         return _Probe()  # the shape's own error says it
     path = folder / text
     try:
-        if path.is_dir():
-            return _Probe("this is a folder; expected a file")
-        if not path.exists():
-            return _Probe(f"file not found: {text} (paths are relative to {{file}})")
-        if not path.is_file():
-            return _Probe(f"{text} is not a regular file")
-        if path.stat().st_size == 0:
-            return _Probe(f"{text} is empty; expected {_KINDS[field]}")
-        return _CHECKS[field](path)
-    except media.MediaError as error:
-        return _Probe(f"{text}: {error}; expected {_KINDS[field]}")
-    except subtitles.SubtitleError as error:
+        problem = _no_file(path, text)
+        return _Probe(problem) if problem else _CHECKS[field](path)
+    except (media.MediaError, subtitles.SubtitleError) as error:
         return _Probe(f"{text}: {error}; expected {_KINDS[field]}")
     except OSError as error:
         return _Probe(f"{text} cannot be read: {_why(error)}")
+
+
+def _no_file(path: Path, text: str) -> str | None:
+    if path.is_dir():
+        return f"{text} is a folder; expected a file"
+    if not path.exists():
+        return f"file not found: {text} (paths are relative to {{file}})"
+    if not path.is_file():
+        return f"{text} is not a regular file"
+    if path.stat().st_size == 0:
+        raise media.MediaError("the file is empty")
+    return None
 
 
 def _check_picture(path: Path) -> _Probe:

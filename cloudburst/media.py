@@ -1,4 +1,4 @@
-"""What a picture, a narration or a video file is. The only module that imports PyAV and Pillow's opener.
+"""What a picture, a narration or a video file is. The only module that imports PyAV.
 
 Lengths come from the packets, not from the container's header: an MP3 without a Xing header only
 guesses its length there, and the video must be as long as the sound.
@@ -180,4 +180,6 @@ def describe(path: Path) -> str:
         text = head.decode()
     except UnicodeDecodeError:
         return "its bytes are of no kind known here"
-    return f"it is text that begins {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"
+    return (
+        f"it is text that begins {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"
+    )

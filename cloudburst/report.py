@@ -16,8 +16,9 @@ NAME = "report.json"
 def as_dict(value: Any) -> Any:
     """Turn a value into what JSON can say; paths become text, seconds keep milliseconds."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return fields
+        return {
+            field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, dict):
         return {str(key): as_dict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

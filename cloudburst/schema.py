@@ -49,22 +49,27 @@ class _Section(BaseModel):
 class OptionsSection(_Section):
     """Options of the video API; a scene's own win over `defaults`."""
 
-    language: Language = Field("chinese", description="Language of the subtitles.")
+    language: Language = Field(default="chinese", description="Language of the subtitles.")
     effects: list[Effect] = Field(
-        [], max_length=5, description="Camera motion; of several, one is chosen."
+        default=[], max_length=5, description="Camera motion; of several, one is chosen."
     )
     background_box: bool = Field(default=True, description="Draw a box behind the subtitles.")
     background_opacity: float = Field(
-        0.2, ge=0, le=1, description="Transparency of the box: 0 is solid, 1 is clear."
+        default=0.2, ge=0, le=1, description="Transparency of the box: 0 is solid, 1 is clear."
     )
     font_size: int | None = Field(
-        None, ge=8, le=400, description="Subtitle size in output pixels; null: by the height."
+        default=None,
+        ge=8,
+        le=400,
+        description="Subtitle size in output pixels; null: by the height.",
     )
-    outline_color: Color = Field("&H00000000", description="Outline, as ASS &HAABBGGRR.")
+    outline_color: Color = Field(default="&H00000000", description="Outline, as ASS &HAABBGGRR.")
     is_portrait: bool | None = Field(
-        None, description="1080x1920 if true, 1920x1080 if false; null: as the picture is."
+        default=None, description="1080x1920 if true, 1920x1080 if false; null: as the picture is."
     )
-    watermark: FilePath | None = Field(None, description="Picture drawn in the top right corner.")
+    watermark: FilePath | None = Field(
+        default=None, description="Picture drawn in the top right corner."
+    )
 
 
 class SceneSection(OptionsSection):
@@ -73,29 +78,33 @@ class SceneSection(OptionsSection):
     name: str = Field(min_length=1, max_length=100, description="Names the video file.")
     image: FilePath
     audio: FilePath
-    subtitle: FilePath | None = Field(None, description="SRT file.")
+    subtitle: FilePath | None = Field(default=None, description="SRT file.")
 
 
 class DistributionSection(_Section):
     """How scenes are spread over workers."""
 
-    scenes_per_batch: int = Field(10, ge=1, le=1000)
-    max_parallel_instances: int = Field(10, ge=1, le=100)
-    min_scenes_per_batch: int = Field(5, ge=1, le=1000)
+    scenes_per_batch: int = Field(default=10, ge=1, le=1000)
+    max_parallel_instances: int = Field(default=10, ge=1, le=100)
+    min_scenes_per_batch: int = Field(default=5, ge=1, le=1000)
 
 
 class LimitsSection(_Section):
     """When to stop waiting."""
 
-    scene_timeout: float = Field(600, ge=1, le=86400, description="Seconds for one try.")
-    health_timeout: float = Field(180, ge=1, le=3600, description="Seconds for a worker to start.")
-    attempts: int = Field(3, ge=1, le=10, description="Tries of one scene.")
+    scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds for one try.")
+    health_timeout: float = Field(
+        default=180, ge=1, le=3600, description="Seconds for a worker to start."
+    )
+    attempts: int = Field(default=3, ge=1, le=10, description="Tries of one scene.")
 
 
 class OutputSection(_Section):
     """Where videos go."""
 
-    directory: FilePath | None = Field(None, description="Each run makes its own folder below it.")
+    directory: FilePath | None = Field(
+        default=None, description="Each run makes its own folder below it."
+    )
 
 
 class JobSection(_Section):
@@ -103,17 +112,28 @@ class JobSection(_Section):
 
     version: Literal[1] = Field(description="Version of this format.")
     name: str | None = Field(
-        None,
+        default=None,
         max_length=40,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
         description="Names the run; default: this file's name.",
     )
-    target: TargetName = Field("local", description="Where workers run: `local` is this machine.")
+    target: TargetName = Field(
+        default="local", description="Where workers run: `local` is this machine."
+    )
     defaults: OptionsSection = OptionsSection()
     scenes: list[SceneSection] = Field(min_length=1, max_length=10_000)
     distribution: DistributionSection = DistributionSection()
     limits: LimitsSection = LimitsSection()
     output: OutputSection = OutputSection()
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "defaults": OptionsSection,
+    "scenes": SceneSection,
+    "distribution": DistributionSection,
+    "limits": LimitsSection,
+    "output": OutputSection,
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -173,8 +193,8 @@ def _explain(detail: dict[str, Any]) -> str:
         "model_type": "a mapping (key: value)",
         "none_required": "nothing",
         "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
-        "greater_than_equal": f"{context.get('ge')} or more",
-        "less_than_equal": f"{context.get('le')} or less",
+        "greater_than_equal": f"{context.get('ge', 0):g} or more",
+        "less_than_equal": f"{context.get('le', 0):g} or less",
         "string_too_short": "text that is not empty",
         "string_too_long": f"at most {context.get('max_length')} characters",
         "too_short": "at least one",
@@ -195,13 +215,7 @@ def _pattern_words(pattern: str) -> str:
 
 
 def _unknown_key(location: tuple[str | int, ...]) -> str:
-    section: type[BaseModel] = {
-        "defaults": OptionsSection,
-        "scenes": SceneSection,
-        "distribution": DistributionSection,
-        "limits": LimitsSection,
-        "output": OutputSection,
-    }.get(str(location[0]) if len(location) > 1 else "", JobSection)
+    section = _SECTIONS.get(str(location[0]), JobSection) if len(location) > 1 else JobSection
     known = list(section.model_fields)
     key = str(location[-1])
     former = _FORMER.get(key)

@@ -54,7 +54,7 @@ def on_signals(stop: Stop) -> Iterator[None]:
         yield
         return
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         stop.request()
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}

@@ -2,4 +2,4 @@
 
 from importlib.metadata import version
 
-VERSION = version("cloudburst")
+__version__ = version("cloudburst")

@@ -98,7 +98,7 @@ class _Builder:
 
     def build(self, text: str) -> Tree:
         for event in yaml.parse(text, Loader=_Loader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.DocumentStartEvent):
                 self.documents += 1
                 if self.documents > 1:
@@ -112,8 +112,9 @@ class _Builder:
         return Tree(self.root, self.tree.lines, self.tree.duplicates)
 
     def _node(self, event: yaml.NodeEvent, line: int) -> None:
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise YamlError(line, f"tag {event.tag}: tags are not accepted here")
+        tag = getattr(event, "tag", None)
+        if tag not in {None, "!"}:
+            raise YamlError(line, f"tag {tag}: tags are not accepted here")
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event.value) if event.implicit[0] else event.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ class Target(Protocol):
 
     name: str
 
-    def __enter__(self) -> Target:
+    def __enter__(self) -> Self:
         """Get ready; `environment` may be asked for from now on."""
         ...
 

@@ -6,10 +6,9 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from cloudburst_stacks import local as local_stack
-
 from cloudburst.models import Cost, Worker, WorkerSpec
 from cloudburst.targets import provider
+from cloudburst_stacks import local as local_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,9 +72,7 @@ class LocalTarget:
 
     def inventory(self, stack: str) -> list[str]:
         """List the worker processes that carry the stack's name."""
-        return [
-            f"process {identity.partition('@')[0]}" for identity, _ in provider.workers(stack)
-        ]
+        return [f"process {identity.partition('@')[0]}" for identity, _ in provider.workers(stack)]
 
     def sweep(self, stack: str) -> None:
         """End the worker processes that carry the stack's name."""

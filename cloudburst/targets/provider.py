@@ -28,7 +28,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from cloudburst.version import VERSION
+from cloudburst.version import __version__
 
 PACKAGE = "cloudburst"
 TYPE = "cloudburst:local:Worker"
@@ -36,7 +36,7 @@ MODULE = "cloudburst.videoapi"
 GRACE = 3.0
 
 
-class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     """Creates, reads and deletes worker processes.
 
     Args:
@@ -50,7 +50,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore
     # The engine's questions, in the order in which it asks them.
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        return plugin_pb2.PluginInfo(version=VERSION)
+        return plugin_pb2.PluginInfo(version=__version__)
 
     def Attach(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
@@ -132,11 +132,22 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore
         log = Path(str(inputs["log"]))
         log.parent.mkdir(parents=True, exist_ok=True)
         theirs, ours = os.pipe()
-        command = [sys.executable, "-m", MODULE, "--stack", stack, "--work", str(work_folder(stack))]
+        command = [
+            sys.executable,
+            "-m",
+            MODULE,
+            "--stack",
+            stack,
+            "--work",
+            str(work_folder(stack)),
+        ]
         command += ["--slots", str(int(inputs["room"])), "--lifeline", str(theirs)]
         command += ["--threads", str(_threads(int(inputs["room"])))]
         try:
-            with socket.create_server(("127.0.0.1", 0), backlog=64) as listening, log.open("ab") as out:
+            with (
+                socket.create_server(("127.0.0.1", 0), backlog=64) as listening,
+                log.open("ab") as out,
+            ):
                 port = listening.getsockname()[1]
                 process = subprocess.Popen(
                     [*command, "--socket", str(listening.fileno())],

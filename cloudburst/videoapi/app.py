@@ -11,8 +11,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imageio_ffmpeg
 from flask import Flask, Response, jsonify, request, send_file
@@ -20,6 +19,9 @@ from werkzeug.exceptions import HTTPException
 
 from cloudburst.videoapi.motion import MOTIONS
 from cloudburst.videoapi.render import RenderError, Request, SceneRefused, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = "X-Authentication-Key"
 EXPIRY = 3600.0
@@ -82,7 +84,7 @@ class _Refused(Exception):
         super().__init__(body.get("error"))
 
 
-def create_app(settings: Settings) -> Flask:  # noqa: C901 - routes are closures over the settings
+def create_app(settings: Settings) -> Flask:
     """Make the WSGI application."""
     app = Flask("cloudburst.videoapi")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -146,9 +148,7 @@ def create_app(settings: Settings) -> Flask:  # noqa: C901 - routes are closures
         found = store.get(file_id)
         if found is None:
             raise _Refused(404, error="File not found or expired")
-        return send_file(
-            found[0], mimetype="video/mp4", as_attachment=True, download_name=found[1]
-        )
+        return send_file(found[0], mimetype="video/mp4", as_attachment=True, download_name=found[1])
 
     @app.get("/cleanup")
     def cleanup() -> Response:
@@ -179,7 +179,7 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:
-        app.logger.exception("unexpected error")
+        app.logger.error("unexpected error")
         return jsonify(error=f"internal error: {error}"), 500
 
 

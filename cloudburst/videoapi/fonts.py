@@ -6,8 +6,12 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FOLDERS = (
     "/usr/share/fonts",
@@ -32,14 +36,20 @@ class Face:
     Args:
         family: the name by which libass finds it.
         file: where it is.
+        index: which one, in a collection.
     """
 
     family: str
     file: str
+    index: int = 0
+
+    def load(self) -> ImageFont.FreeTypeFont:
+        """Open it, at a size that is good for measuring."""
+        return _load(self.file, self.index)
 
     def width(self, text: str, size: float) -> float:
         """Measure a line, in pixels, at a size as libass means it: ascent plus descent."""
-        font = _load(self.file)
+        font = self.load()
         return font.getlength(text) * size / sum(font.getmetrics())
 
 
@@ -61,19 +71,30 @@ def _search(text: str, folders: str) -> Face | None:
         if path.suffix.lower() in _SUFFIXES
     ]
     for path in sorted(files, key=_rank):
-        try:
-            font = _load(str(path))
-            family = font.getname()[0]
-            if family and all(_has(font, char) for char in text):
-                return Face(family, str(path))
-        except (OSError, ValueError):
-            continue
+        faces = [face for face in _faces(path) if all(_has(face, char) for char in text)]
+        # A collection holds a face for each region; the same characters look different in them.
+        faces.sort(key=lambda face: " SC" not in face.family)
+        if faces:
+            return faces[0]
     return None
 
 
-@functools.lru_cache(maxsize=8)
-def _load(file: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, 64, layout_engine=ImageFont.Layout.BASIC)
+def _faces(path: Path) -> Iterator[Face]:
+    for index in range(16):
+        face = Face("", str(path), index)
+        try:
+            family = face.load().getname()[0]
+        except (OSError, ValueError):
+            return
+        if family and "Mono" not in family:
+            yield Face(family, str(path), index)
+        if path.suffix.lower() != ".ttc":
+            return
+
+
+@functools.lru_cache(maxsize=64)
+def _load(file: str, index: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, 64, index, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -82,8 +103,9 @@ def _rank(path: Path) -> tuple[int, str]:
     return place, name
 
 
-def _has(font: ImageFont.FreeTypeFont, char: str) -> bool:
-    """A font without a character draws the same box for it as for one that nobody has."""
+def _has(face: Face, char: str) -> bool:
+    """Say if a face draws a character otherwise than one that nobody has, which gets a box."""
+    font = face.load()
     drawn = font.getmask(char)
     box = font.getmask(_UNASSIGNED)
     return bool(drawn.getbbox()) and (drawn.size != box.size or bytes(drawn) != bytes(box))

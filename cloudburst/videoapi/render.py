@@ -157,8 +157,8 @@ def _drawable(cues: list[subtitles.Cue], language: str) -> tuple[_Drawable, list
     if needs_cjk and cjk is None:
         kept = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
         warning = (
-            f"{len(cues) - len(kept)} of {len(cues)} subtitles left out: no font on this worker has "
-            "Chinese characters (install one, such as Debian's fonts-noto-cjk)"
+            f"{len(cues) - len(kept)} of {len(cues)} subtitles left out: no font on this worker "
+            "has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
         )
         return _Drawable(kept, latin if kept else None), [warning]
     font = cjk if needs_cjk else latin or cjk

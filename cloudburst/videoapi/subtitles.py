@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _decode(data: bytes) -> str:
 def _cues(text: str) -> Iterator[Cue]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     times = [index for index, line in enumerate(lines) if _TIME.match(line)]
-    for index, following in zip(times, [*times[1:], len(lines)], strict=True):
+    for index, following in pairwise([*times, len(lines)]):
         body = lines[index + 1 : following]
         if following < len(lines) and body and re.fullmatch(r"\s*\d+\s*", body[-1]):
             body.pop()  # the next cue's number
@@ -121,7 +122,7 @@ def flatten(cues: list[Cue]) -> list[Cue]:
     """
     edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
     flat: list[Cue] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         on = [cue.text for cue in cues if cue.start <= start and cue.end >= end]
         if not on:
             continue
@@ -161,7 +162,8 @@ Style: Default,{style.font},{size},&H00FFFFFF,{style.outline_color.rstrip("&")},
 Format: Layer, Start, End, Style, Text
 """
     events = [
-        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,{_wrapped(cue, style.measure, size, usable)}\n"
+        f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,"
+        f"{_wrapped(cue, style.measure, size, usable)}\n"
         for cue in flatten(cues)
     ]
     return head + "".join(events)
@@ -248,14 +250,18 @@ def _words(line: str) -> list[str]:
     return words
 
 
+# Radicals to ideographs, Hangul, compatibility forms, vertical and full-width forms, extensions.
+_CJK_BLOCKS = (
+    (0x2E80, 0x9FFF),
+    (0xAC00, 0xD7AF),
+    (0xF900, 0xFAFF),
+    (0xFE30, 0xFE4F),
+    (0xFF00, 0xFFEF),
+    (0x20000, 0x3FFFF),
+)
+
+
 def is_cjk(char: str) -> bool:
     """Say if a character needs a CJK font."""
     code = ord(char)
-    return (
-        0x2E80 <= code <= 0x9FFF
-        or 0xAC00 <= code <= 0xD7AF
-        or 0xF900 <= code <= 0xFAFF
-        or 0xFE30 <= code <= 0xFE4F
-        or 0xFF00 <= code <= 0xFFEF
-        or 0x20000 <= code <= 0x3FFFF
-    )
+    return any(first <= code <= last for first, last in _CJK_BLOCKS)

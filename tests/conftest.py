@@ -1,0 +1,74 @@
+"""Fixtures for all tests. No test touches the user's state; the engine's cache is shared."""
+
+from __future__ import annotations
+
+import math
+import struct
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "scenes.yaml"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a state folder of its own, and none of the user's settings."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("CLOUDBURST_STATE", str(folder))
+    for name in ("RESULTS_DIR", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def write_picture(path: Path, size: tuple[int, int] = (320, 180), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.radial_gradient("L").resize(size).convert(mode).save(path)
+    return path
+
+
+def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        count = round(seconds * rate)
+        tone = (round(8000 * math.sin(i * 440 * math.tau / rate)) for i in range(count))
+        file.writeframes(struct.pack(f"<{count}h", *tone))
+    return path
+
+
+SRT = "1\n00:00:00,100 --> 00:00:00,900\nHello there\n"
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a scenes.yaml beside one picture, one sound and one SRT file."""
+
+    def write(text: str, name: str = "scenes.yaml") -> Path:
+        folder = tmp_path / "job"
+        if not folder.exists():
+            write_picture(folder / "p.png")
+            write_sound(folder / "a.wav")
+            (folder / "s.srt").write_text(SRT)
+        path = folder / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:
+    """Give the text of a job of so many scenes, all of the same picture and sound."""
+    lines = "".join(
+        f"  - {{name: s{number:02d}, image: p.png, audio: a.wav{scene}}}\n"
+        for number in range(1, count + 1)
+    )
+    return f"version: 1\n{more}scenes:\n{lines}"

@@ -1,0 +1,144 @@
+"""A good scenes.yaml becomes a Job."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+import yaml
+
+from cloudburst.job import load_job
+from cloudburst.models import Distribution, Limits
+from cloudburst.schema import json_schema
+from tests.conftest import EXAMPLE, scenes_yaml, write_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_the_example_loads() -> None:
+    job = load_job(EXAMPLE)
+    assert job.name == "mountain-day"
+    assert len(job.scenes) == 6
+    assert all(3 <= scene.seconds <= 8 for scene in job.scenes)
+    assert {scene.options.language for scene in job.scenes} == {"english", "chinese"}
+    assert sum(scene.options.subtitle is not None for scene in job.scenes) == 4
+    assert sum(scene.options.watermark is not None for scene in job.scenes) == 1
+
+
+def test_defaults_are_those_of_the_video_api(job_file: Callable[..., Path]) -> None:
+    job = load_job(job_file(scenes_yaml(1)))
+    options = job.scenes[0].options
+    assert (options.language, options.effects, options.subtitle) == ("chinese", (), None)
+    assert (options.background_box, options.background_opacity) == (True, 0.2)
+    assert (options.font_size, options.outline_color) == (None, "&H00000000")
+    assert job.distribution == Distribution(10, 10, 5)
+    assert job.limits == Limits(600, 180, 3)
+    assert job.name == "scenes"
+    assert job.scenes[0].seconds == pytest.approx(1.0, abs=0.001)
+
+
+def test_a_scene_overrides_the_defaults_and_a_written_null_wins(
+    job_file: Callable[..., Path],
+) -> None:
+    path = job_file("""
+version: 1
+name: over-ride
+defaults:
+  language: english
+  effects: [zoom_in, pan_left]
+  background_box: false
+  background_opacity: 1
+  font_size: 40
+  outline_color: "&H00FF0000"
+  is_portrait: true
+  watermark: w.png
+scenes:
+  - {name: plain, image: p.png, audio: a.wav}
+  - name: own
+    image: p.png
+    audio: a.wav
+    subtitle: s.srt
+    language: chinese
+    effects: []
+    background_box: true
+    background_opacity: 0.5
+    font_size: null
+    outline_color: "&H000000FF&"
+    is_portrait: null
+    watermark: null
+distribution: {scenes_per_batch: 3, max_parallel_instances: 2, min_scenes_per_batch: 1}
+limits: {scene_timeout: 30, health_timeout: 20.5, attempts: 2}
+output: {directory: out}
+""")
+    write_picture(path.parent / "w.png", (64, 64), "RGBA")
+    job = load_job(path)
+    plain, own = (scene.options for scene in job.scenes)
+    assert plain.language == "english"
+    assert plain.effects == ("zoom_in", "pan_left")
+    assert (plain.background_box, plain.background_opacity, plain.font_size) == (False, 1.0, 40)
+    assert plain.is_portrait is True
+    assert plain.watermark == path.parent / "w.png"
+    assert plain.subtitle is None
+    assert own.language == "chinese"
+    assert own.effects == ()
+    assert (own.background_box, own.background_opacity, own.font_size) == (True, 0.5, None)
+    assert own.outline_color == "&H000000FF&"
+    assert own.is_portrait is None
+    assert own.watermark is None
+    assert own.subtitle == path.parent / "s.srt"
+    assert job.distribution == Distribution(3, 2, 1)
+    assert job.limits == Limits(30, 20.5, 2)
+    assert job.output == path.parent / "out"
+
+
+def test_where_results_go(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = job_file(scenes_yaml(1))
+    assert load_job(path).output == tmp_path / "cloudburst_results"
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "from-environment"))
+    assert load_job(path).output == tmp_path / "from-environment"
+    path = job_file(scenes_yaml(1, "output: {directory: from-file}\n"))
+    assert load_job(path).output == path.parent / "from-file"
+    assert load_job(path, output="from-argument").output == tmp_path / "from-argument"
+
+
+def test_paths_are_relative_to_the_file_not_to_the_shell(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = job_file(scenes_yaml(1))
+    monkeypatch.chdir(tmp_path)
+    assert load_job("job/scenes.yaml").scenes[0].image == path.parent / "p.png"
+
+
+@pytest.mark.parametrize("name", ["第一幕", "a b", "a.b-c_d", "Größe (2)", "_x", "it's"])
+def test_names_that_are_safe(job_file: Callable[..., Path], name: str) -> None:
+    text = f'version: 1\nscenes:\n  - {{name: "{name}", image: p.png, audio: a.wav}}\n'
+    assert load_job(job_file(text)).scenes[0].name == name
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(job_file: Callable[..., Path]) -> None:
+    path = job_file("")
+    path.write_bytes(b"\xef\xbb\xbf" + scenes_yaml(2).replace("\n", "\r\n").encode())
+    assert len(load_job(path).scenes) == 2
+
+
+def test_the_json_schema_accepts_the_example_and_refuses_what_the_loader_refuses() -> None:
+    schema = json.loads(json.dumps(json_schema()))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    document = yaml.safe_load(EXAMPLE.read_text())
+    validator.validate(document)
+    for change in (
+        {"version": 2},
+        {"scenes": []},
+        {"extra": 1},
+        {"limits": {"attempts": 0}},
+        {"defaults": {"language": "latin"}},
+    ):
+        assert list(validator.iter_errors(document | change)), change
