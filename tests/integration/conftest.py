@@ -1,0 +1,101 @@
+"""What integration tests share: real servers, real runs, and proof that nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from cloudburst.engine import Engine
+from cloudburst.toolchain import find_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RUN = Path(sys.executable).with_name("cloudburst-run")
+
+
+def processes_of(state: Path) -> list[str]:
+    """List every process that this test's run started and that still lives.
+
+    They all inherit the environment, in which the test's own state folder stands: engine,
+    workers and ffmpegs alike.
+    """
+    mark = f"CLOUDBURST_STATE={state}".encode()
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                if mark in environment:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())[:150]}")
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def assert_nothing_left(state: Path) -> None:
+    """No process of the run, no stack in its backend, no files of a worker."""
+    deadline = time.monotonic() + 5
+    while (left := processes_of(state)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+    assert Engine(find_engine(), state).stacks() == []
+    assert not list((state / "workspaces").glob("*-b*"))
+
+
+@dataclass
+class CliRun:
+    """A `cloudburst-run --json` in a process of its own, and the events it has told."""
+
+    process: subprocess.Popen[str]
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read events until one is as wanted; fail if the run ends without it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        pytest.fail(f"the run ended first: {self.events[-5:]} {self.finish()}")
+
+    def finish(self) -> tuple[int, str]:
+        """Read the rest; give the exit code and standard error."""
+        out, err = self.process.communicate(timeout=120)
+        self.events += [json.loads(line) for line in out.splitlines()]
+        return self.process.returncode, err
+
+
+@contextmanager
+def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]:
+    """Start a run; whatever the test does, end it."""
+    process = subprocess.Popen(
+        [str(RUN), str(job), "--output", str(output), "--json", *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+        # As in a terminal: a process group of its own, which Ctrl-C reaches as a whole.
+        start_new_session=True,
+    )
+    try:
+        yield CliRun(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def state_is(state: str) -> Callable[[dict[str, Any]], bool]:
+    """Match the event that a batch has come to a state."""
+    return lambda event: event["event"] == "batch_state" and event["state"] == state

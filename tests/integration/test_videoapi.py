@@ -1,0 +1,371 @@
+"""The bundled video API as a real process: every scenario rendered by the real ffmpeg."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import requests
+
+from cloudburst import media
+from cloudburst.job import load_job
+from cloudburst.models import Worker
+from cloudburst.worker import VideoApi
+from tests.conftest import EXAMPLE, SRT, write_picture, write_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "secret"
+HEADERS = {"X-Authentication-Key": KEY}
+
+
+def serve(work: Path, **env: str) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work)],
+        env={**os.environ, **env},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("video API on http://127.0.0.1:"), line
+    return process, line.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process, url = serve(tmp_path_factory.mktemp("server") / "work", AUTHENTICATION_KEY=KEY)
+    yield url
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    process.stderr.close()
+    process.wait(10)
+
+
+def b64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "input_image": b64(write_picture(tmp_path / "p.png", (640, 360))),
+        "input_audio": b64(write_sound(tmp_path / "a.wav", 1.5, rate=22050)),
+    }
+
+
+def post(url: str, body: object, headers: dict[str, str] = HEADERS) -> requests.Response:
+    return requests.post(f"{url}/create_video_onestep", json=body, headers=headers, timeout=60)
+
+
+def fetch(url: str, answer: requests.Response, path: Path) -> Path:
+    assert answer.status_code == 200, answer.text
+    got = requests.get(url + answer.json()["download_endpoint"], headers=HEADERS, timeout=30)
+    assert got.status_code == 200
+    assert got.headers["Content-Type"] == "video/mp4"
+    assert "attachment" in got.headers["Content-Disposition"]
+    assert len(got.content) == answer.json()["size"]
+    path.write_bytes(got.content)
+    return path
+
+
+def pictures(path: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Decode every frame, as RGB."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_health(server: str) -> None:
+    said = requests.get(f"{server}/health", timeout=10).json()
+    assert said["status"] == "healthy"
+    assert said["authentication"] == {"mode": "secure"}
+    assert said["gpu_available"] is False
+    assert "/create_video_onestep" in said["available_endpoints"]
+    assert said["ffmpeg_version"]
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    ("more", "scenario"),
+    [
+        ({}, "baseline"),
+        ({"subtitle": "srt"}, "subtitles_only"),
+        ({"effects": ["zoom_in"]}, "effects_only"),
+        ({"effects": ["random"], "subtitle": "srt", "watermark": "mark"}, "full_featured"),
+    ],
+)
+def test_a_scenario_is_the_video_that_was_asked_for(
+    server: str, body: dict[str, Any], tmp_path: Path, more: dict[str, Any], scenario: str
+) -> None:
+    files = {
+        "srt": base64.b64encode(SRT.encode()).decode(),
+        "mark": b64(write_picture(tmp_path / "w.png", (50, 50), "RGBA")),
+    }
+    more = {key: files.get(value, value) if isinstance(value, str) else value
+            for key, value in more.items()}  # fmt: skip
+    answer = post(server, body | more | {"output_filename": "my scene.mp4"})
+    said = answer.json()
+    assert said["success"] is True
+    assert said["scenario"] == scenario
+    assert said["filename"] == "my scene.mp4"
+    assert said["download_endpoint"] == f"/download/{said['file_id']}"
+    video = media.inspect_video(fetch(server, answer, tmp_path / "v.mp4"))
+    assert (video.width, video.height, video.fps) == (1920, 1080, 30)
+    assert (video.video_codec, video.audio_codec, video.sample_rate) == ("h264", "aac", 48000)
+    assert video.frames == 45
+    assert video.seconds == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.video
+def test_a_portrait_picture_is_not_stretched(server: str, tmp_path: Path) -> None:
+    # A white square on black: in any orientation it must stay a square.
+    from PIL import Image
+
+    picture = Image.new("RGB", (360, 640))
+    picture.paste((255, 255, 255), (130, 270, 230, 370))
+    picture.save(tmp_path / "p.png")
+    body = {
+        "input_image": b64(tmp_path / "p.png"),
+        "input_audio": b64(write_sound(tmp_path / "a.wav", 0.5)),
+    }
+    for more, size in (({}, (1080, 1920)), ({"is_portrait": False}, (1920, 1080))):
+        path = fetch(server, post(server, body | more), tmp_path / "v.mp4")
+        frame = pictures(path)[0]
+        assert frame.shape[1::-1] == size
+        rows, columns = np.nonzero(frame[:, :, 0] > 128)
+        assert np.ptp(rows) == pytest.approx(np.ptp(columns), abs=2)
+        assert rows.mean() == pytest.approx(size[1] / 2, abs=2)
+        assert columns.mean() == pytest.approx(size[0] / 2, abs=2)
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    ("effect", "grows", "moves"),
+    [("zoom_in", 1, 0), ("zoom_out", -1, 0), ("pan_left", 0, 1), ("pan_right", 0, -1)],
+)
+def test_motion_is_steady(server: str, tmp_path: Path, effect: str, grows: int, moves: int) -> None:
+    """A bright square's edges give where the camera is; it must go the same way every frame."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (1920, 1080))
+    picture.paste((255, 255, 255), (760, 440, 1160, 640))
+    picture.save(tmp_path / "p.png")
+    body = {
+        "input_image": b64(tmp_path / "p.png"),
+        "input_audio": b64(write_sound(tmp_path / "a.wav", 1.0)),
+        "effects": [effect],
+    }
+    frames = pictures(fetch(server, post(server, body), tmp_path / "v.mp4"))
+    rows = [frame[540, :, 1].astype(float) / 255 for frame in frames]
+    # The sum of brightness measures fractions of a pixel, which counting pixels cannot.
+    widths = np.array([row.sum() for row in rows])
+    centres = np.array([(row * np.arange(1920)).sum() / row.sum() for row in rows])
+    for values, direction, per_frame in ((widths, grows, 40 / 29), (centres, moves, 192 / 29)):
+        steps = np.diff(values)
+        if direction == 0:
+            assert np.abs(steps).max() < 0.5
+        else:
+            assert (steps * direction > 0).all(), "it stands still or turns back"
+            assert steps.std() < 0.25 * per_frame, "it jitters"
+
+
+@pytest.mark.video
+def test_subtitles_have_a_box_of_the_transparency_asked_for(
+    server: str, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1920, 1080), (200, 200, 200)).save(tmp_path / "grey.png")
+    body["input_image"] = b64(tmp_path / "grey.png")
+    body["subtitle"] = base64.b64encode(SRT.encode()).decode()
+    behind = {}
+    corner = (0, 0)
+    for name, more in (
+        ("solid", {"background_opacity": 0.0}),
+        ("half", {"background_opacity": 0.5}),
+        ("clear", {"background_opacity": 1.0}),
+        ("none", {"background_box": False}),
+    ):
+        frames = pictures(fetch(server, post(server, body | more), tmp_path / "v.mp4"))
+        frame = frames[15][:, :, 0]
+        assert frame.max() > 230, "the words are white"
+        assert (frame[:540] > 190).all(), "the upper half is the picture's"
+        assert (frames[40][:, :, 0] > 190).all(), "after its time it is gone"
+        if name == "solid":
+            rows, columns = np.nonzero(frame < 15)
+            corner = (rows.min() + 6, columns.min() + 6)
+        behind[name] = int(frame[corner])
+    assert behind["solid"] < 15
+    assert 90 < behind["half"] < 110
+    assert behind["clear"] > 190
+    assert behind["none"] > 190
+
+
+@pytest.mark.video
+def test_without_a_font_there_is_a_warning_and_no_boxes(tmp_path: Path) -> None:
+    scene = load_job(EXAMPLE).scenes[1]
+    empty = tmp_path / "fonts"
+    empty.mkdir()
+    process, url = serve(tmp_path / "work", AUTHENTICATION_KEY=KEY, CLOUDBURST_FONTS=str(empty))
+    try:
+        worker = Worker("s", "1@1", url, KEY, 1)
+        rendered = VideoApi(worker).render(scene, 60)
+        assert any("subtitles left out" in warning for warning in rendered.warnings)
+        assert any("Chinese" in warning for warning in rendered.warnings)
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.mark.video
+def test_a_watermark_stands_still_in_the_corner(
+    server: str, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1920, 1080), (60, 60, 60)).save(tmp_path / "dark.png")
+    Image.new("RGBA", (100, 50), (255, 0, 0, 255)).save(tmp_path / "w.png")
+    body |= {
+        "input_image": b64(tmp_path / "dark.png"),
+        "watermark": b64(tmp_path / "w.png"),
+        "effects": ["zoom_in"],
+    }
+    frames = pictures(fetch(server, post(server, body), tmp_path / "v.mp4"))
+    for frame in (frames[0], frames[-1]):
+        rows, columns = np.nonzero(frame[:, :, 0].astype(int) - frame[:, :, 1] > 100)
+        assert (rows.min(), columns.max()) == pytest.approx((32, 1920 - 33), abs=3)
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == pytest.approx((50, 100), abs=3)
+
+
+@pytest.mark.parametrize("header", [{}, {"X-Authentication-Key": "wrong"}])
+def test_without_the_key_nothing_is_rendered_or_given(server: str, header: dict[str, str]) -> None:
+    for answer in (
+        post(server, {}, header),
+        requests.get(f"{server}/download/x", headers=header, timeout=10),
+        requests.get(f"{server}/cleanup", headers=header, timeout=10),
+    ):
+        assert answer.status_code == 401
+        assert set(answer.json()) == {"error", "message", "required_header"}
+        assert answer.json()["required_header"] == "X-Authentication-Key"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"input_image": None}, "input_image"),
+        ({"input_audio": ""}, "input_audio"),
+        ({"input_image": "not base64!"}, "input_image: not base64"),
+        ({"input_image": base64.b64encode(b"text").decode()}, "not a usable picture"),
+        ({"input_audio": base64.b64encode(b"text").decode()}, "not a sound file"),
+        ({"subtitle": base64.b64encode(b"text").decode()}, "no cue in it"),
+        ({"watermark": base64.b64encode(b"text").decode()}, "not a usable picture"),
+        ({"effects": "zoom_in"}, "effects: expected a list"),
+        ({"effects": ["spin"]}, "got 'spin'"),
+        ({"language": "latin"}, "language: expected one of"),
+        ({"background_opacity": 2}, "background_opacity: expected a number from 0 to 1"),
+        ({"font_size": True}, "font_size: expected a number"),
+        ({"is_portrait": "yes"}, "is_portrait: expected bool"),
+        ({"outline_color": "red,1\nDialogue: x"}, "outline_color: expected &HAABBGGRR"),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_reason(
+    server: str, body: dict[str, Any], change: dict[str, Any], words: str
+) -> None:
+    answer = post(server, body | change)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+
+
+def test_a_body_that_is_no_object_is_refused(server: str) -> None:
+    assert post(server, [1]).status_code == 400
+    answer = requests.post(f"{server}/create_video_onestep", data=b"{", headers=HEADERS, timeout=10)
+    assert answer.status_code == 400
+    assert "JSON object" in answer.json()["error"]
+
+
+def test_an_unknown_file_is_not_found(server: str) -> None:
+    answer = requests.get(f"{server}/download/nothing", headers=HEADERS, timeout=10)
+    assert answer.status_code == 404
+    assert "error" in answer.json()
+
+
+def test_cleanup_counts(server: str) -> None:
+    said = requests.get(f"{server}/cleanup", headers=HEADERS, timeout=10).json()
+    assert set(said) == {"cleaned", "active_files"}
+    assert said["cleaned"] == 0
+
+
+@pytest.mark.video
+def test_a_render_that_takes_too_long_is_ended_and_leaves_no_ffmpeg(tmp_path: Path) -> None:
+    from cloudburst.videoapi import render
+
+    request = render.Request(
+        write_picture(tmp_path / "p.png", (1920, 1080)).read_bytes(),
+        write_sound(tmp_path / "a.wav", 60, rate=8000).read_bytes(),
+        effects=("zoom_in",),
+    )
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    with pytest.raises(render.RenderError, match="longer than its time-out"):
+        render.render(request, folder, threads=1, timeout=1.0)
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    assert [child for child in children if "ffmpeg" in child.name()] == []
+
+
+@pytest.mark.video
+def test_a_worker_ends_with_its_lifeline_and_takes_its_ffmpeg_along(tmp_path: Path) -> None:
+    import psutil
+
+    theirs, ours = os.pipe()
+    work = tmp_path / "work"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work)]
+        + ["--lifeline", str(theirs)],
+        pass_fds=(theirs,),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    assert process.stderr is not None
+    url = process.stderr.readline().split()[-1]
+    body = {
+        "input_image": b64(write_picture(tmp_path / "p.png", (1920, 1080))),
+        "input_audio": b64(write_sound(tmp_path / "a.wav", 60, rate=8000)),
+        "effects": ["zoom_in"],
+    }
+    import threading
+
+    def send() -> None:
+        with pytest.raises(requests.ConnectionError):
+            post(url, body)
+
+    request = threading.Thread(target=send)
+    request.start()
+    worker = psutil.Process(process.pid)
+    deadline = time.monotonic() + 20
+    while not (children := worker.children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children, "ffmpeg has started"
+    os.close(ours)
+    assert process.wait(10) is not None
+    process.stderr.close()
+    gone, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert gone
+    assert not work.exists()
+    request.join(10)
