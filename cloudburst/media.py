@@ -104,7 +104,7 @@ def _stream_seconds(
 
 
 def inspect_video(path: Path) -> VideoInfo:
-    """Open a video, decode its first and last pictures and its first sound, and measure it.
+    """Open a video, see that all of it is there, decode samples of it, and measure it.
 
     Raises:
         MediaError: it is not a video with both streams, or does not decode.
@@ -117,21 +117,26 @@ def inspect_video(path: Path) -> VideoInfo:
             if video is None or audio is None:
                 missing = "video" if video is None else "audio"
                 raise MediaError(f"it has no {missing} stream")
-            if next(container.decode(audio), None) is None:
-                raise MediaError("its sound does not decode")
             if video.time_base is None or audio.time_base is None:
                 raise MediaError("it has no time line")
+            # The index may stand before what it names: count what is really there.
+            for stream in (video, audio):
+                packets = sum(1 for packet in container.demux(stream) if packet.size)
+                if packets < stream.frames:
+                    raise MediaError(
+                        f"{packets} of {stream.frames} {stream.type} packets are there"
+                    )
+                container.seek(0)
+                if next(container.decode(stream), None) is None:
+                    raise MediaError(f"its {stream.type} does not decode")
+                container.seek(0)
+            container.seek(video.duration or 0, stream=video)
+            if sum(1 for _ in container.decode(video)) == 0:
+                raise MediaError("its last pictures do not decode")
             seconds = max(
                 float((video.duration or 0) * video.time_base),
                 float((audio.duration or 0) * audio.time_base),
             )
-            container.seek(0)
-            if next(container.decode(video), None) is None:
-                raise MediaError("its pictures do not decode")
-            # From the last key frame on: a file cut off behind its header fails here.
-            container.seek(video.duration or 0, stream=video)
-            if sum(1 for _ in container.decode(video)) == 0:
-                raise MediaError("its last pictures do not decode")
             return VideoInfo(
                 size=path.stat().st_size,
                 seconds=seconds,

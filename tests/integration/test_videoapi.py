@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from tests.conftest import EXAMPLE, SRT, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY = "secret"
 HEADERS = {"X-Authentication-Key": KEY}
@@ -333,8 +333,7 @@ def test_a_worker_ends_with_its_lifeline_and_takes_its_ffmpeg_along(tmp_path: Pa
     theirs, ours = os.pipe()
     work = tmp_path / "work"
     process = subprocess.Popen(
-        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work)]
-        + ["--lifeline", str(theirs)],
+        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work), "--lifeline", str(theirs)],
         pass_fds=(theirs,),
         stderr=subprocess.PIPE,
         text=True,
