@@ -333,7 +333,10 @@ def test_a_worker_ends_with_its_lifeline_and_takes_its_ffmpeg_along(tmp_path: Pa
     theirs, ours = os.pipe()
     work = tmp_path / "work"
     process = subprocess.Popen(
-        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work), "--lifeline", str(theirs)],
+        [
+            *(sys.executable, "-m", "cloudburst.videoapi", "--port", "0"),
+            *("--work", str(work), "--lifeline", str(theirs)),
+        ],
         pass_fds=(theirs,),
         stderr=subprocess.PIPE,
         text=True,

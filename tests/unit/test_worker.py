@@ -180,7 +180,11 @@ def test_a_file_that_has_gone_since_is_named(double: Double, scene: Scene) -> No
 def test_health_is_waited_for(double: Double) -> None:
     answers = [hangs_up, says(500, {}), says(200, {"status": "starting"}), says(200, b"no json")]
     remaining = iter([*answers, says(200, {"status": "healthy"})])
-    double.answer = next(remaining)
+
+    def one_after_the_other(handler: BaseHTTPRequestHandler) -> None:
+        next(remaining)(handler)
+
+    double.answer = one_after_the_other
     naps: list[float] = []
     double.api.wait_healthy(20, lambda seconds: bool(naps.append(seconds)))
     assert len(naps) == 4
