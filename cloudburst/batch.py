@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from cloudburst.download import download
-from cloudburst.errors import CloudBurstError, EngineError, SceneError, StackLocked, WorkerGone
+from cloudburst.errors import (
+    CloudBurstError,
+    EngineError,
+    RenderFailed,
+    SceneError,
+    StackLocked,
+    WorkerGone,
+)
 from cloudburst.models import Attempt, BatchResult, EventKind, Span
 from cloudburst.worker import VideoApi
 
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from cloudburst.timeline import Timeline
 
 DESTROY_TRIES = 4
+# For threads whose worker is gone: their requests break off by themselves.
+JOIN_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class BatchLife:
     destroyed: bool = False
     error: str | None = None
     state: str = "waiting"
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def run(self) -> None:
         """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
@@ -73,8 +83,13 @@ class BatchLife:
         except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
             self.error = f"unexpected {type(error).__name__}: {error}"
         finally:
-            self._leave()
-            self._tear_down()
+            self.site.dispatcher.leave(self.batch.label)
+            if self.state == "waiting":
+                self.destroyed = True  # nothing was ever begun
+            else:
+                self._tear_down()
+            for thread in self._threads:
+                thread.join(JOIN_TIMEOUT)
         if self.error and not self.site.stop.requested:
             self._tell("failed", self.error)
         else:
@@ -96,7 +111,11 @@ class BatchLife:
 
     def _work(self) -> None:
         site = self.site
+        # First the state, then the question: a request to stop that comes in between finds a
+        # batch to interrupt, and one that came before is seen here.
+        self.state = "creating"
         if site.stop.requested:
+            self.state = "waiting"
             return
         self._tell("creating", "creating the stack")
         with site.timeline.span("up", self.spans):
@@ -121,7 +140,7 @@ class BatchLife:
     def _drive(self, api: VideoApi, room: int) -> None:
         """Render as many scenes at once as there is room, while finished ones come home."""
         places = threading.Semaphore(room)
-        threads = [
+        self._threads = [
             threading.Thread(
                 target=self._take_scenes,
                 args=(api, places),
@@ -131,51 +150,56 @@ class BatchLife:
             # One more than there is room for: it renders while another one downloads.
             for number in range(room + 1)
         ]
-        for thread in threads:
+        for thread in self._threads:
             thread.start()
-        for thread in threads:
+        for thread in self._threads:
             # Once asked to stop, nobody waits for a render: the worker's end ends it.
             while thread.is_alive() and not self.site.stop.requested:
                 thread.join(0.1)
 
     def _take_scenes(self, api: VideoApi, places: threading.Semaphore) -> None:
-        label, dispatcher = self.batch.label, self.site.dispatcher
+        """Take scenes until none is left; a place to render is kept only while rendering."""
         while True:
             # The place comes first: a scene that is taken but waits could run elsewhere.
-            with places:
-                scene = dispatcher.take(label)
-                if scene is None:
-                    return
-                began = self.site.timeline.now()
-                self.site.timeline.tell(
-                    EventKind.SCENE_STARTED,
-                    f"rendering {scene.name}",
-                    batch=label,
-                    scene=scene.name,
-                )
-                try:
-                    rendered = api.render(scene, self.site.limits.scene_timeout)
-                except SceneError as error:
-                    self._failed(api, scene, began, error)
-                    continue
-                ready = self.site.timeline.now()
+            places.acquire()
+            scene = self.site.dispatcher.take(self.batch.label)
+            if scene is None:
+                places.release()
+                return
+            began = self.site.timeline.now()
             try:
-                artifact = download(api, rendered, scene, self.site.folder)
+                self._one_scene(api, scene, began, places)
             except SceneError as error:
                 self._failed(api, scene, began, error)
-                continue
-            home = self.site.timeline.now()
-            attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
-            self.site.ledger.done(scene, attempt, artifact, rendered)
-            self.site.timeline.tell(
-                EventKind.SCENE_DONE,
-                f"{scene.name}.mp4, {artifact.seconds:.1f} s of video in {ready - began:.1f} s",
-                batch=label,
-                scene=scene.name,
-                seconds=round(home - began, 3),
-                size=artifact.size,
-                warnings=list(rendered.warnings),
+            except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
+                unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
+                self._failed(api, scene, began, unexpected)
+
+    def _one_scene(
+        self, api: VideoApi, scene: Scene, began: float, places: threading.Semaphore
+    ) -> None:
+        site, label = self.site, self.batch.label
+        try:
+            site.timeline.tell(
+                EventKind.SCENE_STARTED, f"rendering {scene.name}", batch=label, scene=scene.name
             )
+            rendered = api.render(scene, site.limits.scene_timeout)
+        finally:
+            places.release()
+        ready = site.timeline.now()
+        artifact = download(api, rendered, scene, site.folder)
+        home = site.timeline.now()
+        attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
+        site.ledger.done(scene, attempt, artifact, rendered)
+        site.timeline.tell(
+            EventKind.SCENE_DONE,
+            f"{scene.name}.mp4, {artifact.seconds:.1f} s of video in {ready - began:.1f} s",
+            batch=label,
+            scene=scene.name,
+            seconds=round(home - began, 3),
+            size=artifact.size,
+            warnings=list(rendered.warnings),
+        )
 
     def _failed(self, api: VideoApi, scene: Scene, began: float, error: SceneError) -> None:
         site, label = self.site, self.batch.label
@@ -183,9 +207,8 @@ class BatchLife:
             return  # its worker is being ended under it; that is no failure of the scene
         if isinstance(error, WorkerGone) and api.healthy() is not None:
             words = site.target.last_words(self.spec)
-            self.error = f"the worker is gone: {error}" + (
-                f"; its last log lines: {words}" if words else ""
-            )
+            said = f"; its last log lines: {words}" if words else ""
+            self.error = f"the worker is gone: {error}{said}"
             site.dispatcher.leave(label)
         attempt = Attempt(label, Span("render", began, site.timeline.now()), error=str(error))
         again = site.dispatcher.failed(scene, label, retry=error.retry)
@@ -198,9 +221,6 @@ class BatchLife:
         )
 
     # -- teardown -----------------------------------------------------------------------------
-
-    def _leave(self) -> None:
-        self.site.dispatcher.leave(self.batch.label)
 
     def _tear_down(self) -> None:
         """Destroy the stack until the provider says that nothing of it is left."""

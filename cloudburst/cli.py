@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,15 @@ def run(scenes: str, output: str | None, *, dry_run: bool, as_json: bool, quiet:
     job = load_job(scenes, output=output)
     from cloudburst import pipeline, planner  # noqa: PLC0415
 
-    with console.watcher(json_lines=as_json and not dry_run, quiet=quiet or dry_run) as watch:
-        if not dry_run:
-            return _finish(lambda: pipeline.run(job, on_event=watch), quiet=quiet or as_json)
-        previews = pipeline.preview(job, on_event=watch)
+    if not dry_run:
+
+        def call() -> RunReport:
+            # The changing lines are gone before the report is shown.
+            with console.watcher(json_lines=as_json, quiet=quiet) as watch:
+                return pipeline.run(job, on_event=watch)
+
+        return _finish(call, show=not (quiet or as_json), quiet=quiet)
+    previews = pipeline.preview(job)
     planned = planner.plan(job)
     if as_json:
         click.echo(json.dumps(_plan_document(planned, previews), indent=2, ensure_ascii=False))
@@ -67,17 +73,23 @@ def run(scenes: str, output: str | None, *, dry_run: bool, as_json: bool, quiet:
     return 0
 
 
-def _finish(call: Callable[[], RunReport], *, quiet: bool) -> int:
+def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
+    """Run, show what became of it, and give the exit code."""
+    left: list[str] = []
     try:
         finished = call()
+        code = 0 if finished.done == len(finished.scenes) else 1
     except Interrupted as error:
-        finished = error.report
-    if not quiet:
-        # The live lines are taken away first: click leaves the watcher's context before this.
-        click.get_current_context().call_on_close(lambda: console.show_report(finished))
-    if finished.outcome == "interrupted":
-        return INTERRUPTED
-    return 0 if finished.done == len(finished.scenes) else 1
+        finished, code = error.report, error.exit_code
+    except LeftRunning as error:
+        finished, code, left = error.report, error.exit_code, error.left
+    if show:
+        console.show_report(finished)
+    elif quiet:
+        console.show_failures(finished)
+    for line in left:
+        console.show_error(f"LEFT RUNNING: {line}")
+    return code
 
 
 @group.command()
@@ -127,6 +139,8 @@ def _call(command: click.Command, name: str) -> None:
     """Run a command and turn its end into an exit code."""
     try:
         code = command.main(prog_name=name, standalone_mode=False)
+        # All is torn down: a Ctrl-C too many must not change the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -141,10 +155,6 @@ def _call(command: click.Command, name: str) -> None:
             click.echo(str(problem), err=True)
         count = len(error.problems)
         click.echo(f"{count} problem{'s' * (count != 1)}; nothing was started", err=True)
-        sys.exit(error.exit_code)
-    except LeftRunning as error:
-        for line in error.left:
-            console.show_error(f"LEFT RUNNING: {line}")
         sys.exit(error.exit_code)
     except CloudBurstError as error:
         console.show_error(str(error))

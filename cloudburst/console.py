@@ -242,10 +242,7 @@ def show_report(report: RunReport) -> None:
     if report.done:
         console.print(table)
         console.print()
-    for scene in report.scenes:
-        if scene.status is not SceneStatus.DONE:
-            words = f"[red]{scene.status}[/]: {_safe(scene.error or 'the run ended before it')}"
-            console.print(f"{scene.name}: {words}", soft_wrap=True)
+    _print_failures(report, console)
     for line in _warnings(report):
         console.print(f"[yellow]warning:[/] {_safe(line)}", soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
@@ -254,9 +251,10 @@ def show_report(report: RunReport) -> None:
     phases = " · ".join(f"{name} {seconds:.1f} s" for name, seconds in report.phases.items())
     console.print(f"{report.seconds:.1f} s in all; {phases}", soft_wrap=True)
     if report.done:
+        shared = "; workers shared this machine's cores" if report.target == "local" else ""
         console.print(
             f"{report.speedup:.1f}x as fast as one after the other on one worker "
-            f"({report.serial_seconds:.1f} s)",
+            f"({report.serial_seconds:.1f} s{shared})",
             soft_wrap=True,
         )
     console.print(
@@ -269,6 +267,18 @@ def show_report(report: RunReport) -> None:
         plural = "s" * (stacks != 1)
         console.print(f"{stacks} stack{plural} destroyed and checked; nothing is left running")
     console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
+
+
+def show_failures(report: RunReport) -> None:
+    """Print the scenes without a video, and why, on standard error."""
+    _print_failures(report, Console(stderr=True, highlight=False))
+
+
+def _print_failures(report: RunReport, console: Console) -> None:
+    for scene in report.scenes:
+        if scene.status is not SceneStatus.DONE:
+            why = _safe(scene.error or "the run ended before it was done")
+            console.print(f"{scene.name}: [red]{scene.status}[/]: {why}", soft_wrap=True)
 
 
 def _scene_cells(scene: SceneResult) -> list[str]:

@@ -93,16 +93,23 @@ class Dispatcher:
 
     def _choose(self, worker: str) -> Scene | None:
         """Pick from the own batch first, then from the one with the most narration left."""
-        others = sorted(
-            (label for label in self._queues if label != worker),
+        own = self._first_from(worker, worker)
+        if own is not None:
+            return own
+        fullest_first = sorted(
+            (label for label, queue in self._queues.items() if queue),
             key=lambda label: -sum(scene.seconds for scene in self._queues[label]),
         )
-        for label in [worker, *others]:
-            for scene in self._queues.get(label, ()):
-                if self._may_take(worker, scene):
-                    self._queues[label].remove(scene)
-                    self._changed.notify_all()
-                    return scene
+        taken = (self._first_from(label, worker) for label in fullest_first)
+        return next((scene for scene in taken if scene is not None), None)
+
+    def _first_from(self, label: str, worker: str) -> Scene | None:
+        queue = self._queues.get(label, [])
+        for index, scene in enumerate(queue):
+            if self._may_take(worker, scene):
+                del queue[index]
+                self._changed.notify_all()
+                return scene
         return None
 
     def _may_take(self, worker: str, scene: Scene) -> bool:

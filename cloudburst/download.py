@@ -36,6 +36,7 @@ def download(api: VideoApi, rendered: Rendered, scene: Scene, folder: Path) -> A
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+        _sync_folder(folder)
     except OSError as error:
         raise ArtifactInvalid(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -48,6 +49,15 @@ def download(api: VideoApi, rendered: Rendered, scene: Scene, folder: Path) -> A
         height=artifact.height,
         frames=artifact.frames,
     )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def verify(path: Path, scene: Scene) -> media.VideoInfo:

@@ -78,6 +78,8 @@ class Engine:
             EngineError: with the engine's own words; the stack may hold part of it.
         """
         with self._slots, _translated("up", stack):
+            if self._command.interrupted(self._work / stack):
+                raise EngineError(f"pulumi up of {stack} was interrupted before it began")
             handle = auto.create_stack(stack, PROJECT, program, opts=self._options(stack))
             self._known[stack] = handle
             result = handle.up(color="never", suppress_progress=True)
@@ -163,8 +165,8 @@ class Engine:
             return [summary.name for summary in workspace.list_stacks()]
 
     def interrupt(self, stack: str, *, kill: bool = False) -> None:
-        """Ask the operation that runs on a stack to end early, or end it at once."""
-        self._command.signal(self._work / stack, signal.SIGKILL if kill else signal.SIGINT)
+        """Ask the `up` of a stack to end early, or end it at once; one to come does not begin."""
+        self._command.interrupt(self._work / stack, signal.SIGKILL if kill else signal.SIGINT)
 
     def _select(self, stack: str) -> auto.Stack:
         def nothing() -> None:
@@ -201,6 +203,7 @@ class _Command(auto.PulumiCommand):
         self.command = str(binary.binary)
         self.version = VersionInfo.parse(binary.version)
         self._running: dict[Path, subprocess.Popen[str]] = {}
+        self._interrupted: dict[Path, signal.Signals] = {}
         self._lock = threading.Lock()
 
     def run(
@@ -228,6 +231,9 @@ class _Command(auto.PulumiCommand):
         ) as process:
             with self._lock:
                 self._running[Path(cwd)] = process
+                # An interrupt may have come between two of an operation's processes.
+                if "up" in args and Path(cwd) in self._interrupted:
+                    process.send_signal(self._interrupted[Path(cwd)])
             try:
                 out, err = process.communicate(timeout=OPERATION_TIMEOUT)
             except subprocess.TimeoutExpired:
@@ -250,11 +256,16 @@ class _Command(auto.PulumiCommand):
             raise create_command_error(result)
         return result
 
-    def signal(self, folder: Path, number: signal.Signals) -> None:
+    def interrupt(self, folder: Path, number: signal.Signals) -> None:
         with self._lock:
+            self._interrupted[folder] = number
             process = self._running.get(folder)
             if process is not None:
                 process.send_signal(number)
+
+    def interrupted(self, folder: Path) -> bool:
+        with self._lock:
+            return folder in self._interrupted
 
 
 @contextmanager

@@ -103,12 +103,14 @@ class LeftRunning(CloudBurstError):
 
     Args:
         left: one line per thing: what it is and the command that removes it.
+        report: what was done all the same.
     """
 
     exit_code = 4
 
-    def __init__(self, left: list[str]) -> None:
+    def __init__(self, left: list[str], report: RunReport) -> None:
         self.left = left
+        self.report = report
         super().__init__("\n".join(left))
 
 

@@ -34,6 +34,11 @@ class Ledger:
         with self._lock:
             self._attempts[scene.name].append(attempt)
 
+    def done_count(self) -> int:
+        """Count the videos that are home."""
+        with self._lock:
+            return len(self._done)
+
     def done_by(self, worker: str) -> int:
         """Count the videos of one worker."""
         with self._lock:
@@ -59,7 +64,7 @@ class Ledger:
             )
         return SceneResult(
             name=scene.name,
-            status=SceneStatus.FAILED if attempts else SceneStatus.NOT_STARTED,
+            status=SceneStatus.FAILED if attempts else SceneStatus.UNFINISHED,
             narration=scene.seconds,
             attempts=attempts,
             error=attempts[-1].error if attempts else None,

@@ -175,6 +175,7 @@ class WorkerSpec:
         job: name of the job.
         key: what a client must send as ``X-Authentication-Key``.
         room: scenes it renders at once.
+        scene_timeout: seconds after which it gives a scene up.
         log: file for the worker's own log.
     """
 
@@ -183,6 +184,7 @@ class WorkerSpec:
     job: str
     key: str = field(repr=False)
     room: int
+    scene_timeout: float
     log: Path
 
     @property
@@ -293,7 +295,7 @@ class SceneStatus(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    NOT_STARTED = "not started"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)

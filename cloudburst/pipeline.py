@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -71,6 +72,7 @@ def run(
     timeline = Timeline(on_event, stop.request)
     # Nothing runs yet: until it does, Ctrl-C may simply end the program.
     binary = _engine(timeline)
+    timeline.restart()  # making the engine, once in a machine's life, is not the run's time
     began = datetime.now(UTC)
     with on_signals(stop):
         folder = _results_folder(job.output, began)
@@ -102,6 +104,7 @@ def preview(
 
     Raises:
         InfrastructureError: the engine could not be found or failed.
+        KeyboardInterrupt: it was asked to stop; the backend is as it was.
     """
     stop = Stop()
     timeline = Timeline(on_event, stop.request)
@@ -109,27 +112,37 @@ def preview(
     binary = _engine(timeline)
     run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     with on_signals(stop), _ready(job, binary) as (target, engine):
-        previews = []
         room = target.room(len(planned.batches))
-        for batch in planned.batches:
+
+        def one(batch: Batch) -> StackPreview:
             if stop.requested:
-                raise InfrastructureError("the preview was interrupted; nothing was created")
+                raise KeyboardInterrupt
             spec = _spec(job, run_id, batch, room, job.output)
-            resources = engine.preview(spec.stack, target.program(spec))
-            previews.append(StackPreview(batch, spec.stack, resources))
-    if timeline.failure is not None:
-        raise timeline.failure
-    return tuple(previews)
+            return StackPreview(batch, spec.stack, engine.preview(spec.stack, target.program(spec)))
+
+        # As many threads as batches: the engine itself bounds its operations by memory.
+        with ThreadPoolExecutor(len(planned.batches)) as pool:
+            previews = tuple(pool.map(one, planned.batches))
+    failure = timeline.close()
+    if failure is not None:
+        raise failure
+    return previews
 
 
 # -- stages -------------------------------------------------------------------------------------
 
 
 def _all_rounds(job: Job, run_id: str, site: Site) -> list[BatchLife]:
-    """Live all batches; make new workers for scenes that outlived the ones they had."""
+    """Live all batches; make new workers for scenes that outlived the ones they had.
+
+    Workers that never became healthy would not the next time either. Workers that did, and died
+    before any video came home, are made anew as often as a scene is tried.
+    """
     lives: list[BatchLife] = []
     batches: Sequence[Batch] = plan(job).batches
-    while batches and not site.stop.requested:
+    fruitless = 0
+    while batches and fruitless < job.limits.attempts and not site.stop.requested:
+        done_before = site.ledger.done_count()
         room = site.target.room(len(batches))
         this_round = [
             BatchLife(batch, _spec(job, run_id, batch, room, site.folder), site)
@@ -139,7 +152,8 @@ def _all_rounds(job: Job, run_id: str, site: Site) -> list[BatchLife]:
         _live_together(this_round, site)
         left = site.dispatcher.drain()
         if not any(life.was_healthy for life in this_round):
-            break  # more of the same workers would fail the same way
+            break
+        fruitless = 0 if site.ledger.done_count() > done_before else fruitless + 1
         batches = _renumbered(left, job, first=len(lives) + 1)
     return lives
 
@@ -181,6 +195,7 @@ def _spec(job: Job, run_id: str, batch: Batch, room: int, folder: Path) -> Worke
         job=job.name,
         key=secrets.token_urlsafe(24),
         room=room,
+        scene_timeout=job.limits.scene_timeout,
         log=folder / "logs" / f"{batch.label}.log",
     )
 
@@ -284,13 +299,13 @@ def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:
 
 
 def _conclude(finished: RunReport, timeline: Timeline) -> RunReport:
+    failure = timeline.close()
     if finished.left_running:
-        raise LeftRunning(list(finished.left_running))
-    if timeline.failure is not None:
-        raise timeline.failure
+        raise LeftRunning(list(finished.left_running), finished)
+    if failure is not None:
+        raise failure
     if finished.outcome is Outcome.INTERRUPTED:
         raise Interrupted(finished)
-    untried = all(scene.status is SceneStatus.NOT_STARTED for scene in finished.scenes)
-    if untried:
+    if not any(scene.attempts for scene in finished.scenes):
         raise InfrastructureError(f"no worker could be used: {finished.error}")
     return finished

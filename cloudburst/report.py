@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudburst.errors import InfrastructureError
+
 if TYPE_CHECKING:
     from cloudburst.models import RunReport
 
@@ -42,9 +44,17 @@ def document(report: RunReport) -> dict[str, Any]:
 
 
 def write(report: RunReport) -> Path:
-    """Write report.json beside the videos, whole or not at all."""
+    """Write report.json beside the videos, whole or not at all.
+
+    Raises:
+        InfrastructureError: the folder cannot be written to.
+    """
     path = report.directory / NAME
     part = path.with_name(f"{NAME}.part")
-    part.write_text(json.dumps(document(report), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    part.replace(path)
+    text = json.dumps(document(report), indent=2, ensure_ascii=False)
+    try:
+        part.write_text(f"{text}\n", "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
     return path

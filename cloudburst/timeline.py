@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from contextlib import contextmanager
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 class Timeline:
     """Measures seconds since the run began and tells whoever watches what happens.
 
+    Events are handed over by a thread of their own: a watcher that is slow, or a pager that is
+    paused, must not hold up a teardown.
+
     Args:
-        on_event: called with one event at a time, from any thread. When it raises, it is not
-            called again and the run is asked to end; `failure` keeps the exception.
+        on_event: called with one event at a time. When it raises, it is not called again and the
+            run is asked to end.
         on_failure: called once when `on_event` has raised.
     """
 
@@ -26,8 +30,20 @@ class Timeline:
         self._began = time.monotonic()
         self._on_event = on_event
         self._on_failure = on_failure
-        self._lock = threading.Lock()
-        self.failure: Exception | None = None
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._deliver, name="events", daemon=True)
+        self._thread.start()
+
+    def restart(self) -> None:
+        """Set the clock to zero."""
+        self._began = time.monotonic()
+
+    def close(self) -> Exception | None:
+        """Wait until every event is handed over; give what the watcher raised."""
+        self._queue.put(None)
+        self._thread.join()
+        return self._failure
 
     def now(self) -> float:
         """Give the seconds since the run began."""
@@ -51,13 +67,15 @@ class Timeline:
         scene: str | None = None,
         **data: object,
     ) -> None:
-        """Send an event."""
-        with self._lock:
-            if self.failure is not None:
-                return
+        """Send an event; never waits for the watcher."""
+        self._queue.put(Event(kind, self.now(), batch, scene, text, data))
+
+    def _deliver(self) -> None:
+        while (event := self._queue.get()) is not None:
+            if self._failure is not None:
+                continue
             try:
-                self._on_event(Event(kind, self.now(), batch, scene, text, data))
-            except Exception as error:  # noqa: BLE001 - a watcher's error must not stop a teardown
-                self.failure = error
-        if self.failure is not None:
-            self._on_failure()
+                self._on_event(event)
+            except Exception as error:  # noqa: BLE001 - kept for `close`, after the teardown
+                self._failure = error
+                self._on_failure()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HEADER = "X-Authentication-Key"
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0
+GRACE = 5.0
 _CHUNK = 1024 * 1024
 _TOO_BUSY = 429
 _SERVER = 500
@@ -104,8 +105,9 @@ class VideoApi:
             body = _body(scene)
         except OSError as error:
             raise SceneRejected(f"{error.filename} cannot be read: {error.strerror}") from error
+        # A little more than the worker itself allows: its own reason is the better one.
         answer = self._request(
-            "POST", "/create_video_onestep", json=body, timeout=(CONNECT_TIMEOUT, timeout)
+            "POST", "/create_video_onestep", json=body, timeout=(CONNECT_TIMEOUT, timeout + GRACE)
         )
         said = _json(answer)
         if answer.status_code == _OK and said.get("success") is True:

@@ -77,7 +77,7 @@ class LocalTarget:
     def sweep(self, stack: str) -> None:
         """End the worker processes that carry the stack's name."""
         for identity, _ in provider.workers(stack):
-            provider.end(identity)
+            provider.end(identity, stack)
 
     def removal(self, stack: str) -> str:
         """Give the command that ends them by hand."""

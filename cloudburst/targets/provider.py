@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,12 +27,14 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc
 from pulumi.runtime.proto import provider_pb2 as pb
 
+from cloudburst.places import state_folder
 from cloudburst.version import __version__
 
 PACKAGE = "cloudburst"
 TYPE = "cloudburst:local:Worker"
 MODULE = "cloudburst.videoapi"
 GRACE = 3.0
+CLOCK_STEP = 2.0
 
 
 class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -71,7 +72,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:
-        wanted = {"stack", "job", "key", "room", "log"}
+        wanted = {"stack", "job", "key", "room", "timeout", "log"}
         missing = sorted(wanted - set(request.news.fields))
         failures = [pb.CheckFailure(property=name, reason="missing") for name in missing]
         return pb.CheckResponse(inputs=request.news, failures=failures)
@@ -105,7 +106,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:
-        end(request.id)
+        end(request.id, str(dict(rpc.deserialize_properties(request.properties))["stack"]))
         child = self._children.pop(request.id, None)
         if child:
             child[0].wait()
@@ -143,6 +144,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         ]
         command += ["--slots", str(int(inputs["room"])), "--lifeline", str(theirs)]
         command += ["--threads", str(_threads(int(inputs["room"])))]
+        command += ["--timeout", str(inputs["timeout"])]
         try:
             with (
                 socket.create_server(("127.0.0.1", 0), backlog=64) as listening,
@@ -185,7 +187,7 @@ def _struct(properties: dict[str, Any]) -> struct_pb2.Struct:
 
 def work_folder(stack: str) -> Path:
     """Give the folder in which a stack's worker keeps its files; it ends with the worker."""
-    return Path(tempfile.gettempdir()) / f"cloudburst-{os.getuid()}" / stack
+    return state_folder() / "workers" / stack
 
 
 def identify(pid: int) -> str:
@@ -198,14 +200,15 @@ def identify(pid: int) -> str:
 
 def find(identity: str) -> psutil.Process | None:
     """Find the process of an identity, or None when it has ended."""
-    pid = int(identity.partition("@")[0])
+    number, _, since = identity.partition("@")
     try:
-        process = psutil.Process(pid)
-        if identify(pid) == identity and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    except psutil.NoSuchProcess:
-        pass
-    return None
+        process = psutil.Process(int(number))
+        if process.status() == psutil.STATUS_ZOMBIE or MODULE not in process.cmdline():
+            return None
+        # The time of the boot, from which a start is reckoned, moves when a clock is set.
+        return process if abs(process.create_time() - float(since)) < CLOCK_STEP else None
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
+        return None
 
 
 def workers(stack: str | None = None) -> list[tuple[str, str]]:
@@ -225,26 +228,25 @@ def workers(stack: str | None = None) -> list[tuple[str, str]]:
     return found
 
 
-def end(identity: str) -> None:
+def end(identity: str, stack: str) -> None:
     """End a worker, everything it started, and its files. Ending it twice is no error."""
     process = find(identity)
-    if process is None:
-        return
-    stack = ""
-    with contextlib.suppress(psutil.Error, ValueError, IndexError):
-        line = process.cmdline()
-        stack = line[line.index("--stack") + 1]
+    if process is not None:
+        _signal(process.pid, signal.SIGTERM)
+        if not _ended(identity, GRACE):
+            _signal(process.pid, signal.SIGKILL)
+            _ended(identity, GRACE)
+    # A worker that was killed could not end its ffmpegs: they are known by where they work.
+    work = work_folder(stack)
+    for child in psutil.process_iter(["cwd"]):
+        if child.info["cwd"] and Path(child.info["cwd"]).is_relative_to(work):
+            _signal(child.pid, signal.SIGKILL)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGTERM)
-    if not _ended(identity, GRACE):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        _ended(identity, GRACE)
-    # Its own end may have been cut short: whatever is left of its group goes too.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if stack:
-        shutil.rmtree(work_folder(stack), ignore_errors=True)
+        os.kill(pid, number)
 
 
 def _ended(identity: str, seconds: float) -> bool:

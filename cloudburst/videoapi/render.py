@@ -107,7 +107,10 @@ def render(
         frames = [b"".join(plane.tobytes() for plane in planes)]
         filters = ["loop=loop=-1:size=1", *filters]
     command = _command(size, filters, inputs, count, threads)
-    _run(command, frames, folder, timeout - (time.monotonic() - started))
+    try:
+        _run(command, frames, folder, timeout - (time.monotonic() - started))
+    except TimeoutError:
+        raise RenderError(f"the render took longer than {timeout:.0f} s and was ended") from None
     return folder / "video.mp4", warnings
 
 
@@ -212,7 +215,7 @@ def _run(command: list[str], frames: Iterable[bytes], folder: Path, timeout: flo
                 process.kill()
                 process.wait()
     if expired.is_set():
-        raise RenderError(f"rendering took longer than its time-out, {timeout:.0f} s")
+        raise TimeoutError
     if process.returncode != 0:
         lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
         raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")

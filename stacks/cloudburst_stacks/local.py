@@ -22,6 +22,7 @@ class Worker(pulumi.CustomResource):
             "job": spec.job,
             "key": pulumi.Output.secret(spec.key),
             "room": spec.room,
+            "timeout": spec.scene_timeout,
             "log": str(spec.log),
             "pid": None,
             "endpoint": None,

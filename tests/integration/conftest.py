@@ -51,6 +51,7 @@ def assert_nothing_left(state: Path) -> None:
     assert left == []
     assert Engine(find_engine(), state).stacks() == []
     assert not list((state / "workspaces").glob("*-b*"))
+    assert not list((state / "workers").glob("*"))
 
 
 @dataclass

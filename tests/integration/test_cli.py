@@ -97,7 +97,9 @@ def test_quiet_says_nothing_and_a_failed_scene_is_exit_code_1(
     whole = (path.parent / "p.png").read_bytes()
     (path.parent / "bad.png").write_bytes(whole[: len(whole) // 2])
     done = call(RUN, path, "--output", tmp_path / "out", "--quiet")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("bad: failed: the video API answered 400: not a usable picture")
+    assert len(done.stderr.splitlines()) == 1
     (directory,) = (tmp_path / "out").iterdir()
     assert (directory / "s01.mp4").exists()
     assert not (directory / "bad.mp4").exists()

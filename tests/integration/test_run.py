@@ -187,15 +187,11 @@ def test_a_render_that_takes_too_long_fails_its_scene_by_name(
 
 
 def test_a_worker_that_does_not_start_is_told_with_its_own_last_words(
-    job_file: Callable[..., Path],
-    tmp_path: Path,
-    state: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
-    # The worker's own temporary folder is a file: it starts, and fails for a reason of its own.
-    (tmp_path / "tmp").mkdir()
-    (tmp_path / "tmp" / f"cloudburst-{os.getuid()}").write_text("in the way")
-    monkeypatch.setattr(provider.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    # Where the worker wants its folder is a file: it starts, and fails for a reason of its own.
+    state.mkdir()
+    (state / "workers").write_text("in the way")
     job = load_job(
         job_file(scenes_yaml(1, "limits: {health_timeout: 3}\n")), output=tmp_path / "out"
     )
@@ -204,7 +200,7 @@ def test_a_worker_that_does_not_start_is_told_with_its_own_last_words(
     (directory,) = (tmp_path / "out").iterdir()
     written = json.loads((directory / "report.json").read_text())
     assert written["outcome"] == "failed"
-    assert written["scenes"][0]["status"] == "not started"
+    assert written["scenes"][0]["status"] == "unfinished"
     assert_nothing_left(state)
 
 
@@ -304,7 +300,7 @@ def test_a_signal_at_any_moment_leaves_nothing(
     assert finished["event"] == "run_finished", err
     assert finished["report"]["left_running"] == []
     if make is slow_job:
-        assert code == 130
+        assert code == 130, err
         assert finished["report"]["outcome"] == "interrupted"
     else:
         # All videos were home: being asked to stop while tidying up takes nothing away.

@@ -46,7 +46,7 @@ def engine(target: LocalTarget, state: Path) -> Engine:
 @pytest.fixture
 def spec(tmp_path: Path) -> WorkerSpec:
     run = f"20260101-000000-{os.getpid():06d}"
-    return WorkerSpec(run, "b01", "test", "the-key", 1, tmp_path / "b01.log")
+    return WorkerSpec(run, "b01", "test", "the-key", 1, 60.0, tmp_path / "b01.log")
 
 
 def by_hand(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -199,7 +199,9 @@ def test_the_plugin_creates_nothing_that_would_outlive_it() -> None:
 
     server, port = provider.serve(provider.LocalProvider(creates=False))
     inputs = struct_pb2.Struct()
-    inputs.update({"stack": "s", "job": "j", "key": "k", "room": 1, "log": "/nowhere"})
+    inputs.update(
+        {"stack": "s", "job": "j", "key": "k", "room": 1, "timeout": 9, "log": "/nowhere"}
+    )
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         with pytest.raises(grpc.RpcError, match="created by cloudburst-run"):

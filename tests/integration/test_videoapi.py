@@ -318,7 +318,7 @@ def test_a_render_that_takes_too_long_is_ended_and_leaves_no_ffmpeg(tmp_path: Pa
     )
     folder = tmp_path / "scene"
     folder.mkdir()
-    with pytest.raises(render.RenderError, match="longer than its time-out"):
+    with pytest.raises(render.RenderError, match="took longer than 1 s and was ended"):
         render.render(request, folder, threads=1, timeout=1.0)
     import psutil
 

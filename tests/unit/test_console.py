@@ -35,7 +35,7 @@ def finished(directory: Path) -> RunReport:
     scenes = (
         SceneResult("a", SceneStatus.DONE, 5.0, (attempt,), artifact, "baseline", ("no [font]",)),
         SceneResult("b", SceneStatus.FAILED, 5.0, (attempt,), error="it broke [badly]"),
-        SceneResult("c", SceneStatus.NOT_STARTED, 5.0),
+        SceneResult("c", SceneStatus.UNFINISHED, 5.0),
     )
     batches = (BatchResult("b01", "run-b01", "1@2", 1, (Span("up", 0, 1.23456),), destroyed=True),)
     return RunReport(
@@ -72,7 +72,7 @@ def test_the_summary_names_what_failed_and_why(
     console.show_report(finished(tmp_path))
     said = capsys.readouterr().out
     assert "b: failed: it broke [badly]" in said
-    assert "c: not started: the run ended before it" in said
+    assert "c: unfinished: the run ended before it was done" in said
     assert "warning: a: no [font]" in said
     assert f"1 of 3 videos in {tmp_path}" in said
     assert "1.5x as fast" in said

@@ -34,6 +34,7 @@ def test_a_worker_takes_its_own_batch_longest_first_then_from_the_fullest() -> N
     made = dispatcher()
     for label in ("b01", "b02", "b03"):
         made.join(label)
+    # c is its own; then b03 has 12 s queued against 11; then b01 has 11 against 7.
     assert names(made, "b02", 3) == ["c", "d", "a"]
     assert names(made, "b01", 4) == ["b", "e", "f"]
 

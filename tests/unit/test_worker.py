@@ -156,8 +156,15 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     ],
 )
 def test_an_answer_becomes_the_right_error(
-    double: Double, scene: Scene, answer: Answer, error: type[SceneError], retry: bool, words: str
+    double: Double,
+    scene: Scene,
+    answer: Answer,
+    error: type[SceneError],
+    retry: bool,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("cloudburst.worker.GRACE", 0.0)
     double.answer = answer
     with pytest.raises(error, match=words) as caught:
         double.api.render(scene, 1)
