@@ -128,6 +128,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(job_file: Callable[...
     assert len(load_job(path).scenes) == 2
 
 
+def test_the_schema_that_editors_use_is_the_one_in_force() -> None:
+    stored = EXAMPLE.parent.parent / "docs" / "scenes.schema.json"
+    assert json.loads(stored.read_text()) == json_schema(), (
+        "cloudburst schema > docs/scenes.schema.json"
+    )
+
+
 def test_the_json_schema_accepts_the_example_and_refuses_what_the_loader_refuses() -> None:
     schema = json.loads(json.dumps(json_schema()))
     validator = jsonschema.Draft202012Validator(schema)
