@@ -92,6 +92,18 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
     return code
 
 
+@group.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def serve(options: tuple[str, ...]) -> None:
+    """Serve the video API alone (--help lists its options)."""
+    from cloudburst.videoapi.__main__ import main as serve_main  # noqa: PLC0415
+
+    serve_main(list(options))
+
+
 @group.command()
 def schema() -> None:
     """Print the JSON Schema of scenes.yaml, for editors."""

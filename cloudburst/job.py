@@ -31,8 +31,6 @@ MAX_PICTURE_SIDE = 20_000
 MAX_PICTURE_PIXELS = 150_000_000
 MIN_PICTURE_SIDE = 16
 MAX_AUDIO_BYTES = 256 * 1024**2
-MAX_AUDIO_SECONDS = 1800.0
-MIN_AUDIO_SECONDS = 0.1
 MAX_SUBTITLE_BYTES = 1024**2
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
@@ -182,12 +180,7 @@ def _check_picture(path: Path) -> _Probe:
 
 def _check_audio(path: Path) -> _Probe:
     _check_size(path, MAX_AUDIO_BYTES)
-    seconds = media.audio_seconds(path)
-    if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
-        raise media.MediaError(
-            f"{seconds:.2f} s long, outside {MIN_AUDIO_SECONDS} to {MAX_AUDIO_SECONDS:.0f} s"
-        )
-    return _Probe(seconds=seconds)
+    return _Probe(seconds=media.checked_audio_seconds(path))
 
 
 def _check_subtitle(path: Path) -> _Probe:

@@ -6,6 +6,7 @@ guesses its length there, and the video must be as long as the sound.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+MAX_AUDIO_SECONDS = 1800.0
+MIN_AUDIO_SECONDS = 0.1
 
 
 class MediaError(ValueError):
@@ -86,6 +91,21 @@ def audio_seconds(path: Path) -> float:
     return seconds
 
 
+def checked_audio_seconds(path: Path) -> float:
+    """Measure a narration, and refuse one of an absurd length.
+
+    Raises:
+        MediaError: it is no sound, or outside `MIN_AUDIO_SECONDS` to `MAX_AUDIO_SECONDS`.
+        OSError: it cannot be read.
+    """
+    seconds = audio_seconds(path)
+    if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
+        raise MediaError(
+            f"{seconds:.2f} s long, outside {MIN_AUDIO_SECONDS} to {MAX_AUDIO_SECONDS:.0f} s"
+        )
+    return seconds
+
+
 def _stream_seconds(
     container: av.container.InputContainer, stream: av.audio.stream.AudioStream
 ) -> float:
@@ -119,17 +139,17 @@ def inspect_video(path: Path) -> VideoInfo:
                 raise MediaError(f"it has no {missing} stream")
             if video.time_base is None or audio.time_base is None:
                 raise MediaError("it has no time line")
-            # The index may stand before what it names: count what is really there.
+            # The index may stand before what it names: count what is really there, in one
+            # reading, for a seek to the beginning may land behind the first packet.
+            there = Counter(p.stream.index for p in container.demux(video, audio) if p.size)
             for stream in (video, audio):
-                packets = sum(1 for packet in container.demux(stream) if packet.size)
-                if packets < stream.frames:
+                if there[stream.index] < stream.frames:
                     raise MediaError(
-                        f"{packets} of {stream.frames} {stream.type} packets are there"
+                        f"{there[stream.index]} of {stream.frames} {stream.type} packets are there"
                     )
                 container.seek(0)
                 if next(container.decode(stream), None) is None:
                     raise MediaError(f"its {stream.type} does not decode")
-                container.seek(0)
             container.seek(video.duration or 0, stream=video)
             if sum(1 for _ in container.decode(video)) == 0:
                 raise MediaError("its last pictures do not decode")

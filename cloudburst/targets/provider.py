@@ -144,7 +144,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         ]
         command += ["--slots", str(int(inputs["room"])), "--lifeline", str(theirs)]
         command += ["--threads", str(_threads(int(inputs["room"])))]
-        command += ["--timeout", str(inputs["timeout"])]
+        command += ["--timeout", str(inputs["timeout"]), "--grace", "0"]
         try:
             with (
                 socket.create_server(("127.0.0.1", 0), backlog=64) as listening,

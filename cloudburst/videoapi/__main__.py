@@ -1,4 +1,4 @@
-"""Run the video API: ``python -m cloudburst.videoapi``.
+"""Run the video API: ``python -m cloudburst.videoapi``, or ``cloudburst serve``.
 
 A worker of the local target is this program on a socket it was handed, with a lifeline: a pipe
 whose other end only its runner holds. When the runner is gone, however it went, the pipe ends
@@ -8,67 +8,126 @@ and the worker ends itself and what it started.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from cloudburst.videoapi.app import Server
+
+_REAP_EVERY = 30.0
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until told to stop."""
     options = _options().parse_args(arguments)
+    work = options.work or Path(tempfile.mkdtemp(prefix="cloudburst-serve-"))
     if options.lifeline is not None:
         # Before the slow imports: a runner may die while they go on.
         threading.Thread(
-            target=_watch, args=(options.lifeline, options.work), name="lifeline", daemon=True
+            target=_watch, args=(options.lifeline, work), name="lifeline", daemon=True
         ).start()
-    signal.signal(signal.SIGTERM, lambda *_: _end(options.work))
+    signal.signal(signal.SIGTERM, lambda *_: _end(work))
+    signal.signal(signal.SIGINT, lambda *_: _end(work))
     listening = (
         socket.socket(fileno=options.socket)
         if options.socket is not None
-        else socket.create_server((options.host, options.port))
+        else socket.create_server((options.host, options.port), backlog=256)
     )
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    _serve(options, listening, work)
+
+
+def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) -> None:
     import waitress  # noqa: PLC0415 - see above
 
-    from cloudburst.videoapi.app import MAX_BODY, Settings, create_app  # noqa: PLC0415
+    from cloudburst.videoapi.app import Server, Settings  # noqa: PLC0415
 
     settings = Settings(
-        work=options.work,
+        work=work,
         key=os.environ.get("AUTHENTICATION_KEY") or None,
         slots=options.slots,
+        queue=options.queue,
         threads=options.threads,
         timeout=options.timeout,
+        expiry=options.expiry,
     )
-    app = create_app(settings)
+    server = Server(settings)
+    threading.Thread(target=_reap, args=(server,), name="reap", daemon=True).start()
+    if options.grace > 0:
+
+        def stop(*_: object) -> None:
+            threading.Thread(target=_drain, args=(server, options.grace, work)).start()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
     host, port = listening.getsockname()[:2]
     print(f"video API on http://{host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     waitress.serve(
-        app,
+        server.app,
         sockets=[listening],
-        # A request that waits for its turn holds a thread; health must always find one.
-        threads=options.slots * 2 + 4,
-        max_request_body_size=MAX_BODY,
+        # Whoever waits in line holds a thread; health and downloads must always find one.
+        threads=options.slots + options.queue + 8,
+        max_request_body_size=settings.max_body,
+        # Lets a request ask whether its client still listens.
+        channel_request_lookahead=1,
         channel_timeout=int(options.timeout) + 60,
+        connection_limit=options.slots + options.queue + 200,
         ident=None,
     )
 
 
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cloudburst.videoapi", description=main.__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "5000")))
-    parser.add_argument("--socket", type=int, help="a listening socket's file descriptor")
-    parser.add_argument("--lifeline", type=int, help="a pipe; the server ends when it does")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the server's files")
-    parser.add_argument("--slots", type=int, default=1, help="scenes rendered at once")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser = argparse.ArgumentParser(
+        prog="cloudburst serve", description="Serve the video API.", allow_abbrev=False
+    )
+    cores = os.cpu_count() or 1
+    parser.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 for all")
+    parser.add_argument(
+        "--port", type=int, default=int(os.environ.get("PORT", "5000")), help="default: $PORT, 5000"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=max(1, cores // 2), help="scenes rendered at once"
+    )
+    parser.add_argument("--queue", type=int, default=64, help="requests that may wait")
+    parser.add_argument("--threads", type=int, default=cores, help="encoder threads of one scene")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one scene")
-    parser.add_argument("--stack", help="the stack it belongs to; shown in the process list")
+    parser.add_argument("--expiry", type=float, default=3600.0, help="seconds a video is kept")
+    parser.add_argument(
+        "--grace", type=float, default=30.0, help="seconds to finish renders when told to stop"
+    )
+    parser.add_argument("--work", type=Path, help="folder for the server's files; emptied")
+    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--stack", help=argparse.SUPPRESS)
     return parser
+
+
+def _reap(server: Server) -> None:
+    while True:
+        time.sleep(_REAP_EVERY)
+        server.store.expire()
+
+
+def _drain(server: Server, grace: float, work: Path) -> NoReturn:
+    """Take nothing new, let what renders finish, then end."""
+    server.draining = True
+    deadline = time.monotonic() + grace
+    while server.line.in_flight + server.line.queued and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.2)  # the last answer is on its way
+    _end(work)
 
 
 def _watch(lifeline: int, work: Path) -> None:
@@ -78,7 +137,7 @@ def _watch(lifeline: int, work: Path) -> None:
 
 
 def _end(work: Path) -> NoReturn:
-    """Remove the files and end the whole process group: ffmpeg children with it."""
+    """Remove the files and end what was started: ffmpeg children with it."""
     shutil.rmtree(work, ignore_errors=True)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)

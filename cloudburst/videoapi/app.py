@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
-import re
+import logging
+import resource
 import shutil
 import threading
 import time
@@ -13,21 +12,26 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import imageio_ffmpeg
-from flask import Flask, Response, jsonify, request, send_file
+from flask import Flask, Response, g, jsonify, request, send_file
 from werkzeug.exceptions import HTTPException
 
-from cloudburst.videoapi.motion import MOTIONS
-from cloudburst.videoapi.render import RenderError, Request, SceneRefused, render
+from cloudburst.version import __version__
+from cloudburst.videoapi import ffmpeg
+from cloudburst.videoapi.ffmpeg import Cancelled, Deadline, RenderError
+from cloudburst.videoapi.fields import FieldError, parse
+from cloudburst.videoapi.line import LeftError, Line, LineFullError
+from cloudburst.videoapi.render import SceneRefused, render
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HEADER = "X-Authentication-Key"
-EXPIRY = 3600.0
+# The public image ships with this in its environment; it means "no key".
+PLACEHOLDER = "your-authentication-key-placeholder-uuid-here"
 MAX_BODY = 512 * 1024**2
-_COLOR = re.compile(r"&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?")
-_ENDPOINTS = ["/health", "/create_video_onestep", "/download/<file_id>", "/cleanup"]
+_ENDPOINTS = ["/create_video_onestep", "/download/<file_id>", "/cleanup"]
+_LOG = logging.getLogger("cloudburst.videoapi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,101 +41,145 @@ class Settings:
     Args:
         work: folder for its files; it is emptied when the server starts.
         key: authentication key; None is the protocol's default mode, open to all.
-        slots: scenes rendered at once; others wait for their turn.
+        slots: scenes rendered at once.
+        queue: requests that may wait for their turn.
         threads: encoder threads of one scene.
-        timeout: seconds for one scene.
+        timeout: seconds for one scene, from the beginning of its turn.
+        expiry: seconds for which a video can be downloaded.
+        max_body: bytes of a request.
     """
 
     work: Path
     key: str | None = None
     slots: int = 1
+    queue: int = 64
     threads: int = 2
     timeout: float = 3600.0
+    expiry: float = 3600.0
+    max_body: int = MAX_BODY
 
 
 @dataclass(slots=True)
-class _Store:
-    """Finished videos by id, until they expire."""
+class Store:
+    """Finished videos by id, until they expire.
 
-    files: dict[str, tuple[Path, str, float]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    Args:
+        expiry: seconds.
+        clock: gives the time in seconds.
+    """
+
+    expiry: float
+    clock: Callable[[], float] = time.monotonic
+    _files: dict[str, tuple[Path, str, float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, path: Path, filename: str) -> str:
-        file_id = uuid.uuid4().hex
-        with self.lock:
-            self.files[file_id] = (path, filename, time.monotonic())
+        """Keep a video; give its id."""
+        file_id = str(uuid.uuid4())
+        with self._lock:
+            self._files[file_id] = (path, filename, self.clock())
         return file_id
 
     def get(self, file_id: str) -> tuple[Path, str] | None:
+        """Give a video's path and file name, or None when it is unknown or expired."""
         self.expire()
-        with self.lock:
-            found = self.files.get(file_id)
+        with self._lock:
+            found = self._files.get(file_id)
         return (found[0], found[1]) if found else None
 
     def expire(self) -> int:
-        limit = time.monotonic() - EXPIRY
-        with self.lock:
-            old = [key for key, (_, _, since) in self.files.items() if since < limit]
-            gone = [self.files.pop(key)[0] for key in old]
+        """Remove what has expired; give the number."""
+        limit = self.clock() - self.expiry
+        with self._lock:
+            old = [key for key, (_, _, since) in self._files.items() if since <= limit]
+            gone = [self._files.pop(key)[0] for key in old]
         for path in gone:
             shutil.rmtree(path.parent, ignore_errors=True)
         return len(gone)
 
-
-class _Refused(Exception):
-    def __init__(self, status: int, **body: str) -> None:
-        self.status, self.body = status, body
-        super().__init__(body.get("error"))
+    def __len__(self) -> int:
+        return len(self._files)
 
 
-def create_app(settings: Settings) -> Flask:
-    """Make the WSGI application."""
-    app = Flask("cloudburst.videoapi")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    shutil.rmtree(settings.work, ignore_errors=True)
-    settings.work.mkdir(parents=True)
-    store = _Store()
-    slots = threading.BoundedSemaphore(settings.slots)
-    version = imageio_ffmpeg.get_ffmpeg_version()
+class Server:
+    """The WSGI application and what it keeps.
 
-    def authorise() -> None:
-        given = request.headers.get(HEADER, "")
-        if settings.key and not hmac.compare_digest(given.encode(), settings.key.encode()):
-            raise _Refused(
-                401,
-                error="Unauthorized",
-                message="Invalid or missing authentication key",
-                required_header=HEADER,
-            )
+    Args:
+        settings: how it runs.
+    """
 
-    @app.get("/health")
-    def health() -> Response:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.line = Line(settings.slots, settings.queue)
+        self.store = Store(settings.expiry)
+        self.draining = False
+        shutil.rmtree(settings.work, ignore_errors=True)
+        settings.work.mkdir(parents=True)
+        self.app = Flask("cloudburst.videoapi")
+        self.app.config["MAX_CONTENT_LENGTH"] = settings.max_body
+        self.app.before_request(_begin)
+        self.app.after_request(_finish)
+        self.app.add_url_rule("/health", view_func=self.health)
+        self.app.add_url_rule("/create_video_onestep", view_func=self.create, methods=["POST"])
+        self.app.add_url_rule("/download/<file_id>", view_func=self.download)
+        self.app.add_url_rule("/cleanup", view_func=self.cleanup)
+        _handle_errors(self.app)
+
+    @property
+    def secure(self) -> bool:
+        """Whether requests need the key."""
+        return bool(self.settings.key) and self.settings.key != PLACEHOLDER
+
+    def health(self) -> Response:
+        """Say what this server is and how busy."""
+        authentication = {
+            "mode": "secure" if self.secure else "default",
+            "description": f"Secure mode - {HEADER} header required"
+            if self.secure
+            else "Open access - no authentication required",
+        }
+        if self.secure:
+            authentication["required_header"] = HEADER
         return jsonify(
             status="healthy",
-            ffmpeg_version=version,
-            gpu_available=False,
-            authentication={"mode": "secure" if settings.key else "default"},
+            ffmpeg_version=ffmpeg.version(),
+            gpu_available=ffmpeg.has_nvenc(),
+            authentication=authentication,
             available_endpoints=_ENDPOINTS,
+            version=__version__,
+            capacity=self.settings.slots,
+            in_flight=self.line.in_flight,
+            queued=self.line.queued,
         )
 
-    @app.post("/create_video_onestep")
-    def create() -> Response:
-        authorise()
-        body = request.get_json(silent=True)
-        if not isinstance(body, dict):
-            raise _Refused(400, error="the body must be a JSON object")
-        wanted, filename = _parse(body)
-        with slots:
-            folder = settings.work / uuid.uuid4().hex
-            folder.mkdir()
-            try:
-                video, warnings = render(
-                    wanted, folder, threads=settings.threads, timeout=settings.timeout
-                )
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-        file_id = store.add(video, filename)
+    def create(self) -> Response:
+        """Render a scene when its turn comes."""
+        self._authorise()
+        if self.draining:
+            raise _Refused(503, error="the server is stopping")
+        # waitress says whether the client still listens; other servers may not.
+        gone = request.environ.get("waitress.client_disconnected", lambda: False)
+        came = time.monotonic()
+        with self.line.turn(gone):
+            g.log["waited"] = f"{time.monotonic() - came:.3f}"
+            return self._render(gone)
+
+    def _render(self, gone: Callable[[], bool]) -> Response:
+        # Only now is the body read: those who wait in line keep theirs on disk.
+        wanted, filename = parse(request.get_json(silent=True, force=True))
+        g.log["scenario"] = wanted.scenario
+        folder = self.settings.work / uuid.uuid4().hex
+        folder.mkdir()
+        try:
+            deadline = Deadline(self.settings.timeout, gone)
+            video, warnings = render(wanted, folder, deadline, threads=self.settings.threads)
+            for path in folder.iterdir():
+                if path != video:
+                    path.unlink()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        file_id = self.store.add(video, filename)
         return jsonify(
             success=True,
             file_id=file_id,
@@ -142,129 +190,83 @@ def create_app(settings: Settings) -> Flask:
             warnings=warnings,
         )
 
-    @app.get("/download/<file_id>")
-    def download(file_id: str) -> Response:
-        authorise()
-        found = store.get(file_id)
+    def download(self, file_id: str) -> Response:
+        """Give a video."""
+        self._authorise()
+        found = self.store.get(file_id)
         if found is None:
-            raise _Refused(404, error="File not found or expired")
-        return send_file(found[0], mimetype="video/mp4", as_attachment=True, download_name=found[1])
+            raise _Refused(404, error="File not found")
+        path, name = found
+        return send_file(path, mimetype="video/mp4", as_attachment=True, download_name=name)
 
-    @app.get("/cleanup")
-    def cleanup() -> Response:
-        authorise()
-        return jsonify(cleaned=store.expire(), active_files=len(store.files))
+    def cleanup(self) -> Response:
+        """Remove what has expired."""
+        self._authorise()
+        return jsonify(cleaned=self.store.expire(), active_files=len(self.store))
 
-    _handle_errors(app)
-    return app
+    def _authorise(self) -> None:
+        given = request.headers.get(HEADER, "")
+        if self.secure and not hmac.compare_digest(given.encode(), str(self.settings.key).encode()):
+            raise _Refused(
+                401,
+                error="Authentication failed",
+                message="Invalid authentication key",
+                required_header=HEADER,
+            )
+
+
+# -- around every request -----------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, **body: str) -> None:
+        self.status, self.body = status, body
+        super().__init__(body.get("error"))
+
+
+def _begin() -> None:
+    g.began = time.monotonic()
+    g.log = {"request": uuid.uuid4().hex[:12]}
+
+
+def _finish(response: Response) -> Response:
+    """Log a request in one line of key=value: never a body, a key or a file's name."""
+    response.headers["X-Request-Id"] = g.log["request"]
+    if request.path != "/health":
+        words = {
+            **g.log,
+            "method": request.method,
+            "path": request.path.split("/")[1][:40],
+            "status": response.status_code,
+            "seconds": f"{time.monotonic() - g.began:.3f}",
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+        _LOG.info(" ".join(f"{key}={value}" for key, value in words.items()))
+    return response
 
 
 def _handle_errors(app: Flask) -> None:
-    @app.errorhandler(_Refused)
-    def refused(error: _Refused) -> tuple[Response, int]:
-        return jsonify(error.body), error.status
+    def answer(status: int, **body: Any) -> tuple[Response, int]:
+        g.log["error"] = repr(str(body.get("error"))[:200])
+        return jsonify(body), status
 
-    @app.errorhandler(SceneRefused)
-    def unusable(error: SceneRefused) -> tuple[Response, int]:
-        return jsonify(error=str(error)), 400
-
-    @app.errorhandler(RenderError)
-    def failed(error: RenderError) -> tuple[Response, int]:
-        app.logger.error("render failed: %s", error)
-        return jsonify(error=str(error)), 500
-
-    @app.errorhandler(HTTPException)
     def other(error: HTTPException) -> tuple[Response, int]:
-        return jsonify(error=f"{error.name}: {error.description}"), error.code or 500
+        return answer(error.code or 500, error=f"{error.name}: {error.description}")
 
-    @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:
-        app.logger.error("unexpected error")
-        return jsonify(error=f"internal error: {error}"), 500
+        _LOG.exception("request=%s unexpected", g.log["request"])
+        return answer(500, error=f"internal error, request {g.log['request']}: {error}")
 
-
-# -- the request's fields -----------------------------------------------------------------------
-
-
-def _parse(body: dict[str, Any]) -> tuple[Request, str]:
-    image, audio = _bytes(body, "input_image"), _bytes(body, "input_audio")
-    if image is None or audio is None:
-        missing = [name for name in ("input_image", "input_audio") if not body.get(name)]
-        raise _Refused(400, error=f"missing required field: {', '.join(missing)}")
-    wanted = Request(
-        image=image,
-        audio=audio,
-        subtitle=_bytes(body, "subtitle"),
-        effects=_effects(body.get("effects")),
-        language=_one_of(body, "language", ("chinese", "english"), "chinese"),
-        background_box=bool(_typed(body, "background_box", bool, default=True)),
-        background_opacity=_number(body, "background_opacity", 0.2, 0, 1),
-        font_size=_font_size(body),
-        outline_color=_color(body),
-        is_portrait=_typed(body, "is_portrait", bool, default=None),
-        watermark=_bytes(body, "watermark"),
-    )
-    filename = _typed(body, "output_filename", str, default=None) or "output.mp4"
-    filename = re.sub(r"[^\w.,()+ -]", "_", filename)[:200].lstrip(".") or "output.mp4"
-    return wanted, filename if filename.endswith(".mp4") else f"{filename}.mp4"
-
-
-def _typed(body: dict[str, Any], name: str, kind: type, *, default: Any) -> Any:
-    value = body.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        raise _Refused(400, error=f"{name}: expected {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _bytes(body: dict[str, Any], name: str) -> bytes | None:
-    text = _typed(body, name, str, default=None)
-    if not text:
-        return None
-    try:
-        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
-    except binascii.Error as error:
-        raise _Refused(400, error=f"{name}: not base64: {error}") from error
-
-
-def _one_of(body: dict[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
-    value = str(_typed(body, name, str, default=default))
-    if value not in allowed:
-        raise _Refused(400, error=f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-    return value
-
-
-def _number(body: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
-    value = body.get(name, default)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise _Refused(400, error=f"{name}: expected a number from {low} to {high}, got {value!r}")
-    return float(value)
-
-
-def _font_size(body: dict[str, Any]) -> int | None:
-    if body.get("font_size") is None:
-        return None
-    return round(_number(body, "font_size", 0, 8, 400))
-
-
-def _color(body: dict[str, Any]) -> str:
-    value = str(_typed(body, "outline_color", str, default="&H00000000"))
-    # It becomes part of a line of ASS; nothing else may come along.
-    if not _COLOR.fullmatch(value):
-        raise _Refused(400, error=f"outline_color: expected &HAABBGGRR, got {value!r}")
-    return value
-
-
-def _effects(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _Refused(400, error="effects: expected a list of names")
-    allowed = (*MOTIONS, "random")
-    for item in value:
-        if item not in allowed:
-            raise _Refused(400, error=f"effects: expected {', '.join(allowed)}, got {item!r}")
-    return tuple(value)
+    handlers: dict[type[Exception], Callable[[Any], tuple[Response, int]]] = {
+        _Refused: lambda error: answer(error.status, **error.body),
+        FieldError: lambda error: answer(400, error=str(error)),
+        SceneRefused: lambda error: answer(422, error=str(error)),
+        LineFullError: lambda _: answer(429, error="too many requests wait; try again later"),
+        LeftError: lambda _: answer(499, error="the client has gone"),
+        Cancelled: lambda error: answer(499, error=str(error)),
+        RenderError: lambda error: answer(500, error=str(error)),
+        HTTPException: other,
+        Exception: unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.register_error_handler(kind, handler)

@@ -24,7 +24,8 @@ _BT709 = np.array(
     np.float32,
 )
 _BT709[:, :3] /= 255
-WATERMARK_WIDTH = 0.15
+# As the public image does: an eighth of the width, ten pixels from the top left corner.
+WATERMARK_WIDTH = 1 / 8
 
 
 class PictureError(ValueError):
@@ -80,10 +81,9 @@ def planes(picture: Image.Image, size: tuple[int, int]) -> tuple[Plane, Plane, P
 
 
 def watermark(picture: Image.Image, size: tuple[int, int]) -> bytes:
-    """Scale a watermark down to its share of the output's width and give it as PNG."""
-    most = round(size[0] * WATERMARK_WIDTH)
-    if picture.width > most or picture.height > most:
-        picture = ImageOps.contain(picture, (most, most), Image.Resampling.LANCZOS)
+    """Scale a watermark to its share of the output's width, not higher than wide; as PNG."""
+    share = round(size[0] * WATERMARK_WIDTH)
+    picture = ImageOps.contain(picture, (share, share), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()

@@ -1,7 +1,7 @@
-"""Camera motion over a still: which part of the canvas a frame shows. Pure, except for `choose`.
+"""Camera motion over a still: what a frame shows. Pure, except for `choose`.
 
 The camera never leaves the canvas. Positions are real numbers: rounding them to pixels is what
-makes slow zooms jitter.
+makes slow motion jitter.
 """
 
 from __future__ import annotations
@@ -31,62 +31,78 @@ def choose(effects: Sequence[str]) -> str | None:
     return random.choice(MOTIONS) if picked == "random" else picked  # noqa: S311
 
 
-def view(motion: str, progress: float) -> tuple[float, float]:
-    """Say where the camera is.
-
-    Args:
-        motion: one of `MOTIONS`.
-        progress: 0 at the first frame, 1 at the last.
-
-    Returns:
-        The magnification, 1 to `ZOOM`, and how far the view stands right of the centre, from -1
-        (left edge of the canvas) to 1 (right edge).
-    """
-    if motion == "zoom_in":
-        return 1 + (ZOOM - 1) * progress, 0.0
-    if motion == "zoom_out":
-        return ZOOM - (ZOOM - 1) * progress, 0.0
-    if motion == "pan_left":
-        return ZOOM, 1 - 2 * progress
-    if motion == "pan_right":
-        return ZOOM, 2 * progress - 1
-    raise ValueError(f"no such motion: {motion}")
+def is_pan(motion: str) -> bool:
+    """Say if a motion only shifts the view; it then wants a canvas that is larger by `ZOOM`."""
+    return motion.startswith("pan_")
 
 
-def frames(planes: Sequence[Plane], motion: str, count: int) -> Iterator[bytes]:
+def canvas_size(motion: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Give the size of the canvas that a motion wants, in pixels, both even."""
+    if not is_pan(motion):
+        return size
+    return round(size[0] * ZOOM / 2) * 2, round(size[1] * ZOOM / 2) * 2
+
+
+def zoom_at(motion: str, progress: float) -> float:
+    """Give a zoom's magnification, 1 to `ZOOM`; progress is 0 at the first frame, 1 at the last."""
+    return 1 + (ZOOM - 1) * (progress if motion == "zoom_in" else 1 - progress)
+
+
+def shift_at(motion: str, progress: float) -> float:
+    """Say how far a pan's view stands right of the centre, from -1 to 1 (right edge)."""
+    return 1 - 2 * progress if motion == "pan_left" else 2 * progress - 1
+
+
+def frames(
+    planes: Sequence[Plane], motion: str, size: tuple[int, int], count: int, buffers: int
+) -> Iterator[memoryview]:
     """Give each frame of a motion as planar YUV 4:2:0 bytes.
 
-    The planes are warped as they are: converting every frame from RGB would cost more than the
+    The planes are moved as they are: converting every frame from RGB would cost more than the
     motion itself.
 
     Args:
         planes: Y, U and V of the canvas, as (height, width) arrays.
         motion: one of `MOTIONS`.
+        size: of the frames, width and height in pixels.
         count: number of frames.
+        buffers: a frame is overwritten after so many more; new memory for every frame costs as
+            much as drawing it.
     """
-    total = sum(plane.size for plane in planes)
+    shapes = [(size[1], size[0]), *[(size[1] // 2, size[0] // 2)] * 2]
+    total = sum(height * width for height, width in shapes)
+    ring = [np.empty(total, np.uint8) for _ in range(buffers)]
     for index in range(count):
-        zoom, shift = view(motion, index / max(1, count - 1))
-        frame = np.empty(total, np.uint8)
+        frame = ring[index % buffers]
+        progress = index / max(1, count - 1)
         at = 0
-        for plane in planes:
-            height, width = plane.shape
-            target = frame[at : at + plane.size].reshape(height, width)
-            cv2.warpAffine(
-                plane,
-                _inverse(width, height, zoom, shift),
-                (width, height),
-                dst=target,
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            at += plane.size
-        yield frame.tobytes()
+        for plane, (height, width) in zip(planes, shapes, strict=True):
+            target = frame[at : at + height * width].reshape(height, width)
+            if is_pan(motion):
+                _shift(plane, target, shift_at(motion, progress))
+            else:
+                _zoom(plane, target, zoom_at(motion, progress))
+            at += height * width
+        yield frame.data
 
 
-def _inverse(width: int, height: int, zoom: float, shift: float) -> NDArray[np.float64]:
-    """Map a frame's pixel centres to the canvas."""
-    free_x, free_y = (width - width / zoom) / 2, (height - height / zoom) / 2
-    # The half pixels: 0 is the centre of the first pixel, not its edge.
-    half = (1 / zoom - 1) / 2
-    return np.array([[1 / zoom, 0, free_x * (1 + shift) + half], [0, 1 / zoom, free_y + half]])
+def _zoom(plane: Plane, target: Plane, zoom: float) -> None:
+    """Magnify about the centre of the picture, which lies between pixels."""
+    height, width = plane.shape
+    x, y = (width - 1) / 2 * (1 - 1 / zoom), (height - 1) / 2 * (1 - 1 / zoom)
+    cv2.warpAffine(
+        plane,
+        np.array([[1 / zoom, 0, x], [0, 1 / zoom, y]]),
+        (width, height),
+        dst=target,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _shift(plane: Plane, target: Plane, shift: float) -> None:
+    """Cut the view out of the canvas; an eighth of a zoom's work, for no scale is involved."""
+    height, width = target.shape
+    free = (plane.shape[1] - width) / 2
+    centre = ((plane.shape[1] - 1) / 2 + shift * free, (plane.shape[0] - 1) / 2)
+    cv2.getRectSubPix(plane, (width, height), centre, patch=target)

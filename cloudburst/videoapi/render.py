@@ -1,35 +1,33 @@
-"""One scene → one MP4, in one pass of ffmpeg. The only module that starts ffmpeg."""
+"""One scene → one MP4."""
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import subprocess
-import threading
-import time
+import functools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import imageio_ffmpeg
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cloudburst import media
-from cloudburst.videoapi import canvas, fonts, motion, subtitles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+from cloudburst.videoapi import canvas, ffmpeg, fonts, hold, motion, subtitles
+from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
-# superfast at crf 23: VMAF 95 on a photograph in a third of medium's time (docs/architecture.md).
-PRESET, CRF = "superfast", "23"
+# How a moving picture is encoded. docs/performance.md has the table behind every word of it:
+# VMAF 95 in a third of `medium`'s time. Uniform motion wants many B-frames, always, and none of
+# what x264 does to find out.
+MOVING = ["-preset", "superfast", "-crf", "19.6", "-g", "250", "-x264-params"]
+MOVING += ["aq-mode=0:scenecut=0:b-adapt=0:bframes=5:pbratio=1.4:weightp=0:rc-lookahead=0"]
+# A picture that is held is encoded once, and can afford a careful preset.
+HELD = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", hold.X264]
+HELD_CRF = 20
+NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high"]
+# Frames in flight between the camera and ffmpeg: those that wait, one written, one drawn.
+_BUFFERS = 7
 
 
 class SceneRefused(ValueError):
     """The request cannot become a video; trying again cannot help."""
-
-
-class RenderError(RuntimeError):
-    """ffmpeg failed or took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,91 +68,109 @@ class Request:
         return "effects_only" if self.effects else "baseline"
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A request whose parts have been read.
+
+    Args:
+        planes: Y, U and V of the canvas.
+        size: of the video, in pixels.
+        count: frames of the video.
+        cues: subtitles that can be drawn, one at a time.
+        style: how they are drawn.
+        watermark: whether ``watermark.png`` is in the folder.
+    """
+
+    planes: tuple[motion.Plane, motion.Plane, motion.Plane]
+    size: tuple[int, int]
+    count: int
+    cues: list[subtitles.Cue]
+    style: subtitles.Style | None
+    watermark: bool
+    threads: int
+
+
 def render(
-    request: Request, folder: Path, *, threads: int, timeout: float
+    request: Request, folder: Path, deadline: Deadline, *, threads: int
 ) -> tuple[Path, list[str]]:
     """Render a scene.
 
     Args:
         request: what to render.
         folder: empty folder for this scene; holds the video afterwards.
+        deadline: when it must have ended.
         threads: encoder threads.
-        timeout: seconds after which ffmpeg is killed.
 
     Returns:
         The video and warnings about what could not be done as asked.
 
     Raises:
         SceneRefused: the picture, sound or subtitles cannot be used.
-        RenderError: ffmpeg failed or exceeded its time.
+        RenderError: ffmpeg failed, exceeded its time, or nobody waits any more.
     """
-    started = time.monotonic()
+    moving = motion.choose(request.effects)
     try:
-        picture = canvas.read(request.image)
-        size = canvas.size_for(picture, portrait=request.is_portrait)
-        planes = canvas.planes(picture, size)
-        (folder / "sound").write_bytes(request.audio)
-        seconds = media.audio_seconds(folder / "sound")
-        filters, inputs, warnings = _overlays(request, folder, size)
+        scene, warnings = _read(request, folder, moving, threads)
     except (canvas.PictureError, media.MediaError, subtitles.SubtitleError) as error:
         raise SceneRefused(str(error)) from error
-    count = max(1, round(seconds * FPS))
-    moving = motion.choose(request.effects)
+    deadline.check()
     if moving:
-        frames: Iterable[bytes] = motion.frames(planes, moving, count)
+        _render_moving(scene, moving, folder, deadline)
     else:
-        # The encoder's own loop repeats the one frame: nothing is decoded or copied again.
-        frames = [b"".join(plane.tobytes() for plane in planes)]
-        filters = ["loop=loop=-1:size=1", *filters]
-    command = _command(size, filters, inputs, count, threads)
-    try:
-        _run(command, frames, folder, timeout - (time.monotonic() - started))
-    except TimeoutError:
-        raise RenderError(f"the render took longer than {timeout:.0f} s and was ended") from None
+        try:
+            _render_held(scene, folder, deadline)
+        except hold.HoldUnsupportedError:
+            _render_every_frame(scene, folder, deadline)
     return folder / "video.mp4", warnings
 
 
-def _overlays(
-    request: Request, folder: Path, size: tuple[int, int]
-) -> tuple[list[str], list[str], list[str]]:
-    """Prepare what is drawn over the picture: ffmpeg filters, further inputs, warnings."""
-    filters, inputs, warnings = [], [], []
+def _read(
+    request: Request, folder: Path, moving: str | None, threads: int
+) -> tuple[_Scene, list[str]]:
+    picture = canvas.read(request.image)
+    size = canvas.size_for(picture, portrait=request.is_portrait)
+    (folder / "sound").write_bytes(request.audio)
+    seconds = media.checked_audio_seconds(folder / "sound")
     if request.watermark is not None:
         mark = canvas.watermark(canvas.read(request.watermark), size)
         (folder / "watermark.png").write_bytes(mark)
-        inputs = ["-i", "watermark.png"]
-        margin = round(min(size) * 0.03)
-        filters.append(f"[2:v]overlay=x=W-w-{margin}:y={margin}:eof_action=repeat:format=yuv420")
+    cues: list[subtitles.Cue] = []
+    face: fonts.Face | None = None
+    warnings: list[str] = []
     if request.subtitle is not None:
-        cues, missing = _drawable(subtitles.parse(request.subtitle), request.language)
-        warnings += missing
-        if cues.face is not None:
-            style = subtitles.Style(
-                width=size[0],
-                height=size[1],
-                font=cues.face.family,
-                measure=cues.face.width,
-                font_size=request.font_size,
-                box=request.background_box,
-                transparency=request.background_opacity,
-                outline_color=request.outline_color,
-            )
-            text = subtitles.to_ass(cues.cues, style)
-            (folder / "cues.ass").write_text(text, encoding="utf-8")
-            filters.append("ass=cues.ass")
-    return filters, inputs, warnings
+        parsed = subtitles.parse(request.subtitle)
+        cues, face, warnings = _drawable(parsed, request.language)
+    wanted = motion.canvas_size(moving, size) if moving else size
+    scene = _Scene(
+        planes=canvas.planes(picture, wanted),
+        size=size,
+        count=max(1, round(seconds * FPS)),
+        cues=subtitles.flatten(cues),
+        style=_style(request, size, face) if face else None,
+        watermark=request.watermark is not None,
+        threads=threads,
+    )
+    return scene, warnings
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawable:
-    cues: list[subtitles.Cue]
-    face: fonts.Face | None
+def _style(request: Request, size: tuple[int, int], face: fonts.Face) -> subtitles.Style:
+    return subtitles.Style(
+        width=size[0],
+        height=size[1],
+        font=face.family,
+        measure=face.width,
+        font_size=request.font_size,
+        box=request.background_box,
+        transparency=request.background_opacity,
+        outline_color=request.outline_color,
+    )
 
 
-def _drawable(cues: list[subtitles.Cue], language: str) -> tuple[_Drawable, list[str]]:
+def _drawable(
+    cues: list[subtitles.Cue], language: str
+) -> tuple[list[subtitles.Cue], fonts.Face | None, list[str]]:
     """Keep the cues that a font of this machine can draw: a warning beats a row of boxes."""
-    text = "".join(cue.text for cue in cues)
-    needs_cjk = any(subtitles.is_cjk(char) for char in text)
+    needs_cjk = any(subtitles.is_cjk(char) for cue in cues for char in cue.text)
     latin = fonts.face_for("A")
     cjk = fonts.face_for("中") if needs_cjk or language == "chinese" else None
     if needs_cjk and cjk is None:
@@ -163,89 +179,167 @@ def _drawable(cues: list[subtitles.Cue], language: str) -> tuple[_Drawable, list
             f"{len(cues) - len(kept)} of {len(cues)} subtitles left out: no font on this worker "
             "has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
         )
-        return _Drawable(kept, latin if kept else None), [warning]
-    font = cjk if needs_cjk else latin or cjk
-    if font is None:
-        return _Drawable([], None), ["subtitles left out: this worker has no fonts"]
-    return _Drawable(cues, font), []
+        return (kept if latin else []), latin, [warning]
+    face = cjk if needs_cjk else latin or cjk
+    if face is None:
+        return [], None, ["subtitles left out: this worker has no fonts"]
+    return cues, face, []
 
 
-def _command(
-    size: tuple[int, int], filters: list[str], inputs: list[str], count: int, threads: int
-) -> list[str]:
-    tags = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-    graph = f"[0:v]{tags}"
-    for piece in filters:
-        # A filter with a second input needs its first one named.
-        graph += f"[v];[v]{piece}" if piece.startswith("[") else f",{piece}"
-    return [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        *("-nostdin", "-v", "error", "-y", "-threads", str(threads)),
-        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{size[0]}x{size[1]}"),
-        *("-r", str(FPS), "-i", "pipe:0"),
-        *("-i", "sound", *inputs),
-        *("-filter_complex", f"{graph},format=yuv420p[out]", "-map", "[out]", "-map", "1:a:0"),
-        *("-frames:v", str(count), "-c:v", "libx264", "-preset", PRESET, "-crf", CRF),
-        *("-profile:v", "high", "-threads", str(threads), "-g", str(FPS * 2)),
-        *("-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "128k"),
+# -- pictures that move -------------------------------------------------------------------------
+
+
+def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline) -> None:
+    """Draw every frame and encode it, at the same time; on the GPU where one works."""
+
+    def encode(encoder: list[str]) -> None:
+        frames = motion.frames(scene.planes, moving, scene.size, scene.count, _BUFFERS)
+        arguments = [
+            *_inputs(scene),
+            *_graph(scene, _write_cues(scene, folder, scene.cues)),
+            *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count), *encoder),
+            *("-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"),
+        ]
+        ffmpeg.run(arguments, folder, deadline, frames)
+
+    if ffmpeg.has_nvenc():
+        try:
+            encode(NVENC)
+        except RenderError:
+            deadline.check()  # its time is over or nobody waits: no other encoder helps
+        else:
+            return
+    encode([*_x264(scene.threads), *MOVING])
+
+
+# -- pictures that are held ---------------------------------------------------------------------
+
+
+def _render_held(scene: _Scene, folder: Path, deadline: Deadline) -> None:
+    """Encode each picture once and hold it; see `hold`.
+
+    Raises:
+        HoldUnsupportedError: this x264 is not the one that `hold` knows.
+    """
+    changes, shown = _states(scene)
+    parts = hold.segments(changes, scene.count)
+    # Each segment's first frame, and nothing else: its cue stands around that frame's time.
+    cues = [
+        subtitles.Cue((index - 0.5) / FPS, (index + 0.5) / FPS, text)
+        for index, part in enumerate(parts)
+        if (text := shown[part.state])
+    ]
+    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(parts) if part.key and i)
+    arguments = [
+        *_inputs(scene),
+        *_graph(scene, _write_cues(scene, folder, cues), loop=True),
+        *("-frames:v", str(len(parts)), *_x264(scene.threads), *HELD, "-crf", str(HELD_CRF)),
+        *(("-force_key_frames", keys) if keys else ()),
+        *("-f", "h264", "pictures.h264"),
+        *("-map", "1:a:0", *_SOUND, "-f", "mp4", "sound.m4a"),
+    ]
+    skips = _skips(scene.size, scene.threads)
+    ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
+    stream = list(skips.assemble((folder / "pictures.h264").read_bytes(), parts))
+    arguments = [
+        *("-framerate", str(FPS), "-f", "h264", "-i", "pipe:0", "-i", "sound.m4a"),
+        *("-map", "0:v", "-map", "1:a", "-c", "copy", "-map_metadata", "-1"),
+        # A raw stream has no clock of its own; its reader's leaves the last frame a hair short.
+        *("-bsf:v", f"setts=ts=N/{FPS}/TB:duration=1/{FPS}/TB"),
+        *("-movflags", "+faststart", "-f", "mp4", "video.mp4"),
+    ]
+    ffmpeg.run(arguments, folder, deadline, stream)
+
+
+def _frame(scene: _Scene) -> bytes:
+    return b"".join(plane.tobytes() for plane in scene.planes)
+
+
+def _states(scene: _Scene) -> tuple[list[int], list[str]]:
+    """Give the frames at which the picture changes, and what each picture says."""
+    changes, shown = [0], [""]
+    for cue in scene.cues:
+        start, end = (math.ceil(round(second * FPS, 6)) for second in (cue.start, cue.end))
+        for frame, text in ((start, cue.text), (end, "")):
+            if frame >= scene.count or frame < changes[-1]:
+                continue
+            if frame == changes[-1]:
+                shown[-1] = text
+            elif text != shown[-1]:
+                changes.append(frame)
+                shown.append(text)
+    return changes, shown
+
+
+@functools.lru_cache(maxsize=4)
+def _skips(size: tuple[int, int], threads: int) -> hold.Skips:
+    """Encode black, once for each size, to have the slices that hold a picture.
+
+    Raises:
+        HoldUnsupportedError: they are not as expected.
+    """
+    luma = bytes([16]) * (size[0] * size[1])
+    black = luma + bytes([128]) * (size[0] * size[1] // 2)
+    with TemporaryDirectory(prefix="cloudburst-") as made:
+        folder = Path(made)
+        arguments = [
+            *_raw(size),
+            *("-vf", f"loop=loop=-1:size=1,{_TAGS}", "-frames:v", str(hold.PERIOD + 3)),
+            *(*_x264(threads), *HELD, "-qp", str(HELD_CRF), "-f", "h264", "black.h264"),
+        ]
+        ffmpeg.run(arguments, folder, Deadline(60), [black])
+        return hold.Skips((folder / "black.h264").read_bytes())
+
+
+def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None:
+    """Encode a still the plain way, frame by frame: slower, and with any encoder."""
+    arguments = [
+        *_inputs(scene),
+        *_graph(scene, _write_cues(scene, folder, scene.cues), loop=True),
+        *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count)),
+        *(*_x264(scene.threads), "-preset", "superfast", "-crf", "21", "-g", str(hold.KEY_EVERY)),
         *("-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"),
     ]
+    ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
 
 
-def _run(command: list[str], frames: Iterable[bytes], folder: Path, timeout: float) -> None:
-    """Feed frames to ffmpeg while it encodes, and end it when its time is over."""
-    with (folder / "ffmpeg.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log
-        )
-        expired = threading.Event()
+# -- ffmpeg's words -----------------------------------------------------------------------------
 
-        def expire() -> None:
-            expired.set()
-            process.kill()
-
-        killer = threading.Timer(max(0.1, timeout), expire)
-        killer.start()
-        try:
-            _feed(process, frames)
-            process.wait()
-        finally:
-            killer.cancel()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    if expired.is_set():
-        raise TimeoutError
-    if process.returncode != 0:
-        lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
-        raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")
+_TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+_SOUND = ["-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "128k"]
 
 
-def _feed(process: subprocess.Popen[bytes], frames: Iterable[bytes]) -> None:
-    """Write frames from a thread of their own, so that the next is made while one is written."""
-    if process.stdin is None:
-        raise RenderError("ffmpeg has no input")
-    waiting: queue.Queue[bytes | None] = queue.Queue(maxsize=6)
-    pipe = process.stdin
+def _raw(size: tuple[int, int]) -> list[str]:
+    shape = f"{size[0]}x{size[1]}"
+    return ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", shape, "-r", str(FPS), "-i", "pipe:0"]
 
-    def write() -> None:
-        broken = False
-        while (frame := waiting.get()) is not None:
-            if not broken:
-                try:
-                    pipe.write(frame)
-                except OSError:  # ffmpeg has gone; its exit code and log say why
-                    broken = True
-        with contextlib.suppress(OSError):
-            pipe.close()
 
-    writer = threading.Thread(target=write, name="frames")
-    writer.start()
-    try:
-        for frame in frames:
-            if process.poll() is not None:
-                break
-            waiting.put(frame)
-    finally:
-        waiting.put(None)
-        writer.join()
+def _inputs(scene: _Scene) -> list[str]:
+    mark = ["-i", "watermark.png"] if scene.watermark else []
+    return [*_raw(scene.size), "-i", "sound", *mark]
+
+
+def _x264(threads: int) -> list[str]:
+    return ["-c:v", "libx264", "-profile:v", "high", "-threads", str(threads)]
+
+
+def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Cue]) -> bool:
+    """Write the subtitles that ffmpeg draws; say if there are any."""
+    if scene.style is None or not cues:
+        return False
+    (folder / "cues.ass").write_text(subtitles.to_ass(cues, scene.style), encoding="utf-8")
+    return True
+
+
+def _graph(scene: _Scene, has_cues: bool, *, loop: bool = False) -> list[str]:
+    """Draw watermark and subtitles over the picture; with `loop`, over its endless repetition."""
+    chain = [*(["loop=loop=-1:size=1"] if loop else []), _TAGS]
+    graph = f"[0:v]{','.join(chain)}[picture]"
+    last = "picture"
+    if scene.watermark:
+        graph += f";[{last}][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]"
+        last = "marked"
+    if has_cues:
+        graph += f";[{last}]ass=cues.ass[said]"
+        last = "said"
+    return ["-filter_complex", f"{graph};[{last}]format=yuv420p[out]", "-map", "[out]"]

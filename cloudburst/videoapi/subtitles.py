@@ -135,7 +135,7 @@ def flatten(cues: list[Cue]) -> list[Cue]:
 
 
 def to_ass(cues: list[Cue], style: Style) -> str:
-    """Write an ASS file that draws the cues in the style."""
+    """Write an ASS file that draws cues, one at a time (see `flatten`), in the style."""
     size = style.font_size or round(min(style.width, style.height) / 18)
     margin = round(style.width * 0.06)
     usable = style.width - 2 * margin
@@ -164,13 +164,13 @@ Format: Layer, Start, End, Style, Text
     events = [
         f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,"
         f"{_wrapped(cue, style.measure, size, usable)}\n"
-        for cue in flatten(cues)
+        for cue in cues
     ]
     return head + "".join(events)
 
 
 def _stamp(seconds: float) -> str:
-    hundredths = round(seconds * 100)
+    hundredths = max(0, round(seconds * 100))
     minutes, hundredths = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"

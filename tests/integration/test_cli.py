@@ -98,7 +98,7 @@ def test_quiet_says_nothing_and_a_failed_scene_is_exit_code_1(
     (path.parent / "bad.png").write_bytes(whole[: len(whole) // 2])
     done = call(RUN, path, "--output", tmp_path / "out", "--quiet")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("bad: failed: the video API answered 400: not a usable picture")
+    assert done.stderr.startswith("bad: failed: the video API answered 422: not a usable picture")
     assert len(done.stderr.splitlines()) == 1
     (directory,) = (tmp_path / "out").iterdir()
     assert (directory / "s01.mp4").exists()

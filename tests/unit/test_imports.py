@@ -30,7 +30,7 @@ LIBRARIES = {
     "cv2": {"videoapi.motion", "videoapi.canvas"},
     "flask": {"videoapi.app"},
     "grpc": {"targets.provider"},
-    "imageio_ffmpeg": {"videoapi.render", "videoapi.app", "doctor"},
+    "imageio_ffmpeg": {"videoapi.ffmpeg", "doctor"},
     "platformdirs": {"places"},
     "pulumi": {"targets.provider", "engine"},
     "pydantic": {"schema"},

@@ -1,0 +1,120 @@
+"""The protocol's fields: JSON body → Request. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from cloudburst.videoapi.motion import MOTIONS
+from cloudburst.videoapi.render import Request
+
+EFFECTS = (*MOTIONS, "random")
+FILENAME = "output.mp4"
+_COLOR = re.compile(r"&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?")
+
+
+class FieldError(ValueError):
+    """A field is missing or not what the protocol says; the message names it."""
+
+
+def parse(body: object) -> tuple[Request, str]:
+    """Read a body; unknown fields are ignored, as the public image does.
+
+    Returns:
+        What to render, and the file name the client wants.
+
+    Raises:
+        FieldError: with the field's name, what came, what was expected.
+    """
+    if not isinstance(body, dict) or not body:
+        raise FieldError("No JSON data provided")
+    image, audio = _data(body, "input_image"), _data(body, "input_audio")
+    if image is None or audio is None:
+        missing = [name for name in ("input_image", "input_audio") if not body.get(name)]
+        raise FieldError(f"missing required field: {', '.join(missing)}")
+    wanted = Request(
+        image=image,
+        audio=audio,
+        subtitle=_data(body, "subtitle"),
+        effects=_effects(body.get("effects")),
+        language=_language(body),
+        background_box=bool(_typed(body, "background_box", bool, default=True)),
+        background_opacity=_number(body, "background_opacity", 0.2, 0, 1),
+        font_size=_font_size(body),
+        outline_color=_color(body),
+        is_portrait=_typed(body, "is_portrait", bool, default=None),
+        watermark=_data(body, "watermark"),
+    )
+    return wanted, _filename(body)
+
+
+def _typed(body: dict[str, Any], name: str, kind: type, *, default: Any) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise FieldError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _data(body: dict[str, Any], name: str) -> bytes | None:
+    text = _typed(body, name, str, default=None)
+    if not text:
+        return None
+    if text.startswith("data:"):
+        text = text.partition("base64,")[2]
+    try:
+        # Line breaks are as usual in base64 as they are meaningless.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FieldError(f"{name}: not base64 (paths are not accepted here): {error}") from error
+
+
+def _language(body: dict[str, Any]) -> str:
+    value = str(_typed(body, "language", str, default="chinese")).lower()
+    if value not in {"chinese", "english"}:
+        raise FieldError(f"language: expected chinese or english, got {value[:50]!r}")
+    return value
+
+
+def _number(body: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = body.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise FieldError(f"{name}: expected a number from {low} to {high}, got {str(value)[:50]}")
+    return float(value)
+
+
+def _font_size(body: dict[str, Any]) -> int | None:
+    if not body.get("font_size") and body.get("font_size") is not False:
+        return None  # 0 leaves it to the renderer, as with the public image
+    return round(_number(body, "font_size", 0, 8, 400))
+
+
+def _color(body: dict[str, Any]) -> str:
+    value = str(_typed(body, "outline_color", str, default="&H00000000"))
+    # It becomes part of a line of ASS; nothing else may come along.
+    if not _COLOR.fullmatch(value):
+        raise FieldError(f"outline_color: expected &HAABBGGRR, got {value[:50]!r}")
+    return value
+
+
+def _effects(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise FieldError(f"effects: expected a list of {', '.join(EFFECTS)}")
+    for item in value:
+        if item not in EFFECTS:
+            raise FieldError(f"effects: expected {', '.join(EFFECTS)}, got {item[:50]!r}")
+    return tuple(value)
+
+
+def _filename(body: dict[str, Any]) -> str:
+    """Keep the client's name for the download, without what a header or a path could abuse."""
+    name = str(_typed(body, "output_filename", str, default=None) or FILENAME)
+    safe = re.sub(r"[^\w.,()+' -]", "_", name)[:200].strip(". ")
+    return safe or FILENAME
