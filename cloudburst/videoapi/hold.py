@@ -79,6 +79,19 @@ def segments(changes: Sequence[int], total: int) -> list[Segment]:
     return made
 
 
+def encoded(parts: Sequence[Segment]) -> list[Segment]:
+    """Leave out the segments that show the key frame before them once more.
+
+    The same bytes are used again: a second encoding of the same picture would differ by a hair,
+    and the picture would breathe with every key frame.
+    """
+    return [
+        part
+        for before, part in zip([None, *parts[:-1]], parts, strict=True)
+        if before is None or not (part.key and before.key and part.state == before.state)
+    ]
+
+
 def units(stream: bytes) -> list[bytes]:
     """Split an Annex B stream with access unit delimiters into access units."""
     starts = [
@@ -142,7 +155,7 @@ class Skips:
         """Hold each encoded picture for its frames.
 
         Args:
-            stream: an encoding of one frame per segment, with the same settings as the black.
+            stream: one frame for each segment that is `encoded`, with the black's settings.
             parts: the segments.
 
         Raises:
@@ -150,10 +163,15 @@ class Skips:
         """
         pictures = units(stream)
         keys = [_IDR in _nals(picture) for picture in pictures]
-        if keys != [part.key for part in parts] or _head(pictures[0]) != self._head:
+        fresh = encoded(parts)
+        if keys != [part.key for part in fresh] or _head(pictures[0]) != self._head:
             raise HoldUnsupportedError("the pictures are not encoded as asked")
-        number = 0
-        for picture, part in zip(pictures, parts, strict=True):
+        coming = iter(zip(pictures, fresh, strict=True))
+        following = next(coming, None)
+        picture, number = b"", 0
+        for part in parts:
+            if following is not None and part is following[1]:
+                picture, following = following[0], next(coming, None)
             number = 0 if part.key else (number + 1) % PERIOD
             yield picture if part.key else numbered(picture, number)
             for _ in range(part.frames - 1):

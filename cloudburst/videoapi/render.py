@@ -223,17 +223,18 @@ def _render_held(scene: _Scene, folder: Path, deadline: Deadline) -> None:
     """
     changes, shown = _states(scene)
     parts = hold.segments(changes, scene.count)
+    fresh = hold.encoded(parts)
     # Each segment's first frame, and nothing else: its cue stands around that frame's time.
     cues = [
         subtitles.Cue((index - 0.5) / FPS, (index + 0.5) / FPS, text)
-        for index, part in enumerate(parts)
+        for index, part in enumerate(fresh)
         if (text := shown[part.state])
     ]
-    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(parts) if part.key and i)
+    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(fresh) if part.key and i)
     arguments = [
         *_inputs(scene),
         *_graph(scene, _write_cues(scene, folder, cues), loop=True),
-        *("-frames:v", str(len(parts)), *_x264(scene.threads), *HELD, "-crf", str(HELD_CRF)),
+        *("-frames:v", str(len(fresh)), *_x264(scene.threads), *HELD, "-crf", str(HELD_CRF)),
         *(("-force_key_frames", keys) if keys else ()),
         *("-f", "h264", "pictures.h264"),
         *("-map", "1:a:0", *_SOUND, "-f", "mp4", "sound.m4a"),

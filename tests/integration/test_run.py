@@ -221,24 +221,26 @@ def test_another_thread_may_stop_a_run(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
     stop = Stop()
-    caught: list[Exception] = []
+    caught: list[Interrupted] = []
+    job = load_job(slow_job(job_file), output=tmp_path / "out")
+
+    def watch(event: Event) -> None:
+        if event.kind is EventKind.SCENE_STARTED:
+            stop.request()
 
     def work() -> None:
-        job = load_job(job_file(scenes_yaml(4, TWO_BATCHES)), output=tmp_path / "out")
         try:
-            run(
-                job, stop=stop, on_event=lambda e: e.kind is EventKind.SCENE_DONE and stop.request()
-            )
+            run(job, stop=stop, on_event=watch)
         except Interrupted as error:
             caught.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(60)
-    assert len(caught) == 1
-    report = caught[0].report  # type: ignore[attr-defined]
-    assert report.outcome is Outcome.INTERRUPTED
-    assert 1 <= report.done < 4
+    (error,) = caught
+    assert error.report.outcome is Outcome.INTERRUPTED
+    assert error.report.done == 0
+    assert {scene.status for scene in error.report.scenes} == {SceneStatus.UNFINISHED}
     assert_nothing_left(state)
 
 
