@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import queue
+import select
 import subprocess
 import threading
 import time
@@ -79,8 +81,7 @@ def run(
         try:
             while True:
                 deadline.check()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_POLL)
+                if _ended(process, _POLL):
                     break
         finally:
             process.kill()
@@ -89,6 +90,20 @@ def run(
     if process.returncode != 0:
         lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
         raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a process, without the naps of `Popen.wait`, which add up to 50 ms to a render."""
+    if not hasattr(os, "pidfd_open"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
+    return process.poll() is not None
 
 
 def _feed(process: subprocess.Popen[bytes], frames: Iterable[Buffer]) -> None:

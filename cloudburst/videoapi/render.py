@@ -13,11 +13,12 @@ from cloudburst.videoapi import canvas, ffmpeg, fonts, hold, motion, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
-# How a moving picture is encoded. docs/performance.md has the table behind every word of it:
-# VMAF 95 in a third of `medium`'s time. Uniform motion wants many B-frames, always, and none of
-# what x264 does to find out.
-MOVING = ["-preset", "superfast", "-crf", "19.6", "-g", "250", "-x264-params"]
-MOVING += ["aq-mode=0:scenecut=0:b-adapt=0:bframes=5:pbratio=1.4:weightp=0:rc-lookahead=0"]
+# How a moving picture is encoded; docs/performance.md has the measurements. Uniform motion wants
+# many B-frames, always, and a fixed quantiser: then x264 need not look ahead at all. P-frames are
+# good enough (14) that B-frames between them need hardly any bits of their own (pbratio 3), and
+# at such a quality there are no block edges for the deblocking filter to hide.
+MOVING = ["-preset", "superfast", "-qp", "14", "-g", "250", "-x264-params"]
+MOVING += ["bframes=5:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mode=0:scenecut=0"]
 # A picture that is held is encoded once, and can afford a careful preset.
 HELD = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", hold.X264]
 HELD_CRF = 20

@@ -1,0 +1,1 @@
+"""Measurements, each a command; docs/performance.md shows what they printed."""
