@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_PICTURE_BYTES = 64 * 1024**2
-MAX_PICTURE_SIDE = 20_000
-MAX_PICTURE_PIXELS = 150_000_000
-MIN_PICTURE_SIDE = 16
 MAX_AUDIO_BYTES = 256 * 1024**2
 MAX_SUBTITLE_BYTES = 1024**2
 
@@ -167,14 +164,7 @@ def _no_file(path: Path, text: str) -> str | None:
 
 def _check_picture(path: Path) -> _Probe:
     _check_size(path, MAX_PICTURE_BYTES)
-    width, height = media.picture_size(path)
-    if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
-        raise media.MediaError(
-            f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side or "
-            f"{MAX_PICTURE_PIXELS // 10**6} million in all"
-        )
-    if min(width, height) < MIN_PICTURE_SIDE:
-        raise media.MediaError(f"{width}x{height} pixels, fewer than {MIN_PICTURE_SIDE} a side")
+    media.check_picture_size(*media.picture_size(path))
     return _Probe()
 
 
@@ -189,14 +179,6 @@ def _check_subtitle(path: Path) -> _Probe:
     return _Probe()
 
 
-def _check_watermark(path: Path) -> _Probe:
-    _check_size(path, MAX_PICTURE_BYTES)
-    width, height = media.picture_size(path)
-    if max(width, height) > MAX_PICTURE_SIDE:
-        raise media.MediaError(f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side")
-    return _Probe()
-
-
 def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
@@ -207,7 +189,7 @@ _CHECKS = {
     "image": _check_picture,
     "audio": _check_audio,
     "subtitle": _check_subtitle,
-    "watermark": _check_watermark,
+    "watermark": _check_picture,
 }
 _KINDS = {
     "image": "a picture (PNG, JPEG, WebP …)",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MAX_PICTURE_SIDE = 20_000
+# Pillow warns from 89 million on: a decoded pixel takes up to four bytes.
+MAX_PICTURE_PIXELS = 89_000_000
+MIN_PICTURE_SIDE = 16
 MAX_AUDIO_SECONDS = 1800.0
 MIN_AUDIO_SECONDS = 0.1
 
@@ -65,6 +69,25 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise MediaError(f"not a picture ({describe(path)})") from None
     except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise MediaError(f"not a usable picture: {error}") from error
+
+
+def check_picture_size(width: int, height: int) -> None:
+    """Refuse pictures of absurd sizes, before they are decoded.
+
+    Args:
+        width: pixels.
+        height: pixels.
+
+    Raises:
+        MediaError: too large or too small.
+    """
+    if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
+        raise MediaError(
+            f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side or "
+            f"{MAX_PICTURE_PIXELS // 10**6} million in all"
+        )
+    if min(width, height) < MIN_PICTURE_SIDE:
+        raise MediaError(f"{width}x{height} pixels, fewer than {MIN_PICTURE_SIDE} a side")
 
 
 def audio_seconds(path: Path) -> float:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from cloudburst import media
+
 if TYPE_CHECKING:
     from cloudburst.videoapi.motion import Plane
 
@@ -40,6 +42,7 @@ def read(data: bytes) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            media.check_picture_size(*opened.size)
             opened.load()
             picture = ImageOps.exif_transpose(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
