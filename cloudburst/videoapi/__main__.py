@@ -8,6 +8,8 @@ and the worker ends itself and what it started.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import logging
 import os
 import shutil
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from cloudburst.videoapi.app import Server
 
 _REAP_EVERY = 30.0
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,7 +48,20 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    _keep_memory_flat()
     _serve(options, listening, work)
+
+
+def _keep_memory_flat() -> None:
+    """Give large blocks back to the system when they are freed.
+
+    glibc keeps an arena for each thread, and raises the size from which a block is mapped for
+    itself with every such block that is freed: after 80 requests a server held 780 MB of nothing.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
 
 
 def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) -> None:
