@@ -50,7 +50,7 @@ class VideoOptions:
         font_size: pixels at the output's height; None leaves it to the renderer.
         outline_color: ASS colour, ``&HAABBGGRR``.
         is_portrait: 1080x1920 when true, 1920x1080 when false, by the picture when None.
-        watermark: picture drawn in the corner.
+        watermark: picture drawn in the top left corner.
         subtitle: SRT file.
     """
 

@@ -68,7 +68,7 @@ class OptionsSection(_Section):
         default=None, description="1080x1920 if true, 1920x1080 if false; null: as the picture is."
     )
     watermark: FilePath | None = Field(
-        default=None, description="Picture drawn in the top right corner."
+        default=None, description="Picture drawn in the top left corner."
     )
 
 
