@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess
         _wait(url, process)
         yield url, process
     finally:
-        process.kill()
+        # Its ffmpegs too: given a picture that is none, one of them would loop for ever.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -18,7 +18,7 @@ FPS = 30
 # good enough (14) that B-frames between them need hardly any bits of their own (pbratio 3), and
 # at such a quality there are no block edges for the deblocking filter to hide.
 MOVING = ["-preset", "superfast", "-qp", "14", "-g", "250", "-x264-params"]
-MOVING += ["bframes=5:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mode=0:scenecut=0"]
+MOVING += ["bframes=7:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mode=0:scenecut=0"]
 # A picture that is held is encoded once, and can afford a careful preset.
 HELD = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", hold.X264]
 HELD_CRF = 20
