@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from cloudburst.videoapi import fonts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+needs_font = pytest.mark.skipif(
+    fonts.face_for("A") is None, reason="no font on this machine, so no subtitles"
+)
 EXAMPLE = Path(__file__).parent.parent / "examples" / "scenes.yaml"
 
 

@@ -18,7 +18,7 @@ from cloudburst import media
 from cloudburst.job import load_job
 from cloudburst.models import Worker
 from cloudburst.worker import VideoApi
-from tests.conftest import EXAMPLE, SRT, write_picture, write_sound
+from tests.conftest import EXAMPLE, SRT, needs_font, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,6 +201,7 @@ def test_motion_follows_the_ideal_curve(server: str, tmp_path: Path, effect: str
     assert np.sqrt(((np.array(found) - ideal) ** 2).mean()) < 0.1
 
 
+@needs_font
 @pytest.mark.video
 def test_subtitles_have_a_box_of_the_transparency_asked_for(
     server: str, tmp_path: Path, body: dict[str, Any]

@@ -16,8 +16,9 @@ def until(condition: object, seconds: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def test_first_come_first_served_and_never_more_than_the_slots() -> None:
-    line = Line(slots=2, waiting=100)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> None:
+    line = Line(slots, waiting=100)
     order: list[int] = []
     inside: list[int] = []
     most = 0
@@ -40,14 +41,14 @@ def test_first_come_first_served_and_never_more_than_the_slots() -> None:
         threads.append(threading.Thread(target=work, args=(number,)))
         threads[-1].start()
         until(lambda n=number: line.in_flight + line.queued == n + 1)
-    assert (line.in_flight, line.queued) == (2, 18)
+    assert (line.in_flight, line.queued) == (slots, 20 - slots)
     gate.set()
     for thread in threads:
         thread.join()
-    assert sorted(order[:2]) == [0, 1]
-    # Two at once may swap places by a hair; nobody is overtaken by more.
-    assert all(abs(place - number) <= 2 for place, number in enumerate(order))
-    assert most == 2
+    # With two at once, which of them writes its number first is the scheduler's business.
+    assert slots == 2 or order == list(range(20))
+    assert sorted(order) == list(range(20))
+    assert most == slots
     assert (line.in_flight, line.queued) == (0, 0)
 
 
