@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -34,12 +35,17 @@ def interpreter() -> Path:
     """Give the Python that has it; install it once, beside the engine's cache."""
     folder = cache_folder() / "peer" / REQUIREMENT
     python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*command, REQUIREMENT], check=True, timeout=600)
-        (folder / "ready").touch()
+    folder.parent.mkdir(exist_ok=True)
+    # Tests run in several processes; one of them installs it.
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            venv.create(folder, with_pip=True)
+            command = [str(python), "-m", "pip", "install", "--quiet"]
+            command += ["--disable-pip-version-check", REQUIREMENT]
+            subprocess.run(command, check=True, timeout=600)
+            (folder / "ready").touch()
     return python
 
 

@@ -69,11 +69,11 @@ DIFFERENCES = {
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("conformance")
-    process, url = serve(folder / "ours", AUTHENTICATION_KEY=KEY)
     with peer.server(folder, KEY) as (theirs, _):
+        process, url = serve(folder / "ours", AUTHENTICATION_KEY=KEY)
         yield {"ours": url, "theirs": theirs}
-    process.terminate()
-    process.communicate(timeout=10)
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 def ask(url: str, case: Case) -> requests.Response:
@@ -200,6 +200,7 @@ def test_our_client_drives_their_server(
 
 def test_their_client_drives_our_server(tmp_path: Path, files: dict[str, Path]) -> None:
     """In default mode: their client downloads without its key, which ours asks for."""
+    python = peer.interpreter()
     process, url = serve(tmp_path / "work")
     program = f"""
 from video_generation_api.api_client import VideoGenerationClient
@@ -211,9 +212,7 @@ for more in ({{}}, {{"subtitle_path": {str(files["subtitle"])!r}}}, {{"effects":
     assert said["success"] and said["local_path"], said
 assert client.cleanup_expired_files()["active_files"] == 3
 """
-    done = subprocess.run(
-        [str(peer.interpreter()), "-c", program], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([str(python), "-c", program], capture_output=True, text=True, check=False)
     process.terminate()
     process.communicate(timeout=10)
     assert done.returncode == 0, done.stderr
