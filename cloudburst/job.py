@@ -59,7 +59,7 @@ def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
     source = Path(path)
     tree = _read(source, shown)
     section, shape = validate(tree.value)
-    found = [(place, message) for place, message in shape if not _is_root_scalar(place, tree)]
+    found = list(shape)
     if not isinstance(tree.value, dict):
         found = [((), f"got {show(tree.value)}; expected a mapping with version: 1 and scenes:")]
     found += [(place, "this key came before; each key once") for place, _ in tree.duplicates]
@@ -103,10 +103,6 @@ def _read(source: Path, shown: str) -> yamltree.Tree:
         return yamltree.parse(text)
     except yamltree.YamlError as error:
         raise refuse(str(error), error.line) from error
-
-
-def _is_root_scalar(place: yamltree.Path, tree: yamltree.Tree) -> bool:
-    return not place and not isinstance(tree.value, dict)
 
 
 def _dotted(place: yamltree.Path) -> str:

@@ -218,7 +218,7 @@ def workers(stack: str | None = None) -> list[tuple[str, str]]:
     not.
     """
     found = []
-    for process in psutil.process_iter(["pid", "cmdline", "status", "uids"]):
+    for process in psutil.process_iter(["pid", "cmdline", "status"]):
         line = process.info["cmdline"] or []
         if MODULE not in line or "--stack" not in line or line.index("--stack") + 1 >= len(line):
             continue

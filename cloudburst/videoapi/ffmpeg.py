@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL = 0.2
-_WAITING_FRAMES = 4
+WAITING_FRAMES = 4
 
 
 class RenderError(RuntimeError):
@@ -66,7 +66,7 @@ def run(
         folder: where it works; its messages go to ``ffmpeg.log`` there.
         deadline: checked while it works.
         frames: what it reads from ``pipe:0``. A frame may be overwritten once the next one but
-            `_WAITING_FRAMES` has been asked for.
+            `WAITING_FRAMES` has been asked for.
 
     Raises:
         RenderError: it failed, with its last words, or its time is over, or nobody waits.
@@ -111,7 +111,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Buffer]) -> None:
     pipe = process.stdin
     if pipe is None:
         return
-    waiting: queue.Queue[Buffer | None] = queue.Queue(_WAITING_FRAMES)
+    waiting: queue.Queue[Buffer | None] = queue.Queue(WAITING_FRAMES)
 
     def write() -> None:
         broken = False

@@ -23,8 +23,9 @@ MOVING += ["bframes=7:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mo
 HELD = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", hold.X264]
 HELD_CRF = 20
 NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high"]
-# Frames in flight between the camera and ffmpeg: those that wait, one written, one drawn.
-_BUFFERS = 7
+# Frames in flight between the camera and ffmpeg: those that wait, one being written, one that
+# waits for room to wait, one being drawn.
+_BUFFERS = ffmpeg.WAITING_FRAMES + 3
 
 
 class SceneRefused(ValueError):
@@ -199,7 +200,7 @@ def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline)
             *_inputs(scene),
             *_graph(scene, _write_cues(scene, folder, scene.cues)),
             *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count), *encoder),
-            *("-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"),
+            *_VIDEO,
         ]
         ffmpeg.run(arguments, folder, deadline, frames)
 
@@ -245,10 +246,10 @@ def _render_held(scene: _Scene, folder: Path, deadline: Deadline) -> None:
     stream = list(skips.assemble((folder / "pictures.h264").read_bytes(), parts))
     arguments = [
         *("-framerate", str(FPS), "-f", "h264", "-i", "pipe:0", "-i", "sound.m4a"),
-        *("-map", "0:v", "-map", "1:a", "-c", "copy", "-map_metadata", "-1"),
+        *("-map", "0:v", "-map", "1:a", "-c", "copy"),
         # A raw stream has no clock of its own; its reader's leaves the last frame a hair short.
         *("-bsf:v", f"setts=ts=N/{FPS}/TB:duration=1/{FPS}/TB"),
-        *("-movflags", "+faststart", "-f", "mp4", "video.mp4"),
+        *_VIDEO,
     ]
     ffmpeg.run(arguments, folder, deadline, stream)
 
@@ -300,7 +301,7 @@ def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None
         *_graph(scene, _write_cues(scene, folder, scene.cues), loop=True),
         *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count)),
         *(*_x264(scene.threads), "-preset", "superfast", "-crf", "21", "-g", str(hold.KEY_EVERY)),
-        *("-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"),
+        *_VIDEO,
     ]
     ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
 
@@ -308,6 +309,7 @@ def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None
 # -- ffmpeg's words -----------------------------------------------------------------------------
 
 _TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+_VIDEO = ["-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"]
 _SOUND = ["-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "128k"]
 
 
