@@ -1,282 +1,203 @@
-"""The life of one batch: its stack comes up, its worker takes scenes, its stack is destroyed.
+"""One batch: up the failover ladder until a worker has done the work, then down again.
 
-Whatever happens in between, the last step is taken, repeated, and checked with the provider.
+A batch has one stack. A rung is left only when the provider says that nothing of it is left; a
+worker that is taken away while it renders is replaced as long as scenes wait.
 """
 
 from __future__ import annotations
 
-import threading
+import random
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
-from cloudburst.download import download
-from cloudburst.errors import (
-    CloudBurstError,
-    EngineError,
-    RenderFailed,
-    SceneError,
-    StackLocked,
-    WorkerGone,
-)
-from cloudburst.models import Attempt, BatchResult, EventKind, Span
-from cloudburst.worker import VideoApi
+from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerLost
+from cloudburst.ladder import Verdict, advice, verdict
+from cloudburst.launch import LaunchLife
+from cloudburst.models import BatchResult, EventKind, Rung, WorkerSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.dispatch import Dispatcher
-    from cloudburst.engine import Engine
-    from cloudburst.ledger import Ledger
-    from cloudburst.models import Batch, Limits, Scene, Worker, WorkerSpec
-    from cloudburst.stop import Stop
-    from cloudburst.targets.base import Target
-    from cloudburst.timeline import Timeline
+    from cloudburst.models import Batch, Limits
+    from cloudburst.site import Site
 
-DESTROY_TRIES = 4
-# For threads whose worker is gone: their requests break off by themselves.
-JOIN_TIMEOUT = 10.0
-
-
-@dataclass(frozen=True)
-class Site:
-    """What all batches of a run share."""
-
-    engine: Engine
-    target: Target
-    dispatcher: Dispatcher
-    ledger: Ledger
-    timeline: Timeline
-    stop: Stop
-    limits: Limits
-    folder: Path
+# Throttled, or failed on the way: so many times on one rung, with pauses that grow.
+PATIENCE = 5
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 60.0
 
 
 @dataclass
 class BatchLife:
-    """One batch and its stack.
+    """One batch and its workers, one after the other.
 
     Args:
-        batch: the scenes its worker begins with.
-        spec: what its stack declares.
+        batch: the scenes its workers begin with.
+        run_id: the run it belongs to.
+        job: name of the job.
+        workers: how many batches there are.
         site: what it shares with the others.
     """
 
     batch: Batch
-    spec: WorkerSpec
+    run_id: str
+    job: str
+    workers: int
     site: Site
-    spans: list[Span] = field(default_factory=list)
-    worker: Worker | None = None
-    was_healthy: bool = False
-    destroyed: bool = False
+    launches: list[LaunchLife] = field(default_factory=list)
     error: str | None = None
-    state: str = "waiting"
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _tried: set[Rung] = field(default_factory=set)
+    _waits: int = 0
+    _fruitless: int = 0
+
+    @property
+    def stack(self) -> str:
+        """Name of the batch's stack."""
+        return f"{self.run_id}-{self.batch.label}"
+
+    @property
+    def destroyed(self) -> bool:
+        """The provider said that nothing of it is left."""
+        return all(launch.destroyed for launch in self.launches)
 
     def run(self) -> None:
-        """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
-        try:
-            self._work()
-        except CloudBurstError as error:
-            self.error = str(error)
-        except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
-            self.error = f"unexpected {type(error).__name__}: {error}"
-        finally:
-            self.site.dispatcher.leave(self.batch.label)
-            if self.state == "waiting":
-                self.destroyed = True  # nothing was ever begun
-            else:
-                self._tear_down()
-            for thread in self._threads:
-                thread.join(JOIN_TIMEOUT)
-        if self.error and not self.site.stop.requested:
-            self._tell("failed", self.error)
+        """Live it. Never raises: what went wrong is in `error`."""
+        site = self.site
+        while (rung := self._next_rung()) is not None:
+            life = LaunchLife(self._label(), self.batch, self._spec(rung), site)
+            self.launches.append(life)
+            life.run()
+            self.error = life.error
+            if not life.destroyed or not self._go_on(life):
+                break
+        if not self.launches:
+            return
+        last = self.launches[-1]
+        if not last.destroyed:
+            last.tell("left running", self.error or "")
+        elif self.error and not site.stop.requested:
+            last.tell("failed", self.error)
         else:
-            self._tell("gone" if self.destroyed else "left running")
+            last.tell("gone")
+
+    def interrupt(self, *, kill: bool) -> None:
+        """End what is being created, politely or at once."""
+        if self.launches and self.launches[-1].state == "creating":
+            self.site.engine.interrupt(self.stack, kill=kill)
 
     def result(self) -> BatchResult:
         """Give what became of it."""
         return BatchResult(
             label=self.batch.label,
-            stack=self.spec.stack,
-            worker=self.worker.id if self.worker else None,
-            scenes_done=self.site.ledger.done_by(self.batch.label),
-            spans=tuple(self.spans),
-            destroyed=self.destroyed,
+            stack=self.stack,
+            launches=tuple(life.result() for life in self.launches),
             error=self.error,
         )
 
-    # -- work ---------------------------------------------------------------------------------
+    # -- the ladder ---------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _next_rung(self) -> Rung | None:
         site = self.site
-        # First the state, then the question: a request to stop that comes in between finds a
-        # batch to interrupt, and one that came before is seen here.
-        self.state = "creating"
-        if site.stop.requested:
-            self.state = "waiting"
-            return
-        self._tell("creating", "creating the stack")
-        with site.timeline.span("up", self.spans):
-            outputs = site.engine.up(self.spec.stack, site.target.program(self.spec))
-        self.worker = site.target.worker(self.spec, outputs)
-        api = VideoApi(self.worker)
-        self._tell("starting", "waiting for the video API")
-        with site.timeline.span("health", self.spans):
-            try:
-                api.wait_healthy(site.limits.health_timeout, site.stop.sleep)
-            except CloudBurstError as error:
-                words = site.target.last_words(self.spec)
-                if words and not site.stop.requested:
-                    raise type(error)(f"{error}; its last log lines: {words}") from error
-                raise
-        self.was_healthy = True
-        site.dispatcher.join(self.batch.label)
-        self._tell("working", "rendering")
-        with site.timeline.span("drive", self.spans):
-            self._drive(api, self.worker.room)
+        if site.stop.requested or not site.dispatcher.pending():
+            return None  # whatever happened before, nobody needs another worker
+        rung = site.ladder.pick(self._tried)
+        if rung is None:
+            self.error = site.ladder.stopped or self.error or "there is no way to a worker"
+        return rung
 
-    def _drive(self, api: VideoApi, room: int) -> None:
-        """Render as many scenes at once as there is room, while finished ones come home."""
-        places = threading.Semaphore(room)
-        self._threads = [
-            threading.Thread(
-                target=self._take_scenes,
-                args=(api, places),
-                name=f"{self.batch.label}-{number}",
-                daemon=True,
-            )
-            # One more than there is room for: it renders while another one downloads.
-            for number in range(room + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
-        for thread in self._threads:
-            # Once asked to stop, nobody waits for a render: the worker's end ends it.
-            while thread.is_alive() and not self.site.stop.requested:
-                thread.join(0.1)
+    def _go_on(self, life: LaunchLife) -> bool:
+        """Say if another worker is to be tried; close the rungs that need not be."""
+        if life.was_healthy:
+            return self._replace(life)
+        meaning = self._meaning(life)
+        return meaning is not Verdict.FAIL and self._climb(life, meaning)
 
-    def _take_scenes(self, api: VideoApi, places: threading.Semaphore) -> None:
-        """Take scenes until none is left; a place to render is kept only while rendering."""
-        while True:
-            # The place comes first: a scene that is taken but waits could run elsewhere.
-            places.acquire()
-            scene = self.site.dispatcher.take(self.batch.label)
-            if scene is None:
-                places.release()
-                return
-            began = self.site.timeline.now()
-            try:
-                self._one_scene(api, scene, began, places)
-            except SceneError as error:
-                self._failed(api, scene, began, error)
-            except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
-                unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
-                self._failed(api, scene, began, unexpected)
+    def _meaning(self, life: LaunchLife) -> Verdict:
+        """Say what it means for the ladder that a launch did not come to a healthy worker."""
+        failure = life.failure
+        if isinstance(failure, WorkerLost):
+            return Verdict.NEXT
+        if isinstance(failure, PriceUnknown) and life.spec.rung.market == "spot":
+            return Verdict.NEXT  # this zone has none today
+        if isinstance(failure, EngineError | CloudRefused):
+            return verdict(life.code, str(failure))
+        return Verdict.FAIL  # not healthy, no price, a bug: the next one would go the same way
 
-    def _one_scene(
-        self, api: VideoApi, scene: Scene, began: float, places: threading.Semaphore
-    ) -> None:
-        site, label = self.site, self.batch.label
-        try:
-            site.timeline.tell(
-                EventKind.SCENE_STARTED, f"rendering {scene.name}", batch=label, scene=scene.name
-            )
-            rendered = api.render(scene, site.limits.scene_timeout)
-        finally:
-            places.release()
-        ready = site.timeline.now()
-        artifact = download(api, rendered, scene, site.folder)
-        home = site.timeline.now()
-        attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
-        site.ledger.done(scene, attempt, artifact, rendered)
-        site.timeline.tell(
-            EventKind.SCENE_DONE,
-            f"{scene.name}.mp4, {artifact.seconds:.1f} s of video in {ready - began:.1f} s",
-            batch=label,
-            scene=scene.name,
-            seconds=round(home - began, 3),
-            size=artifact.size,
-            warnings=list(rendered.warnings),
-        )
+    def _replace(self, life: LaunchLife) -> bool:
+        """A worker that worked is gone: get another one, unless they die without any fruit."""
+        if life.lost is None:
+            return False
+        fruitful = life.lost.blameless or self.site.ledger.done_by(life.label) > 0
+        self._fruitless = 0 if fruitful else self._fruitless + 1
+        self._tried.clear()
+        self._waits = 0
+        if life.code and verdict(life.code) is Verdict.NEXT:
+            self.site.ladder.close(life.spec.rung, Verdict.NEXT)
+        return self._fruitless < self.site.limits.attempts
 
-    def _failed(self, api: VideoApi, scene: Scene, began: float, error: SceneError) -> None:
-        site, label = self.site, self.batch.label
-        if site.stop.requested:
-            return  # its worker is being ended under it; that is no failure of the scene
-        if isinstance(error, WorkerGone) and api.healthy() is not None:
-            words = site.target.last_words(self.spec)
-            said = f"; its last log lines: {words}" if words else ""
-            self.error = f"the worker is gone: {error}{said}"
-            site.dispatcher.leave(label)
-        attempt = Attempt(label, Span("render", began, site.timeline.now()), error=str(error))
-        again = site.dispatcher.failed(scene, label, retry=error.retry)
-        site.ledger.failed(scene, attempt)
-        site.timeline.tell(
-            EventKind.SCENE_RETRY if again else EventKind.SCENE_FAILED,
-            str(error),
-            batch=label,
-            scene=scene.name,
-        )
+    def _climb(self, life: LaunchLife, meaning: Verdict) -> bool:
+        site, rung, code = self.site, life.spec.rung, life.code
+        what = code or "no answer"
+        if meaning is Verdict.STOP:
+            todo = advice(code)
+            self.error = f"{life.error}{f' ({todo})' if todo else ''}"
+            site.ladder.stop(self.error)
+            return False
+        if meaning is Verdict.WAIT:
+            self._waits += 1
+            if self._waits > PATIENCE:
+                return False
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._waits - 1))
+            pause *= random.uniform(0.5, 1.5)  # noqa: S311 - so that batches do not come together
+            self._tell_failover(life, f"{rung}: {what}; again in {pause:.0f} s")
+            return not site.stop.sleep(pause)
+        self._tried.update(site.ladder.close(rung, meaning))
+        self._waits = 0
+        following = site.ladder.pick(self._tried)
+        then = f"next: {following}" if following else "no rung is left"
+        self._tell_failover(life, f"{rung}: {what}; {then}")
+        return True
 
-    # -- teardown -----------------------------------------------------------------------------
-
-    def _tear_down(self) -> None:
-        """Destroy the stack until the provider says that nothing of it is left."""
-        site = self.site
-        self._tell("destroying", "destroying the stack")
-        problem = ""
-        with site.timeline.span("destroy", self.spans):
-            try:
-                for attempt in Retrying(
-                    retry=retry_if_exception_type(EngineError),
-                    stop=stop_after_attempt(DESTROY_TRIES),
-                    wait=wait_exponential(multiplier=0.3, max=5),
-                    reraise=True,
-                ):
-                    with attempt:
-                        self._destroy_once(attempt.retry_state.attempt_number)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the check below decides
-                problem = str(error)
-            problem = self._verify() or problem
-        self.destroyed = not problem
-        if problem:
-            self.error = f"teardown not verified: {problem}"
-
-    def _destroy_once(self, number: int) -> None:
-        """Destroy; from the second time on, first remove what the state may not know of."""
-        site, stack = self.site, self.spec.stack
-        if number > 1:
-            site.target.sweep(stack)
-        try:
-            site.engine.destroy(stack)
-        except StackLocked:
-            # No other run shares this stack's name, and this run's own operation has ended: the
-            # lock is a dead one's.
-            site.engine.cancel(stack)
-            raise
-        except EngineError:
-            if number > 1:
-                site.engine.refresh(stack)
-            raise
-
-    def _verify(self) -> str:
-        """Ask the provider what is left, end it, and ask again."""
-        try:
-            if self.site.target.inventory(self.spec.stack):
-                self.site.target.sweep(self.spec.stack)
-            return ", ".join(self.site.target.inventory(self.spec.stack))
-        except Exception as error:  # noqa: BLE001 - not knowing is not the same as gone
-            return f"the provider could not be asked: {error}"
-
-    def _tell(self, state: str, text: str = "") -> None:
-        self.state = state
+    def _tell_failover(self, life: LaunchLife, text: str) -> None:
         self.site.timeline.tell(
-            EventKind.BATCH_STATE,
+            EventKind.FAILOVER,
             text,
             batch=self.batch.label,
-            state=state,
-            stack=self.spec.stack,
-            scenes=len(self.batch.scenes),
+            code=life.code,
+            rung=str(life.spec.rung),
+            error=life.error,
         )
+
+    def _label(self) -> str:
+        """Name the worker to come: rungs that gave none do not count."""
+        before = sum(life.was_healthy for life in self.launches)
+        return self.batch.label if before == 0 else f"{self.batch.label}.{before + 1}"
+
+    def _spec(self, rung: Rung) -> WorkerSpec:
+        site = self.site
+        return worker_spec(
+            run_id=self.run_id,
+            batch=self.batch,
+            job=self.job,
+            rung=rung,
+            room=site.target.room(self.workers, rung),
+            limits=site.limits,
+            log=site.folder / "logs" / f"{self._label()}.log",
+        )
+
+
+def worker_spec(
+    *, run_id: str, batch: Batch, job: str, rung: Rung, room: int, limits: Limits, log: Path
+) -> WorkerSpec:
+    """Say what one stack declares, with a key of its own that nobody can guess."""
+    return WorkerSpec(
+        run_id=run_id,
+        batch=batch.label,
+        job=job,
+        key=secrets.token_urlsafe(24),
+        room=room,
+        scene_timeout=limits.scene_timeout,
+        log=log,
+        rung=rung,
+    )

@@ -6,7 +6,7 @@ import json
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +17,7 @@ from cloudburst.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cloudburst.models import Plan, RunReport, StackPreview
+    from cloudburst.models import RunReport, TargetName
 
 INTERRUPTED = 130
 
@@ -46,31 +46,49 @@ def group() -> None:
 @click.option(
     "--output", metavar="DIR", help="Folder for results; each run makes its own below it."
 )
+@click.option(
+    "--target", type=click.Choice(["local", "aws"]), help="Where workers run; wins over the file."
+)
+@click.option(
+    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
+)
+@click.option("--offline", is_flag=True, help="With --dry-run: ask neither engine nor provider.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.version_option(__version__, prog_name="cloudburst-run")
-def run(scenes: str, output: str | None, *, dry_run: bool, as_json: bool, quiet: bool) -> int:
+def run(
+    scenes: str,
+    output: str | None,
+    target: TargetName | None,
+    max_cost_usd: float | None,
+    *,
+    dry_run: bool,
+    offline: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Render every scene of a scenes.yaml and leave nothing running."""
+    if offline and not dry_run:
+        raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
     from cloudburst.job import load_job  # noqa: PLC0415 - bad input is told before slow imports
 
-    job = load_job(scenes, output=output)
-    from cloudburst import pipeline, planner  # noqa: PLC0415
+    job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
+    from cloudburst import pipeline  # noqa: PLC0415
 
-    if not dry_run:
+    if dry_run:
+        found = pipeline.preview(job, offline=offline)
+        if as_json:
+            click.echo(json.dumps(report.preview_document(found), indent=2, ensure_ascii=False))
+        elif not quiet:
+            console.show_preview(found)
+        return 0
 
-        def call() -> RunReport:
-            # The changing lines are gone before the report is shown.
-            with console.watcher(json_lines=as_json, quiet=quiet) as watch:
-                return pipeline.run(job, on_event=watch)
+    def call() -> RunReport:
+        # The changing lines are gone before the report is shown.
+        with console.watcher(json_lines=as_json, quiet=quiet) as watch:
+            return pipeline.run(job, on_event=watch)
 
-        return _finish(call, show=not (quiet or as_json), quiet=quiet)
-    previews = pipeline.preview(job)
-    planned = planner.plan(job)
-    if as_json:
-        click.echo(json.dumps(_plan_document(planned, previews), indent=2, ensure_ascii=False))
-    elif not quiet:
-        console.show_plan(planned, previews)
-    return 0
+    return _finish(call, show=not (quiet or as_json), quiet=quiet)
 
 
 def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
@@ -128,23 +146,6 @@ def doctor() -> None:
 
     for line in examine(lambda text: click.echo(f"{text} ...")):
         click.echo(line)
-
-
-def _plan_document(planned: Plan, previews: tuple[StackPreview, ...]) -> dict[str, Any]:
-    return {
-        "job": planned.job.name,
-        "target": planned.job.target,
-        "batches": [
-            {
-                "batch": preview.batch.label,
-                "stack": preview.stack,
-                "seconds": round(preview.batch.seconds, 3),
-                "scenes": [scene.name for scene in preview.batch.scenes],
-                "resources": report.as_dict(preview.resources),
-            }
-            for preview in previews
-        ],
-    }
 
 
 def _call(command: click.Command, name: str) -> None:

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from cloudburst.models import Event, Plan, RunReport, SceneResult, StackPreview
+    from cloudburst.models import (
+        Cost,
+        Estimate,
+        Event,
+        Launch,
+        Preview,
+        RunReport,
+        SceneResult,
+    )
 
 _STYLES = {
     "waiting": "dim",
@@ -92,6 +100,8 @@ def _plain_words(event: Event) -> str:
             return where + (f"{state}: {event.text}" if state == "failed" else event.text or state)
         case EventKind.SCENE_RETRY:
             return f"{where}{event.scene} failed and goes on elsewhere: {event.text}"
+        case EventKind.FAILOVER:
+            return f"{where}failover: {event.text}"
         case EventKind.SCENE_FAILED:
             return f"{where}{event.scene} FAILED: {event.text}"
         case _:
@@ -166,9 +176,12 @@ class LiveLines(Silent):
                 self._print(f"[red]{event.batch}: {_safe(event.text)}[/]")
             case EventKind.SCENE_DONE:
                 self._done += 1
-                self._print(f"[green]✓[/] {_safe(event.text)} [dim]on {event.batch}[/]")
+                worker = event.data.get("worker", event.batch)
+                self._print(f"[green]✓[/] {_safe(event.text)} [dim]on {worker}[/]")
             case EventKind.SCENE_RETRY:
                 self._print(f"[yellow]↻ {event.scene}: {_safe(event.text)}[/]")
+            case EventKind.FAILOVER:
+                self._print(f"[yellow]↷[/] {event.batch}: {_safe(event.text)}")
             case EventKind.SCENE_FAILED:
                 self._failed += 1
                 self._print(f"[red]✗ {event.scene}: {_safe(event.text)}[/]")
@@ -257,16 +270,66 @@ def show_report(report: RunReport) -> None:
             f"({report.serial_seconds:.1f} s{shared})",
             soft_wrap=True,
         )
-    console.print(
-        f"${report.cost.usd:.2f} for {report.cost.worker_seconds:.0f} worker-seconds: "
-        f"{report.cost.basis}",
-        soft_wrap=True,
-    )
+    _print_launches(report, console)
+    _print_cost(report.cost, console)
     if all(batch.destroyed for batch in report.batches):
         stacks = len(report.batches)
         plural = "s" * (stacks != 1)
         console.print(f"{stacks} stack{plural} destroyed and checked; nothing is left running")
     console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
+
+
+def _print_launches(report: RunReport, console: Console) -> None:
+    """Show the rungs that were tried, where a worker was not simply there."""
+    launches = [launch for batch in report.batches for launch in batch.launches]
+    if report.target == "local" or not launches:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("worker", "machine", "$/h", "seconds", "scenes", "ended"):
+        table.add_column(name, justify="right" if name in ("$/h", "seconds", "scenes") else "left")
+    for launch in launches:
+        seconds = launch.spans[-1].end - launch.spans[0].start if launch.spans else 0.0
+        table.add_row(
+            launch.label,
+            str(launch.rung),
+            f"{launch.price.usd_per_hour:.4f}" if launch.price else "",
+            f"{seconds:.0f}",
+            str(launch.scenes_done),
+            _ended(launch),
+        )
+    console.print(table)
+
+
+def _ended(launch: Launch) -> Text:
+    if launch.error is None:
+        return Text("destroyed and checked" if launch.destroyed else "LEFT RUNNING")
+    return Text(launch.code or "failed", style="yellow" if launch.destroyed else "bold red")
+
+
+def _print_cost(cost: Cost, console: Console) -> None:
+    if not cost.lines:
+        console.print(
+            f"${cost.usd:.2f} for {cost.worker_seconds:.0f} worker-seconds: {cost.basis}",
+            soft_wrap=True,
+        )
+        return
+    console.print()
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for right in (False, True, True, True, False):
+        table.add_column(justify="right" if right else "left")
+    for line in cost.lines:
+        quantity = (
+            f"{line.quantity * 3600:.0f} s"
+            if line.unit == "h"
+            else f"{line.quantity:.3f} {line.unit}"
+        )
+        rate = f"x ${line.rate:.5f}/{line.unit}"
+        table.add_row(_safe(line.what), quantity, rate, f"${line.usd:.5f}", f"[dim]{line.basis}[/]")
+    console.print(table)
+    console.print(
+        f"[bold]${cost.usd:.4f}[/] for {cost.worker_seconds:.0f} worker-seconds: {cost.basis}",
+        soft_wrap=True,
+    )
 
 
 def show_failures(report: RunReport) -> None:
@@ -300,26 +363,49 @@ def _warnings(report: RunReport) -> list[str]:
     return [f"{scene.name}: {warning}" for scene in report.scenes for warning in scene.warnings]
 
 
-def show_plan(plan: Plan, previews: tuple[StackPreview, ...]) -> None:
-    """Print what a run would do."""
+def show_preview(preview: Preview) -> None:
+    """Print what a run would do, and cost."""
     console = Console(highlight=False)
-    by_number = {preview.batch.number: preview for preview in previews}
+    plan, stacks = preview.plan, {one.batch.number: one for one in preview.stacks}
     for batch in plan.batches:
-        preview = by_number[batch.number]
         size = f"{len(batch.scenes)} scenes, {batch.seconds:.1f} s of narration"
         console.print(f"[bold]{batch.label}[/]  {size}")
         for scene in batch.scenes:
             console.print(
                 f"      {_safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True
             )
-        for resource in preview.resources:
+        for resource in stacks[batch.number].resources if batch.number in stacks else ():
             words = f"{resource.operation} {resource.type} [dim]{resource.name}[/]"
             console.print(f"   [green]+[/] {words}")
-    count = sum(len(preview.resources) for preview in previews)
+    if preview.estimate is not None:
+        _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
+    for note in preview.notes:
+        console.print(f"[yellow]not checked:[/] {_safe(note)}", soft_wrap=True)
+    count = sum(len(one.resources) for one in preview.stacks)
+    resources = f"{count} resources to create" if preview.stacks else f"{len(plan.batches)} to come"
     console.print(
-        f"{len(previews)} stacks, {count} resources to create on {plan.job.target}; "
-        "nothing was created"
+        f"{len(plan.batches)} stacks, {resources} on {plan.job.target}; nothing was created"
     )
+
+
+def _print_estimate(estimate: Estimate, most: float | None, console: Console) -> None:
+    console.print()
+    console.print(
+        f"first choice: {estimate.first} at ${estimate.price.usd_per_hour:.4f}/h "
+        f"[dim]({_safe(estimate.price.source)})[/]",
+        soft_wrap=True,
+    )
+    likely = " · ".join(f"{name} {seconds:.0f} s" for name, seconds in estimate.phases.items())
+    console.print(f"likely: {likely}")
+    against = f", of at most ${most:g} (limits.max_cost_usd)" if most is not None else ""
+    console.print(
+        f"cost: [bold]${estimate.likely:.4f}[/] likely, ${estimate.low:.4f} low, "
+        f"${estimate.worst:.4f} worst{against}",
+        soft_wrap=True,
+    )
+    for line in estimate.assumptions:
+        console.print(f"      [dim]{_safe(line)}[/]", soft_wrap=True)
+    console.print()
 
 
 def show_error(text: str) -> None:

@@ -31,9 +31,10 @@ def phases(batches: Iterable[BatchResult]) -> dict[str, float]:
 def worker_seconds(batches: Iterable[BatchResult]) -> float:
     """Give each worker's time from the beginning of `up` to its verified end, added up."""
     return sum(
-        max(span.end for span in batch.spans) - min(span.start for span in batch.spans)
+        launch.spans[-1].end - launch.spans[0].start
         for batch in batches
-        if batch.worker is not None and batch.spans
+        for launch in batch.launches
+        if launch.worker is not None and launch.spans
     )
 
 
@@ -44,8 +45,8 @@ def serial_seconds(batches: Iterable[BatchResult], scenes: Iterable[SceneResult]
     other. Where workers shared cores, each try took longer than it would have alone, so on the
     local target this is an upper bound.
     """
-    used = [batch for batch in batches if batch.worker is not None]
-    frame = sum(span.seconds for batch in used for span in batch.spans if span.phase != "drive")
+    used = [launch for batch in batches for launch in batch.launches if launch.worker is not None]
+    frame = sum(span.seconds for launch in used for span in launch.spans if span.phase != "drive")
     tries = (scene.attempts[-1] for scene in scenes if scene.artifact is not None)
     work = sum(
         attempt.span.seconds + (attempt.download.seconds if attempt.download else 0.0)

@@ -54,15 +54,15 @@ class Dispatcher:
             self._stopped = True
             self._changed.notify_all()
 
-    def take(self, worker: str) -> Scene | None:
-        """Give a worker its next scene, or None when nothing is left for it.
+    def take(self, worker: str, batch: str) -> Scene | None:
+        """Give a worker of a batch its next scene, or None when nothing is left for it.
 
         Waits only while every queued scene has failed on this worker and another one is there
         that may take it.
         """
         with self._changed:
             while not self._stopped and worker in self._live:
-                scene = self._choose(worker)
+                scene = self._choose(worker, batch)
                 if scene is not None:
                     return scene
                 if not self._pending():
@@ -70,30 +70,36 @@ class Dispatcher:
                 self._changed.wait()
             return None
 
-    def failed(self, scene: Scene, worker: str, *, retry: bool) -> bool:
+    def failed(self, scene: Scene, worker: str, batch: str, *, retry: bool) -> bool:
         """Note a failed try; say if the scene was queued again."""
         with self._changed:
             failures = self._failures.setdefault(scene.name, [])
             failures.append(worker)
             again = retry and len(failures) < self._attempts and not self._stopped
             if again:
-                self._queues.setdefault(worker, []).insert(0, scene)
+                self._queues.setdefault(batch, []).insert(0, scene)
             self._changed.notify_all()
             return again
 
-    def drain(self) -> list[Scene]:
-        """Take all that is still queued, for workers that are yet to be made."""
+    def give_back(self, scene: Scene, batch: str) -> bool:
+        """Queue a scene again whose worker was taken away: no try of its own was used up."""
         with self._changed:
-            left = self._pending()
-            self._queues.clear()
-            return left
+            if not self._stopped:
+                self._queues.setdefault(batch, []).insert(0, scene)
+            self._changed.notify_all()
+            return not self._stopped
+
+    def pending(self) -> int:
+        """Count the scenes that wait for a worker."""
+        with self._changed:
+            return 0 if self._stopped else len(self._pending())
 
     def _pending(self) -> list[Scene]:
         return [scene for queue in self._queues.values() for scene in queue]
 
-    def _choose(self, worker: str) -> Scene | None:
+    def _choose(self, worker: str, batch: str) -> Scene | None:
         """Pick from the own batch first, then from the one with the most narration left."""
-        own = self._first_from(worker, worker)
+        own = self._first_from(batch, worker)
         if own is not None:
             return own
         fullest_first = sorted(

@@ -54,7 +54,7 @@ class Engine:
         binary: the CLI.
         state: folder of CloudBurst's state.
         more: further environment for the CLI, such as attached providers.
-        slots: operations at once; by default as many as fit into memory.
+        operation_bytes: memory one operation takes; as many run at once as fit.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Engine:
         binary: Binary,
         state: Path,
         more: Mapping[str, str] | None = None,
-        slots: int | None = None,
+        operation_bytes: int = OPERATION_BYTES,
     ) -> None:
         self._command = _Command(binary)
         self._work = state / "workspaces"
         self._environment = {**engine_environment(state), **(more or {})}
-        count = slots or slots_for(psutil.virtual_memory().available)
+        count = slots_for(psutil.virtual_memory().available, operation_bytes)
         self._slots = threading.BoundedSemaphore(count)
         self._known: dict[str, auto.Stack] = {}
 

@@ -8,7 +8,10 @@
      │   ├─ EngineMissing           3   no Pulumi engine could be found or made
      │   ├─ EngineError             3   the engine refused or failed
      │   │   └─ StackLocked         3   another operation holds the stack
-     │   └─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
+     │   ├─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
+     │   ├─ WorkerLost              3   its provider says that the worker is gone, and why
+     │   ├─ CloudRefused            3   a cloud API refused or failed; carries its code
+     │   └─ PriceUnknown            3   no price, or no single one; says how to give it
      ├─ SceneError                  1   one scene failed; says if another try may help
      │   ├─ SceneRejected           1   the video API refused the scene
      │   ├─ RenderFailed            1   the video API tried and failed
@@ -67,6 +70,36 @@ class StackLocked(EngineError):
 
 class WorkerUnhealthy(InfrastructureError):
     """A worker was created and did not become healthy."""
+
+
+class WorkerLost(InfrastructureError):
+    """A worker's provider says that it is gone.
+
+    Args:
+        message: the provider's code and words.
+        blameless: the end had nothing to do with what the worker was doing.
+    """
+
+    def __init__(self, message: str, *, blameless: bool) -> None:
+        self.blameless = blameless
+        super().__init__(message)
+
+
+class CloudRefused(InfrastructureError):
+    """A cloud API refused a call, or could not be reached.
+
+    Args:
+        message: what was called, what came back, what to do.
+        code: the API's code, None when there was no answer.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class PriceUnknown(InfrastructureError):
+    """There is no price, or not exactly one. A figure is never invented."""
 
 
 class SceneError(CloudBurstError):

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from cloudburst import media, yamltree
+from cloudburst import dotenv, media, yamltree
 from cloudburst.errors import BadInput
 from cloudburst.models import (
+    AwsSettings,
     Distribution,
     Job,
     Limits,
@@ -20,15 +21,22 @@ from cloudburst.models import (
     Scene,
     VideoOptions,
 )
-from cloudburst.schema import JobSection, SceneSection, show, validate
+from cloudburst.schema import AwsSection, JobSection, SceneSection, show, validate
 from cloudburst.videoapi import subtitles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from cloudburst.models import TargetName
 
 MAX_PICTURE_BYTES = 64 * 1024**2
 MAX_AUDIO_BYTES = 256 * 1024**2
 MAX_SUBTITLE_BYTES = 1024**2
+
+# The container image and the AMI have to be pulled and booted on a machine that is rented.
+HEALTH_TIMEOUT = {"local": 180.0, "aws": 600.0}
+# docs/aws.md: the size of the snapshot behind Amazon's machine image.
+_AMI_GB = 30
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 _FILE_FIELDS = ("image", "audio", "subtitle", "watermark")
@@ -41,13 +49,25 @@ class _Probe(NamedTuple):
     seconds: float = 0.0
 
 
-def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
+def load_job(
+    path: str | Path,
+    *,
+    output: str | Path | None = None,
+    target: TargetName | None = None,
+    max_cost_usd: float | None = None,
+) -> Job:
     """Read and check a job file; nothing is started.
+
+    Settings of AWS that the file leaves open come from the environment, or from ``.env`` in the
+    current folder: ``AWS_REGION``, ``AWS_INSTANCE_TYPE``, ``AWS_SUBNET_ID``,
+    ``AWS_SECURITY_GROUP_ID``, ``AWS_KEY_PAIR_NAME``, ``DOCKER_IMAGE``.
 
     Args:
         path: scenes.yaml.
         output: folder for results; wins over the file's ``output.directory``, which wins over
             the environment's ``RESULTS_DIR``, which wins over ``./cloudburst_results``.
+        target: wins over the file's.
+        max_cost_usd: USD; wins over the file's ``limits.max_cost_usd``.
 
     Returns:
         The job, every file in it opened once and every narration measured.
@@ -67,8 +87,11 @@ def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
     probes = _probe_files(raw, source.parent)
     found += list(_file_problems(raw, probes, source))
     found += list(_name_problems(raw, tree))
-    folder = _output_folder(section, source, output)
+    environment = dotenv.environment()
+    folder = _output_folder(section, source, output, environment)
     found += list(_output_problems(folder))
+    if section is not None:
+        found += list(_aws_problems(section))
     if found or section is None:
         duplicate_lines = dict(tree.duplicates)
         problems = [
@@ -76,7 +99,11 @@ def load_job(path: str | Path, *, output: str | Path | None = None) -> Job:
             for place, message in found
         ]
         raise BadInput(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
-    return _build(section, source, folder, probes)
+    job = _build(section, source, folder, probes, target or section.target)
+    limits = job.limits
+    if max_cost_usd is not None:
+        limits = replace(limits, max_cost_usd=max_cost_usd)
+    return replace(job, limits=limits, aws=_aws_settings(section.aws, environment))
 
 
 def _read(source: Path, shown: str) -> yamltree.Tree:
@@ -244,12 +271,17 @@ def unsafe_name(name: str) -> str | None:
 # -- output -------------------------------------------------------------------------------------
 
 
-def _output_folder(section: JobSection | None, source: Path, output: str | Path | None) -> Path:
+def _output_folder(
+    section: JobSection | None,
+    source: Path,
+    output: str | Path | None,
+    environment: Mapping[str, str],
+) -> Path:
     if output is not None:
         return Path(output)
     if section is not None and section.output.directory is not None:
         return source.parent / section.output.directory
-    return Path(os.environ.get("RESULTS_DIR") or "cloudburst_results")
+    return Path(environment.get("RESULTS_DIR") or "cloudburst_results")
 
 
 def _output_problems(folder: Path) -> Iterator[tuple[yamltree.Path, str]]:
@@ -270,24 +302,76 @@ def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+# -- aws ----------------------------------------------------------------------------------------
+
+
+def _aws_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
+    aws = section.aws
+    for field in ("order", "markets"):
+        values = getattr(aws, field)
+        if len(set(values)) < len(values):
+            yield ("aws", field), f"got {', '.join(values)}; expected each one once"
+    if aws.ami is None and aws.disk_gb < _AMI_GB:
+        yield (
+            ("aws", "disk_gb"),
+            f"got {aws.disk_gb}; expected {_AMI_GB} or more, the size of Amazon's machine image",
+        )
+    if aws.subnet is not None and aws.regions is not None and len(aws.regions) > 1:
+        yield (
+            ("aws", "subnet"),
+            f"got a subnet and {len(aws.regions)} regions; expected one: a subnet stands in one",
+        )
+
+
+def _aws_settings(section: AwsSection, environment: Mapping[str, str]) -> AwsSettings:
+    """Fill what the file leaves open from the environment, under the original's names."""
+    default = AwsSettings()
+    first = environment.get("AWS_INSTANCE_TYPE")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    types = default.instance_types
+    if first:
+        types = (first, *(kind for kind in types if kind != first))
+    return AwsSettings(
+        regions=tuple(section.regions or ([region] if region else [])),
+        markets=tuple(section.markets),
+        instance_types=tuple(section.instance_types or types),
+        zones=tuple(section.zones),
+        order=tuple(section.order),
+        image=section.image or environment.get("DOCKER_IMAGE") or default.image,
+        ami=section.ami,
+        disk_gb=section.disk_gb,
+        ingress=section.ingress,
+        subnet=section.subnet or environment.get("AWS_SUBNET_ID") or None,
+        security_group=section.security_group or environment.get("AWS_SECURITY_GROUP_ID") or None,
+        key_name=section.key_name or environment.get("AWS_KEY_PAIR_NAME") or None,
+        lease_minutes=section.lease_minutes,
+        price_per_hour=tuple(section.price_per_hour.items()),
+    )
+
+
 # -- values -------------------------------------------------------------------------------------
 
 
 def _build(
-    section: JobSection, source: Path, folder: Path, probes: dict[tuple[str, str], _Probe]
+    section: JobSection,
+    source: Path,
+    folder: Path,
+    probes: dict[tuple[str, str], _Probe],
+    target: TargetName,
 ) -> Job:
     base = source.parent.resolve()
     defaults = _options(section.defaults.model_dump(exclude_unset=True), base, VideoOptions())
     scenes = tuple(_scene(scene, base, defaults, probes) for scene in section.scenes)
+    limits = section.limits.model_dump(exclude_none=True)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.stem).strip("-_") or "job"
     return Job(
         name=section.name or stem[:40],
         source=source.resolve(),
         scenes=scenes,
         output=folder.resolve(),
-        target=section.target,
+        target=target,
         distribution=Distribution(**section.distribution.model_dump()),
-        limits=Limits(**section.limits.model_dump()),
+        limits=Limits(**{"health_timeout": HEALTH_TIMEOUT[target]} | limits),
     )
 
 

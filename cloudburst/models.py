@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
 Language = Literal["chinese", "english"]
-TargetName = Literal["local"]
+TargetName = Literal["local", "aws"]
+Market = Literal["on-demand", "spot"]
+Axis = Literal["region", "market", "type", "zone"]
+WhenDear = Literal["finish", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,59 @@ class Limits:
         scene_timeout: seconds for one try of one scene.
         health_timeout: seconds from a worker's creation to its first healthy answer.
         attempts: tries of one scene, on different workers where there are any.
+        max_cost_usd: most that the run may cost, in USD; None for no limit.
+        on_max_cost: ``finish`` what is being rendered and download it, or ``cancel`` it.
     """
 
     scene_timeout: float = 600.0
     health_timeout: float = 180.0
     attempts: int = 3
+    max_cost_usd: float | None = None
+    on_max_cost: WhenDear = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What the user asked of AWS.
+
+    Args:
+        regions: such as ``us-east-1``, the first choice first; none: the profile's, us-east-1.
+        markets: on-demand, spot, or both in the order in which they are tried.
+        instance_types: the first choice first.
+        zones: availability zones; none means all that offer the type.
+        order: the ladder's axes, the slowest first: the last one changes with every rung.
+        image: the container that serves the video API.
+        ami: machine image; None takes Amazon's ECS-optimised one, which has Docker.
+        disk_gb: size of the root disk, in GB.
+        ingress: CIDR block that may reach the workers; None asks for this machine's address.
+        subnet: where workers stand; None takes the default VPC's.
+        security_group: an existing one; None makes one for each stack.
+        key_name: an existing EC2 key pair for SSH; None for no SSH.
+        lease_minutes: after which a machine ends itself; None sizes it from the plan.
+        price_per_hour: USD by instance type, wins over the price list.
+    """
+
+    regions: tuple[str, ...] = ()
+    markets: tuple[Market, ...] = ("on-demand",)
+    instance_types: tuple[str, ...] = (
+        "c5.2xlarge",
+        "m5.xlarge",
+        "g4dn.xlarge",
+        "t3.xlarge",
+        "t3.large",
+        "m5.large",
+    )
+    zones: tuple[str, ...] = ()
+    order: tuple[Axis, ...] = ("region", "market", "type", "zone")
+    image: str = "betashow/video-generation-api:latest"
+    ami: str | None = None
+    disk_gb: int = 30
+    ingress: str | None = None
+    subnet: str | None = None
+    security_group: str | None = None
+    key_name: str | None = None
+    lease_minutes: int | None = None
+    price_per_hour: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +174,7 @@ class Job:
         source: the file it was read from.
         target: where workers live.
         output: folder below which each run makes its own.
+        aws: what the `aws` target is asked for.
     """
 
     name: str
@@ -132,6 +184,7 @@ class Job:
     target: TargetName = "local"
     distribution: Distribution = Distribution()
     limits: Limits = Limits()
+    aws: AwsSettings = AwsSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +219,68 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to get a worker: a step of the failover ladder.
+
+    Args:
+        type: instance type (local: ``process``).
+        market: on-demand or spot.
+        region: such as ``us-east-1``.
+        zone: availability zone, such as ``us-east-1a``.
+    """
+
+    type: str
+    market: Market
+    region: str
+    zone: str
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.market} in {self.zone}"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a machine costs by the hour.
+
+    Args:
+        usd_per_hour: USD.
+        source: where the figure is from and of when.
+    """
+
+    usd_per_hour: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """What the stack of a rented worker declares besides the worker itself.
+
+    Args:
+        ami: machine image; None takes the newest ECS-optimised Amazon Linux.
+        image: container image of the video API.
+        ingress: CIDR block that may reach the video API.
+        vpc: in which a security group is made; None for the default one.
+        subnet: None for the zone's default one.
+        security_group: an existing one, None to make one.
+        key_name: an existing key pair, None for no SSH.
+        disk_gb: GB of the encrypted root disk.
+        lease_minutes: after which the machine ends itself.
+        tags: put on everything, in the call that creates it.
+    """
+
+    ami: str | None
+    image: str
+    ingress: str
+    vpc: str | None
+    subnet: str | None
+    security_group: str | None
+    key_name: str | None
+    disk_gb: int
+    lease_minutes: int
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """What one stack declares.
 
@@ -177,6 +292,7 @@ class WorkerSpec:
         room: scenes it renders at once.
         scene_timeout: seconds after which it gives a scene up.
         log: file for the worker's own log.
+        rung: how and where the worker is got.
     """
 
     run_id: str
@@ -186,6 +302,7 @@ class WorkerSpec:
     room: int
     scene_timeout: float
     log: Path
+    rung: Rung
 
     @property
     def stack(self) -> str:
@@ -199,7 +316,7 @@ class Worker:
 
     Args:
         stack: the stack that declares it.
-        id: the provider's name for it (local: process id and start time).
+        id: the provider's name for it (local: process id and start time; aws: instance id).
         endpoint: base URL of its video API.
         key: authentication key.
         room: scenes it renders at once.
@@ -212,6 +329,29 @@ class Worker:
     key: str = field(repr=False)
     room: int
     log: Path | None = None
+
+
+class Health(StrEnum):
+    """What the provider says of a worker."""
+
+    FINE = "fine"
+    LEAVING = "leaving"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a worker is, by its provider's word.
+
+    Args:
+        health: fine; about to be taken away; gone.
+        reason: the provider's code and words.
+        blameless: the end had nothing to do with what the worker was doing.
+    """
+
+    health: Health = Health.FINE
+    reason: str = ""
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +397,7 @@ class Attempt:
     """One try of one scene.
 
     Args:
-        worker: label of the batch whose worker tried.
+        worker: label of the worker that tried: ``b01``, its replacement ``b01.2``.
         span: request sent to video rendered, or to failure.
         download: video rendered to artifact in place; None when it did not come to that.
         error: why it failed; None when it did not.
@@ -319,22 +459,93 @@ class SceneResult:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchResult:
-    """What became of one stack.
+class Launch:
+    """One try to have a worker: a rung of the ladder, from `up` to its verified teardown.
 
     Args:
+        label: label of the worker.
+        worker: the provider's name for it, None when there never was one.
+        rung: how and where.
+        price: by the hour, None where nothing is rented.
+        scenes_done: videos it brought home.
         spans: up, health, drive, destroy, in the order they happened.
         destroyed: the provider said that nothing of it is left.
-        error: why the worker could not be used, None when it could.
+        code: the provider's code for why it failed or ended early.
+        error: why it could not be used, or ended early; None when it did its work.
+    """
+
+    label: str
+    worker: str | None
+    rung: Rung
+    price: Price | None
+    scenes_done: int
+    spans: tuple[Span, ...]
+    destroyed: bool
+    code: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one batch.
+
+    Args:
+        launches: every worker that was tried or used for it, in order.
+        error: why it ended without a worker that did its work; None otherwise.
     """
 
     label: str
     stack: str
-    worker: str | None
-    scenes_done: int
-    spans: tuple[Span, ...]
-    destroyed: bool
+    launches: tuple[Launch, ...]
     error: str | None = None
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What it went through, in order."""
+        return tuple(span for launch in self.launches for span in launch.spans)
+
+    @property
+    def destroyed(self) -> bool:
+        """The provider said that nothing of it is left."""
+        return all(launch.destroyed for launch in self.launches)
+
+    @property
+    def scenes_done(self) -> int:
+        """Videos its workers brought home."""
+        return sum(launch.scenes_done for launch in self.launches)
+
+
+class Basis(StrEnum):
+    """How a figure came to be."""
+
+    LIST = "list price"
+    GIVEN = "given price"
+    SPOT = "spot price at launch"
+    ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """One part of a bill: ``usd = quantity * rate``.
+
+    Args:
+        what: such as ``i-0123 c5.2xlarge on-demand in us-east-1a``.
+        quantity: how much, measured, in `unit`.
+        unit: such as ``h`` or ``GB``.
+        rate: USD per unit.
+        basis: where the rate is from.
+    """
+
+    what: str
+    quantity: float
+    unit: str
+    rate: float
+    basis: Basis
+
+    @property
+    def usd(self) -> float:
+        """What it comes to, in USD."""
+        return self.quantity * self.rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,11 +556,55 @@ class Cost:
         usd: the bill, in USD.
         worker_seconds: from each worker's launch to its verified end, added up.
         basis: how the figure came to be.
+        lines: what it is made of.
     """
 
     usd: float
     worker_seconds: float
     basis: str
+    lines: tuple[CostLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take, before it begins.
+
+    Args:
+        low: USD if all goes well.
+        likely: USD.
+        worst: USD if every machine runs until its dead-man switch.
+        phases: phase → likely seconds.
+        lease_minutes: after which a machine ends itself.
+        first: the first rung of the ladder, for which the figures hold.
+        price: its price by the hour.
+        assumptions: in words.
+    """
+
+    low: float
+    likely: float
+    worst: float
+    phases: dict[str, float]
+    lease_minutes: int
+    first: Rung
+    price: Price
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a dry run found.
+
+    Args:
+        plan: which scenes go to which batch.
+        stacks: what the engine says about each; none when it was not asked.
+        estimate: what it would cost; None where nothing is rented or no price is known.
+        notes: what could not be checked, and other things worth knowing.
+    """
+
+    plan: Plan
+    stacks: tuple[StackPreview, ...] = ()
+    estimate: Estimate | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Outcome(StrEnum):
@@ -409,6 +664,7 @@ class EventKind(StrEnum):
     SCENE_DONE = "scene_done"
     SCENE_RETRY = "scene_retry"
     SCENE_FAILED = "scene_failed"
+    FAILOVER = "failover"
     STOPPING = "stopping"
     RUN_FINISHED = "run_finished"
 

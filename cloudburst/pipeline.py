@@ -5,41 +5,42 @@ from __future__ import annotations
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cloudburst import cost, report
-from cloudburst.batch import BatchLife, Site
+from cloudburst.batch import BatchLife, worker_spec
+from cloudburst.budget import Budget
 from cloudburst.dispatch import Dispatcher
 from cloudburst.engine import Engine
-from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
+from cloudburst.errors import BadInput, InfrastructureError, Interrupted, LeftRunning
 from cloudburst.ledger import Ledger
 from cloudburst.models import (
     Batch,
-    BatchResult,
-    Cost,
     Event,
     EventKind,
     Job,
     Outcome,
+    Plan,
+    Preview,
+    Problem,
     RunReport,
     SceneStatus,
     StackPreview,
-    WorkerSpec,
 )
 from cloudburst.places import state_folder
-from cloudburst.planner import plan, spread
+from cloudburst.planner import plan
+from cloudburst.site import Site
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets import make_target
 from cloudburst.timeline import Timeline
 from cloudburst.toolchain import find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-    from cloudburst.models import Scene
+    from cloudburst.ladder import Ladder
     from cloudburst.targets.base import Target
     from cloudburst.toolchain import Engine as Binary
 
@@ -64,6 +65,7 @@ def run(
         are in it; they raise nothing.
 
     Raises:
+        BadInput: it would cost more than `Limits.max_cost_usd`; nothing was started.
         Interrupted: it was asked to stop; all is torn down; carries the report.
         InfrastructureError: no worker could be used at all.
         LeftRunning: something could not be verified as gone; says what removes it.
@@ -75,19 +77,32 @@ def run(
     timeline.restart()  # making the engine, once in a machine's life, is not the run's time
     began = datetime.now(UTC)
     with on_signals(stop):
-        folder = _results_folder(job.output, began)
-        run_id = f"{began:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        ledger = Ledger(job.scenes)
-        timeline.tell(
-            EventKind.RUN_STARTED,
-            f"{len(job.scenes)} scenes of {job.name}",
-            run=run_id,
-            scenes=len(job.scenes),
-            directory=str(folder),
-        )
-        with _site(job, binary, folder, ledger, timeline, stop) as site:
-            lives = _all_rounds(job, run_id, site)
-        finished = _report(job, run_id, began, folder, ledger, lives, timeline, stop)
+        run_id = _run_id(began)
+        with make_target(job) as target:
+            planned = plan(job)
+            ladder = _prepared(target, planned, run_id)
+            folder = _results_folder(job.output, began)
+            timeline.tell(
+                EventKind.RUN_STARTED,
+                f"{len(job.scenes)} scenes of {job.name}",
+                run=run_id,
+                scenes=len(job.scenes),
+                directory=str(folder),
+            )
+            site = Site(
+                engine=_engine_for(binary, target),
+                target=target,
+                ladder=ladder,
+                dispatcher=Dispatcher(job.limits.attempts),
+                ledger=Ledger(job.scenes),
+                timeline=timeline,
+                stop=stop,
+                limits=job.limits,
+                folder=folder,
+            )
+            with Budget(site) as budget:
+                lives = _live_together(planned, run_id, site)
+            finished = _report(planned, run_id, began, site, lives, budget.reached)
         report.write(finished)
         timeline.tell(
             EventKind.RUN_FINISHED,
@@ -98,68 +113,94 @@ def run(
 
 
 def preview(
-    job: Job, *, on_event: Callable[[Event], None] = lambda _: None
-) -> tuple[StackPreview, ...]:
-    """Ask the engine what each of a job's stacks would create. Nothing is created.
+    job: Job,
+    *,
+    offline: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Preview:
+    """Say what a run would create, and on rented machines what it would cost. Creates nothing.
+
+    Args:
+        job: from `load_job`.
+        offline: ask neither the engine nor the provider; the notes say what is not checked.
+        on_event: is told what happens.
 
     Raises:
-        InfrastructureError: the engine could not be found or failed.
+        BadInput: it would cost more than `Limits.max_cost_usd`.
+        InfrastructureError: the engine or the provider could not be asked, or refused.
         KeyboardInterrupt: it was asked to stop; the backend is as it was.
     """
+    planned = plan(job)
+    if offline:
+        return Preview(planned, notes=_unchecked(job))
     stop = Stop()
     timeline = Timeline(on_event, stop.request)
-    planned = plan(job)
     binary = _engine(timeline)
-    run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    with on_signals(stop), _ready(job, binary) as (target, engine):
-        room = target.room(len(planned.batches))
+    run_id = _run_id(datetime.now(UTC))
+    with on_signals(stop), make_target(job) as target:
+        ladder = _prepared(target, planned, run_id)
+        engine = _engine_for(binary, target)
+        rung = ladder.rungs[0]
+        target.price(rung)
 
         def one(batch: Batch) -> StackPreview:
             if stop.requested:
                 raise KeyboardInterrupt
-            spec = _spec(job, run_id, batch, room, job.output)
+            spec = worker_spec(
+                run_id=run_id,
+                batch=batch,
+                job=job.name,
+                rung=rung,
+                room=target.room(len(planned.batches), rung),
+                limits=job.limits,
+                log=job.output / "logs" / f"{batch.label}.log",
+            )
             return StackPreview(batch, spec.stack, engine.preview(spec.stack, target.program(spec)))
 
         # As many threads as batches: the engine itself bounds its operations by memory.
         with ThreadPoolExecutor(len(planned.batches)) as pool:
             previews = tuple(pool.map(one, planned.batches))
+        estimate = target.estimate()
     failure = timeline.close()
     if failure is not None:
         raise failure
-    return previews
+    return Preview(planned, previews, estimate)
 
 
 # -- stages -------------------------------------------------------------------------------------
 
 
-def _all_rounds(job: Job, run_id: str, site: Site) -> list[BatchLife]:
-    """Live all batches; make new workers for scenes that outlived the ones they had.
-
-    Workers that never became healthy would not the next time either. Workers that did, and died
-    before any video came home, are made anew as often as a scene is tried.
-    """
-    lives: list[BatchLife] = []
-    batches: Sequence[Batch] = plan(job).batches
-    fruitless = 0
-    while batches and fruitless < job.limits.attempts and not site.stop.requested:
-        done_before = site.ledger.done_count()
-        room = site.target.room(len(batches))
-        this_round = [
-            BatchLife(batch, _spec(job, run_id, batch, room, site.folder), site)
-            for batch in batches
-        ]
-        lives += this_round
-        _live_together(this_round, site)
-        left = site.dispatcher.drain()
-        if not any(life.was_healthy for life in this_round):
-            break
-        fruitless = 0 if site.ledger.done_count() > done_before else fruitless + 1
-        batches = _renumbered(left, job, first=len(lives) + 1)
-    return lives
+def _prepared(target: Target, planned: Plan, run_id: str) -> Ladder:
+    """Get everything ready that costs nothing, and see that the budget will do."""
+    ladder = target.prepare(planned, run_id)
+    most, job = planned.job.limits.max_cost_usd, planned.job
+    if most is not None:
+        estimate = target.estimate()
+        if estimate is not None and estimate.likely > most:
+            message = (
+                f"got {most:g}; the run will likely cost ${estimate.likely:.4f} "
+                f"(${estimate.low:.4f} if all goes well); expected more, or fewer scenes"
+            )
+            raise BadInput([Problem(str(job.source), 0, "limits.max_cost_usd", message)])
+    return ladder
 
 
-def _live_together(lives: list[BatchLife], site: Site) -> None:
-    site.dispatcher.add(life.batch for life in lives)
+def _unchecked(job: Job) -> tuple[str, ...]:
+    """Say what a look at the plan alone leaves open."""
+    notes = ["offline: the engine's preview of the stacks was not made"]
+    if job.target == "aws":
+        notes.append(
+            "offline: credentials, zones that offer the types, quotas, machine image, network and "
+            "prices were not asked for, so there is no estimate of the cost"
+        )
+    return tuple(notes)
+
+
+def _live_together(planned: Plan, run_id: str, site: Site) -> list[BatchLife]:
+    """Live all batches, each in a thread of its own."""
+    batches = planned.batches
+    lives = [BatchLife(batch, run_id, planned.job.name, len(batches), site) for batch in batches]
+    site.dispatcher.add(batches)
     site.stop.on_request = lambda count: _on_stop(lives, site, count)
     threads = [threading.Thread(target=life.run, name=life.batch.label) for life in lives]
     for thread in threads:
@@ -167,6 +208,7 @@ def _live_together(lives: list[BatchLife], site: Site) -> None:
     for thread in threads:
         thread.join()
     site.stop.on_request = lambda _: None
+    return lives
 
 
 def _on_stop(lives: list[BatchLife], site: Site, count: int) -> None:
@@ -179,54 +221,21 @@ def _on_stop(lives: list[BatchLife], site: Site, count: int) -> None:
     )
     site.timeline.tell(EventKind.STOPPING, words, count=count)
     for life in lives:
-        if life.state == "creating":
-            site.engine.interrupt(life.spec.stack, kill=count > 1)
+        life.interrupt(kill=count > 1)
 
 
-def _renumbered(scenes: list[Scene], job: Job, first: int) -> tuple[Batch, ...]:
-    fresh = spread(scenes, job.distribution)
-    return tuple(Batch(number, batch.scenes) for number, batch in enumerate(fresh, start=first))
+def _run_id(began: datetime) -> str:
+    return f"{began:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _spec(job: Job, run_id: str, batch: Batch, room: int, folder: Path) -> WorkerSpec:
-    return WorkerSpec(
-        run_id=run_id,
-        batch=batch.label,
-        job=job.name,
-        key=secrets.token_urlsafe(24),
-        room=room,
-        scene_timeout=job.limits.scene_timeout,
-        log=folder / "logs" / f"{batch.label}.log",
-    )
+def _engine_for(binary: Binary, target: Target) -> Engine:
+    return Engine(binary, state_folder(), target.environment(), target.operation_bytes)
 
 
 def _engine(timeline: Timeline) -> Binary:
     binary = find_engine(lambda text: timeline.tell(EventKind.ENGINE, text))
     timeline.tell(EventKind.ENGINE, f"Pulumi engine {binary.version} from {binary.origin}")
     return binary
-
-
-@contextmanager
-def _ready(job: Job, binary: Binary) -> Iterator[tuple[Target, Engine]]:
-    with make_target(job.target) as target:
-        yield target, Engine(binary, state_folder(), target.environment())
-
-
-@contextmanager
-def _site(
-    job: Job, binary: Binary, folder: Path, ledger: Ledger, timeline: Timeline, stop: Stop
-) -> Iterator[Site]:
-    with _ready(job, binary) as (target, engine):
-        yield Site(
-            engine=engine,
-            target=target,
-            dispatcher=Dispatcher(job.limits.attempts),
-            ledger=ledger,
-            timeline=timeline,
-            stop=stop,
-            limits=job.limits,
-            folder=folder,
-        )
 
 
 def _results_folder(output: Path, began: datetime) -> Path:
@@ -250,44 +259,40 @@ def _results_folder(output: Path, began: datetime) -> Path:
 
 
 def _report(
-    job: Job,
+    planned: Plan,
     run_id: str,
     began: datetime,
-    folder: Path,
-    ledger: Ledger,
+    site: Site,
     lives: list[BatchLife],
-    timeline: Timeline,
-    stop: Stop,
+    reached: str,
 ) -> RunReport:
-    scenes = ledger.results()
+    scenes = site.ledger.results()
     batches = tuple(life.result() for life in lives)
     left = tuple(_left(life) for life in lives if not life.destroyed)
     done = sum(scene.status is SceneStatus.DONE for scene in scenes)
+    downloaded = sum(scene.artifact.size for scene in scenes if scene.artifact)
+    stopped = site.stop.requested and not reached
     return RunReport(
         run_id=run_id,
-        job=job.name,
-        target=job.target,
-        outcome=_outcome(done, len(scenes), stopped=stop.requested),
+        job=planned.job.name,
+        target=planned.job.target,
+        outcome=_outcome(done, len(scenes), stopped=stopped),
         started_at=began.isoformat(timespec="seconds"),
-        seconds=timeline.now(),
-        directory=folder,
+        seconds=site.timeline.now(),
+        directory=site.folder,
         scenes=scenes,
         batches=batches,
         phases=cost.phases(batches),
         serial_seconds=cost.serial_seconds(batches, scenes),
-        cost=_cost(job, batches),
+        cost=site.target.cost(batches, downloaded),
         left_running=left,
-        error=next((batch.error for batch in batches if batch.error), None),
+        error=reached or next((batch.error for batch in batches if batch.error), None),
     )
 
 
-def _cost(job: Job, batches: tuple[BatchResult, ...]) -> Cost:
-    return make_target(job.target).cost(cost.worker_seconds(batches))
-
-
 def _left(life: BatchLife) -> str:
-    removal = life.site.target.removal(life.spec.stack)
-    return f"{life.spec.stack}: {life.error}; remove it with: {removal}"
+    removal = life.site.target.removal(life.stack)
+    return f"{life.stack}: {life.error}; remove it with: {removal}"
 
 
 def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from cloudburst.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from cloudburst.models import RunReport
+    from cloudburst.models import BatchResult, Preview, RunReport
 
 NAME = "report.json"
+_PLACES = 6  # a second of a machine costs some ten-thousandths of a dollar
 
 
 def as_dict(value: Any) -> Any:
-    """Turn a value into what JSON can say; paths become text, seconds keep milliseconds."""
+    """Turn a value into what JSON can say; paths become text, numbers keep six places."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -28,8 +29,33 @@ def as_dict(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float):
-        return round(value, 3)
+        return round(value, _PLACES)
     return value
+
+
+def preview_document(preview: Preview) -> dict[str, Any]:
+    """Give what a dry run found, for machines."""
+    job = preview.plan.job
+    stacks = {one.batch.number: one for one in preview.stacks}
+    return {
+        "job": job.name,
+        "target": job.target,
+        "batches": [
+            {
+                "batch": batch.label,
+                "stack": stacks[batch.number].stack if batch.number in stacks else None,
+                "seconds": round(batch.seconds, 3),
+                "scenes": [scene.name for scene in batch.scenes],
+                "resources": as_dict(
+                    stacks[batch.number].resources if batch.number in stacks else []
+                ),
+            }
+            for batch in preview.plan.batches
+        ],
+        "estimate": as_dict(preview.estimate),
+        "max_cost_usd": job.limits.max_cost_usd,
+        "notes": list(preview.notes),
+    }
 
 
 def document(report: RunReport) -> dict[str, Any]:
@@ -37,10 +63,18 @@ def document(report: RunReport) -> dict[str, Any]:
     return {
         "version": 1,
         **as_dict(report),
+        "batches": [_batch(batch) for batch in report.batches],
+        "cost": as_dict(report.cost)
+        | {"lines": [{**as_dict(line), "usd": as_dict(line.usd)} for line in report.cost.lines]},
         "done": report.done,
         "total": len(report.scenes),
         "speedup": round(report.speedup, 2),
     }
+
+
+def _batch(batch: BatchResult) -> dict[str, Any]:
+    derived = {"destroyed": batch.destroyed, "scenes_done": batch.scenes_done}
+    return {**as_dict(batch), **derived}
 
 
 def write(report: RunReport) -> Path:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from cloudburst.models import Effect, Language, TargetName
+from cloudburst.models import Axis, Effect, Language, Market, TargetName, WhenDear
 
 # What users of the original tool will type first.
 _FORMER = {
@@ -29,6 +29,14 @@ _FORMER = {
     "saving_dir": "directory",
     "max_workers": "max_parallel_instances",
     "timeout": "scene_timeout",
+    "region": "regions",
+    "instance_type": "instance_types",
+    "market": "markets",
+    "zone": "zones",
+    "availability_zones": "zones",
+    "docker_image": "image",
+    "max_cost": "max_cost_usd",
+    "budget": "max_cost_usd",
 }
 
 _SHORT = reprlib.Repr()
@@ -93,10 +101,85 @@ class LimitsSection(_Section):
     """When to stop waiting."""
 
     scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds for one try.")
-    health_timeout: float = Field(
-        default=180, ge=1, le=3600, description="Seconds for a worker to start."
+    health_timeout: float | None = Field(
+        default=None,
+        ge=1,
+        le=3600,
+        description="Seconds for a worker to start; null: 180, and 600 on aws.",
     )
     attempts: int = Field(default=3, ge=1, le=10, description="Tries of one scene.")
+    max_cost_usd: float | None = Field(
+        default=None, gt=0, le=100_000, description="Most that a run may cost, in USD."
+    )
+    on_max_cost: WhenDear = Field(
+        default="finish", description="What renders then: finish it and download it, or cancel it."
+    )
+
+
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$")]
+
+
+def _identifier(prefix: str) -> Any:
+    return Annotated[str, StringConstraints(pattern=rf"^{prefix}-[0-9a-f]{{8,17}}$")]
+
+
+class AwsSection(_Section):
+    """Machines on EC2, for `target: aws`. Lists hold the first choice first."""
+
+    regions: list[Region] | None = Field(
+        default=None, min_length=1, max_length=10, description="Default: AWS_REGION, the profile's."
+    )
+    markets: list[Market] = Field(
+        default=["on-demand"],
+        min_length=1,
+        max_length=2,
+        description="[spot, on-demand] tries spot first.",
+    )
+    instance_types: list[InstanceType] | None = Field(
+        default=None, min_length=1, max_length=20, description="Default: c5.2xlarge, m5.xlarge, …"
+    )
+    zones: list[Zone] = Field(default=[], max_length=20, description="Default: all with the type.")
+    order: list[Axis] = Field(
+        default=["region", "market", "type", "zone"],
+        min_length=4,
+        max_length=4,
+        description="Failover order: the last one changes with every try, the first one last.",
+    )
+    image: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?$",
+        max_length=300,
+        description="Container image of the video API; name@sha256:… pins it.",
+    )
+    ami: _identifier("ami") | None = Field(  # type: ignore[valid-type]
+        default=None, description="Machine image with cloud-init; default: Amazon's, with Docker."
+    )
+    disk_gb: int = Field(default=30, ge=8, le=1000, description="Encrypted gp3 root disk, in GB.")
+    ingress: str | None = Field(
+        default=None,
+        pattern=r"^(\d{1,3}\.){3}\d{1,3}/(3[0-2]|[12]?\d)$",
+        description="Who may reach the workers, as CIDR block; default: this machine alone.",
+    )
+    subnet: _identifier("subnet") | None = Field(  # type: ignore[valid-type]
+        default=None, description="Default: the default VPC's."
+    )
+    security_group: _identifier("sg") | None = Field(  # type: ignore[valid-type]
+        default=None, description="Existing one; default: one is made for each stack."
+    )
+    key_name: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Existing key pair; default: none."
+    )
+    lease_minutes: int | None = Field(
+        default=None,
+        ge=5,
+        le=1440,
+        description="A machine ends itself after so many minutes; default: from the plan.",
+    )
+    price_per_hour: dict[InstanceType, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default={}, description="USD by instance type; wins over the price list."
+    )
 
 
 class OutputSection(_Section):
@@ -118,12 +201,13 @@ class JobSection(_Section):
         description="Names the run; default: this file's name.",
     )
     target: TargetName = Field(
-        default="local", description="Where workers run: `local` is this machine."
+        default="local", description="Where workers run: this machine, or EC2."
     )
     defaults: OptionsSection = OptionsSection()
     scenes: list[SceneSection] = Field(min_length=1, max_length=10_000)
     distribution: DistributionSection = DistributionSection()
     limits: LimitsSection = LimitsSection()
+    aws: AwsSection = AwsSection()
     output: OutputSection = OutputSection()
 
 
@@ -132,6 +216,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "scenes": SceneSection,
     "distribution": DistributionSection,
     "limits": LimitsSection,
+    "aws": AwsSection,
     "output": OutputSection,
 }
 
@@ -194,10 +279,11 @@ def _explain(detail: dict[str, Any]) -> str:
         "none_required": "nothing",
         "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
         "greater_than_equal": f"{context.get('ge', 0):g} or more",
+        "greater_than": f"more than {context.get('gt', 0):g}",
         "less_than_equal": f"{context.get('le', 0):g} or less",
         "string_too_short": "text that is not empty",
         "string_too_long": f"at most {context.get('max_length')} characters",
-        "too_short": "at least one",
+        "too_short": f"at least {context.get('min_length', 1)}",
         "too_long": f"at most {context.get('max_length')}",
         "string_pattern_mismatch": _pattern_words(str(context.get("pattern"))),
     }.get(kind, detail["msg"])
@@ -206,7 +292,22 @@ def _explain(detail: dict[str, Any]) -> str:
     return f"got {show(came)}; expected {expected}"
 
 
+_PATTERNS = {
+    "^[a-z]{2}(-[a-z]+)+-\\d$": "a region such as us-east-1",
+    "^[a-z]{2}(-[a-z]+)+-\\d[a-z]$": "an availability zone such as us-east-1a",
+    "^[a-z][a-z0-9-]*\\.": "an instance type such as c5.2xlarge",
+    "^ami-": "an AMI such as ami-0123456789abcdef0",
+    "^subnet-": "a subnet such as subnet-0123456789abcdef0",
+    "^sg-": "a security group such as sg-0123456789abcdef0",
+    "^(\\d": "a CIDR block such as 203.0.113.7/32",
+    "^[a-z0-9][a-z0-9._/:-]*(": "a container image such as name:tag or name@sha256:…",
+}
+
+
 def _pattern_words(pattern: str) -> str:
+    for beginning, words in _PATTERNS.items():
+        if pattern.startswith(beginning):
+            return words
     if pattern.startswith("^&H"):
         return "an ASS colour such as &H00000000 (&HAABBGGRR)"
     if pattern.startswith(r"^[^\x00"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudburst.targets.local import LocalTarget
-
 if TYPE_CHECKING:
-    from cloudburst.models import TargetName
+    from cloudburst.models import Job
     from cloudburst.targets.base import Target
 
-_TARGETS = {"local": LocalTarget}
 
+def make_target(job: Job) -> Target:
+    """Make the target of a job. What the other one needs is not loaded."""
+    if job.target == "aws":
+        from cloudburst.targets.aws import AwsTarget  # noqa: PLC0415
 
-def make_target(name: TargetName) -> Target:
-    """Make the target of a name."""
-    return _TARGETS[name]()
+        return AwsTarget(job)
+    from cloudburst.targets.local import LocalTarget  # noqa: PLC0415
+
+    return LocalTarget()

@@ -5,19 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.models import Cost, Worker, WorkerSpec
+    from cloudburst.ladder import Ladder
+    from cloudburst.models import (
+        BatchResult,
+        Condition,
+        Cost,
+        Estimate,
+        Plan,
+        Price,
+        Rung,
+        Worker,
+        WorkerSpec,
+    )
 
 
 class Target(Protocol):
     """A place where workers live. Entered once for a run, left when its stacks are gone."""
 
     name: str
+    operation_bytes: int
+    settle: float
 
     def __enter__(self) -> Self:
-        """Get ready; `environment` may be asked for from now on."""
+        """Get ready; everything below may be asked for from now on."""
         ...
 
     def __exit__(
@@ -33,16 +46,40 @@ class Target(Protocol):
         """Give what the engine's environment needs."""
         ...
 
-    def room(self, workers: int) -> int:
-        """Say how many scenes each of so many workers renders at once."""
+    def prepare(self, plan: Plan, run_id: str) -> Ladder:
+        """Find out what the plan needs; give the ways to get its workers, best first.
+
+        Raises:
+            InfrastructureError: something that is needed is not there; nothing was created.
+        """
+        ...
+
+    def estimate(self) -> Estimate | None:
+        """Say what the prepared plan will take and cost; None where nothing is rented."""
+        ...
+
+    def room(self, workers: int, rung: Rung) -> int:
+        """Say how many scenes each of so many workers of a rung renders at once."""
+        ...
+
+    def price(self, rung: Rung) -> Price | None:
+        """Say what a rung costs by the hour, now; None where nothing is rented.
+
+        Raises:
+            PriceUnknown: says how to give it.
+        """
         ...
 
     def program(self, spec: WorkerSpec) -> Callable[[], None]:
-        """Give the Pulumi program of one batch."""
+        """Give the Pulumi program of one batch. From now on it may cost something."""
         ...
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         """Read the worker out of its stack's outputs."""
+        ...
+
+    def condition(self, worker: Worker) -> Condition:
+        """Say how a worker is, by its provider's word of the last few seconds."""
         ...
 
     def last_words(self, spec: WorkerSpec) -> str:
@@ -50,17 +87,26 @@ class Target(Protocol):
         ...
 
     def inventory(self, stack: str) -> list[str]:
-        """Ask the provider, not the state, what runs for a stack; a line each."""
+        """Ask the provider, not the state, what there is of a stack; a line each."""
         ...
 
     def sweep(self, stack: str) -> None:
-        """End whatever runs for a stack, known to the state or not."""
+        """End whatever there is of a stack, known to the state or not."""
         ...
 
     def removal(self, stack: str) -> str:
-        """Give the command by which a person removes what runs for a stack."""
+        """Give the command by which a person removes what there is of a stack."""
         ...
 
-    def cost(self, worker_seconds: float) -> Cost:
-        """Say what so many seconds of workers cost."""
+    def accrued(self) -> tuple[float, float]:
+        """Give what this run has cost until now, in USD, and what it costs now, in USD/h."""
+        ...
+
+    def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:
+        """Make the bill.
+
+        Args:
+            batches: what became of the batches.
+            downloaded: bytes that came home.
+        """
         ...

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from cloudburst.models import Cost, Worker, WorkerSpec
+from cloudburst.cost import worker_seconds
+from cloudburst.engine import OPERATION_BYTES
+from cloudburst.ladder import Ladder
+from cloudburst.models import Condition, Cost, Health, Rung, Worker, WorkerSpec
 from cloudburst.targets import provider
 from cloudburst_stacks import local as local_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+    from cloudburst.models import BatchResult, Plan
+
+PROCESS = Rung(type="process", market="on-demand", region="local", zone="local")
 
 
 class LocalTarget:
     """This machine."""
 
     name = "local"
+    operation_bytes = OPERATION_BYTES
+    settle = 0.0  # a process is seen from its first moment
 
     def __enter__(self) -> Self:
         self._provider = provider.LocalProvider(creates=True)
@@ -42,7 +52,17 @@ class LocalTarget:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
 
-    def room(self, workers: int) -> int:
+    def prepare(self, plan: Plan, run_id: str) -> Ladder:  # noqa: ARG002 - all is here
+        """There is one way to start a process."""
+        return Ladder([PROCESS], time.monotonic)
+
+    def estimate(self) -> None:
+        """Nothing is rented here."""
+
+    def price(self, rung: Rung) -> None:
+        """Nothing is rented here."""
+
+    def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002
         """Share this machine's cores: one encoder keeps about two of them busy."""
         cores = os.cpu_count() or 1
         return max(1, cores // 2 // max(1, workers))
@@ -61,6 +81,12 @@ class LocalTarget:
             room=spec.room,
             log=spec.log,
         )
+
+    def condition(self, worker: Worker) -> Condition:
+        """See if the process is there."""
+        if provider.find(worker.id) is None:
+            return Condition(Health.GONE, f"process {worker.id.partition('@')[0]} has ended")
+        return Condition()
 
     def last_words(self, spec: WorkerSpec) -> str:
         """Give the last lines of the worker's log file."""
@@ -83,11 +109,15 @@ class LocalTarget:
         """Give the command that ends them by hand."""
         return f"pkill -f -- '--stack {stack}'"
 
-    def cost(self, worker_seconds: float) -> Cost:
+    def accrued(self) -> tuple[float, float]:
+        """Nothing is rented here."""
+        return 0.0, 0.0
+
+    def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:  # noqa: ARG002
         """Nothing is rented here."""
         return Cost(
             usd=0.0,
-            worker_seconds=worker_seconds,
+            worker_seconds=worker_seconds(batches),
             basis="the local target rents nothing: workers are processes of this machine. A "
             "rented target bills the same worker-seconds, from each launch to its verified end",
         )

@@ -132,9 +132,10 @@ def test_scenes_of_a_worker_that_dies_are_rendered_elsewhere(
     job = load_job(job_file(scenes_yaml(4, TWO_BATCHES)), output=tmp_path / "out")
     report = run(job, on_event=watch)
     assert report.outcome is Outcome.COMPLETE
-    (dead,) = [batch for batch in report.batches if batch.label == killed[0]]
-    assert dead.error is not None
-    assert "the worker is gone" in dead.error
+    launches = [launch for batch in report.batches for launch in batch.launches]
+    (dead,) = [launch for launch in launches if launch.error]
+    assert dead.label == killed[0]
+    assert "the worker is gone: process" in str(dead.error)
     retried = [scene for scene in report.scenes if len(scene.attempts) > 1]
     assert retried
     for scene in retried:
@@ -162,7 +163,10 @@ def test_when_the_only_worker_dies_another_one_is_made(
 
     report = run(load_job(job_file(scenes_yaml(2)), output=tmp_path / "out"), on_event=watch)
     assert report.outcome is Outcome.COMPLETE
-    assert [batch.label for batch in report.batches] == ["b01", "b02"]
+    (batch,) = report.batches
+    assert [launch.label for launch in batch.launches] == ["b01", "b01.2"]
+    assert batch.error is None
+    assert [bool(launch.error) for launch in batch.launches] == [True, False]
     assert_nothing_left(state)
 
 

@@ -19,7 +19,7 @@ from cloudburst.job import load_job
 from cloudburst.models import WorkerSpec
 from cloudburst.places import engine_environment
 from cloudburst.targets import provider
-from cloudburst.targets.local import LocalTarget
+from cloudburst.targets.local import PROCESS, LocalTarget
 from cloudburst.toolchain import find_engine
 from cloudburst.worker import VideoApi
 from tests.conftest import scenes_yaml
@@ -46,7 +46,7 @@ def engine(target: LocalTarget, state: Path) -> Engine:
 @pytest.fixture
 def spec(tmp_path: Path) -> WorkerSpec:
     run = f"20260101-000000-{os.getpid():06d}"
-    return WorkerSpec(run, "b01", "test", "the-key", 1, 60.0, tmp_path / "b01.log")
+    return WorkerSpec(run, "b01", "test", "the-key", 1, 60.0, tmp_path / "b01.log", PROCESS)
 
 
 def by_hand(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_preview_says_what_would_be_created_and_creates_nothing(
     job_file: Callable[..., Path], state: Path
 ) -> None:
     rules = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 2}\n"
-    previews = preview(load_job(job_file(scenes_yaml(4, rules))))
+    previews = preview(load_job(job_file(scenes_yaml(4, rules)))).stacks
     assert [len(one.batch.scenes) for one in previews] == [2, 2]
     for one in previews:
         kinds = {(resource.operation, resource.type) for resource in one.resources}

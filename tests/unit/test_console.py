@@ -16,12 +16,14 @@ from cloudburst.models import (
     Cost,
     Event,
     EventKind,
+    Launch,
     Outcome,
     RunReport,
     SceneResult,
     SceneStatus,
     Span,
 )
+from cloudburst.targets.local import PROCESS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,8 @@ def finished(directory: Path) -> RunReport:
         SceneResult("b", SceneStatus.FAILED, 5.0, (attempt,), error="it broke [badly]"),
         SceneResult("c", SceneStatus.UNFINISHED, 5.0),
     )
-    batches = (BatchResult("b01", "run-b01", "1@2", 1, (Span("up", 0, 1.23456),), destroyed=True),)
+    launch = Launch("b01", "1@2", PROCESS, None, 1, (Span("up", 0, 1.23456),), destroyed=True)
+    batches = (BatchResult("b01", "run-b01", (launch,)),)
     return RunReport(
         run_id="run",
         job="job",
@@ -61,7 +64,8 @@ def test_a_report_is_written_whole_and_as_json(tmp_path: Path) -> None:
     assert written["outcome"] == "partial"
     assert written["scenes"][0]["artifact"]["path"] == str(tmp_path / "a.mp4")
     assert written["scenes"][1]["error"] == "it broke [badly]"
-    assert written["batches"][0]["spans"] == [{"phase": "up", "start": 0, "end": 1.235}]
+    spans = written["batches"][0]["launches"][0]["spans"]
+    assert spans == [{"phase": "up", "start": 0, "end": 1.23456}]
     assert written["left_running"] == []
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 

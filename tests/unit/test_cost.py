@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 from cloudburst import cost
-from cloudburst.models import Artifact, Attempt, BatchResult, SceneResult, SceneStatus, Span
+from cloudburst.models import (
+    Artifact,
+    Attempt,
+    BatchResult,
+    Launch,
+    SceneResult,
+    SceneStatus,
+    Span,
+)
+from cloudburst.targets.local import PROCESS
 
 
 def batch(label: str, *spans: Span, worker: str | None = "w") -> BatchResult:
-    return BatchResult(label, f"run-{label}", worker, 1, spans, destroyed=True)
+    launch = Launch(label, worker, PROCESS, None, 1, spans, destroyed=True)
+    return BatchResult(label, f"run-{label}", (launch,))
 
 
 def test_time_covered_twice_counts_once() -> None:

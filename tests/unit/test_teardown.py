@@ -2,128 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudburst import pipeline
-from cloudburst.batch import DESTROY_TRIES, BatchLife, Site
-from cloudburst.dispatch import Dispatcher
 from cloudburst.errors import EngineError, LeftRunning, StackLocked
-from cloudburst.ledger import Ledger
-from cloudburst.models import Batch, Cost, Event, Job, Limits, Scene, Worker, WorkerSpec
+from cloudburst.models import Event, Job
 from cloudburst.stop import Stop
+from cloudburst.teardown import TRIES
 from cloudburst.timeline import Timeline
+from tests.unit.fakes import SCENE, FakeEngine, FakeTarget, make_site
+from tests.unit.fakes import live as live_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SCENE = Scene("s", Path("p"), Path("a"), 1.0)
-
-
-@dataclass
-class FakeEngine:
-    """An engine whose operations go as a test says, and that remembers them."""
-
-    up_error: Exception | None = None
-    destroy_errors: list[Exception] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
-
-    def up(self, stack: str, program: Callable[[], None]) -> dict[str, Any]:
-        self.calls.append("up")
-        if self.up_error:
-            raise self.up_error
-        return {}
-
-    def destroy(self, stack: str) -> None:
-        self.calls.append("destroy")
-        if self.destroy_errors:
-            raise self.destroy_errors.pop(0)
-
-    def refresh(self, stack: str) -> None:
-        self.calls.append("refresh")
-
-    def cancel(self, stack: str) -> None:
-        self.calls.append("cancel")
-
-    def interrupt(self, stack: str, *, kill: bool = False) -> None:
-        self.calls.append("kill" if kill else "interrupt")
-
-
-@dataclass
-class FakeTarget:
-    """A target with things that run until they are swept, or for ever."""
-
-    engine: FakeEngine
-    running: list[str] = field(default_factory=list)
-    stubborn: bool = False
-    blind: bool = False
-    name: str = "fake"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def environment(self) -> dict[str, str]:
-        return {}
-
-    def room(self, workers: int) -> int:
-        return 1
-
-    def program(self, spec: WorkerSpec) -> Callable[[], None]:
-        return lambda: None
-
-    def worker(self, spec: WorkerSpec, outputs: dict[str, Any]) -> Worker:
-        return Worker(spec.stack, "1", "http://127.0.0.1:9", spec.key, 1)
-
-    def last_words(self, spec: WorkerSpec) -> str:
-        return "the last line"
-
-    def inventory(self, stack: str) -> list[str]:
-        if self.blind:
-            raise OSError("the network is gone")
-        return list(self.running)
-
-    def sweep(self, stack: str) -> None:
-        self.engine.calls.append("sweep")
-        if not self.stubborn:
-            self.running.clear()
-
-    def removal(self, stack: str) -> str:
-        return f"remove {stack}"
-
-    def cost(self, worker_seconds: float) -> Cost:
-        return Cost(0.0, worker_seconds, "")
+    from cloudburst.batch import BatchLife
 
 
 def live(
     engine: FakeEngine, target: FakeTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BatchLife:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    site = Site(
-        engine=engine,  # type: ignore[arg-type]
-        target=target,
-        dispatcher=Dispatcher(3),
-        ledger=Ledger([SCENE]),
-        timeline=Timeline(lambda _: None, lambda: None),
-        stop=Stop(),
-        limits=Limits(health_timeout=0.1),
-        folder=tmp_path,
-    )
-    spec = WorkerSpec("run", "b01", "job", "key", 1, 60.0, tmp_path / "log")
-    life = BatchLife(Batch(1, (SCENE,)), spec, site)
-    life.run()
-    return life
+    return live_on(make_site(engine, target, tmp_path))
 
 
 def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = FakeEngine(up_error=EngineError("no capacity"))
+    engine = FakeEngine(up_errors=[EngineError("no capacity")])
     life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy"]
     assert life.destroyed
@@ -133,7 +41,7 @@ def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(
 def test_a_bug_in_a_program_is_no_reason_to_leave_something_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = FakeEngine(up_error=ZeroDivisionError("a bug"))
+    engine = FakeEngine(up_errors=[ZeroDivisionError("a bug")])
     life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy"]
     assert life.destroyed
@@ -148,7 +56,7 @@ def test_an_unhealthy_worker_is_told_with_its_last_words(
     assert life.destroyed
     assert life.error is not None
     assert "connection refused; its last log lines: the last line" in life.error
-    assert [span.phase for span in life.spans] == ["up", "health", "destroy"]
+    assert [span.phase for span in life.result().spans] == ["up", "health", "destroy"]
 
 
 def test_a_lock_of_our_own_dead_operation_is_removed(
@@ -203,14 +111,14 @@ def test_what_cannot_be_verified_counts_as_left_running(
 def test_destroy_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(destroy_errors=[EngineError(str(n)) for n in range(100)])
     life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
-    assert engine.calls.count("destroy") == DESTROY_TRIES
+    assert engine.calls.count("destroy") == TRIES
     assert not life.destroyed
 
 
 def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = FakeEngine(up_error=EngineError("no capacity"))
+    engine = FakeEngine(up_errors=[EngineError("no capacity")])
     target = FakeTarget(engine, stubborn=True, running=["process 7"])
     monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
     monkeypatch.setattr(pipeline, "make_target", lambda _: target)
@@ -241,12 +149,10 @@ def test_a_batch_that_is_stopped_before_it_begins_touches_nothing(
     life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == []
     assert life.destroyed
-    assert life.spans == []
+    assert life.launches == []
 
 
 def test_a_slow_watcher_holds_nothing_up() -> None:
-    import threading
-
     paused = threading.Event()
     seen: list[str] = []
 

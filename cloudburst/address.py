@@ -1,0 +1,39 @@
+"""This machine's public address, as AWS's own service sees it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.error
+import urllib.request
+
+from cloudburst.errors import InfrastructureError
+
+CHECKIP = "https://checkip.amazonaws.com"
+TIMEOUT = 10.0
+
+
+def public_address() -> str:
+    """Ask for it; give it as a CIDR block of one address, such as ``203.0.113.7/32``.
+
+    ``CLOUDBURST_CHECKIP_URL`` names another service that answers with the bare address.
+
+    Raises:
+        InfrastructureError: it could not be asked, or the answer is no IPv4 address.
+    """
+    url = os.environ.get("CLOUDBURST_CHECKIP_URL") or CHECKIP
+    todo = "give it as aws.ingress: ADDRESS/32 in scenes.yaml"
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - the user's own
+            text = answer.read(100).decode("ascii", "replace").strip()
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise InfrastructureError(
+            f"this machine's public address: {url} cannot be asked ({reason}); {todo}"
+        ) from error
+    try:
+        return f"{ipaddress.IPv4Address(text)}/32"
+    except ValueError:
+        raise InfrastructureError(
+            f"this machine's public address: {url} answered {text!r}, no IPv4 address; {todo}"
+        ) from None

@@ -1,0 +1,44 @@
+"""The environment, with `.env` of the current folder under it, as users of the original expect.
+
+What stands in the environment wins. Credentials are taken from one place as a whole: an id from
+one and a secret from the other would be nobody's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dotenv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SOURCES = (*_CREDENTIALS, "AWS_PROFILE")
+
+
+def environment() -> dict[str, str]:
+    """Give all variables; the environment's own win over `.env`'s."""
+    return {**_file(), **os.environ}
+
+
+def additions() -> dict[str, str]:
+    """Give what `.env` adds for AWS and its tools, and the environment lacks."""
+    return {
+        name: value
+        for name, value in _file().items()
+        if name.startswith("AWS_") and name not in os.environ
+    }
+
+
+def _file() -> Mapping[str, str]:
+    path = Path.cwd() / ".env"
+    if not path.is_file():
+        return {}
+    values = {name: value for name, value in dotenv.dotenv_values(path).items() if value}
+    if any(os.environ.get(name) for name in _SOURCES):
+        for name in _SOURCES:
+            values.pop(name, None)
+    return values

@@ -1,0 +1,203 @@
+"""The life of one worker: its stack comes up, it takes scenes, its stack is destroyed.
+
+Whatever happens in between, the last step is taken, repeated, and checked with the provider.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cloudburst.drive import WATCH_EVERY, Drive
+from cloudburst.errors import (
+    CloudBurstError,
+    CloudRefused,
+    EngineError,
+    InfrastructureError,
+    WorkerLost,
+)
+from cloudburst.ladder import Verdict, code_of, verdict
+from cloudburst.models import EventKind, Health, Launch, Span
+from cloudburst.teardown import tear_down
+from cloudburst.worker import VideoApi
+
+if TYPE_CHECKING:
+    from cloudburst.models import Batch, Condition, Price, Worker, WorkerSpec
+    from cloudburst.site import Site
+
+# For requests to a worker that is gone: they break off by themselves.
+JOIN_TIMEOUT = 10.0
+
+
+@dataclass
+class LaunchLife:
+    """One worker of a batch.
+
+    Args:
+        label: the worker's, ``b01`` or ``b01.2``.
+        batch: the scenes it begins with.
+        spec: what its stack declares.
+        site: what it shares with the others.
+    """
+
+    label: str
+    batch: Batch
+    spec: WorkerSpec
+    site: Site
+    spans: list[Span] = field(default_factory=list)
+    worker: Worker | None = None
+    price: Price | None = None
+    was_healthy: bool = False
+    destroyed: bool = False
+    failure: Exception | None = None
+    error: str | None = None
+    state: str = "waiting"
+    _drive: Drive | None = None
+
+    def run(self) -> None:
+        """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
+        try:
+            self._work()
+        except CloudBurstError as error:
+            self.failure, self.error = error, str(error)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
+            self.failure = error
+            self.error = f"unexpected {type(error).__name__}: {error}"
+        finally:
+            self.site.dispatcher.leave(self.label)
+            if self.state == "waiting":
+                self.destroyed = True  # nothing was ever begun
+            else:
+                self._end()
+            if self._drive is not None:
+                self._drive.join(JOIN_TIMEOUT)
+
+    @property
+    def lost(self) -> Condition | None:
+        """Why the worker was taken away while it worked, None if it was not."""
+        return self._drive.lost if self._drive is not None else None
+
+    @property
+    def code(self) -> str | None:
+        """The provider's code for why it failed or ended."""
+        if isinstance(self.failure, CloudRefused):
+            return self.failure.code
+        return code_of(self.error) if self.error else None
+
+    def result(self) -> Launch:
+        """Give what became of it."""
+        return Launch(
+            label=self.label,
+            worker=self.worker.id if self.worker else None,
+            rung=self.spec.rung,
+            price=self.price,
+            scenes_done=self.site.ledger.done_by(self.label),
+            spans=tuple(self.spans),
+            destroyed=self.destroyed,
+            code=self.code,
+            error=self.error,
+        )
+
+    # -- work ---------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        site = self.site
+        self.price = site.target.price(self.spec.rung)
+        # First the state, then the question: a request to stop that comes in between finds a
+        # batch to interrupt, and one that came before is seen here.
+        self.state = "creating"
+        if site.stop.requested:
+            self.state = "waiting"
+            return
+        self.tell("creating", f"creating the stack: {self.spec.rung}")
+        with site.timeline.span("up", self.spans):
+            outputs = site.engine.up(self.spec.stack, site.target.program(self.spec))
+        self.worker = site.target.worker(self.spec, outputs)
+        api = VideoApi(self.worker)
+        self.tell("starting", "waiting for the video API")
+        with site.timeline.span("health", self.spans):
+            self._wait_healthy(api, self.worker)
+        self.was_healthy = True
+        site.dispatcher.join(self.label)
+        self.tell("working", "rendering")
+        self._drive = Drive(self.label, self.batch.label, self.worker, api, site)
+        with site.timeline.span("drive", self.spans):
+            self._drive.run()
+        if self._drive.lost is not None:
+            self.error = f"the worker is gone: {self._drive.lost.reason}{self._last_words()}"
+
+    def _wait_healthy(self, api: VideoApi, worker: Worker) -> None:
+        """Wait until the worker answers; break off when its provider says that it never will."""
+        looked = time.monotonic()
+
+        def pause(seconds: float) -> bool:
+            nonlocal looked
+            if time.monotonic() - looked > WATCH_EVERY:
+                looked = time.monotonic()
+                self._look(worker)
+            return self.site.stop.sleep(seconds)
+
+        try:
+            api.wait_healthy(self.site.limits.health_timeout, pause)
+        except CloudBurstError as error:
+            words = self._last_words()
+            if words:
+                raise _with_words(error, words) from error
+            raise
+
+    def _look(self, worker: Worker) -> None:
+        try:
+            condition = self.site.target.condition(worker)
+        except InfrastructureError:
+            return  # not being told is no news
+        if condition.health is Health.GONE:
+            raise WorkerLost(
+                f"the worker ended before it was healthy: {condition.reason}",
+                blameless=condition.blameless,
+            )
+
+    def _last_words(self) -> str:
+        words = "" if self.site.stop.requested else self.site.target.last_words(self.spec)
+        return f"; its last log lines: {words}" if words else ""
+
+    # -- teardown -----------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        site, stack = self.site, self.spec.stack
+        self.tell("destroying", "destroying the stack")
+        with site.timeline.span("destroy", self.spans):
+            if _may_have_made_more(self.failure):
+                # What a call that broke off has made is not seen at once.
+                time.sleep(site.target.settle)
+            problem = tear_down(site.engine, site.target, stack)
+        self.destroyed = not problem
+        if problem:
+            self.error = f"teardown not verified: {problem}"
+
+    def tell(self, state: str, text: str = "") -> None:
+        """Tell what state the batch has come to."""
+        self.state = state
+        self.site.timeline.tell(
+            EventKind.BATCH_STATE,
+            text,
+            batch=self.batch.label,
+            state=state,
+            stack=self.spec.stack,
+            worker=self.label,
+            scenes=len(self.batch.scenes),
+        )
+
+
+def _with_words(error: CloudBurstError, words: str) -> CloudBurstError:
+    if isinstance(error, WorkerLost):
+        return WorkerLost(f"{error}{words}", blameless=error.blameless)
+    return type(error)(f"{error}{words}")
+
+
+def _may_have_made_more(failure: Exception | None) -> bool:
+    """Say if a failed `up` may have made something that nobody knows of yet."""
+    return isinstance(failure, EngineError) and verdict(code_of(str(failure)), str(failure)) in (
+        Verdict.WAIT,
+        Verdict.FAIL,
+    )

@@ -1,0 +1,168 @@
+"""Prices from the AWS Price List. Exactly one price, or an error that says how to give one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudburst.errors import PriceUnknown
+from cloudburst.models import Basis, Price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    Products = Callable[[Mapping[str, str]], Iterable[str]]
+
+CACHE_SECONDS = 86_400.0
+# aws.amazon.com/vpc/pricing: every public IPv4 address, the same in all commercial regions.
+IPV4_PER_HOUR = 0.005
+# aws.amazon.com/ec2/pricing/on-demand, data transfer out to the internet, first 10 TB a month in
+# us-east-1. The first 100 GB a month of an account are free; whether they are used up is not
+# known here, so that the bill is an upper bound.
+EGRESS_PER_GB = 0.09
+# docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode:
+# a T3 that works harder than its baseline pays for the surplus, by vCPU and hour.
+SURPLUS_PER_VCPU_HOUR = 0.05
+_BASELINE = {"nano": 0.05, "micro": 0.1, "small": 0.2, "medium": 0.2, "large": 0.3}
+HOURS_PER_MONTH = 730.0  # as AWS prorates a GB-month
+
+
+def instance_filters(instance_type: str, region: str) -> dict[str, str]:
+    """Give the filters that leave one product: Linux, shared, on demand, without licences."""
+    return {
+        "instanceType": instance_type,
+        "regionCode": region,
+        "operatingSystem": "Linux",
+        "tenancy": "Shared",
+        "preInstalledSw": "NA",
+        "capacitystatus": "Used",
+        "marketoption": "OnDemand",
+        "licenseModel": "No License required",
+        "operation": "RunInstances",
+    }
+
+
+def disk_filters(region: str) -> dict[str, str]:
+    """Give the filters that leave one product: gp3 storage."""
+    return {"productFamily": "Storage", "volumeApiName": "gp3", "regionCode": region}
+
+
+def surplus_per_hour(instance_type: str, vcpus: int) -> float:
+    """Give what a burstable machine may cost on top when it works at full speed, in USD/h."""
+    name, _, size = instance_type.partition(".")
+    if name not in {"t3", "t3a", "t4g"}:
+        return 0.0
+    return vcpus * (1 - _BASELINE.get(size, 0.4)) * SURPLUS_PER_VCPU_HOUR
+
+
+def one_price(documents: Iterable[str], what: str, unit: str, advice: str) -> float:
+    """Read the only price of the only product, in USD.
+
+    Args:
+        documents: the Price List's products, JSON each.
+        what: is named in errors.
+        unit: that the price must have, such as ``Hrs``.
+        advice: what a person can do when there is none.
+
+    Raises:
+        PriceUnknown: there is none, or more than one, or not in USD and `unit`.
+    """
+    products = [json.loads(document) for document in documents]
+    if len(products) != 1:
+        skus = ", ".join(str(product.get("product", {}).get("sku")) for product in products[:5])
+        found = f"{len(products)} products ({skus})" if products else "no product"
+        raise PriceUnknown(f"the price list has {found} for {what}; expected one. {advice}")
+    prices = [
+        dimension
+        for term in products[0].get("terms", {}).get("OnDemand", {}).values()
+        for dimension in term.get("priceDimensions", {}).values()
+    ]
+    if len(prices) != 1:
+        raise PriceUnknown(f"the price list has {len(prices)} prices for {what}. {advice}")
+    return _usd(prices[0], what, unit, advice)
+
+
+def _usd(price: dict[str, Any], what: str, unit: str, advice: str) -> float:
+    try:
+        usd = float(price["pricePerUnit"]["USD"])
+    except (KeyError, TypeError, ValueError):
+        raise PriceUnknown(f"the price list has no price in USD for {what}. {advice}") from None
+    if price.get("unit") != unit or usd <= 0:
+        came = f"{usd:g} USD per {price.get('unit')}"
+        raise PriceUnknown(f"the price list says {came} for {what}, not per {unit}. {advice}")
+    return usd
+
+
+@dataclass
+class PriceBook:
+    """Looks prices up and keeps them on disk, with their date.
+
+    Args:
+        products: asks the Price List; takes filters, gives JSON documents.
+        given: USD per hour by instance type, wins.
+        file: where answers are kept.
+        clock: seconds since 1970.
+    """
+
+    products: Products | None
+    given: Mapping[str, float]
+    file: Path
+    clock: Callable[[], float] = time.time
+
+    def on_demand(self, instance_type: str, region: str) -> tuple[Price, Basis]:
+        """Give a machine's price by the hour.
+
+        Raises:
+            PriceUnknown: says how to give one.
+        """
+        if instance_type in self.given:
+            return Price(self.given[instance_type], "given in scenes.yaml"), Basis.GIVEN
+        advice = f"Give it as aws.price_per_hour: {{{instance_type}: USD}} in scenes.yaml"
+        what = f"{instance_type} in {region}"
+        return self._price(instance_filters(instance_type, region), what, "Hrs", advice)
+
+    def disk(self, region: str) -> tuple[Price, Basis]:
+        """Give the price of a GB of gp3 by the hour.
+
+        Raises:
+            PriceUnknown: it is not in the list.
+        """
+        advice = "Report this as a fault: the list has changed"
+        what = f"gp3 storage in {region}"
+        month, basis = self._price(disk_filters(region), what, "GB-Mo", advice)
+        return Price(month.usd_per_hour / HOURS_PER_MONTH, month.source), basis
+
+    def _price(
+        self, filters: dict[str, str], what: str, unit: str, advice: str
+    ) -> tuple[Price, Basis]:
+        key = json.dumps(filters, sort_keys=True)
+        kept = self._kept().get(key)
+        if kept and (self.products is None or self.clock() - kept["at"] < CACHE_SECONDS):
+            return Price(kept["usd"], _source(kept["at"])), Basis.LIST
+        if self.products is None:
+            raise PriceUnknown(f"the price of {what} is not known without asking AWS. {advice}")
+        usd = one_price(self.products(filters), what, unit, advice)
+        now = self.clock()
+        self._keep(key, {"usd": usd, "at": now, "what": what})
+        return Price(usd, _source(now)), Basis.LIST
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        try:
+            kept = json.loads(self.file.read_text())
+        except (OSError, ValueError):
+            return {}  # no cache, or a damaged one: ask again
+        return kept if isinstance(kept, dict) else {}
+
+    def _keep(self, key: str, entry: dict[str, Any]) -> None:
+        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+        part.write_text(json.dumps(self._kept() | {key: entry}, indent=2))
+        part.replace(self.file)
+
+
+def _source(at: float) -> str:
+    return f"AWS price list of {datetime.fromtimestamp(at, UTC):%Y-%m-%d}"

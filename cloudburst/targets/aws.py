@@ -1,0 +1,438 @@
+"""Workers on EC2: a machine for each batch, found by the failover ladder, billed to the second."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from cloudburst import address, dotenv, estimate
+from cloudburst.engine import OPERATION_BYTES
+from cloudburst.errors import BadInput, CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.ladder import Ladder, rungs
+from cloudburst.models import (
+    Basis,
+    Condition,
+    Cost,
+    CostLine,
+    Estimate,
+    Health,
+    MachineSpec,
+    Price,
+    Problem,
+    Rung,
+    Worker,
+    WorkerSpec,
+)
+from cloudburst.places import cache_folder
+from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, PriceBook, surplus_per_hour
+from cloudburst.targets.ec2 import GONE, PRICE_REGION, RUN_TAG, STACK_TAG, Aws, Instance
+from cloudburst_stacks import aws as aws_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from cloudburst.models import AwsSettings, BatchResult, Job, Plan
+
+# github.com/pulumi/pulumi-aws, issue 5860: every operation starts a plugin of 317 to 430 MB.
+PLUGIN_BYTES = 400 * 1024**2
+VCPUS_PER_SCENE = 2
+# How old an answer about the machines may be; one call answers for all of a run.
+FRESH = 2.0
+_LEAVING = {"marked-for-termination", "marked-for-stop"}
+_BLAMELESS = (
+    "Server.SpotInstanceTermination",
+    "Server.SpotInstanceShutdown",
+    "Client.InstanceInitiatedShutdown",
+    "Client.UserInitiatedShutdown",
+    "Server.ScheduledStop",
+)
+_ALIVE = {"pending", "running"}
+
+
+@dataclass(slots=True)
+class _Rented:
+    """A machine of this run, as long as it costs something.
+
+    Args:
+        since: launch, seconds since 1970.
+        until: verified end; None while it may run.
+    """
+
+    stack: str
+    rung: Rung
+    price: Price
+    basis: Basis
+    since: float
+    until: float | None = None
+
+
+class AwsTarget:
+    """EC2 in the regions of a job.
+
+    Args:
+        job: whose settings hold.
+        clock: seconds since 1970.
+    """
+
+    name = "aws"
+    operation_bytes = OPERATION_BYTES + PLUGIN_BYTES
+    # What a call that timed out may have made shows up in descriptions a little later.
+    settle = 5.0
+
+    def __init__(self, job: Job, clock: Callable[[], float] = time.time) -> None:
+        self._settings: AwsSettings = job.aws
+        self._job = job
+        self._clock = clock
+        self._rented: dict[str, _Rented] = {}
+        self._launching: dict[str, _Rented] = {}
+        self._seen: dict[str, tuple[float, dict[str, Instance], dict[str, str]]] = {}
+        self._rungs: dict[str, Rung] = {}
+        self._prices: dict[Rung, tuple[Price, Basis]] = {}
+        self._lock = threading.RLock()  # guards the books; never held while AWS is asked
+        self._looking = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._more = dotenv.additions()
+        self._aws = Aws(self._more)
+        if not self._settings.regions:
+            region = self._aws.profile_region or PRICE_REGION
+            self._settings = replace(self._settings, regions=(region,))
+        given = dict(self._settings.price_per_hour)
+        file = cache_folder() / "prices.json"
+        self._book = PriceBook(self._aws.products, given, file, self._clock)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._aws.close()
+
+    def environment(self) -> dict[str, str]:
+        """Give the engine the credentials that this process has found in `.env`."""
+        return dict(self._more)
+
+    # -- before -------------------------------------------------------------------------------
+
+    def prepare(self, plan: Plan, run_id: str) -> Ladder:
+        """Ask for everything that is the same for all machines; give the ladder."""
+        settings = self._settings
+        self._plan, self._run_id = plan, run_id
+        self._account, _ = self._aws.account()
+        self._ingress = settings.ingress or address.public_address()
+        zones, self._vpc = self._network()
+        self._vcpus: dict[str, int] = {}
+        offers: dict[tuple[str, str], set[str]] = {}
+        for region in settings.regions:
+            self._vcpus |= self._aws.vcpus(region, settings.instance_types)
+            for kind, where in self._aws.offers(region, settings.instance_types).items():
+                offers[region, kind] = where & zones if zones else where
+        steps = rungs(settings, offers)
+        if not steps:
+            raise InfrastructureError(
+                f"no zone of {', '.join(settings.zones or settings.regions)} offers "
+                f"{', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
+                "aws.instance_types in scenes.yaml"
+            )
+        self._lease = settings.lease_minutes or estimate.lease_minutes(plan, self.room(1, steps[0]))
+        self._first = steps[0]
+        self._disk = {r: self._book.disk(r)[0].usd_per_hour for r in settings.regions}
+        return Ladder(steps, time.monotonic)
+
+    def _network(self) -> tuple[set[str], str | None]:
+        """Give the zones that the user's subnet leaves, and its VPC."""
+        if self._settings.subnet is None:
+            return set(), None
+        if len(self._settings.regions) > 1:
+            problem = (
+                f"got a subnet and {len(self._settings.regions)} regions; "
+                "expected one region: a subnet stands in one"
+            )
+            raise BadInput([Problem(str(self._job.source), 0, "aws.subnet", problem)])
+        zone, vpc = self._aws.subnet(self._settings.regions[0], self._settings.subnet)
+        return {zone}, vpc
+
+    def estimate(self) -> Estimate:
+        """Estimate the plan on the ladder's first rung."""
+        rung = self._first
+        rates = estimate.Rates(
+            machine=self.price(rung),
+            surplus=surplus_per_hour(rung.type, self._vcpus[rung.type]),
+            disk_gb_hour=self._disk[rung.region],
+            disk_gb=self._settings.disk_gb,
+        )
+        return estimate.estimate(self._plan, rung, rates, self.room(1, rung), self._lease)
+
+    def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
+        """Give each scene two virtual CPUs: that is what an encoder keeps busy."""
+        return max(1, self._vcpus[rung.type] // VCPUS_PER_SCENE)
+
+    def price(self, rung: Rung) -> Price:
+        """Look a rung's price up: the list's, or the zone's current spot price."""
+        priced = self._priced(rung)
+        with self._lock:
+            self._prices[rung] = priced
+        return priced[0]
+
+    def _priced(self, rung: Rung) -> tuple[Price, Basis]:
+        if rung.market == "on-demand":
+            return self._book.on_demand(rung.type, rung.region)
+        usd = self._aws.spot_price(rung.type, rung.region, rung.zone)
+        if usd is None:
+            raise PriceUnknown(f"AWS gives no spot price for {rung.type} in {rung.zone}")
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return Price(usd, f"spot price of {now:%Y-%m-%d %H:%M} UTC"), Basis.SPOT
+
+    # -- machines -----------------------------------------------------------------------------
+
+    def program(self, spec: WorkerSpec) -> Callable[[], None]:
+        """Declare one machine, and begin to count what it costs; `price` was asked before."""
+        price, basis = self._prices[spec.rung]
+        expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=self._lease)
+        settings = self._settings
+        machine = MachineSpec(
+            ami=settings.ami,
+            image=settings.image,
+            ingress=self._ingress,
+            vpc=self._vpc,
+            subnet=settings.subnet,
+            security_group=settings.security_group,
+            key_name=settings.key_name,
+            disk_gb=settings.disk_gb,
+            lease_minutes=self._lease,
+            tags={
+                "Name": spec.stack,
+                "project": "cloudburst",
+                RUN_TAG: spec.run_id,
+                STACK_TAG: spec.stack,
+                "cloudburst:batch": spec.batch,
+                "cloudburst:job": spec.job,
+                "cloudburst:owner": _owner(),
+                "cloudburst:expires-at": f"{expires:%Y-%m-%dT%H:%M:%SZ}",
+            },
+        )
+        with self._lock:
+            self._rungs[spec.stack] = spec.rung
+            self._launching[spec.stack] = _Rented(
+                spec.stack, spec.rung, price, basis, self._clock()
+            )
+        return partial(aws_stack.program, spec, machine)
+
+    def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
+        """Read the worker out of its stack's outputs."""
+        identity, public = str(outputs["id"]), outputs.get("address")
+        if not public:
+            raise InfrastructureError(
+                f"{identity} has no public address: its subnet gives none; name another one as "
+                "aws.subnet in scenes.yaml"
+            )
+        self._look(spec.rung.region, at_once=True)
+        return Worker(
+            stack=spec.stack,
+            id=identity,
+            endpoint=f"http://{public}:{aws_stack.PORT}",
+            key=spec.key,
+            room=spec.room,
+        )
+
+    def condition(self, worker: Worker) -> Condition:
+        """Say how a machine is, by EC2's word."""
+        machines, spots = self._look(self._rungs[worker.stack].region)
+        found = machines.get(worker.id)
+        if found is None:
+            return Condition()  # descriptions lag behind; a machine that is gone is described
+        if found.state not in _ALIVE:
+            blameless = found.code in _BLAMELESS
+            reason = f"{found.code or found.state}: {found.reason or 'no reason given'}"
+            return Condition(Health.GONE, reason, blameless)
+        code = spots.get(found.spot_request or "", "")
+        if code in _LEAVING:
+            return Condition(
+                Health.LEAVING,
+                f"Server.SpotInstanceTermination: its spot request is {code}",
+                blameless=True,
+            )
+        return Condition()
+
+    def last_words(self, spec: WorkerSpec) -> str:
+        """Give the last lines of the machine's boot log."""
+        try:
+            known = self._of(spec.stack, spec.rung.region)
+            text = self._aws.console(spec.rung.region, known[-1].id) if known else ""
+        except CloudRefused:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        told = [line for line in lines if "cloudburst " in line] or lines
+        return " | ".join(told[-3:])
+
+    # -- after --------------------------------------------------------------------------------
+
+    def inventory(self, stack: str) -> list[str]:
+        """List a stack's machines, firewalls and disks that are not gone."""
+        rung = self._rungs.get(stack)
+        if rung is None:
+            return []  # nothing was ever declared
+        left = [item for item in self._of(stack, rung.region) if item.state != GONE]
+        others = self._aws.leftovers(rung.region, stack)
+        self._close(stack, {item.id for item in left})
+        hourly = self._hourly(stack)
+        return [
+            f"{item.id} ({item.type}, {item.state}, ${hourly:.3f}/h) in {item.region}"
+            for item in left
+        ] + [
+            f"{kind} {identity} in {rung.region}"
+            for kind, ids in others.items()
+            for identity in ids
+        ]
+
+    def sweep(self, stack: str) -> None:
+        """Terminate a stack's machines by tag, then delete its firewalls and disks."""
+        rung = self._rungs.get(stack)
+        if rung is None:
+            return
+        region = rung.region
+        left = [item.id for item in self._of(stack, region) if item.state != GONE]
+        if left:
+            self._aws.terminate(region, left)
+        others = self._aws.leftovers(region, stack)
+        self._aws.remove(region, others["group"], others["volume"])
+
+    def removal(self, stack: str) -> str:
+        """Give the AWS CLI's commands."""
+        region = self._rungs[stack].region if stack in self._rungs else self._settings.regions[0]
+        ids = [
+            i for i, rented in self._rented.items() if rented.stack == stack and not rented.until
+        ]
+        if ids:
+            return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(ids)}"
+        return (
+            f"aws ec2 describe-instances --region {region} "
+            f"--filters Name=tag:{STACK_TAG},Values={stack} and terminate what it shows"
+        )
+
+    # -- money --------------------------------------------------------------------------------
+
+    def accrued(self) -> tuple[float, float]:
+        """Give what this run has cost until now, in USD, and what it costs now, in USD/h."""
+        with self._lock:
+            every = [*self._rented.values(), *self._launching.values()]
+            lines = [(one, line) for one in every for line in self._lines("", one)]
+            hours = {id(one): self._seconds(one) / 3600 for one in every}
+            spent = sum(line.usd for _, line in lines)
+            rate = sum(line.usd / hours[id(one)] for one, line in lines if one.until is None)
+        return spent, rate
+
+    def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:  # noqa: ARG002
+        """Bill every machine that EC2 has shown, whatever became of it."""
+        with self._lock:
+            rented = sorted(self._rented.items(), key=lambda item: item[1].since)
+        lines = tuple(line for identity, one in rented for line in self._lines(identity, one))
+        if downloaded:
+            lines += (CostLine("egress", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),)
+        return Cost(
+            usd=sum(line.usd for line in lines),
+            worker_seconds=sum(self._seconds(one) for _, one in rented),
+            basis=(
+                "machines by the second from launch to verified termination, 60 s at least, at "
+                "list or spot prices at launch; address and egress are estimates at AWS's "
+                "published rates, before free allowances"
+            ),
+            lines=lines,
+        )
+
+    def _lines(self, identity: str, rented: _Rented) -> list[CostLine]:
+        hours = self._seconds(rented) / 3600
+        rung, gigabytes = rented.rung, self._settings.disk_gb
+        lines = [
+            CostLine(f"{identity} {rung}", hours, "h", rented.price.usd_per_hour, rented.basis),
+            CostLine(
+                f"{identity} {gigabytes} GB gp3",
+                hours * gigabytes,
+                "GB-h",
+                self._disk[rung.region],
+                Basis.LIST,
+            ),
+            CostLine(f"{identity} public IPv4", hours, "h", IPV4_PER_HOUR, Basis.ESTIMATE),
+        ]
+        surplus = surplus_per_hour(rung.type, self._vcpus[rung.type])
+        if surplus:
+            what = f"{identity} CPU credits beyond the baseline"
+            lines.append(CostLine(what, hours, "h", surplus, Basis.ESTIMATE))
+        return lines
+
+    def _seconds(self, rented: _Rented) -> float:
+        """Give the seconds that AWS bills: whole ones, 60 at least."""
+        until = rented.until if rented.until is not None else self._clock()
+        return max(estimate.MINIMUM_SECONDS, math.ceil(until - rented.since))
+
+    def _hourly(self, stack: str) -> float:
+        rates = [one.price.usd_per_hour for one in self._rented.values() if one.stack == stack]
+        return rates[-1] if rates else 0.0
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def _of(self, stack: str, region: str) -> list[Instance]:
+        """Ask EC2 for a stack's machines, oldest first, and keep them in the books."""
+        found = self._aws.instances(region, STACK_TAG, stack)
+        for item in found:
+            self._note(item)
+        return sorted(found, key=lambda item: item.launched)
+
+    def _look(
+        self, region: str, *, at_once: bool = False
+    ) -> tuple[dict[str, Instance], dict[str, str]]:
+        """Ask for all machines of the run in a region, or use an answer that is still fresh."""
+        with self._looking:
+            at, machines, spots = self._seen.get(region, (float("-inf"), {}, {}))
+            if at_once or time.monotonic() - at > FRESH:
+                found = self._aws.instances(region, RUN_TAG, self._run_id)
+                requests = [i.spot_request for i in found if i.spot_request and i.state in _ALIVE]
+                machines = {item.id: item for item in found}
+                spots = self._aws.spot_codes(region, requests) if requests else {}
+                for item in found:
+                    self._note(item)
+                self._seen[region] = (time.monotonic(), machines, spots)
+            return machines, spots
+
+    def _note(self, item: Instance) -> None:
+        """Keep a machine in the books, at the price of its launch."""
+        stack = item.tags.get(STACK_TAG, "")
+        with self._lock:
+            launching = self._launching.get(stack)
+            if item.id in self._rented or launching is None:
+                return
+            # By AWS's clock, unless this machine's clock makes nonsense of it.
+            now = self._clock()
+            plausible = launching.since - 60 <= item.launched <= now
+            since = item.launched if plausible else launching.since
+            self._rented[item.id] = replace(launching, since=since)
+            del self._launching[stack]
+
+    def _close(self, stack: str, left: set[str]) -> None:
+        """Close the books on a stack's machines that EC2 says are gone."""
+        with self._lock:
+            for identity, rented in self._rented.items():
+                if rented.stack == stack and identity not in left and rented.until is None:
+                    rented.until = self._clock()
+            if not left:
+                self._launching.pop(stack, None)
+
+
+def _owner() -> str:
+    """Name whoever runs this, in the characters that tags may have."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}")[:200]

@@ -1,0 +1,128 @@
+"""One batch on AWS: a machine that serves the video API and ends itself, and its firewall."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from cloudburst_stacks.user_data import user_data
+
+if TYPE_CHECKING:
+    from cloudburst.models import MachineSpec, WorkerSpec
+
+PORT = 5000
+# Amazon Linux 2023 with Docker in it, so that no package is installed while the clock runs.
+# docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
+AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
+# The provider's default of 25 hides a full zone for most of an hour; the ladder is quicker.
+MAX_RETRIES = 3
+
+
+def ami_parameter(instance_type: str) -> str:
+    """Name the public parameter that holds the newest fitting machine image."""
+    graviton = re.match(r"[a-z]+\d+g", instance_type) is not None
+    kind = "gpu/" if has_gpu(instance_type) else "arm64/" if graviton else ""
+    return AMI_PARAMETER.format(kind=kind)
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Say if an instance type has NVIDIA GPUs."""
+    return instance_type.startswith(("g4dn", "g5.", "g6", "gr6", "p"))
+
+
+def program(spec: WorkerSpec, machine: MachineSpec) -> None:
+    """Declare the batch's machine."""
+    rung = spec.rung
+    provider = aws.Provider("aws", region=rung.region, max_retries=MAX_RETRIES)
+    options = pulumi.ResourceOptions(provider=provider)
+    group = machine.security_group or _security_group(spec, machine, options).id
+    spot = aws.ec2.InstanceInstanceMarketOptionsArgs(
+        market_type="spot",
+        spot_options=aws.ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
+            spot_instance_type="one-time", instance_interruption_behavior="terminate"
+        ),
+    )
+    instance = aws.ec2.Instance(
+        "worker",
+        region=rung.region,
+        instance_type=rung.type,
+        availability_zone=None if machine.subnet else rung.zone,
+        ami=machine.ami or _newest_ami(rung.type, rung.region, provider),
+        instance_market_options=spot if rung.market == "spot" else None,
+        # The dead-man switch ends the bill, not only the machine.
+        instance_initiated_shutdown_behavior="terminate",
+        user_data=pulumi.Output.secret(
+            user_data(
+                image=machine.image,
+                key=spec.key,
+                lease_minutes=machine.lease_minutes,
+                gpu=has_gpu(rung.type),
+            )
+        ),
+        vpc_security_group_ids=[group],
+        subnet_id=machine.subnet,
+        associate_public_ip_address=True,
+        key_name=machine.key_name,
+        metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
+            http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+        ),
+        root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
+            volume_type="gp3",
+            volume_size=machine.disk_gb,
+            encrypted=True,
+            delete_on_termination=True,
+        ),
+        # In the call that creates them: what a crash leaves behind can be found.
+        tags=machine.tags,
+        volume_tags=machine.tags,
+        opts=pulumi.ResourceOptions.merge(
+            options, pulumi.ResourceOptions(additional_secret_outputs=["userData"])
+        ),
+    )
+    pulumi.export("id", instance.id)
+    pulumi.export("address", instance.public_ip)
+
+
+def _security_group(
+    spec: WorkerSpec, machine: MachineSpec, options: pulumi.ResourceOptions
+) -> aws.ec2.SecurityGroup:
+    return aws.ec2.SecurityGroup(
+        "firewall",
+        region=spec.rung.region,
+        name=f"cloudburst-{spec.stack}",
+        description="CloudBurst: the runner alone reaches the video API",
+        vpc_id=machine.vpc,
+        ingress=[
+            aws.ec2.SecurityGroupIngressArgs(
+                description="the video API, for the runner",
+                protocol="tcp",
+                from_port=PORT,
+                to_port=PORT,
+                cidr_blocks=[machine.ingress],
+            )
+        ],
+        egress=[
+            aws.ec2.SecurityGroupEgressArgs(
+                description="the container image",
+                protocol="-1",
+                from_port=0,
+                to_port=0,
+                cidr_blocks=["0.0.0.0/0"],
+            )
+        ],
+        tags=machine.tags,
+        opts=options,
+    )
+
+
+def _newest_ami(instance_type: str, region: str, provider: aws.Provider) -> pulumi.Output[str]:
+    found = aws.ssm.get_parameter_output(
+        name=ami_parameter(instance_type),
+        region=region,
+        opts=pulumi.InvokeOutputOptions(provider=provider),
+    )
+    # The SDK marks every parameter's value as a secret; this one is public.
+    return pulumi.Output.unsecret(found.value)

@@ -1,0 +1,158 @@
+"""An engine and a target that do as a test says, and remember what was asked of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from cloudburst.batch import BatchLife
+from cloudburst.dispatch import Dispatcher
+from cloudburst.ladder import Ladder
+from cloudburst.ledger import Ledger
+from cloudburst.models import (
+    Batch,
+    Condition,
+    Cost,
+    Limits,
+    Price,
+    Rung,
+    Scene,
+    Worker,
+    WorkerSpec,
+)
+from cloudburst.site import Site
+from cloudburst.stop import Stop
+from cloudburst.targets.local import PROCESS
+from cloudburst.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCENE = Scene("s", Path("p"), Path("a"), 1.0)
+
+
+@dataclass
+class FakeEngine:
+    """An engine whose operations go as a test says, and that remembers them."""
+
+    up_errors: list[Exception] = field(default_factory=list)
+    destroy_errors: list[Exception] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def up(self, stack: str, program: Callable[[], None]) -> dict[str, Any]:
+        self.calls.append("up")
+        if self.up_errors:
+            raise self.up_errors.pop(0)
+        return {}
+
+    def destroy(self, stack: str) -> None:
+        self.calls.append("destroy")
+        if self.destroy_errors:
+            raise self.destroy_errors.pop(0)
+
+    def refresh(self, stack: str) -> None:
+        self.calls.append("refresh")
+
+    def cancel(self, stack: str) -> None:
+        self.calls.append("cancel")
+
+    def interrupt(self, stack: str, *, kill: bool = False) -> None:
+        self.calls.append("kill" if kill else "interrupt")
+
+
+@dataclass
+class FakeTarget:
+    """A target with things that run until they are swept, or for ever."""
+
+    engine: FakeEngine
+    running: list[str] = field(default_factory=list)
+    stubborn: bool = False
+    blind: bool = False
+    rungs: tuple[Rung, ...] = (PROCESS,)
+    launched: list[Rung] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    price_error: Exception | None = None
+    spent: tuple[float, float] = (0.0, 0.0)
+    name: str = "fake"
+    operation_bytes: int = 1
+    settle: float = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def prepare(self, plan: object, run_id: str) -> Ladder:
+        return Ladder(self.rungs, time.monotonic)
+
+    def estimate(self) -> None:
+        pass
+
+    def room(self, workers: int, rung: Rung) -> int:
+        return 1
+
+    def price(self, rung: Rung) -> Price | None:
+        if self.price_error:
+            raise self.price_error
+        return None
+
+    def program(self, spec: WorkerSpec) -> Callable[[], None]:
+        self.launched.append(spec.rung)
+        return lambda: None
+
+    def worker(self, spec: WorkerSpec, outputs: dict[str, Any]) -> Worker:
+        return Worker(spec.stack, "1", "http://127.0.0.1:9", spec.key, 1)
+
+    def condition(self, worker: Worker) -> Condition:
+        return self.conditions.pop(0) if self.conditions else Condition()
+
+    def last_words(self, spec: WorkerSpec) -> str:
+        return "the last line"
+
+    def inventory(self, stack: str) -> list[str]:
+        if self.blind:
+            raise OSError("the network is gone")
+        return list(self.running)
+
+    def sweep(self, stack: str) -> None:
+        self.engine.calls.append("sweep")
+        if not self.stubborn:
+            self.running.clear()
+
+    def removal(self, stack: str) -> str:
+        return f"remove {stack}"
+
+    def accrued(self) -> tuple[float, float]:
+        return self.spent
+
+    def cost(self, batches: object, downloaded: int) -> Cost:
+        return Cost(0.0, 0.0, "")
+
+
+def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Site:
+    return Site(
+        engine=engine,  # type: ignore[arg-type]
+        target=target,
+        ladder=target.prepare(None, "run"),
+        dispatcher=Dispatcher(3),
+        ledger=Ledger([SCENE]),
+        timeline=Timeline(lambda _: None, lambda: None),
+        stop=Stop(),
+        limits=Limits(**{"health_timeout": 0.1} | limits),
+        folder=folder,
+    )
+
+
+def live(site: Site) -> BatchLife:
+    """Live one batch of one scene."""
+    batch = Batch(1, (SCENE,))
+    site.dispatcher.add([batch])
+    life = BatchLife(batch, "run", "job", 1, site)
+    life.run()
+    return life
