@@ -140,12 +140,37 @@ def env() -> None:
 
 
 @group.command()
-def doctor() -> None:
-    """Find or make the Pulumi engine, and say what this machine has and lacks."""
+@click.argument("scenes", type=click.Path(), required=False)
+@click.option(
+    "--target", type=click.Choice(["local", "aws"]), help="Default: the file's, or local."
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def doctor(scenes: str | None, target: TargetName | None, *, as_json: bool) -> int:
+    """Say what this machine, and the AWS account, have and lack for a run of SCENES.
+
+    Makes the Pulumi engine if need be, and creates nothing else. The exit code is 3 when something
+    is missing that a run needs.
+    """
+    from cloudburst.job import aws_settings, load_job  # noqa: PLC0415
+
+    job = load_job(scenes, target=target) if scenes else None
     from cloudburst.doctor import examine  # noqa: PLC0415
 
-    for line in examine(lambda text: click.echo(f"{text} ...")):
-        click.echo(line)
+    where = target or (job.target if job else "local")
+    checks = examine(
+        where,
+        job.aws if job else aws_settings(),
+        job,
+        lambda text: click.echo(f"{text} ...", err=as_json),
+    )
+    found = []
+    for check in checks:
+        found.append(check)
+        if not as_json:
+            console.show_check(check)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(found), indent=2, ensure_ascii=False))
+    return 3 if any(check.finding == "error" for check in found) else 0
 
 
 def _call(command: click.Command, name: str) -> None:

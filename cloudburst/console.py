@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.models import EventKind, SceneStatus
+from cloudburst.models import EventKind, Finding, SceneStatus
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cloudburst.models import (
+        Check,
         Cost,
         Estimate,
         Event,
@@ -280,55 +281,49 @@ def show_report(report: RunReport) -> None:
 
 
 def _print_launches(report: RunReport, console: Console) -> None:
-    """Show the rungs that were tried, where a worker was not simply there."""
+    """Show the machines that were rented, and the rungs that gave none."""
     launches = [launch for batch in report.batches for launch in batch.launches]
-    if report.target == "local" or not launches:
+    if not report.cost.lines and all(launch.price is None for launch in launches):
         return
+    billed = {line.what.split()[0]: line for line in report.cost.lines if line.kind == "machine"}
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("worker", "machine", "$/h", "seconds", "scenes", "ended"):
-        table.add_column(name, justify="right" if name in ("$/h", "seconds", "scenes") else "left")
+    for name in ("worker", "machine", "$/h", "billed", "videos", "end"):
+        right = name in ("$/h", "billed", "videos")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for launch in launches:
-        seconds = launch.spans[-1].end - launch.spans[0].start if launch.spans else 0.0
+        line = billed.get(launch.worker or "")
         table.add_row(
             launch.label,
             str(launch.rung),
             f"{launch.price.usd_per_hour:.4f}" if launch.price else "",
-            f"{seconds:.0f}",
+            f"{line.quantity * 3600:.0f} s" if line else "–",
             str(launch.scenes_done),
             _ended(launch),
         )
     console.print(table)
+    console.print()
 
 
 def _ended(launch: Launch) -> Text:
+    if not launch.destroyed:
+        return Text("LEFT RUNNING", style="bold red")
     if launch.error is None:
-        return Text("destroyed and checked" if launch.destroyed else "LEFT RUNNING")
-    return Text(launch.code or "failed", style="yellow" if launch.destroyed else "bold red")
+        return Text("destroyed")
+    return Text(f"{launch.code or 'failed'}, destroyed", style="yellow")
 
 
 def _print_cost(cost: Cost, console: Console) -> None:
-    if not cost.lines:
-        console.print(
-            f"${cost.usd:.2f} for {cost.worker_seconds:.0f} worker-seconds: {cost.basis}",
-            soft_wrap=True,
-        )
-        return
-    console.print()
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    for right in (False, True, True, True, False):
-        table.add_column(justify="right" if right else "left")
-    for line in cost.lines:
-        quantity = (
-            f"{line.quantity * 3600:.0f} s"
-            if line.unit == "h"
-            else f"{line.quantity:.3f} {line.unit}"
-        )
-        rate = f"x ${line.rate:.5f}/{line.unit}"
-        table.add_row(_safe(line.what), quantity, rate, f"${line.usd:.5f}", f"[dim]{line.basis}[/]")
-    console.print(table)
+    kinds = list(dict.fromkeys(line.kind for line in cost.lines))
+    parts = []
+    for kind in kinds:
+        lines = [line for line in cost.lines if line.kind == kind]
+        bases = ", ".join(dict.fromkeys(str(line.basis) for line in lines))
+        parts.append(f"{kind} ${sum(line.usd for line in lines):.4f} [dim]({bases})[/]")
+    if parts:
+        console.print(" + ".join(parts), soft_wrap=True)
+    usd = f"[bold]${cost.usd:.4f}[/]" if parts else f"${cost.usd:.2f}"
     console.print(
-        f"[bold]${cost.usd:.4f}[/] for {cost.worker_seconds:.0f} worker-seconds: {cost.basis}",
-        soft_wrap=True,
+        f"{usd} for {cost.worker_seconds:.0f} worker-seconds: {cost.basis}", soft_wrap=True
     )
 
 
@@ -406,6 +401,18 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
     for line in estimate.assumptions:
         console.print(f"      [dim]{_safe(line)}[/]", soft_wrap=True)
     console.print()
+
+
+_FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bold red"}
+
+
+def show_check(check: Check) -> None:
+    """Print one finding of the doctor, and how to mend it."""
+    style = _FINDINGS[check.finding]
+    line = f"[{style}]{check.finding:<8}[/]{check.name:<18}{_safe(check.text)}"
+    if check.finding is not Finding.OK:
+        line += f"\n{'':26}[dim]→ {_safe(check.fix)}[/]"
+    Console(highlight=False).print(line, soft_wrap=True)
 
 
 def show_error(text: str) -> None:

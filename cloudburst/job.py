@@ -103,7 +103,7 @@ def load_job(
     limits = job.limits
     if max_cost_usd is not None:
         limits = replace(limits, max_cost_usd=max_cost_usd)
-    return replace(job, limits=limits, aws=_aws_settings(section.aws, environment))
+    return replace(job, limits=limits, aws=aws_settings(section.aws, environment))
 
 
 def _read(source: Path, shown: str) -> yamltree.Tree:
@@ -323,8 +323,17 @@ def _aws_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
         )
 
 
-def _aws_settings(section: AwsSection, environment: Mapping[str, str]) -> AwsSettings:
-    """Fill what the file leaves open from the environment, under the original's names."""
+def aws_settings(
+    section: AwsSection | None = None, environment: Mapping[str, str] | None = None
+) -> AwsSettings:
+    """Fill what a file leaves open from the environment, under the original's names.
+
+    Args:
+        section: what the file says; None without a file.
+        environment: variables; None for this process's, with `.env` under them.
+    """
+    section = AwsSection() if section is None else section
+    environment = dotenv.environment() if environment is None else environment
     default = AwsSettings()
     first = environment.get("AWS_INSTANCE_TYPE")
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")

@@ -529,6 +529,7 @@ class CostLine:
     """One part of a bill: ``usd = quantity * rate``.
 
     Args:
+        kind: ``machine``, ``disk``, ``address``, ``credits`` or ``egress``.
         what: such as ``i-0123 c5.2xlarge on-demand in us-east-1a``.
         quantity: how much, measured, in `unit`.
         unit: such as ``h`` or ``GB``.
@@ -536,6 +537,7 @@ class CostLine:
         basis: where the rate is from.
     """
 
+    kind: str
     what: str
     quantity: float
     unit: str
@@ -605,6 +607,31 @@ class Preview:
     stacks: tuple[StackPreview, ...] = ()
     estimate: Estimate | None = None
     notes: tuple[str, ...] = ()
+
+
+class Finding(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that the doctor looked at.
+
+    Args:
+        name: what.
+        finding: how it came out.
+        text: what it is.
+        fix: how to mend it; nothing when it is fine.
+    """
+
+    name: str
+    finding: Finding
+    text: str
+    fix: str = ""
 
 
 class Outcome(StrEnum):

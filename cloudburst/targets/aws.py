@@ -339,7 +339,9 @@ class AwsTarget:
             rented = sorted(self._rented.items(), key=lambda item: item[1].since)
         lines = tuple(line for identity, one in rented for line in self._lines(identity, one))
         if downloaded:
-            lines += (CostLine("egress", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),)
+            lines += (
+                CostLine("egress", "videos", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),
+            )
         return Cost(
             usd=sum(line.usd for line in lines),
             worker_seconds=sum(self._seconds(one) for _, one in rented),
@@ -355,20 +357,30 @@ class AwsTarget:
         hours = self._seconds(rented) / 3600
         rung, gigabytes = rented.rung, self._settings.disk_gb
         lines = [
-            CostLine(f"{identity} {rung}", hours, "h", rented.price.usd_per_hour, rented.basis),
             CostLine(
+                "machine",
+                f"{identity} {rung}",
+                hours,
+                "h",
+                rented.price.usd_per_hour,
+                rented.basis,
+            ),
+            CostLine(
+                "disk",
                 f"{identity} {gigabytes} GB gp3",
                 hours * gigabytes,
                 "GB-h",
                 self._disk[rung.region],
                 Basis.LIST,
             ),
-            CostLine(f"{identity} public IPv4", hours, "h", IPV4_PER_HOUR, Basis.ESTIMATE),
+            CostLine(
+                "address", f"{identity} public IPv4", hours, "h", IPV4_PER_HOUR, Basis.ESTIMATE
+            ),
         ]
         surplus = surplus_per_hour(rung.type, self._vcpus[rung.type])
         if surplus:
             what = f"{identity} CPU credits beyond the baseline"
-            lines.append(CostLine(what, hours, "h", surplus, Basis.ESTIMATE))
+            lines.append(CostLine("credits", what, hours, "h", surplus, Basis.ESTIMATE))
         return lines
 
     def _seconds(self, rented: _Rented) -> float:

@@ -6,7 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 import pulumi
-import pulumi_aws as aws
+
+# By name, not as `pulumi_aws.ec2`: that is loaded at its first use, which is not safe from the
+# several threads in which the programs of several stacks run.
+from pulumi_aws import Provider
+from pulumi_aws.ec2 import (
+    Instance,
+    InstanceInstanceMarketOptionsArgs,
+    InstanceInstanceMarketOptionsSpotOptionsArgs,
+    InstanceMetadataOptionsArgs,
+    InstanceRootBlockDeviceArgs,
+    SecurityGroup,
+    SecurityGroupEgressArgs,
+    SecurityGroupIngressArgs,
+)
+from pulumi_aws.ssm import get_parameter_output
 
 from cloudburst_stacks.user_data import user_data
 
@@ -36,16 +50,16 @@ def has_gpu(instance_type: str) -> bool:
 def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     """Declare the batch's machine."""
     rung = spec.rung
-    provider = aws.Provider("aws", region=rung.region, max_retries=MAX_RETRIES)
+    provider = Provider("aws", region=rung.region, max_retries=MAX_RETRIES)
     options = pulumi.ResourceOptions(provider=provider)
     group = machine.security_group or _security_group(spec, machine, options).id
-    spot = aws.ec2.InstanceInstanceMarketOptionsArgs(
+    spot = InstanceInstanceMarketOptionsArgs(
         market_type="spot",
-        spot_options=aws.ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
+        spot_options=InstanceInstanceMarketOptionsSpotOptionsArgs(
             spot_instance_type="one-time", instance_interruption_behavior="terminate"
         ),
     )
-    instance = aws.ec2.Instance(
+    instance = Instance(
         "worker",
         region=rung.region,
         instance_type=rung.type,
@@ -66,10 +80,10 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
         subnet_id=machine.subnet,
         associate_public_ip_address=True,
         key_name=machine.key_name,
-        metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
+        metadata_options=InstanceMetadataOptionsArgs(
             http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
         ),
-        root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
+        root_block_device=InstanceRootBlockDeviceArgs(
             volume_type="gp3",
             volume_size=machine.disk_gb,
             encrypted=True,
@@ -88,15 +102,15 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
 
 def _security_group(
     spec: WorkerSpec, machine: MachineSpec, options: pulumi.ResourceOptions
-) -> aws.ec2.SecurityGroup:
-    return aws.ec2.SecurityGroup(
+) -> SecurityGroup:
+    return SecurityGroup(
         "firewall",
         region=spec.rung.region,
         name=f"cloudburst-{spec.stack}",
         description="CloudBurst: the runner alone reaches the video API",
         vpc_id=machine.vpc,
         ingress=[
-            aws.ec2.SecurityGroupIngressArgs(
+            SecurityGroupIngressArgs(
                 description="the video API, for the runner",
                 protocol="tcp",
                 from_port=PORT,
@@ -105,7 +119,7 @@ def _security_group(
             )
         ],
         egress=[
-            aws.ec2.SecurityGroupEgressArgs(
+            SecurityGroupEgressArgs(
                 description="the container image",
                 protocol="-1",
                 from_port=0,
@@ -118,8 +132,8 @@ def _security_group(
     )
 
 
-def _newest_ami(instance_type: str, region: str, provider: aws.Provider) -> pulumi.Output[str]:
-    found = aws.ssm.get_parameter_output(
+def _newest_ami(instance_type: str, region: str, provider: Provider) -> pulumi.Output[str]:
+    found = get_parameter_output(
         name=ami_parameter(instance_type),
         region=region,
         opts=pulumi.InvokeOutputOptions(provider=provider),
