@@ -6,12 +6,17 @@ terminal's Ctrl-C reaches the run alone, which tears down in order.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     Program = Callable[[], None]
 
 OPERATION_TIMEOUT = 1800.0
+LOOP_TIMEOUT = 2.0
 # Measured: 105 MB for the process itself; the rest is what it starts and the run's own share.
 OPERATION_BYTES = 160 * 1024**2
 
@@ -80,9 +86,10 @@ class Engine:
         with self._slots, _translated("up", stack):
             if self._command.interrupted(self._work / stack):
                 raise EngineError(f"pulumi up of {stack} was interrupted before it began")
-            handle = auto.create_stack(stack, PROJECT, program, opts=self._options(stack))
-            self._known[stack] = handle
-            result = handle.up(color="never", suppress_progress=True)
+            with _closed_loops(program) as recorded:
+                handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
+                self._known[stack] = handle
+                result = handle.up(color="never", suppress_progress=True)
             return {name: output.value for name, output in result.outputs.items()}
 
     def preview(self, stack: str, program: Program) -> tuple[PlannedResource, ...]:
@@ -99,9 +106,13 @@ class Engine:
                 kind, name = step.metadata.type, step.metadata.urn.rpartition("::")[2]
                 planned.append(PlannedResource(step.metadata.op.value, kind, name))
 
-        with self._slots, _translated("preview", stack):
+        with (
+            self._slots,
+            _translated("preview", stack),
+            _closed_loops(program) as recorded,
+        ):
             # The engine previews only stacks that exist; an empty one comes and goes.
-            handle = auto.create_stack(stack, PROJECT, program, opts=self._options(stack))
+            handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
             self._known[stack] = handle
             try:
                 handle.preview(color="never", on_event=note)
@@ -281,9 +292,62 @@ def _translated(operation: str, stack: str) -> Iterator[None]:
         raise EngineError(f"pulumi {operation} of {stack} failed: {_gist(str(error))}") from error
 
 
+_SECTION = re.compile(r"^Diagnostics:\n(?P<body>.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+# Headlines and summaries, of which the engine writes more than of reasons.
+_EMPTY_WORDS = re.compile(
+    r"(error: )?(\d+ errors? occurred:|update failed|preview failed)|[\w:/]+ \(.*\):"
+)
+
+
 def _gist(text: str) -> str:
     """Keep the lines of the engine's answer that say what went wrong."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line.removeprefix("error: ") for line in lines if "error" in line.lower()]
-    kept = list(dict.fromkeys(telling or lines))
+    section = _SECTION.search(text)
+    lines = [line.strip() for line in (section["body"] if section else text).splitlines()]
+    reasons = [
+        line.removeprefix("error: ").removeprefix("* ")
+        for line in lines
+        if line and not _EMPTY_WORDS.fullmatch(line)
+    ]
+    if not section:
+        reasons = [line for line in reasons if "error" in line.lower()] or reasons
+    kept = list(dict.fromkeys(reasons))
     return " | ".join(kept[:4])[:1500]
+
+
+@contextmanager
+def _closed_loops(program: Program) -> Iterator[Program]:
+    """Give a program to run in place of another, and close the event loops in which it ran.
+
+    The SDK leaves a loop and its sockets open when the engine ends before the program does, as
+    it does whenever a resource cannot be created.
+    """
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def recorded() -> None:
+        loops.append(asyncio.get_running_loop())
+        program()
+
+    try:
+        yield recorded
+    finally:
+        for loop in loops:
+            deadline = time.monotonic() + LOOP_TIMEOUT
+            while loop.is_running() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if not loop.is_running() and not loop.is_closed():
+                loop.close()
+
+
+def _is_of_the_sdk(record: logging.LogRecord) -> bool:
+    """Say if a log record tells that the SDK could not tell an engine that has ended of an error.
+
+    The engine's own answer has the reason already.
+    """
+    trace = record.exc_info[2] if record.exc_info else None
+    return any(
+        frame.f_code.co_filename.endswith("automation/_server.py")
+        for frame, _ in traceback.walk_tb(trace)
+    )
+
+
+logging.getLogger("grpc._server").addFilter(lambda record: not _is_of_the_sdk(record))

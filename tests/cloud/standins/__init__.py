@@ -1,0 +1,1 @@
+"""Commands that machines find on their PATH instead of the real ones."""

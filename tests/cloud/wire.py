@@ -1,0 +1,213 @@
+"""What goes over the wire: requests recognised, answers and errors in each protocol's shape."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ACCOUNT = "123456789012"
+# In the user agent of every call the provider double makes; the product's clients lack it.
+PROVIDER_AGENT = "pulumi-aws/7.51.1"
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+_XML_CODE = re.compile(rb"<Code>([^<]+)</Code>")
+
+# AWS's own words, and its HTTP status where that is not 400.
+WORDING = {
+    "InsufficientInstanceCapacity": (
+        "We currently do not have sufficient {type} capacity in the Availability Zone you requested"
+        " ({zone}). Our system will be working on provisioning additional capacity. You can"
+        " currently get {type} capacity by not specifying an Availability Zone in your request."
+    ),
+    "InsufficientHostCapacity": "There is not enough capacity to fulfill your request.",
+    "UnfulfillableCapacity": "Unable to fulfill capacity due to your request configuration.",
+    "VcpuLimitExceeded": (
+        "You have requested more vCPU capacity than your current vCPU limit of {limit} allows for"
+        " the instance bucket that the specified instance type belongs to. Please visit"
+        " http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
+    ),
+    "InstanceLimitExceeded": (
+        "Your quota allows for 0 more running instance(s). You requested at least 1"
+    ),
+    "Unsupported": (
+        "Your requested instance type ({type}) is not supported in your requested Availability"
+        " Zone ({zone}). Please retry your request by not specifying an Availability Zone or"
+        " choosing {zones}."
+    ),
+    "UnauthorizedOperation": "You are not authorized to perform this operation.",
+    "AuthFailure": "AWS was not able to validate the provided access credentials",
+    "RequestLimitExceeded": "Request limit exceeded.",
+    "InsufficientFreeAddressesInSubnet": (
+        "There are not enough free addresses in subnet to satisfy the requested number of"
+        " instances."
+    ),
+    "MaxSpotInstanceCountExceeded": "Max spot instance count exceeded",
+    "SpotMaxPriceTooLow": (
+        "Your Spot request price of {max_price} is lower than the minimum required Spot request"
+        " fulfillment price of {price}."
+    ),
+    "InvalidParameterValue": "Value () for parameter is invalid.",
+    "InternalError": "An internal error has occurred",
+    "DependencyViolation": "resource {group} has a dependent object",
+    "ExpiredToken": "The security token included in the request is expired",
+    "ThrottlingException": "Rate exceeded",
+    "AccessDeniedException": "User is not authorized to perform this action",
+}
+STATUS = {
+    "InsufficientInstanceCapacity": 500,
+    "InsufficientHostCapacity": 500,
+    "UnfulfillableCapacity": 500,
+    "InternalError": 500,
+    "InternalErrorException": 500,
+    "UnauthorizedOperation": 403,
+    "AccessDenied": 403,
+    "AuthFailure": 401,
+    "RequestLimitExceeded": 503,
+    "Unavailable": 503,
+}
+
+
+class AwsError(Exception):
+    """An answer that is an error, in AWS's code and words."""
+
+    def __init__(self, code: str, message: str | None = None, **facts: object) -> None:
+        self.code = code
+        self.message = words(code, facts) if message is None else message
+        super().__init__(f"{code}: {self.message}")
+
+
+def words(code: str, facts: Mapping[str, object]) -> str:
+    """Fill AWS's message for a code with what is known of the request."""
+    known = {"type": "c5.2xlarge", "zone": "us-east-1a", "zones": "another one", "limit": 64}
+    known |= {"max_price": "0.010000", "price": "0.100000", "group": "sg-0"}
+    known |= {name: value for name, value in facts.items() if value}
+    return WORDING.get(code, "The request failed.").format_map(known)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request to an AWS service.
+
+    Attributes:
+        service: its signing name, such as ec2.
+        params: flat for the query protocols (``Filter.1.Name``), nested for JSON.
+        caller: "runner", or "provider" for the provider double's own calls.
+    """
+
+    service: str
+    action: str
+    region: str
+    caller: str
+    json: bool
+    params: Mapping[str, Any] = field(repr=False)
+
+    def listed(self, name: str) -> list[str]:
+        """Give the values of a query list: ``name.1``, ``name.2`` …, in order."""
+        found = {k: v for k, v in self.params.items() if re.fullmatch(rf"{name}\.\d+", k)}
+        return [found[key] for key in sorted(found, key=lambda key: int(key.rpartition(".")[2]))]
+
+    def filters(self) -> dict[str, list[str]]:
+        """Give a query request's filters by name."""
+        names = {k.split(".")[1]: v for k, v in self.params.items() if _is_filter_name(k)}
+        return {name: self.listed(rf"Filter\.{number}\.Value") for number, name in names.items()}
+
+
+def _is_filter_name(key: str) -> bool:
+    return re.fullmatch(r"Filter\.\d+\.Name", key) is not None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    body: bytes
+    status: int = 200
+    kind: str = "text/plain"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def error(self) -> str:
+        """The AWS error code in it, or "" when it is none."""
+        if self.status < 400:
+            return ""
+        if found := _XML_CODE.search(self.body):
+            return found[1].decode()
+        try:
+            told = json.loads(self.body).get("__type", "")
+        except ValueError:
+            told = ""
+        return told.rpartition("#")[2] or str(self.status)
+
+
+def recognise(environ: dict[str, Any]) -> Ask | None:
+    """Say what a request asks of which service; its body is there to be read again afterwards."""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body = environ["wsgi.input"].read(length) if length else b""
+    environ["wsgi.input"] = io.BytesIO(body)
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if scope is None:
+        return None
+    region, service = scope[1], scope[2]
+    caller = "provider" if PROVIDER_AGENT in environ.get("HTTP_USER_AGENT", "") else "runner"
+    if target := environ.get("HTTP_X_AMZ_TARGET", ""):
+        action = target.rpartition(".")[2]
+        return Ask(service, action, region, caller, True, json.loads(body or b"{}"))
+    text = body.decode(errors="replace") or environ.get("QUERY_STRING", "")
+    params = dict(parse_qsl(text, keep_blank_values=True))
+    action = str(params.get("Action") or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+    return Ask(service, action, region, caller, False, params)
+
+
+def failure(ask: Ask, error: AwsError) -> Answer:
+    """Give an error in the shape of the asked service's protocol."""
+    request, status = str(uuid.uuid4()), STATUS.get(error.code, 400)
+    if ask.json:
+        body = json.dumps(
+            {"__type": error.code, "message": error.message, "Message": error.message}
+        )
+        headers = (("x-amzn-RequestId", request), ("x-amzn-ErrorType", error.code))
+        return Answer(body.encode(), status, "application/x-amz-json-1.1", headers)
+    code, message = escape(error.code), escape(error.message)
+    if ask.service == "ec2":
+        xml = (
+            f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+            f"</Errors><RequestID>{request}</RequestID></Response>"
+        )
+    else:
+        blame = "Sender" if status < 500 else "Receiver"
+        xml = (
+            f"<ErrorResponse><Error><Type>{blame}</Type><Code>{code}</Code>"
+            f"<Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"
+        )
+    return Answer(f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode(), status, "text/xml")
+
+
+def ec2_answer(ask: Ask, content: Mapping[str, Any]) -> Answer:
+    """Give an EC2 result: mappings are elements, lists are ``<item>`` each."""
+    xml = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<{ask.action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<requestId>{uuid.uuid4()}</requestId>{_xml(content)}</{ask.action}Response>"
+    )
+    return Answer(xml.encode(), kind="text/xml")
+
+
+def json_answer(content: object) -> Answer:
+    """Give a result of a JSON protocol."""
+    return Answer(json.dumps(content).encode(), kind="application/x-amz-json-1.1")
+
+
+def _xml(content: object) -> str:
+    if isinstance(content, dict):
+        return "".join(f"<{name}>{_xml(value)}</{name}>" for name, value in content.items())
+    if isinstance(content, list):
+        return "".join(f"<item>{_xml(value)}</item>" for value in content)
+    return escape(str(content))
