@@ -109,7 +109,7 @@ def run(
             f"{finished.done} of {len(finished.scenes)} scenes done",
             report=report.document(finished),
         )
-    return _conclude(finished, timeline)
+    return _conclude(finished, timeline, limited=bool(budget.reached))
 
 
 def preview(
@@ -303,7 +303,7 @@ def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:
     return Outcome.PARTIAL if done else Outcome.FAILED
 
 
-def _conclude(finished: RunReport, timeline: Timeline) -> RunReport:
+def _conclude(finished: RunReport, timeline: Timeline, *, limited: bool) -> RunReport:
     failure = timeline.close()
     if finished.left_running:
         raise LeftRunning(list(finished.left_running), finished)
@@ -311,6 +311,6 @@ def _conclude(finished: RunReport, timeline: Timeline) -> RunReport:
         raise failure
     if finished.outcome is Outcome.INTERRUPTED:
         raise Interrupted(finished)
-    if not any(scene.attempts for scene in finished.scenes):
+    if not limited and not any(scene.attempts for scene in finished.scenes):
         raise InfrastructureError(f"no worker could be used: {finished.error}")
     return finished

@@ -55,9 +55,20 @@ def _destroy_once(engine: Engine, target: Target, stack: str, number: int) -> No
 
 def _verify(target: Target, stack: str) -> str:
     """Ask the provider what is left, end it, and ask again."""
+    refused = ""
     try:
         if target.inventory(stack):
-            target.sweep(stack)
-        return ", ".join(target.inventory(stack))
+            refused = _swept(target, stack)
+        left = target.inventory(stack)
     except Exception as error:  # noqa: BLE001 - not knowing is not the same as gone
         return f"the provider could not be asked: {error}"
+    return f"{', '.join(left)}{refused}" if left else ""
+
+
+def _swept(target: Target, stack: str) -> str:
+    """End what is left; give the reason when the provider will not."""
+    try:
+        target.sweep(stack)
+    except InfrastructureError as error:
+        return f" ({error})"
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -90,11 +91,13 @@ class Cloud:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._grpc.stop(0.5).wait()
-        self._provider.close()
-        self._hypervisor.close()
-        self._server.close()
-        BackendDict.reset()
+        # Whatever will not end, the rest does.
+        with ExitStack() as closing:
+            closing.callback(BackendDict.reset)
+            closing.callback(self._server.close)
+            closing.callback(self._hypervisor.close)
+            closing.callback(self._provider.close)
+            closing.callback(self._grpc.stop(0.5).wait)
         if error is None and self._hypervisor.clock.errors:
             raise RuntimeError(self._hypervisor.clock.errors[0])
 

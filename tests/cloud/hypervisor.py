@@ -165,9 +165,10 @@ class Hypervisor:
     def close(self) -> None:
         """End everything."""
         self.clock.close()
-        for machine in self.machines:
-            machine.ended = machine.ended or time.time()
-            machine.stop()
+        with contextlib.ExitStack() as closing:
+            for machine in self.machines:
+                machine.ended = machine.ended or time.time()
+                closing.callback(machine.stop)
 
 
 def set_state(machine: Machine, name: str, reason: str = "") -> None:

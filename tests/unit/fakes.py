@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from cloudburst.dispatch import Dispatcher
 from cloudburst.ladder import Ladder
 from cloudburst.ledger import Ledger
 from cloudburst.models import (
+    Artifact,
     Batch,
     Condition,
     Cost,
@@ -26,9 +28,10 @@ from cloudburst.site import Site
 from cloudburst.stop import Stop
 from cloudburst.targets.local import PROCESS
 from cloudburst.timeline import Timeline
+from cloudburst.worker import Rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SCENE = Scene("s", Path("p"), Path("a"), 1.0)
 
@@ -133,6 +136,49 @@ class FakeTarget:
 
     def cost(self, batches: object, downloaded: int) -> Cost:
         return Cost(0.0, 0.0, "")
+
+
+class FakeApi:
+    """A video API without HTTP, whose renders go as a test says.
+
+    Args:
+        errors: what renders raise, one after the other; afterwards they succeed.
+        sick: what /health answers; None when healthy.
+        holds: renders wait until `go_on` is set.
+
+    Attributes:
+        asked: names of the scenes that were to be rendered.
+        began: is set when a render has begun.
+    """
+
+    def __init__(
+        self, errors: Iterable[Exception] = (), sick: str | None = None, *, holds: bool = False
+    ) -> None:
+        self.errors = list(errors)
+        self.sick = sick
+        self.asked: list[str] = []
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+        if not holds:
+            self.go_on.set()
+
+    def healthy(self, timeout: float = 5.0) -> str | None:
+        return self.sick
+
+    def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
+        pass
+
+    def render(self, scene: Scene, timeout: float) -> Rendered:
+        self.asked.append(scene.name)
+        self.began.set()
+        assert self.go_on.wait(10), "a test let a render go on for ever"
+        if self.errors:
+            raise self.errors.pop(0)
+        return Rendered(f"/download/{scene.name}", 1000, "baseline", ())
+
+
+def fake_download(_: object, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
+    return Artifact(folder / f"{scene.name}.mp4", rendered.size, scene.seconds, 1920, 1080, 30)
 
 
 def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Site:

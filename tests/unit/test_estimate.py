@@ -1,0 +1,135 @@
+"""What a run will take and cost, recomputed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudburst import estimate
+from cloudburst.models import Batch, Job, Plan, Price, Rung, Scene, VideoOptions
+
+RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
+# By the hour: 0.34 the machine, 30 * 0.0001 its disk, 0.005 its address: 0.348.
+RATES = estimate.Rates(Price(0.34, "a test"), 0.0, 0.0001, 30)
+
+STILL = VideoOptions()
+SUBTITLED = VideoOptions(subtitle=Path("s.srt"))
+MOVING = VideoOptions(effects=("zoom_in",))
+FULL = VideoOptions(subtitle=Path("s.srt"), effects=("pan_left", "random"))
+
+
+def scene(name: str, seconds: float, options: VideoOptions = STILL) -> Scene:
+    return Scene(name, Path("p"), Path("a"), seconds, options)
+
+
+def plan(*batches: tuple[Scene, ...]) -> Plan:
+    scenes = tuple(one for batch in batches for one in batch)
+    job = Job("job", Path("scenes.yaml"), scenes, Path("out"))
+    made = (Batch(number, batch) for number, batch in enumerate(batches, start=1))
+    return Plan(job, tuple(made))
+
+
+# Rates by the second of narration: 12.5/8 for a still, 66.8/8 with subtitles and motion.
+SMALL = plan(
+    (scene("a", 80, FULL), scene("b", 16)),  # 668 s and 25 s
+    (scene("c", 8),),  # 12.5 s
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"), [(STILL, 12.5), (SUBTITLED, 21.2), (MOVING, 66.5), (FULL, 66.8)]
+)
+def test_a_scene_takes_what_the_public_image_takes(options: VideoOptions, seconds: float) -> None:
+    assert estimate.render_seconds(scene("a", 8, options)) == pytest.approx(seconds)
+
+
+def test_a_worker_takes_the_mean_load_or_its_longest_scene() -> None:
+    long = Batch(1, (scene("a", 80, FULL), scene("b", 16)))
+    assert estimate.drive_seconds(long, 1) == pytest.approx(693)
+    assert estimate.drive_seconds(long, 4) == pytest.approx(668), "one scene is not shared"
+    even = Batch(1, tuple(scene(str(number), 8) for number in range(6)))
+    assert estimate.drive_seconds(even, 1) == pytest.approx(75)
+    assert estimate.drive_seconds(even, 2) == pytest.approx(37.5)
+    assert estimate.drive_seconds(even, 4) == pytest.approx(18.75)
+
+
+def test_a_small_plan_by_hand() -> None:
+    made = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=65)
+    # Narration 80 + 16 + 8 = 104 s, 250 kB each: 0.026 GB at 0.09 USD.
+    egress = 0.00234
+    second = 0.348 / 3600
+    # 60 to boot, half of 668 and of 12.5 to render, 20 to end.
+    assert made.low == pytest.approx((414 + 86.25) * second + egress)
+    # 120 to boot, 668 and 12.5, 45 to end.
+    assert made.likely == pytest.approx((833 + 177.5) * second + egress)
+    # Two leases of 65 minutes, and 45 s each to end.
+    assert made.worst == pytest.approx(2 * (65 * 60 + 45) * second + egress)
+    assert made.phases == {"boot": 120.0, "drive": pytest.approx(668.0), "destroy": 45.0}
+    assert (made.lease_minutes, made.first, made.price) == (65, RUNG, Price(0.34, "a test"))
+    assert made.assumptions == (
+        "with a 30 GB disk, a public IPv4 address, 26 MB egress",
+        "2 scenes at once on a c5.2xlarge, at the public image's speed",
+        "the first rung of the ladder is there for every batch",
+        "worst: every machine runs until its dead-man switch, 65 minutes",
+    )
+
+
+def test_everything_that_costs_by_the_hour_counts() -> None:
+    rates = estimate.Rates(Price(0.1664, "a test"), 0.12, 0.0001, 50)
+    assert rates.per_hour == pytest.approx(0.1664 + 0.12 + 0.005 + 0.005)
+
+
+def test_a_machine_is_billed_for_a_minute_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "_BOOT", {"low": 1.0, "likely": 2.0})
+    monkeypatch.setattr(estimate, "_END", {"low": 1.0, "likely": 2.0})
+    tiny = plan((scene("a", 0.8),), (scene("b", 0.8),))  # 1.25 s each
+    made = estimate.estimate(tiny, RUNG, RATES, room=1, lease=30)
+    egress = 1.6 * 250_000 / 1e9 * 0.09
+    assert made.low == pytest.approx(2 * 60 * 0.348 / 3600 + egress)
+    assert made.likely == pytest.approx(made.low)
+
+
+def test_a_lease_is_thrice_the_likely_length_and_twenty_minutes() -> None:
+    # 3 * (668 + 120) + 1200 = 3564 s, which is 59.4 minutes.
+    assert estimate.lease_minutes(SMALL, 2) == 60
+    # 3 * (693 + 120) + 1200 = 3639 s, which is 60.65 minutes.
+    assert estimate.lease_minutes(SMALL, 1) == 61
+
+
+def test_a_lease_has_bounds() -> None:
+    assert estimate.lease_minutes(plan((scene("a", 1),)), 1) == 30
+    assert estimate.lease_minutes(plan((scene("a", 1_000_000),)), 1) == 1440
+
+
+SCENES = st.builds(
+    scene,
+    st.just("s"),
+    st.floats(0.1, 1800),
+    st.sampled_from([STILL, SUBTITLED, MOVING, FULL]),
+)
+PLANS = st.lists(st.lists(SCENES, min_size=1, max_size=5).map(tuple), min_size=1, max_size=4).map(
+    lambda batches: plan(*batches)
+)
+
+
+@settings(deadline=None)
+@given(PLANS, st.integers(1, 8))
+def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
+    lease = estimate.lease_minutes(some, room)
+    made = estimate.estimate(some, RUNG, RATES, room, lease)
+    assert 30 <= lease <= 1440
+    if lease < 1440:
+        assert 0 < made.low <= made.likely <= made.worst
+
+
+@settings(deadline=None)
+@given(PLANS, st.integers(1, 8))
+def test_more_room_is_never_slower(some: Plan, room: int) -> None:
+    narrow = estimate.estimate(some, RUNG, RATES, room, 60)
+    wide = estimate.estimate(some, RUNG, RATES, room + 1, 60)
+    assert wide.phases["drive"] <= narrow.phases["drive"]
+    assert wide.likely <= narrow.likely
+    assert estimate.lease_minutes(some, room + 1) <= estimate.lease_minutes(some, room)
