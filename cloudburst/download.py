@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cloudburst.worker import Rendered, VideoApi
 
 TOLERANCE = 0.1
+# The public image shows a still up to two seconds longer than its narration lasts.
+LONGEST_TAIL = 2.5
 
 
 def download(api: VideoApi, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
@@ -63,6 +65,9 @@ def _sync_folder(folder: Path) -> None:
 def verify(path: Path, scene: Scene) -> media.VideoInfo:
     """Check that a file is a decodable MP4 with both streams, as long as the narration.
 
+    The picture may stay a little longer than the sound, as it does with the public image; it may
+    never end before it.
+
     Raises:
         ArtifactInvalid: it is not.
     """
@@ -70,8 +75,10 @@ def verify(path: Path, scene: Scene) -> media.VideoInfo:
         video = media.inspect_video(path)
     except media.MediaError as error:
         raise ArtifactInvalid(f"the downloaded video is damaged: {error}") from error
-    if abs(video.seconds - scene.seconds) > TOLERANCE:
+    whole = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
+    if not whole or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL:
         raise ArtifactInvalid(
-            f"the video is {video.seconds:.2f} s long, the narration {scene.seconds:.2f} s"
+            f"its picture is {video.picture_seconds:.2f} s long and its sound "
+            f"{video.sound_seconds:.2f} s, the narration {scene.seconds:.2f} s"
         )
     return video

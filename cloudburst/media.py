@@ -35,7 +35,8 @@ class VideoInfo:
 
     Args:
         size: bytes.
-        seconds: length of the longer stream.
+        picture_seconds: length of the pictures.
+        sound_seconds: length of the sound.
         width: pixels.
         height: pixels.
         frames: video frames in the file.
@@ -45,7 +46,8 @@ class VideoInfo:
     """
 
     size: int
-    seconds: float
+    picture_seconds: float
+    sound_seconds: float
     width: int
     height: int
     frames: int
@@ -53,6 +55,11 @@ class VideoInfo:
     video_codec: str
     audio_codec: str
     sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the longer stream, in seconds."""
+        return max(self.picture_seconds, self.sound_seconds)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -176,13 +183,10 @@ def inspect_video(path: Path) -> VideoInfo:
             container.seek(video.duration or 0, stream=video)
             if sum(1 for _ in container.decode(video)) == 0:
                 raise MediaError("its last pictures do not decode")
-            seconds = max(
-                float((video.duration or 0) * video.time_base),
-                float((audio.duration or 0) * audio.time_base),
-            )
             return VideoInfo(
                 size=path.stat().st_size,
-                seconds=seconds,
+                picture_seconds=float((video.duration or 0) * video.time_base),
+                sound_seconds=float((audio.duration or 0) * audio.time_base),
                 width=video.width,
                 height=video.height,
                 frames=video.frames,

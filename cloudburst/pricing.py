@@ -105,13 +105,13 @@ class PriceBook:
     Args:
         products: asks the Price List; takes filters, gives JSON documents.
         given: USD per hour by instance type, wins.
-        file: where answers are kept.
+        file: where answers are kept; None for nowhere.
         clock: seconds since 1970.
     """
 
     products: Products | None
     given: Mapping[str, float]
-    file: Path
+    file: Path | None
     clock: Callable[[], float] = time.time
 
     def on_demand(self, instance_type: str, region: str) -> tuple[Price, Basis]:
@@ -152,6 +152,8 @@ class PriceBook:
         return Price(usd, _source(now)), Basis.LIST
 
     def _kept(self) -> dict[str, dict[str, Any]]:
+        if self.file is None:
+            return {}
         try:
             kept = json.loads(self.file.read_text())
         except (OSError, ValueError):
@@ -159,6 +161,8 @@ class PriceBook:
         return kept if isinstance(kept, dict) else {}
 
     def _keep(self, key: str, entry: dict[str, Any]) -> None:
+        if self.file is None:
+            return
         part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
         part.write_text(json.dumps(self._kept() | {key: entry}, indent=2))
         part.replace(self.file)

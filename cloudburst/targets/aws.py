@@ -106,9 +106,7 @@ class AwsTarget:
         if not self._settings.regions:
             region = self._aws.profile_region or PRICE_REGION
             self._settings = replace(self._settings, regions=(region,))
-        given = dict(self._settings.price_per_hour)
-        file = cache_folder() / "prices.json"
-        self._book = PriceBook(self._aws.products, given, file, self._clock)
+        self._book = price_book(self._aws, self._settings, self._clock)
         return self
 
     def __exit__(
@@ -439,6 +437,14 @@ class AwsTarget:
                     rented.until = self._clock()
             if not left:
                 self._launching.pop(stack, None)
+
+
+def price_book(
+    aws: Aws, settings: AwsSettings, clock: Callable[[], float] = time.time
+) -> PriceBook:
+    """Give the prices that hold for a caller and their settings."""
+    file = cache_folder() / "prices.json" if aws.is_genuine else None
+    return PriceBook(aws.products, dict(settings.price_per_hour), file, clock)
 
 
 def _owner() -> str:

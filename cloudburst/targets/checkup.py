@@ -9,8 +9,7 @@ from cloudburst import address, dotenv
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.ladder import family, rungs
 from cloudburst.models import Check, Finding
-from cloudburst.places import cache_folder
-from cloudburst.pricing import PriceBook
+from cloudburst.targets.aws import price_book
 from cloudburst.targets.ec2 import PRICE_REGION, Aws
 from cloudburst_stacks.aws import ami_parameter
 
@@ -149,7 +148,7 @@ def _ami(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
 
 def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
     name = f"{rung.region} price"
-    book = PriceBook(aws.products, dict(settings.price_per_hour), cache_folder() / "prices.json")
+    book = price_book(aws, settings)
     try:
         listed = book.on_demand(rung.type, rung.region)[0]
         words = f"{rung.type} ${listed.usd_per_hour:.4f}/h on demand ({listed.source})"

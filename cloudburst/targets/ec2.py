@@ -179,6 +179,12 @@ class Aws:
         )
         return [document for page in pages for document in page["PriceList"]]
 
+    @property
+    def is_genuine(self) -> bool:
+        """Say if the Price List is AWS's own, whose answers hold for other runs too."""
+        endpoint = str(self._client("pricing", PRICE_REGION).meta.endpoint_url)
+        return endpoint.endswith(".amazonaws.com")
+
     def spot_price(self, instance_type: str, region: str, zone: str) -> float | None:
         """Give the current spot price in a zone, in USD per hour; None when there is none."""
         with _translated(f"ec2 describe-spot-price-history of {instance_type} in {zone}"):

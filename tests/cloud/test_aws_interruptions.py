@@ -1,4 +1,4 @@
-"""Machines that are taken away, die or fall silent; runs that are killed; AWS that will not end one."""
+"""Machines that are taken away, die or fall silent; killed runs; terminations that fail."""
 
 from __future__ import annotations
 

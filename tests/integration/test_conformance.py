@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from cloudburst import media
+from cloudburst.download import verify
 from cloudburst.models import Scene, VideoOptions, Worker
 from cloudburst.worker import VideoApi
 from tests import peer
@@ -160,6 +161,8 @@ def test_both_render_the_same_video(
     assert ours.seconds == pytest.approx(1.0, abs=0.05)
     # Their stills run on after the sound: `-shortest` ends a looped picture late.
     assert theirs.seconds > 0.9
+    for side in videos:
+        verify(tmp_path / f"{side}.mp4", Scene("s", tmp_path, tmp_path, 1.0))
 
 
 def test_every_deliberate_difference_is_as_listed(

@@ -31,7 +31,7 @@ from cloudburst.timeline import Timeline
 from cloudburst.worker import Rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 SCENE = Scene("s", Path("p"), Path("a"), 1.0)
 
@@ -109,7 +109,7 @@ class FakeTarget:
         self.launched.append(spec.rung)
         return lambda: None
 
-    def worker(self, spec: WorkerSpec, outputs: dict[str, Any]) -> Worker:
+    def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         return Worker(spec.stack, "1", "http://127.0.0.1:9", spec.key, 1)
 
     def condition(self, worker: Worker) -> Condition:
@@ -142,7 +142,7 @@ class FakeApi:
     """A video API without HTTP, whose renders go as a test says.
 
     Args:
-        errors: what renders raise, one after the other; afterwards they succeed.
+        errors: what renders raise, one after the other; None and what comes after succeed.
         sick: what /health answers; None when healthy.
         holds: renders wait until `go_on` is set.
 
@@ -152,7 +152,11 @@ class FakeApi:
     """
 
     def __init__(
-        self, errors: Iterable[Exception] = (), sick: str | None = None, *, holds: bool = False
+        self,
+        errors: Iterable[Exception | None] = (),
+        sick: str | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
         self.errors = list(errors)
         self.sick = sick
@@ -172,8 +176,9 @@ class FakeApi:
         self.asked.append(scene.name)
         self.began.set()
         assert self.go_on.wait(10), "a test let a render go on for ever"
-        if self.errors:
-            raise self.errors.pop(0)
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
         return Rendered(f"/download/{scene.name}", 1000, "baseline", ())
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from cloudburst import batch, drive, launch
 from cloudburst.batch import BatchLife
+from cloudburst.dispatch import Dispatcher
 from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerGone, WorkerLost
+from cloudburst.ledger import Ledger
 from cloudburst.models import (
     Batch,
     Condition,
@@ -240,7 +242,7 @@ def test_throttled_the_same_rung_is_tried_again_after_pauses_that_grow(
         spread.append((low, high))
         return 1.0
 
-    monkeypatch.setattr(batch.random, "uniform", middle)
+    monkeypatch.setattr("random.uniform", middle)
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded") for _ in range(100)])
     target = FakeTarget(engine, rungs=(A, B))
     made = watched(engine, target, tmp_path)
@@ -259,7 +261,7 @@ def test_throttled_the_same_rung_is_tried_again_after_pauses_that_grow(
 def test_a_pause_has_an_upper_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr(batch.random, "uniform", lambda low, high: 1.0)  # noqa: ARG005
+    monkeypatch.setattr("random.uniform", lambda low, high: 1.0)  # noqa: ARG005
     monkeypatch.setattr(batch, "FIRST_PAUSE", 25.0)
     engine = FakeEngine(up_errors=[EngineError("i/o timeout") for _ in range(3)])
     target = FakeTarget(engine, rungs=(A,))
@@ -431,6 +433,38 @@ def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
     assert [one.label for one in life.launches] == ["b01", "b01.2"]
     assert life.error is not None
     assert life.error.startswith("the worker is gone: stopped: out of memory")
+
+
+def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_any_number(
+    tmp_path: Path, apis: list[FakeApi]
+) -> None:
+    apis += [FakeApi([WorkerGone("POST: reset")], sick="refused") for _ in range(5)]
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN] * 5)
+    life = live(make_site(engine, target, tmp_path, attempts=2))
+    assert [one.label for one in life.launches][-1] == "b01.6"
+    assert life.error is None
+
+
+def test_workers_that_bring_something_home_are_replaced_at_any_number(
+    tmp_path: Path, apis: list[FakeApi]
+) -> None:
+    gone: list[Exception | None] = [WorkerGone("POST: reset")] * 4
+    apis += [FakeApi([None] * count + gone, sick="refused") for count in (1, 0, 1, 0)]
+    engine = FakeEngine()
+    died = Condition(Health.GONE, "stopped: out of memory")
+    target = FakeTarget(engine, rungs=(A,), conditions=[died] * 16)
+    scenes = tuple(replace(SCENE, name=name) for name in "abcdef")
+    site = replace(
+        make_site(engine, target, tmp_path, attempts=2),
+        ledger=Ledger(scenes),
+        dispatcher=Dispatcher(9),
+    )
+    site.dispatcher.add([Batch(1, scenes)])
+    life = BatchLife(Batch(1, scenes), "run", "job", 1, site)
+    life.run()
+    assert [one.scenes_done for one in life.result().launches] == [1, 0, 1, 0, 4]
+    assert life.error is None
 
 
 def test_where_no_scene_waits_nothing_is_launched(tmp_path: Path) -> None:

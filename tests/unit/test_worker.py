@@ -246,7 +246,7 @@ def test_a_good_video_comes_home_under_its_name(
     [
         (lambda data: data[:-100], 1.0, "bytes came"),
         (lambda data: b"x" * len(data), 1.0, "does not decode"),
-        (lambda data: data, 1.3, r"1\.0. s long, the narration 1\.30 s"),
+        (lambda data: data, 1.3, r"its sound 1\.0. s, the narration 1\.30 s"),
     ],
     ids=["short", "noise", "wrong length"],
 )
@@ -298,6 +298,30 @@ def test_a_video_without_sound_is_found_out(scene: Scene, tmp_path: Path, video:
     subprocess.run([*command, "-an", "-c", "copy", str(tmp_path / "mute.mp4")], check=True)
     with pytest.raises(ArtifactInvalid, match="no audio stream"):
         verify(tmp_path / "mute.mp4", scene)
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    ("picture", "sound", "good"),
+    [(1.0, 1.0, True), (3.0, 1.0, True), (4.0, 1.0, False), (0.5, 1.0, False), (1.0, 0.5, False)],
+)
+def test_a_picture_may_stay_two_seconds_after_its_sound_and_never_end_before_it(
+    scene: Scene, tmp_path: Path, picture: float, sound: float, *, good: bool
+) -> None:
+    import subprocess
+
+    import imageio_ffmpeg
+
+    path = tmp_path / "v.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    command += ["-f", "lavfi", "-i", f"color=size=64x64:rate=30:duration={picture}"]
+    command += ["-f", "lavfi", "-i", f"sine=sample_rate=48000:duration={sound}"]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(path)], check=True)
+    if good:
+        verify(path, scene)
+    else:
+        with pytest.raises(ArtifactInvalid, match="the narration 1.00 s"):
+            verify(path, scene)
 
 
 def test_a_download_that_is_refused(double: Double, scene: Scene, tmp_path: Path) -> None:

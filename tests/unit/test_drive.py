@@ -1,0 +1,339 @@
+"""A worker renders scenes, and is watched while it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudburst import drive
+from cloudburst.dispatch import Dispatcher
+from cloudburst.drive import Drive
+from cloudburst.errors import CloudRefused, RenderFailed, SceneRejected, WorkerGone
+from cloudburst.ledger import Ledger
+from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
+from cloudburst.timeline import Timeline
+from tests.unit.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.site import Site
+
+WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
+FINE = Condition()
+TAKEN = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
+DIED = Condition(Health.GONE, "stopped: out of memory")
+LEAVING = Condition(Health.LEAVING, "marked-for-termination", blameless=True)
+
+
+class Driven:
+    """A worker with scenes to render, driven in a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        api: FakeApi,
+        *conditions: Condition,
+        scenes: str = "a",
+        attempts: int = 1,
+        room: int = 1,
+    ) -> None:
+        self.events: list[Event] = []
+        self.api = api
+        self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
+        self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
+        self.site: Site = replace(
+            make_site(self.target.engine, self.target, folder),
+            ledger=Ledger(self.scenes),
+            dispatcher=Dispatcher(attempts),
+            timeline=Timeline(self.events.append, lambda: None),
+        )
+        self.site.dispatcher.add([Batch(1, self.scenes)])
+        self.site.dispatcher.join("b01")
+        worker = replace(WORKER, room=room)
+        self.drive = Drive("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self.drive.run)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def run(self) -> None:
+        self.start()
+        self.end()
+        if self.api.go_on.is_set():
+            self.drive.join(10)
+
+    def told(self) -> list[tuple[str, str | None]]:
+        self.site.timeline.close()
+        return [(event.kind.value, event.scene) for event in self.events]
+
+    def pending(self) -> list[str]:
+        """Name the scenes that another worker gets."""
+        self.site.dispatcher.leave("b01")
+        self.site.dispatcher.join("b02")
+        count = self.site.dispatcher.pending()
+        taken = [self.site.dispatcher.take("b02", "b02") for _ in range(count)]
+        return [one.name for one in taken if one]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the provider often, and at /health never."""
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(drive, "ASK_EVERY", 60.0)
+    monkeypatch.setattr(drive, "download", fake_download)
+
+
+def test_scenes_are_rendered_and_come_home(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="abc")
+    driven.run()
+    assert sorted(driven.api.asked) == ["a", "b", "c"]
+    results = driven.site.ledger.results()
+    assert [one.status for one in results] == [SceneStatus.DONE] * 3
+    assert [one.scenario for one in results] == ["baseline"] * 3
+    assert results[0].artifact == Artifact(tmp_path / "a.mp4", 1000, 1.0, 1920, 1080, 30)
+    assert driven.drive.lost is None
+
+
+def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = most = 0
+    lock = threading.Lock()
+
+    def render(scene: Scene, timeout: float) -> object:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return FakeApi().render(scene, timeout)
+
+    api = FakeApi()
+    monkeypatch.setattr(api, "render", render)
+    driven = Driven(tmp_path, api, scenes="abcdefgh", room=2)
+    driven.run()
+    assert most == 2
+    assert driven.site.ledger.done_count() == 8
+
+
+@pytest.mark.parametrize(
+    ("condition", "attempts", "event", "pending"),
+    [
+        (TAKEN, 1, "scene_retry", ["a"]),
+        (DIED, 2, "scene_retry", ["a"]),
+        (DIED, 1, "scene_failed", []),
+    ],
+)
+def test_a_worker_that_is_gone_while_a_render_hangs(
+    tmp_path: Path, condition: Condition, attempts: int, event: str, pending: list[str]
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), FINE, FINE, condition, attempts=attempts)
+    driven.run()
+    assert driven.drive.lost == condition
+    assert driven.pending() == pending
+    # The answer comes all the same, much too late.
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    (scene,) = driven.site.ledger.results()
+    assert scene.artifact is None
+    assert [(one.worker, one.error) for one in scene.attempts] == [("b01", condition.reason)]
+    assert driven.told() == [("scene_started", "a"), (event, "a")]
+    assert driven.site.dispatcher.pending() == 0
+
+
+def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
+    api = FakeApi([RenderFailed("the video API answered 500")], holds=True)
+    driven = Driven(tmp_path, api, FINE, TAKEN)
+    driven.run()
+    api.go_on.set()
+    driven.drive.join(10)
+    assert driven.told() == [("scene_started", "a"), ("scene_retry", "a")]
+    assert len(driven.site.ledger.results()[0].attempts) == 1
+    assert driven.pending() == ["a"]
+
+
+def test_all_scenes_in_flight_go_back(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), *[FINE] * 5, TAKEN, scenes="abcd", room=3)
+    driven.run()
+    assert len(driven.api.asked) == 3
+    assert sorted(driven.pending()) == ["a", "b", "c", "d"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    assert driven.site.ledger.done_count() == 0
+    assert len(driven.api.asked) == 3, "nothing new was begun"
+
+
+def test_a_worker_about_to_leave_finishes_what_it_renders_and_takes_nothing_new(
+    tmp_path: Path,
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), scenes="ab")
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.target.conditions[:] = [LEAVING] * 10_000
+    deadline = time.monotonic() + 10
+    while driven.drive.lost is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert driven.drive.lost == LEAVING
+    driven.api.go_on.set()
+    driven.end()
+    assert driven.drive.lost == LEAVING
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+    assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
+    assert driven.api.asked == ["a"]
+    assert driven.pending() == ["b"]
+
+
+def test_a_worker_that_was_about_to_leave_may_be_gone_before_it_finishes(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), FINE, LEAVING, LEAVING, TAKEN)
+    driven.run()
+    assert driven.drive.lost == TAKEN
+    assert driven.pending() == ["a"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_silent_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 0.3)
+    driven = Driven(tmp_path, FakeApi(sick="timed out", holds=True), attempts=2)
+    began = time.monotonic()
+    driven.run()
+    assert 0.3 <= time.monotonic() - began < 5
+    assert driven.drive.lost == Condition(
+        Health.GONE, "its video API has not answered for 0 s", blameless=False
+    )
+    assert driven.pending() == ["a"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_worker_that_answers_now_and_then_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    answers: list[str | None] = []
+
+    def healthy(_: float = 5.0) -> str | None:
+        answers.append("timed out" if len(answers) % 3 else None)
+        if len(answers) > 15:
+            driven.api.go_on.set()
+        return answers[-1]
+
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    monkeypatch.setattr(driven.api, "healthy", healthy)
+    driven.run()
+    assert len(answers) > 15
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+def test_not_being_told_how_a_worker_is_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    asked: list[Worker] = []
+
+    def condition(worker: Worker) -> Condition:
+        asked.append(worker)
+        if len(asked) == 3:
+            driven.api.go_on.set()
+        raise CloudRefused("DescribeInstances: throttled", "RequestLimitExceeded")
+
+    monkeypatch.setattr(driven.target, "condition", condition)
+    driven.run()
+    assert len(asked) >= 3
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "attempts", "pending"), [(TAKEN, 1, ["a"]), (DIED, 2, ["a"]), (DIED, 1, [])]
+)
+def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    condition: Condition,
+    attempts: int,
+    pending: list[str],
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, condition, attempts=attempts)
+    driven.run()
+    assert driven.drive.lost == condition
+    (scene,) = driven.site.ledger.results()
+    assert scene.error == f"POST: connection reset; {condition.reason}"
+    assert driven.pending() == pending
+
+
+def test_the_provider_may_know_a_little_later_than_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, FINE, TAKEN)
+    driven.target.settle = 5.0
+    driven.run()
+    assert driven.drive.lost == TAKEN
+    assert driven.pending() == ["a"]
+
+
+def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(tmp_path: Path) -> None:
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, attempts=2)
+    driven.run()
+    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
+    assert driven.pending() == ["a"]
+
+
+def test_a_request_that_breaks_off_on_a_healthy_worker_is_tried_again_there(tmp_path: Path) -> None:
+    api = FakeApi([WorkerGone("POST: connection reset")])
+    driven = Driven(tmp_path, api, attempts=2)
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.told() == [
+        ("scene_started", "a"),
+        ("scene_retry", "a"),
+        ("scene_started", "a"),
+        ("scene_done", "a"),
+    ]
+
+
+def test_a_scene_that_the_api_refuses_is_not_tried_again(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi([SceneRejected("400: no picture")]), attempts=3)
+    driven.run()
+    assert driven.told() == [("scene_started", "a"), ("scene_failed", "a")]
+    assert driven.pending() == []
+
+
+def test_a_bug_costs_its_scene_a_try_and_no_more(tmp_path: Path) -> None:
+    api = FakeApi([ZeroDivisionError("a bug")])
+    driven = Driven(tmp_path, api, scenes="ab", attempts=1)
+    driven.run()
+    first, second = driven.site.ledger.results()
+    assert first.error == "unexpected ZeroDivisionError: a bug"
+    assert second.status is SceneStatus.DONE
+
+
+def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi([WorkerGone("POST: reset")], holds=True))
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.site.stop.request()
+    driven.end()
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    assert driven.told() == [("scene_started", "a")], "its end is no failure of the scene"
