@@ -1,14 +1,19 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
+# `make demo-aws` runs the same job through EC2 stacks, on a test cloud on this machine.
 # Set-up is kept by what it was made from: a second run finds it done; an interrupted one goes on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check lock clean
+.PHONY: demo demo-aws test check lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
+
+demo-aws: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.cloud -- \
+		cloudburst-run examples/scenes.yaml --target aws --output demo-output
 
 test: $(READY) check
 	@$(BIN)/cloudburst doctor

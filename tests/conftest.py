@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import wave
 from pathlib import Path
@@ -22,13 +23,30 @@ needs_font = pytest.mark.skipif(
 EXAMPLE = Path(__file__).parent.parent / "examples" / "scenes.yaml"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("live")
+    group.addoption("--live", action="store_true", help="rent machines on the AWS account")
+    group.addoption("--max-usd", type=float, default=0.5, help="most that one test may cost")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("live"):
+        skip = pytest.mark.skip(reason="rents machines on a real AWS account; --live runs it")
+        for item in items:
+            if item.get_closest_marker("live"):
+                item.add_marker(skip)
+
+
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """Give every test a state folder of its own, and none of the user's settings."""
     folder = tmp_path / "state"
     monkeypatch.setenv("CLOUDBURST_STATE", str(folder))
     for name in ("RESULTS_DIR", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_HOME"):
         monkeypatch.delenv(name, raising=False)
+    if not request.node.get_closest_marker("live"):
+        for name in [name for name in os.environ if name.startswith(("AWS_", "DOCKER_IMAGE"))]:
+            monkeypatch.delenv(name)
     return folder
 
 

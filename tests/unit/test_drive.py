@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.site import Site
+    from cloudburst.worker import Rendered
 
 WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
 FINE = Condition()
@@ -125,6 +126,24 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
     driven.run()
     assert most == 2
     assert driven.site.ledger.done_count() == 8
+
+
+def test_the_next_scene_renders_while_the_last_one_comes_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="ab")
+    together: list[bool] = []
+
+    def slow(api: object, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
+        deadline = time.monotonic() + 5
+        while len(driven.api.asked) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        together.append(len(driven.api.asked) == 2)
+        return fake_download(api, rendered, scene, folder)
+
+    monkeypatch.setattr(drive, "download", slow)
+    driven.run()
+    assert together == [True, True]
 
 
 @pytest.mark.parametrize(

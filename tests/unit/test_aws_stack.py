@@ -1,0 +1,293 @@
+"""What the program of a rented worker declares: a machine that nobody else can use or keep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+from pulumi.runtime import mocks, rpc, set_mocks
+from pulumi.runtime.stack import run_in_stack
+
+from cloudburst.models import MachineSpec, Rung, WorkerSpec
+from cloudburst_stacks import aws
+from cloudburst_stacks.user_data import user_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
+SPEC = WorkerSpec("run", "b01", "job", "the-key", 4, 600.0, Path("log"), RUNG)
+TAGS = {
+    "Name": "run-b01",
+    "project": "cloudburst",
+    "cloudburst:run": "run",
+    "cloudburst:stack": "run-b01",
+    "cloudburst:batch": "b01",
+    "cloudburst:job": "job",
+    "cloudburst:owner": "me@here",
+    "cloudburst:expires-at": "2026-11-24T12:00:00Z",
+}
+MACHINE = MachineSpec(
+    ami=None,
+    image="me/mine:1",
+    ingress="203.0.113.7/32",
+    vpc=None,
+    subnet=None,
+    security_group=None,
+    key_name=None,
+    disk_gb=40,
+    lease_minutes=45,
+    tags=TAGS,
+)
+INSTANCE = "aws:ec2/instance:Instance"
+GROUP = "aws:ec2/securityGroup:SecurityGroup"
+PROVIDER = "pulumi:providers:aws"
+
+
+class Declared(pulumi.runtime.Mocks):
+    """Everything that a program has declared and asked."""
+
+    def __init__(self) -> None:
+        self.resources: dict[str, dict[str, Any]] = {}
+        self.providers: dict[str, str | None] = {}
+        self.secret: set[str] = set()
+        self.calls: list[tuple[str, dict[str, Any], str]] = []
+        self.outputs: dict[str, Any] = {}
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.resources[args.typ] = args.inputs
+        self.providers[args.typ] = args.provider
+        more = {"publicIp": "203.0.113.99"} if args.typ == INSTANCE else {}
+        return f"{args.name}-id", {**args.inputs, **more}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]
+        self.calls.append((args.token, args.args, args.provider))
+        return {"value": "ami-newest"}
+
+    @property
+    def instance(self) -> dict[str, Any]:
+        return self.resources[INSTANCE]
+
+    @property
+    def group(self) -> dict[str, Any]:
+        return self.resources[GROUP]
+
+
+class Monitor(mocks.MockMonitor):
+    """An engine that looks at what it is sent before secrets are unwrapped."""
+
+    def __init__(self, declared: Declared) -> None:
+        super().__init__(declared)
+        self.declared = declared
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the engine's protocol
+        for name, value in request.object.fields.items():
+            if value.struct_value.fields[rpc._special_sig_key].string_value == rpc._secret_sig:
+                self.declared.secret.add(f"{request.type} {name}")
+        self.declared.secret |= {
+            f"{request.type} {name} output" for name in request.additionalSecretOutputs
+        }
+        return super().RegisterResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        self.declared.outputs |= rpc.deserialize_properties(request.outputs)
+        return super().RegisterResourceOutputs(request)
+
+
+def declare(spec: WorkerSpec = SPEC, machine: MachineSpec = MACHINE) -> Declared:
+    """Run the program, in a thread of its own as the engine does."""
+    declared = Declared()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            set_mocks(declared, monitor=Monitor(declared))
+            loop.run_until_complete(run_in_stack(lambda: aws.program(spec, machine)))
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's thread
+            failures.append(error)
+        finally:
+            loop.close()
+
+    context: Callable[..., None] = contextvars.Context().run
+    thread = threading.Thread(target=context, args=(run,))
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+    return declared
+
+
+def test_a_batch_is_a_machine_and_its_firewall() -> None:
+    declared = declare()
+    assert set(declared.resources) == {PROVIDER, GROUP, INSTANCE}
+    assert declared.outputs == {"id": "worker-id", "address": "203.0.113.99"}
+
+
+def test_the_runner_alone_reaches_one_port() -> None:
+    group = declare().group
+    (rule,) = group["ingress"]
+    assert {key: value for key, value in rule.items() if key != "description" and value} == {
+        "protocol": "tcp",
+        "fromPort": 5000,
+        "toPort": 5000,
+        "cidrBlocks": ["203.0.113.7/32"],
+    }
+    (out,) = group["egress"]
+    assert (out["protocol"], out["cidrBlocks"]) == ("-1", ["0.0.0.0/0"])
+    assert "ipv6CidrBlocks" not in out
+
+
+def test_the_firewall_is_in_the_machines_network() -> None:
+    declared = declare()
+    assert declared.group["name"] == "cloudburst-run-b01"
+    assert declared.group["region"] == "us-east-1"
+    assert "vpcId" not in declared.group
+    assert declared.instance["vpcSecurityGroupIds"] == ["firewall-id"]
+    assert declare(machine=replace(MACHINE, vpc="vpc-1")).group["vpcId"] == "vpc-1"
+
+
+def test_metadata_is_guarded() -> None:
+    assert declare().instance["metadataOptions"] == {
+        "httpEndpoint": "enabled",
+        "httpTokens": "required",
+        "httpPutResponseHopLimit": 1,
+    }
+
+
+def test_the_disk_is_encrypted_and_goes_with_the_machine() -> None:
+    assert declare().instance["rootBlockDevice"] == {
+        "volumeType": "gp3",
+        "volumeSize": 40,
+        "encrypted": True,
+        "deleteOnTermination": True,
+    }
+
+
+def test_a_machine_has_no_rights_and_no_way_in() -> None:
+    instance = declare().instance
+    assert "iamInstanceProfile" not in instance
+    assert "keyName" not in instance
+    assert declare(machine=replace(MACHINE, key_name="mine")).instance["keyName"] == "mine"
+
+
+def test_a_machine_that_shuts_down_is_terminated() -> None:
+    assert declare().instance["instanceInitiatedShutdownBehavior"] == "terminate"
+
+
+def test_a_machine_is_of_its_rung_and_has_an_address() -> None:
+    instance = declare().instance
+    assert (instance["instanceType"], instance["region"]) == ("c5.2xlarge", "us-east-1")
+    assert instance["availabilityZone"] == "us-east-1a"
+    assert instance["associatePublicIpAddress"] is True
+    assert "subnetId" not in instance
+
+
+def test_a_subnet_says_the_zone_itself() -> None:
+    instance = declare(machine=replace(MACHINE, subnet="subnet-1")).instance
+    assert instance["subnetId"] == "subnet-1"
+    assert "availabilityZone" not in instance
+
+
+def test_on_demand_is_no_spot_request() -> None:
+    assert "instanceMarketOptions" not in declare().instance
+
+
+def test_spot_is_asked_for_once_and_ends_for_good() -> None:
+    instance = declare(replace(SPEC, rung=replace(RUNG, market="spot"))).instance
+    assert instance["instanceMarketOptions"] == {
+        "marketType": "spot",
+        "spotOptions": {
+            "spotInstanceType": "one-time",
+            "instanceInterruptionBehavior": "terminate",
+        },
+    }
+
+
+@pytest.mark.parametrize("market", ["on-demand", "spot"])
+def test_everything_is_tagged_in_the_call_that_creates_it(market: Any) -> None:
+    declared = declare(replace(SPEC, rung=replace(RUNG, market=market)))
+    assert declared.instance["tags"] == TAGS
+    assert declared.instance["volumeTags"] == TAGS
+    assert declared.group["tags"] == TAGS
+
+
+def test_user_data_is_a_secret_in_the_state() -> None:
+    declared = declare()
+    assert f"{INSTANCE} userData" in declared.secret
+    assert f"{INSTANCE} userData output" in declared.secret
+    script = user_data(image="me/mine:1", key="the-key", lease_minutes=45, gpu=False)
+    assert declared.instance["userData"] == script
+    assert "userDataBase64" not in declared.instance
+
+
+def test_containers_get_gpus_where_there_are_any() -> None:
+    instance = declare(replace(SPEC, rung=replace(RUNG, type="g4dn.xlarge"))).instance
+    assert "--gpus all" in instance["userData"]
+    assert "--gpus" not in declare().instance["userData"]
+
+
+def test_the_users_own_firewall_is_used_and_none_is_made() -> None:
+    declared = declare(machine=replace(MACHINE, security_group="sg-1"))
+    assert GROUP not in declared.resources
+    assert declared.instance["vpcSecurityGroupIds"] == ["sg-1"]
+
+
+def test_the_provider_gives_up_soon_and_serves_everything() -> None:
+    declared = declare(replace(SPEC, rung=Rung("c5.large", "spot", "eu-west-1", "eu-west-1b")))
+    provider = declared.resources[PROVIDER]
+    assert float(provider["maxRetries"]) == 3
+    assert provider["region"] == "eu-west-1"
+    used = [declared.providers[kind] for kind in (INSTANCE, GROUP)] + [declared.calls[0][2]]
+    assert all(name and f"::{PROVIDER}::aws::" in name for name in used), used
+
+
+def test_the_newest_image_is_asked_for() -> None:
+    declared = declare()
+    ((token, asked, _),) = declared.calls
+    assert token == "aws:ssm/getParameter:getParameter"
+    assert asked["name"] == (
+        "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+    )
+    assert asked["region"] == "us-east-1"
+    assert declared.instance["ami"] == "ami-newest"
+    assert f"{INSTANCE} ami" not in declared.secret, "a public parameter"
+
+
+def test_the_users_own_image_is_used_and_nobody_is_asked() -> None:
+    declared = declare(machine=replace(MACHINE, ami="ami-mine"))
+    assert declared.instance["ami"] == "ami-mine"
+    assert declared.calls == []
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "kind"),
+    [
+        ("c5.2xlarge", ""),
+        ("m5.xlarge", ""),
+        ("t3.large", ""),
+        ("c7i.2xlarge", ""),
+        ("c7a.2xlarge", ""),
+        ("c7g.2xlarge", "arm64/"),
+        ("c6gn.xlarge", "arm64/"),
+        ("m6gd.large", "arm64/"),
+        ("t4g.large", "arm64/"),
+        ("im4gn.large", "arm64/"),
+        ("g4dn.xlarge", "gpu/"),
+        ("g5.xlarge", "gpu/"),
+        ("g6.xlarge", "gpu/"),
+        ("p3.2xlarge", "gpu/"),
+    ],
+)
+def test_the_image_fits_the_processor(instance_type: str, kind: str) -> None:
+    assert aws.ami_parameter(instance_type) == (
+        f"/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
+    )
