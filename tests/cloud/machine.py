@@ -143,9 +143,9 @@ class Machine:
                 raise TimeoutError(f"{self.id}: processes {left} do not end")
             time.sleep(0.005)
         if process is not None:
-            process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+            process.wait(_GONE_WITHIN)
 
     def freeze(self) -> None:
         """Stop the container's processes without ending them."""
