@@ -103,8 +103,13 @@ class BatchLife:
             return None  # whatever happened before, nobody needs another worker
         rung = site.ladder.pick(self._tried)
         if rung is None:
-            self.error = site.ladder.stopped or self.error or "there is no way to a worker"
+            self.error = site.ladder.stopped or self._tale()
         return rung
+
+    def _tale(self) -> str:
+        """Tell what was tried, when no rung is left."""
+        tried = [f"{life.spec.rung}: {life.code or life.error}" for life in self.launches]
+        return f"no rung is left; tried {'; '.join(tried)}"
 
     def _go_on(self, life: LaunchLife) -> bool:
         """Say if another worker is to be tried; close the rungs that need not be."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 WATCH_EVERY = 2.0
 # A worker renders on while its /health is slow; this long without any answer it is given up.
-SILENCE = 60.0
+SILENCE = 120.0
 ASK_EVERY = 10.0
-ASK_TIMEOUT = 2.0
+ASK_TIMEOUT = 5.0
 
 
 class Drive:
@@ -115,7 +115,9 @@ class Drive:
 
     def _render(self, scene: Scene) -> Rendered:
         self._tell(EventKind.SCENE_STARTED, scene, f"rendering {scene.name}")
-        return self._api.render(scene, self._site.limits.scene_timeout)
+        rendered = self._api.render(scene, self._site.limits.scene_timeout)
+        self._heard = time.monotonic()
+        return rendered
 
     def _bring_home(self, scene: Scene, rendered: Rendered, began: float) -> None:
         site = self._site

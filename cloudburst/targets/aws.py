@@ -127,7 +127,7 @@ class AwsTarget:
         """Ask for everything that is the same for all machines; give the ladder."""
         settings = self._settings
         self._plan, self._run_id = plan, run_id
-        self._account, _ = self._aws.account()
+        self._aws.account()  # who has no credentials learns it here
         self._ingress = settings.ingress or address.public_address()
         zones, self._vpc = self._network()
         self._vcpus: dict[str, int] = {}
@@ -406,7 +406,7 @@ class AwsTarget:
         with self._looking:
             at, machines, spots = self._seen.get(region, (float("-inf"), {}, {}))
             if at_once or time.monotonic() - at > FRESH:
-                found = self._aws.instances(region, RUN_TAG, self._run_id)
+                found = self._aws.instances(region, RUN_TAG, self._run_id, patient=at_once)
                 requests = [i.spot_request for i in found if i.spot_request and i.state in _ALIVE]
                 machines = {item.id: item for item in found}
                 spots = self._aws.spot_codes(region, requests) if requests else {}

@@ -70,7 +70,7 @@ class Aws:
                 aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
                 profile_name=credentials.get("AWS_PROFILE"),
             )
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
         # Making clients is not safe from several threads; using them is.
         self._lock = threading.Lock()
 
@@ -199,12 +199,22 @@ class Aws:
 
     # -- instances ----------------------------------------------------------------------------
 
-    def instances(self, region: str, tag: str, value: str) -> list[Instance]:
-        """List the instances with a tag, terminated ones of the last hour too."""
+    def instances(
+        self, region: str, tag: str, value: str, *, patient: bool = True
+    ) -> list[Instance]:
+        """List the instances with a tag, terminated ones of the last hour too.
+
+        Args:
+            region: such as ``us-east-1``.
+            tag: its key.
+            value: its value.
+            patient: try again when the network fails; who merely looks need not.
+        """
         pages = self._pages(
             "ec2",
             region,
             "describe_instances",
+            patient=patient,
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
         )
         return [
@@ -217,7 +227,7 @@ class Aws:
     def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
         """Give the status code of spot requests, such as ``marked-for-termination``."""
         with _translated(f"ec2 describe-spot-instance-requests in {region}"):
-            said = self._client("ec2", region).describe_spot_instance_requests(
+            said = self._client("ec2", region, patient=False).describe_spot_instance_requests(
                 Filters=[{"Name": "spot-instance-request-id", "Values": list(requests)}]
             )
         return {
@@ -278,23 +288,26 @@ class Aws:
 
     # -- calls --------------------------------------------------------------------------------
 
-    def _client(self, service: str, region: str) -> Any:
+    def _client(self, service: str, region: str, *, patient: bool = True) -> Any:
+        key = (service, region, patient)
         with self._lock, _translated(f"making a client of {service}"):
-            if (service, region) not in self._clients:
-                self._clients[service, region] = self._session.client(
+            if key not in self._clients:
+                self._clients[key] = self._session.client(
                     service,
                     region_name=region,
                     config=Config(
-                        retries={"mode": "standard", "max_attempts": 4},
+                        retries={"mode": "standard", "max_attempts": 4 if patient else 1},
                         connect_timeout=5,
-                        read_timeout=20,
+                        read_timeout=20 if patient else 5,
                         max_pool_connections=32,
                     ),
                 )
-            return self._clients[service, region]
+            return self._clients[key]
 
-    def _pages(self, service: str, region: str, operation: str, **arguments: Any) -> Iterator[Any]:
-        client = self._client(service, region)
+    def _pages(
+        self, service: str, region: str, operation: str, *, patient: bool = True, **arguments: Any
+    ) -> Iterator[Any]:
+        client = self._client(service, region, patient=patient)
         with _translated(f"{service} {operation.replace('_', '-')} in {region}"):
             yield from client.get_paginator(operation).paginate(**arguments)
 

@@ -171,7 +171,12 @@ def test_when_no_rung_is_left_the_run_says_which_were_tried(
 ) -> None:
     cloud.faults.add(Fault("RunInstances", "InsufficientInstanceCapacity", times=None))
     more = "aws: {zones: [us-east-1a, us-east-1b], instance_types: [c5.2xlarge]}\n"
-    with pytest.raises(InfrastructureError, match="InsufficientInstanceCapacity"):
+    tried = (
+        "no rung is left; tried "
+        "c5.2xlarge on-demand in us-east-1a: InsufficientInstanceCapacity; "
+        "c5.2xlarge on-demand in us-east-1b: InsufficientInstanceCapacity"
+    )
+    with pytest.raises(InfrastructureError, match=tried):
         run_watched(aws_job(job_file, 1, more))
     assert cloud.machines == []
     assert_cloud_empty(cloud, state)

@@ -68,7 +68,7 @@ class Declared(pulumi.runtime.Mocks):
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:  # type: ignore[override]
         self.calls.append((args.token, args.args, args.provider))
-        return {"value": "ami-newest"}
+        return {"value": pulumi.Output.secret("ami-newest")}  # as the real provider does
 
     @property
     def instance(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def test_everything_is_tagged_in_the_call_that_creates_it(market: Any) -> None:
     assert declared.group["tags"] == TAGS
 
 
-def test_user_data_is_a_secret_in_the_state() -> None:
+def test_user_data_and_nothing_else_is_a_secret_in_the_state() -> None:
     declared = declare()
     assert declared.secret == {f"{INSTANCE} userData"}
     assert "userData" in declared.secret_outputs
@@ -283,6 +283,8 @@ def test_the_users_own_image_is_used_and_nobody_is_asked() -> None:
         ("g5.xlarge", "gpu/"),
         ("g6.xlarge", "gpu/"),
         ("p3.2xlarge", "gpu/"),
+        ("g4ad.xlarge", ""),
+        ("g5g.xlarge", "arm64/"),
     ],
 )
 def test_the_image_fits_the_processor(instance_type: str, kind: str) -> None:
