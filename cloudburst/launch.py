@@ -92,7 +92,8 @@ class LaunchLife:
             worker=self.worker.id if self.worker else None,
             rung=self.spec.rung,
             price=self.price,
-            scenes_done=self.site.ledger.done_by(self.label),
+            # A rung that gave no worker has the label of the one that did.
+            scenes_done=self.site.ledger.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self.spans),
             destroyed=self.destroyed,
             code=self.code,

@@ -54,7 +54,9 @@ def account(cloud: Cloud, left: list[str]) -> list[str]:
         for bill in bills
     ]
     if bills:
-        lines.append(f"  ${sum(bill.usd for bill in bills):.4f} in all, by the minute at least")
+        lines.append(
+            f"  ${sum(bill.usd for bill in bills):.4f} in all; a machine costs a minute at least"
+        )
     told = f"{calls['runner']} by the run, {calls['provider']} by its engine"
     lines.append(f"{len(cloud.calls)} AWS API calls: {told}")
     return lines + (

@@ -47,6 +47,7 @@ def test_a_full_zone_is_left_for_the_next_one_after_a_verified_teardown(
         "c5.2xlarge on-demand in us-east-1b",
     ]
     assert [launch.price.usd_per_hour for launch in launches(report) if launch.price] == [0.34] * 2
+    assert [launch.scenes_done for launch in launches(report)] == [0, 1]
     (told,) = watch.texts(EventKind.FAILOVER)
     assert told == (
         "c5.2xlarge on-demand in us-east-1a: InsufficientInstanceCapacity; "

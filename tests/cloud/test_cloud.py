@@ -83,8 +83,10 @@ def test_an_instance_is_pending_before_it_runs(cloud: Cloud, ec2: Any) -> None:
     launched = ec2.run_instances(**ask())["Instances"][0]
     assert launched["State"]["Name"] == "pending"
     assert "PublicIpAddress" not in launched
+    assert state_of(ec2, cloud.machines[0])["State"]["Name"] == "pending"
     assert cloud.machines[0].alive() == []
     until(lambda: cloud.machines[0].state == "running")
+    until(cloud.machines[0].alive)
     ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
 
 

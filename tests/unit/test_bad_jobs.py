@@ -38,6 +38,10 @@ def named(name: str) -> str:
     return one(f'name: "{name}", image: p.png, audio: a.wav')
 
 
+def aws(section: str, more: str = "") -> str:
+    return one(more=f"target: aws\naws: {{{section}}}\n{more}")
+
+
 def wide_bmp(path: Path) -> None:
     """Write the header of a picture of 70000 x 70000 pixels, without its pixels."""
     header = b"BM" + (54).to_bytes(4, "little") + b"\0" * 4 + (54).to_bytes(4, "little")
@@ -96,6 +100,126 @@ CASES = {
     ),
     "output is a file": Bad(
         one(more="output: {directory: p.png}\n"), 2, "output.directory", "is a file"
+    ),
+    "nothing may be spent": Bad(
+        one(more="limits: {max_cost_usd: 0}\n"),
+        2,
+        "limits.max_cost_usd",
+        "got 0; expected more than",
+    ),
+    "less than nothing may be spent": Bad(
+        one(more="limits: {max_cost_usd: -1}\n"), 2, "limits.max_cost_usd", "got -1; expected more"
+    ),
+    "money as text": Bad(
+        one(more="limits: {max_cost_usd: $5}\n"), 2, "limits.max_cost_usd", "expected a number"
+    ),
+    "what to do when it is dear": Bad(
+        one(more="limits: {on_max_cost: panic}\n"),
+        2,
+        "limits.on_max_cost",
+        "got 'panic'; expected one of: 'finish', 'cancel'",
+    ),
+    # aws
+    "region in the singular": Bad(
+        aws("region: us-east-1"), 3, "aws.region", "unknown key; did you mean regions?"
+    ),
+    "type in the singular": Bad(
+        aws("instance_type: c5.large"), 3, "aws.instance_type", "did you mean instance_types?"
+    ),
+    "key of the original": Bad(
+        aws("docker_image: me/mine"), 3, "aws.docker_image", "did you mean image?"
+    ),
+    "zone as region": Bad(
+        aws("regions: [us-east-1a]"), 3, "aws.regions[0]", "expected a region such as us-east-1"
+    ),
+    "one region as text": Bad(aws("regions: us-east-1"), 3, "aws.regions", "expected a list"),
+    "no regions": Bad(aws("regions: []"), 3, "aws.regions", "got an empty list; expected at least"),
+    "region as zone": Bad(
+        aws("zones: [us-east-1b, us-east-1]"),
+        3,
+        "aws.zones[1]",
+        "got 'us-east-1'; expected an availability zone such as us-east-1a",
+    ),
+    "unknown form of type": Bad(
+        aws("instance_types: [c5.2xlarge, huge]"),
+        3,
+        "aws.instance_types[1]",
+        "got 'huge'; expected an instance type such as c5.2xlarge",
+    ),
+    "unknown market": Bad(
+        aws("markets: [reserved]"),
+        3,
+        "aws.markets[0]",
+        "got 'reserved'; expected one of: 'on-demand', 'spot'",
+    ),
+    "market twice": Bad(
+        aws("markets: [spot, spot]"), 3, "aws.markets", "got spot, spot; expected each one once"
+    ),
+    "no market": Bad(aws("markets: []"), 3, "aws.markets", "got an empty list; expected at least"),
+    "order without an axis": Bad(
+        aws("order: [region, market, type]"), 3, "aws.order", "expected at least 4"
+    ),
+    "order with an axis twice": Bad(
+        aws("order: [region, market, type, type]"),
+        3,
+        "aws.order",
+        "got region, market, type, type; expected each one once",
+    ),
+    "order with an axis too many": Bad(
+        aws("order: [region, market, type, zone, zone]"), 3, "aws.order", "got 5 items"
+    ),
+    "order with an unknown axis": Bad(
+        aws("order: [region, market, type, price]"), 3, "aws.order[3]", "got 'price'"
+    ),
+    "ingress without a mask": Bad(
+        aws("ingress: 203.0.113.7"),
+        3,
+        "aws.ingress",
+        "got '203.0.113.7'; expected a CIDR block such as 203.0.113.7/32",
+    ),
+    "ingress with too long a mask": Bad(
+        aws("ingress: 203.0.113.7/33"), 3, "aws.ingress", "expected a CIDR block"
+    ),
+    "ingress as a name": Bad(aws("ingress: everyone"), 3, "aws.ingress", "a CIDR block"),
+    "disk smaller than the machine image": Bad(
+        aws("disk_gb: 29"),
+        3,
+        "aws.disk_gb",
+        "got 29; expected 30 or more, the size of Amazon's machine image",
+    ),
+    "tiny disk": Bad(
+        aws("ami: ami-01234567, disk_gb: 7"), 3, "aws.disk_gb", "got 7; expected 8 or more"
+    ),
+    "part of a gigabyte": Bad(aws("disk_gb: 30.5"), 3, "aws.disk_gb", "a whole number"),
+    "subnet in two regions": Bad(
+        aws("regions: [us-east-1, us-west-2], subnet: subnet-01234567"),
+        3,
+        "aws.subnet",
+        "got a subnet and 2 regions; expected one",
+    ),
+    "ami by name": Bad(aws("ami: ubuntu"), 3, "aws.ami", "expected an AMI such as ami-0"),
+    "subnet by name": Bad(aws("subnet: public"), 3, "aws.subnet", "a subnet such as subnet-0"),
+    "security group by name": Bad(
+        aws("security_group: default"), 3, "aws.security_group", "a security group such as sg-0"
+    ),
+    "container with a space": Bad(
+        aws("image: me/mine 1"), 3, "aws.image", "expected a container image such as name:tag"
+    ),
+    "container as an option": Bad(aws("image: --privileged"), 3, "aws.image", "a container image"),
+    "negative price": Bad(
+        aws("price_per_hour: {c5.2xlarge: -0.1}"),
+        3,
+        "aws.price_per_hour.c5.2xlarge",
+        "got -0.1; expected more than 0",
+    ),
+    "no price": Bad(
+        aws("price_per_hour: {c5.2xlarge: 0}"), 3, "aws.price_per_hour.c5.2xlarge", "more than 0"
+    ),
+    "short lease": Bad(
+        aws("lease_minutes: 4"), 3, "aws.lease_minutes", "got 4; expected 5 or more"
+    ),
+    "long lease": Bad(
+        aws("lease_minutes: 1441"), 3, "aws.lease_minutes", "got 1441; expected 1440 or less"
     ),
     # a scene's shape
     "scene as text": Bad("version: 1\nscenes:\n  - s\n", 3, "scenes[0]", "expected a mapping"),

@@ -259,6 +259,25 @@ def test_a_worker_that_answers_now_and_then_is_kept(
     assert driven.site.ledger.done_count() == 1
 
 
+def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    api = FakeApi(sick="timed out")
+    at_once = api.render
+
+    def render(scene: Scene, timeout: float) -> Rendered:
+        time.sleep(0.3)
+        return at_once(scene, timeout)
+
+    monkeypatch.setattr(api, "render", render)
+    driven = Driven(tmp_path, api, scenes="abcde")
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 5
+
+
 def test_not_being_told_how_a_worker_is_is_no_news(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cloudburst.job import load_job
-from cloudburst.models import Distribution, Limits
+from cloudburst.models import AwsSettings, Distribution, Limits
 from cloudburst.schema import json_schema
 from tests.conftest import EXAMPLE, scenes_yaml, write_picture
 
@@ -93,6 +93,68 @@ output: {directory: out}
     assert job.distribution == Distribution(3, 2, 1)
     assert job.limits == Limits(30, 20.5, 2)
     assert job.output == path.parent / "out"
+
+
+def test_a_full_aws_section_loads(job_file: Callable[..., Path]) -> None:
+    path = job_file(f"""
+version: 1
+target: aws
+scenes:
+  - {{name: s, image: p.png, audio: a.wav}}
+limits: {{max_cost_usd: 2.5, on_max_cost: cancel}}
+aws:
+  regions: [eu-central-1]
+  markets: [spot, on-demand]
+  instance_types: [c7i.2xlarge, m7g-flex.large]
+  zones: [eu-central-1b, eu-central-1a]
+  order: [type, zone, market, region]
+  image: ghcr.io/me/mine@sha256:{"a" * 64}
+  ami: ami-0123456789abcdef0
+  disk_gb: 8
+  ingress: 198.51.100.0/24
+  subnet: subnet-01234567
+  security_group: sg-0123456789abcdef0
+  key_name: my key
+  lease_minutes: 45
+  price_per_hour: {{c7i.2xlarge: 0.357, m7g-flex.large: 1}}
+""")
+    job = load_job(path)
+    assert job.target == "aws"
+    assert job.limits == Limits(600, 600, 3, 2.5, "cancel")
+    assert job.aws == AwsSettings(
+        regions=("eu-central-1",),
+        markets=("spot", "on-demand"),
+        instance_types=("c7i.2xlarge", "m7g-flex.large"),
+        zones=("eu-central-1b", "eu-central-1a"),
+        order=("type", "zone", "market", "region"),
+        image=f"ghcr.io/me/mine@sha256:{'a' * 64}",
+        ami="ami-0123456789abcdef0",
+        disk_gb=8,
+        ingress="198.51.100.0/24",
+        subnet="subnet-01234567",
+        security_group="sg-0123456789abcdef0",
+        key_name="my key",
+        lease_minutes=45,
+        price_per_hour=(("c7i.2xlarge", 0.357), ("m7g-flex.large", 1.0)),
+    )
+
+
+def test_a_rented_machine_gets_more_time_to_become_healthy(job_file: Callable[..., Path]) -> None:
+    local, rented = job_file(scenes_yaml(1), "local.yaml"), scenes_yaml(1, "target: aws\n")
+    assert load_job(local).limits.health_timeout == 180
+    assert load_job(local, target="aws").limits.health_timeout == 600
+    aws = job_file(rented, "aws.yaml")
+    assert load_job(aws).limits.health_timeout == 600
+    assert load_job(aws, target="local").limits.health_timeout == 180
+    own = job_file(scenes_yaml(1, "target: aws\nlimits: {health_timeout: 20}\n"), "own.yaml")
+    assert load_job(own).limits.health_timeout == 20
+
+
+def test_an_arguments_budget_wins_over_the_files(job_file: Callable[..., Path]) -> None:
+    path = job_file(scenes_yaml(1, "limits: {max_cost_usd: 2, attempts: 2}\n"))
+    assert load_job(path).limits == Limits(600, 180, 2, 2.0)
+    assert load_job(path, max_cost_usd=0.5).limits == Limits(600, 180, 2, 0.5)
+    assert load_job(job_file(scenes_yaml(1))).limits.max_cost_usd is None
 
 
 def test_where_results_go(

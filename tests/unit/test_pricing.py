@@ -254,6 +254,14 @@ def test_offline_an_old_price_serves_and_says_its_age(tmp_path: Path) -> None:
         offline.on_demand("m5.xlarge", "us-east-1")
 
 
+def test_without_a_file_prices_are_asked_for_each_time() -> None:
+    asked = Asked()
+    book = PriceBook(asked, {}, None)
+    for _ in range(2):
+        assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+    assert asked.count == 2
+
+
 @pytest.mark.parametrize(("region", "month"), [("us-east-1", 0.08), ("eu-central-1", 0.0952)])
 def test_a_disk_is_priced_by_gigabyte_and_hour(tmp_path: Path, region: str, month: float) -> None:
     book = PriceBook(listed, {}, tmp_path / "prices.json", lambda: NOVEMBER_24)

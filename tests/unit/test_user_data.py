@@ -49,7 +49,8 @@ def test_shellcheck_finds_nothing(tmp_path: Path, value: str, *, gpu: bool) -> N
     path.write_text(script(value, value, gpu=gpu))
     command: list[str | Path] = [Path(sys.executable).with_name("shellcheck"), path]
     if value in NASTY:
-        command.insert(1, "--exclude=SC2016")  # "does not expand in single quotes": as it should
+        # They ask if quotes that keep everything as it is are meant so.
+        command.insert(1, "--exclude=SC1003,SC2016")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
@@ -93,7 +94,8 @@ class Ran:
         self.saw_key = (notes / "saw-key").read_text().split()
 
     def docker(self) -> list[list[str]]:
-        return [call[1:] for call in self.calls if call[0] == "docker"]
+        """Give docker's arguments, but for the question whether its daemon is there."""
+        return [call[1:] for call in self.calls if call[0] == "docker" and call[1:] != ["ps"]]
 
 
 RUN = "run --detach --name video-api --restart always --publish 5000:5000 --env AUTHENTICATION_KEY"
