@@ -45,6 +45,7 @@ _CAPACITY = {
     "Unsupported",
     "SpotMaxPriceTooLow",
     "InsufficientFreeAddressesInSubnet",
+    "InvalidInput",  # "No default subnet for availability zone"; unconfirmed on a live account
     "Server.InsufficientInstanceCapacity",
     "Server.SpotInstanceTermination",
     "Server.SpotInstanceShutdown",

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,7 +21,6 @@ from cloudburst.ladder import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
 STACK_TAG = "cloudburst:stack"
 RUN_TAG = "cloudburst:run"
@@ -192,7 +192,7 @@ class Aws:
                 InstanceTypes=[instance_type],
                 AvailabilityZone=zone,
                 ProductDescriptions=["Linux/UNIX"],
-                MaxResults=20,
+                StartTime=datetime.now(UTC),  # the price in force, not its history
             )
         history = sorted(said["SpotPriceHistory"], key=lambda item: item["Timestamp"])
         return float(history[-1]["SpotPrice"]) if history else None

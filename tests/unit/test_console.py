@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 
 from cloudburst import console, report
 from cloudburst.models import (
     Artifact,
     Attempt,
+    Basis,
+    Batch,
     BatchResult,
+    Check,
     Cost,
+    CostLine,
+    Estimate,
     Event,
     EventKind,
+    Finding,
+    Job,
     Launch,
+    Limits,
     Outcome,
+    Plan,
+    PlannedResource,
+    Preview,
+    Price,
+    Rung,
     RunReport,
+    Scene,
     SceneResult,
     SceneStatus,
     Span,
+    StackPreview,
 )
 from cloudburst.targets.local import PROCESS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
+    from collections.abc import Sequence
 
 
 def finished(directory: Path) -> RunReport:
@@ -147,3 +163,239 @@ def test_the_watcher_fits_where_the_output_goes(monkeypatch: pytest.MonkeyPatch)
     assert type(console.watcher(json_lines=False, quiet=False)) is console.Plain
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert type(console.watcher(json_lines=False, quiet=False)) is console.LiveLines
+
+
+# -- rented machines ----------------------------------------------------------------------------
+
+SPOT = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
+ON_DEMAND = Rung("m5.xlarge", "on-demand", "us-east-1", "us-east-1b")
+
+
+def test_a_failover_is_a_plain_line_and_a_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"{SPOT}: InsufficientInstanceCapacity; next: {ON_DEMAND}"
+    data: dict[str, object] = {"code": "InsufficientInstanceCapacity", "rung": str(SPOT)}
+    event = Event(EventKind.FAILOVER, 12.34, "b01", None, text, data)
+    console.Plain()(event)
+    console.JsonLines()(event)
+    plain, line = capsys.readouterr().out.splitlines()
+    assert plain == (
+        "   12.3 s  b01: failover: c5.2xlarge spot in us-east-1a: InsufficientInstanceCapacity; "
+        "next: m5.xlarge on-demand in us-east-1b"
+    )
+    assert json.loads(line) == {
+        "event": "failover",
+        "seconds": 12.34,
+        "batch": "b01",
+        "scene": None,
+        "text": text,
+        "code": "InsufficientInstanceCapacity",
+        "rung": "c5.2xlarge spot in us-east-1a",
+    }
+
+
+def test_a_failover_stays_above_the_live_lines() -> None:
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=100, color_system=None)
+    with console.LiveLines(terminal) as live:
+        live(Event(EventKind.FAILOVER, 1.0, "b01", None, "no [capacity]"))
+    assert "↷ b01: no [capacity]" in out.getvalue()
+
+
+def planned(most: float | None) -> Plan:
+    scenes = (Scene("a [b]", Path("p"), Path("a"), 8.0), Scene("c", Path("p"), Path("a"), 4.5))
+    limits = Limits(max_cost_usd=most)
+    job = Job("job", Path("scenes.yaml"), scenes, Path("out"), "aws", limits=limits)
+    return Plan(job, (Batch(1, scenes),))
+
+
+ESTIMATE = Estimate(
+    low=0.0081,
+    likely=0.0154,
+    worst=0.3125,
+    phases={"boot": 120.0, "drive": 41.5, "destroy": 45.0},
+    lease_minutes=45,
+    first=SPOT,
+    price=Price(0.1234, "spot price of 2026-11-24 12:00 UTC"),
+    assumptions=("with a 30 GB disk [gp3]",),
+)
+
+
+def shown(preview: Preview, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    console.show_preview(preview)
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_preview_says_what_it_would_cost_against_what_it_may(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    resource = PlannedResource("create", "aws:ec2/instance:Instance", "worker")
+    plan = planned(0.05)
+    stacks = (StackPreview(plan.batches[0], "run-b01", (resource,)),)
+    assert shown(Preview(plan, stacks, ESTIMATE), capsys) == [
+        "b01  2 scenes, 12.5 s of narration",
+        "      a [b]  8.0 s",
+        "      c  4.5 s",
+        "   + create aws:ec2/instance:Instance worker",
+        "",
+        f"first choice: {SPOT} at $0.1234/h (spot price of 2026-11-24 12:00 UTC)",
+        "likely: boot 120 s · drive 42 s · destroy 45 s",
+        "cost: $0.0154 likely, $0.0081 low, $0.3125 worst, of at most $0.05 (limits.max_cost_usd)",
+        "      with a 30 GB disk [gp3]",
+        "",
+        "1 stacks, 1 resources to create on aws; nothing was created",
+    ]
+
+
+def test_a_preview_without_a_limit_names_none(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(Preview(planned(None), estimate=ESTIMATE), capsys)
+    assert "cost: $0.0154 likely, $0.0081 low, $0.3125 worst" in lines
+
+
+def test_a_preview_says_what_was_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(Preview(planned(1.0), notes=("offline: no [prices]",)), capsys)
+    assert lines[-2:] == [
+        "not checked: offline: no [prices]",
+        "1 stacks, 1 to come on aws; nothing was created",
+    ]
+    assert not [line for line in lines if "$" in line]
+
+
+@pytest.mark.parametrize(
+    ("check", "lines"),
+    [
+        (
+            Check("credentials", Finding.OK, "account 123 [me]", "unused"),
+            ["ok      credentials       account 123 [me]"],
+        ),
+        (
+            Check("quota", Finding.WARNING, "8 vCPUs of 32 are needed", "ask for [more]"),
+            [
+                "warning quota             8 vCPUs of 32 are needed",
+                "                          → ask for [more]",
+            ],
+        ),
+        (
+            Check("region", Finding.ERROR, "not opted in", "opt in"),
+            [
+                "error   region            not opted in",
+                "                          → opt in",
+            ],
+        ),
+    ],
+)
+def test_a_finding_that_is_not_fine_says_how_to_mend_it(
+    capsys: pytest.CaptureFixture[str], check: Check, lines: Sequence[str]
+) -> None:
+    console.show_check(check)
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def rented(directory: Path) -> RunReport:
+    full = Launch(
+        "b01",
+        None,
+        SPOT,
+        Price(0.1234, "spot"),
+        0,
+        (Span("up", 0, 2), Span("destroy", 2, 3)),
+        destroyed=True,
+        code="InsufficientInstanceCapacity",
+        error="no capacity",
+    )
+    taken = Launch(
+        "b01",
+        "i-1",
+        SPOT,
+        Price(0.1234, "spot"),
+        1,
+        (Span("up", 3, 5), Span("destroy", 9, 10)),
+        destroyed=True,
+        code="Server.SpotInstanceTermination",
+        error="the worker is gone",
+    )
+    worked = Launch(
+        "b01.2", "i-2", ON_DEMAND, Price(0.192, "list"), 2, (Span("up", 10, 80),), destroyed=True
+    )
+    broken = Launch("b02", None, SPOT, None, 0, (), destroyed=True, error="a bug")
+    cost = Cost(
+        usd=0.0126 + 0.0032 + 0.00045,
+        worker_seconds=180.0,
+        basis="by the second",
+        lines=(
+            CostLine("machine", "i-1 c5.2xlarge spot", 60 / 3600, "h", 0.36, Basis.SPOT),
+            CostLine("disk", "i-1 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST),
+            CostLine("machine", "i-2 m5.xlarge on-demand", 120 / 3600, "h", 0.198, Basis.LIST),
+            CostLine("disk", "i-2 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST),
+            CostLine("egress", "videos", 0.005, "GB", 0.09, Basis.ESTIMATE),
+        ),
+    )
+    batches = (
+        BatchResult("b01", "run-b01", (full, taken, worked)),
+        BatchResult("b02", "run-b02", (broken,), "a bug"),
+    )
+    return replace(finished(directory), target="aws", batches=batches, cost=cost)
+
+
+def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    console.show_report(rented(tmp_path))
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    header = said.index("worker machine $/h billed videos end")
+    assert said[header + 1 : header + 5] == [
+        "b01 c5.2xlarge spot in us-east-1a 0.1234 – 0 InsufficientInstanceCapacity, destroyed",
+        "b01 c5.2xlarge spot in us-east-1a 0.1234 60 s 1 Server.SpotInstanceTermination, destroyed",
+        "b01.2 m5.xlarge on-demand in us-east-1b 0.1920 120 s 2 destroyed",
+        "b02 c5.2xlarge spot in us-east-1a – 0 failed, destroyed",
+    ]
+    # 60 s at 0.36 and 120 s at 0.198; half a GB-hour twice.
+    assert (
+        "machine $0.0126 (spot price at launch, list price) + disk $0.0032 (list price) "
+        "+ egress $0.0004 (estimate)"
+    ) in said
+    assert "$0.0163 for 180 worker-seconds: by the second" in said
+
+
+def test_a_machine_that_may_still_run_is_shown_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    whole = rented(tmp_path)
+    left = replace(whole.batches[0].launches[2], destroyed=False, error="teardown not verified")
+    batches = (replace(whole.batches[0], launches=(left,)),)
+    console.show_report(replace(whole, batches=batches, left_running=("run-b01: i-2",)))
+    said = capsys.readouterr().out
+    assert "LEFT RUNNING" in said
+    assert "nothing is left running" not in said
+
+
+def test_where_nothing_is_rented_there_is_no_table_of_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.show_report(finished(tmp_path))
+    said = capsys.readouterr().out
+    assert "$/h" not in said
+    assert "billed" not in said
+
+
+def test_a_rented_runs_report_has_every_line_of_the_bill(tmp_path: Path) -> None:
+    written = json.loads(report.write(rented(tmp_path)).read_text())
+    first = written["batches"][0]["launches"][0]
+    assert (first["code"], first["rung"]["zone"], first["price"]["usd_per_hour"]) == (
+        "InsufficientInstanceCapacity",
+        "us-east-1a",
+        0.1234,
+    )
+    assert written["cost"]["lines"][0] == {
+        "kind": "machine",
+        "what": "i-1 c5.2xlarge spot",
+        "quantity": 0.016667,
+        "unit": "h",
+        "rate": 0.36,
+        "basis": "spot price at launch",
+        "usd": 0.006,
+    }
+    total = sum(line["usd"] for line in written["cost"]["lines"])
+    assert written["cost"]["usd"] == pytest.approx(total, abs=1e-5)
+    assert [batch["scenes_done"] for batch in written["batches"]] == [3, 0]
