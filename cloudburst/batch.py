@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerLost
 from cloudburst.ladder import Verdict, advice, verdict
 from cloudburst.launch import LaunchLife
-from cloudburst.models import BatchResult, EventKind, Rung, WorkerSpec
+from cloudburst.models import BatchResult, EventKind, Health, Rung, WorkerSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,8 @@ class BatchLife:
         if not self.launches:
             return
         last = self.launches[-1]
+        if last.destroyed and last.lost is not None and last.lost.health is Health.LEAVING:
+            self.error = None  # it was told to leave, and left when its work was done
         if not last.destroyed:
             last.tell("left running", self.error or "")
         elif self.error and not site.stop.requested:
@@ -109,7 +111,7 @@ class BatchLife:
     def _tale(self) -> str:
         """Tell what was tried, when no rung is left."""
         tried = [f"{life.spec.rung}: {life.code or life.error}" for life in self.launches]
-        return f"no rung is left; tried {'; '.join(tried)}"
+        return f"no rung is left; tried {'; '.join(dict.fromkeys(tried))}"
 
     def _go_on(self, life: LaunchLife) -> bool:
         """Say if another worker is to be tried; close the rungs that need not be."""

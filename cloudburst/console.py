@@ -44,6 +44,7 @@ _STYLES = {
     "failed": "bold red",
     "left running": "bold white on red",
 }
+_FILE_WIDTH = 140
 _BUSY = {"creating", "starting", "working", "destroying"}
 
 
@@ -245,6 +246,8 @@ def watcher(*, json_lines: bool, quiet: bool) -> Silent:
 def show_report(report: RunReport) -> None:
     """Print a run's summary."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)  # a file has no edge to fold lines at
     console.print()
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("scene", "video", "size", "render", "on", "scenario"):
@@ -289,7 +292,8 @@ def _print_launches(report: RunReport, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("worker", "machine", "$/h", "billed", "videos", "end"):
         right = name in ("$/h", "billed", "videos")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        fixed = name not in ("machine", "end")
+        table.add_column(name, justify="right" if right else "left", no_wrap=fixed)
     for launch in launches:
         line = billed.get(launch.worker or "")
         table.add_row(

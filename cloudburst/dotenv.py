@@ -20,8 +20,8 @@ _SOURCES = (*_CREDENTIALS, "AWS_PROFILE")
 
 
 def environment() -> dict[str, str]:
-    """Give all variables; the environment's own win over `.env`'s."""
-    return {**_file(), **os.environ}
+    """Give all variables that are not empty; the environment's own win over `.env`'s."""
+    return {**_file(), **{name: value for name, value in os.environ.items() if value}}
 
 
 def additions() -> dict[str, str]:
@@ -29,7 +29,7 @@ def additions() -> dict[str, str]:
     return {
         name: value
         for name, value in _file().items()
-        if name.startswith("AWS_") and name not in os.environ
+        if name.startswith("AWS_") and not os.environ.get(name)
     }
 
 

@@ -10,6 +10,7 @@ from cloudburst.errors import ArtifactInvalid
 from cloudburst.models import Artifact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cloudburst.models import Scene
@@ -20,23 +21,45 @@ TOLERANCE = 0.1
 LONGEST_TAIL = 2.5
 
 
-def download(api: VideoApi, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
+def download(
+    api: VideoApi,
+    rendered: Rendered,
+    scene: Scene,
+    folder: Path,
+    *,
+    worker: str,
+    wanted: Callable[[], bool],
+) -> Artifact | None:
     """Bring one video home.
 
-    Until it is verified it is called ``<scene>.mp4.part``; a file called ``<scene>.mp4`` is
-    whole, on disk, and the video of its scene.
+    Until it is verified it is called ``<scene>.mp4.<worker>.part``; a file called ``<scene>.mp4``
+    is whole, on disk, and the video of its scene.
+
+    Args:
+        api: the worker's video API.
+        rendered: what it has ready.
+        scene: whose video it is.
+        folder: where it goes.
+        worker: label of the worker, so that two never write the same file.
+        wanted: is asked once, when the video is whole; false throws it away, for its scene was
+            given to another worker meanwhile.
+
+    Returns:
+        The video, or None when it was no longer wanted.
 
     Raises:
         ArtifactInvalid: what came is not that video.
         WorkerGone: the worker does not answer any more.
     """
     path = folder / f"{scene.name}.mp4"
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{worker}.part")
     try:
         api.fetch(rendered, part)
         artifact = verify(part, scene)
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        if not wanted():
+            return None
         part.replace(path)
         _sync_folder(folder)
     except OSError as error:

@@ -15,6 +15,8 @@ from cloudburst.errors import InfrastructureError, RenderFailed, SceneError, Wor
 from cloudburst.models import Attempt, Condition, EventKind, Health, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloudburst.models import Scene, Worker
     from cloudburst.site import Site
     from cloudburst.worker import Rendered, VideoApi
@@ -47,7 +49,7 @@ class Drive:
         self._api = api
         self._site = site
         self._places = threading.Semaphore(worker.room)
-        self._rendering: dict[str, tuple[Scene, float]] = {}
+        self._flying: dict[str, tuple[Scene, float]] = {}
         self._lock = threading.Lock()
         self._heard = self._asked = self._watched = time.monotonic()
         self.lost: Condition | None = None
@@ -69,7 +71,9 @@ class Drive:
             self._watch()
 
     def join(self, seconds: float) -> None:
-        """Wait for what still ends by itself, such as a download that breaks off."""
+        """Wait for requests that still end by themselves; what is gone is not waited for."""
+        if self._is_gone():
+            return
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -90,28 +94,32 @@ class Drive:
     def _one_scene(self, scene: Scene) -> None:
         began = self._site.timeline.now()
         with self._lock:
-            self._rendering[scene.name] = (scene, began)
-        mine = True
+            self._flying[scene.name] = (scene, began)
+        mine = False
+
+        def claim() -> bool:
+            nonlocal mine
+            mine = mine or self._settle(scene)
+            return mine
+
         try:
             try:
                 rendered = self._render(scene)
             finally:
                 self._places.release()
-                mine = self._settle(scene)
-            if mine:
-                self._bring_home(scene, rendered, began)
+            self._bring_home(scene, rendered, began, claim)
         except SceneError as error:
-            if mine:
+            if claim():
                 self._failed(scene, began, error)
         except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
-            if mine:
+            if claim():
                 unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
                 self._failed(scene, began, unexpected)
 
     def _settle(self, scene: Scene) -> bool:
-        """Say if a render still counts; it does not when its scene was given back meanwhile."""
+        """Say if a try still counts; it does not when its scene was given back meanwhile."""
         with self._lock:
-            return self._rendering.pop(scene.name, None) is not None
+            return self._flying.pop(scene.name, None) is not None
 
     def _render(self, scene: Scene) -> Rendered:
         self._tell(EventKind.SCENE_STARTED, scene, f"rendering {scene.name}")
@@ -119,12 +127,16 @@ class Drive:
         self._heard = time.monotonic()
         return rendered
 
-    def _bring_home(self, scene: Scene, rendered: Rendered, began: float) -> None:
-        site = self._site
+    def _bring_home(
+        self, scene: Scene, rendered: Rendered, began: float, claim: Callable[[], bool]
+    ) -> None:
+        site, label = self._site, self._label
         ready = site.timeline.now()
-        artifact = download(self._api, rendered, scene, site.folder)
+        artifact = download(self._api, rendered, scene, site.folder, worker=label, wanted=claim)
+        if artifact is None:
+            return
         home = site.timeline.now()
-        attempt = Attempt(self._label, Span("render", began, ready), Span("download", ready, home))
+        attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
         site.ledger.done(scene, attempt, artifact, rendered)
         self._tell(
             EventKind.SCENE_DONE,
@@ -195,13 +207,12 @@ class Drive:
             return Condition()  # not being told is no news
 
     def _lose(self, condition: Condition) -> None:
-        """Hand out nothing more; when the worker is gone, give back what it was rendering."""
+        """Hand out nothing more; when the worker is gone, give back what is not home."""
         with self._lock:
             if self.lost is None or condition.health is Health.GONE:
                 self.lost = self.lost if self._is_gone() else condition
-            abandoned = list(self._rendering.values()) if self._is_gone() else []
-            if abandoned:
-                self._rendering.clear()
+            abandoned = list(self._flying.values()) if self._is_gone() else []
+            self._flying = {} if self._is_gone() else self._flying
         self._site.dispatcher.leave(self._label)
         for scene, began in abandoned:
             self._take_back(scene, began, condition.reason)

@@ -106,7 +106,8 @@ def estimate(plan: Plan, rung: Rung, rates: Rates, room: int, lease: int) -> Est
 
     low = [_BOOT["low"] + drive * _LOW_RENDER + _END["low"] for drive in drives]
     likely = [_BOOT["likely"] + drive + _END["likely"] for drive in drives]
-    worst = [lease * 60 + _END["likely"] for _ in drives]
+    worst = [max(lease * 60 + _END["likely"], seconds) for seconds in likely]
+    too_short = max(likely) > lease * 60
     return Estimate(
         low=total(low),
         likely=total(likely),
@@ -124,5 +125,6 @@ def estimate(plan: Plan, rung: Rung, rates: Rates, room: int, lease: int) -> Est
             f"{room} scenes at once on a {rung.type}, at the public image's speed",
             "the first rung of the ladder is there for every batch",
             f"worst: every machine runs until its dead-man switch, {lease} minutes",
+            *(["the lease is shorter than the likely length: raise aws.lease_minutes"] * too_short),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import unicodedata
@@ -21,7 +22,14 @@ from cloudburst.models import (
     Scene,
     VideoOptions,
 )
-from cloudburst.schema import AwsSection, JobSection, SceneSection, show, validate
+from cloudburst.schema import (
+    AwsSection,
+    JobSection,
+    SceneSection,
+    show,
+    validate,
+    validate_aws,
+)
 from cloudburst.videoapi import subtitles
 
 if TYPE_CHECKING:
@@ -91,7 +99,7 @@ def load_job(
     folder = _output_folder(section, source, output, environment)
     found += list(_output_problems(folder))
     if section is not None:
-        found += list(_aws_problems(section))
+        found += [*_aws_problems(section), *_network_problems(section)]
     if found or section is None:
         duplicate_lines = dict(tree.duplicates)
         problems = [
@@ -99,7 +107,10 @@ def load_job(
             for place, message in found
         ]
         raise BadInput(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
-    job = _build(section, source, folder, probes, target or section.target)
+    chosen = target or section.target
+    if chosen == "aws" and (wrong := _variable_problems(environment)):
+        raise BadInput(wrong)
+    job = _build(section, source, folder, probes, chosen)
     limits = job.limits
     if max_cost_usd is not None:
         limits = replace(limits, max_cost_usd=max_cost_usd)
@@ -305,10 +316,35 @@ def _why(error: Exception) -> str:
 # -- aws ----------------------------------------------------------------------------------------
 
 
+# The original's names in the environment and in .env, and the field each one fills.
+_VARIABLES = {
+    "AWS_REGION": "regions",
+    "AWS_INSTANCE_TYPE": "instance_types",
+    "AWS_SUBNET_ID": "subnet",
+    "AWS_SECURITY_GROUP_ID": "security_group",
+    "AWS_KEY_PAIR_NAME": "key_name",
+    "DOCKER_IMAGE": "image",
+}
+_LISTS = {"regions", "instance_types"}
+
+
+def _variable_problems(environment: Mapping[str, str]) -> list[Problem]:
+    """Check what the environment says of AWS as the file is checked."""
+    given = {field: name for name, field in _VARIABLES.items() if environment.get(name)}
+    values: dict[str, object] = {
+        field: [environment[name]] if field in _LISTS else environment[name]
+        for field, name in given.items()
+    }
+    return [
+        Problem("environment", 0, given[field], message)
+        for field, message in validate_aws(values).items()
+    ]
+
+
 def _aws_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
     aws = section.aws
-    for field in ("order", "markets"):
-        values = getattr(aws, field)
+    for field in ("order", "markets", "regions", "zones", "instance_types"):
+        values = getattr(aws, field) or []
         if len(set(values)) < len(values):
             yield ("aws", field), f"got {', '.join(values)}; expected each one once"
     if aws.ami is None and aws.disk_gb < _AMI_GB:
@@ -321,6 +357,20 @@ def _aws_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
             ("aws", "subnet"),
             f"got a subnet and {len(aws.regions)} regions; expected one: a subnet stands in one",
         )
+
+
+def _network_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
+    aws = section.aws
+    try:
+        ipaddress.IPv4Network(aws.ingress or "0.0.0.0/0")
+    except ValueError as error:
+        yield ("aws", "ingress"), f"got {aws.ingress}; {error}; expected such as 203.0.113.7/32"
+    for index, zone in enumerate(aws.zones):
+        if aws.regions is not None and zone[:-1] not in aws.regions:
+            yield (
+                ("aws", "zones", index),
+                f"got {zone}; expected a zone of {', '.join(aws.regions)}",
+            )
 
 
 def aws_settings(

@@ -50,6 +50,10 @@ _CAPACITY = {
     "Server.SpotInstanceTermination",
     "Server.SpotInstanceShutdown",
     "Server.InternalError",
+    "Server.ScheduledStop",
+    "Client.InstanceInitiatedShutdown",
+    "Client.InstanceTerminated",
+    "Client.UserInitiatedShutdown",
 }
 _QUOTA = {
     "VcpuLimitExceeded",
@@ -67,7 +71,14 @@ _LATER = {
     "Unavailable",
     "RequestTimeout",
 }
-_CODE = re.compile(r"api error (?P<api>[A-Za-z][\w.]*)|(?P<state>(?:Server|Client)\.[A-Z]\w+)")
+# A state's code, by name: Go's HTTP client says Client.Timeout, which is none.
+_STATES = (
+    r"Server\.(?:InsufficientInstanceCapacity|InternalError|ScheduledStop|SpotInstanceShutdown|"
+    r"SpotInstanceTermination)|Client\.(?:InstanceInitiatedShutdown|InstanceTerminated|"
+    r"InternalError|InvalidSnapshot\.NotFound|UserInitiatedHibernate|UserInitiatedShutdown|"
+    r"VolumeLimitExceeded)"
+)
+_CODE = re.compile(rf"api error (?P<api>[A-Za-z][\w.]*)|(?P<state>{_STATES})")
 
 _ON_THE_WAY = re.compile(
     r"(?i)timeout|timed out|deadline exceeded|connection (reset|refused|closed)|send failed|"

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 JOIN_TIMEOUT = 10.0
 
 
+class _NotNeeded(Exception):
+    """No scene waits for the worker that is starting."""
+
+
 @dataclass
 class LaunchLife:
     """One worker of a batch.
@@ -59,6 +63,8 @@ class LaunchLife:
         """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
         try:
             self._work()
+        except _NotNeeded:
+            pass  # others have taken every scene
         except CloudBurstError as error:
             self.failure, self.error = error, str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
@@ -83,7 +89,8 @@ class LaunchLife:
         """The provider's code for why it failed or ended."""
         if isinstance(self.failure, CloudRefused):
             return self.failure.code
-        return code_of(self.error) if self.error else None
+        words = self.failure or (self.lost.reason if self.lost else None)
+        return code_of(str(words)) if words else None
 
     def result(self) -> Launch:
         """Give what became of it."""
@@ -115,6 +122,7 @@ class LaunchLife:
         with site.timeline.span("up", self.spans):
             outputs = site.engine.up(self.spec.stack, site.target.program(self.spec))
         self.worker = site.target.worker(self.spec, outputs)
+        self._see_if_needed()
         api = VideoApi(self.worker)
         self.tell("starting", "waiting for the video API")
         with site.timeline.span("health", self.spans):
@@ -134,6 +142,7 @@ class LaunchLife:
 
         def pause(seconds: float) -> bool:
             nonlocal looked
+            self._see_if_needed()
             if time.monotonic() - looked > WATCH_EVERY:
                 looked = time.monotonic()
                 self._look(worker)
@@ -146,6 +155,11 @@ class LaunchLife:
             if words:
                 raise _with_words(error, words) from error
             raise
+
+    def _see_if_needed(self) -> None:
+        """End a worker that has not begun when no scene waits for it any more."""
+        if not self.site.dispatcher.pending() and not self.site.stop.requested:
+            raise _NotNeeded
 
     def _look(self, worker: Worker) -> None:
         try:
@@ -174,7 +188,8 @@ class LaunchLife:
             problem = tear_down(site.engine, site.target, stack)
         self.destroyed = not problem
         if problem:
-            self.error = f"teardown not verified: {problem}"
+            before = f"; before that: {self.error}" if self.error else ""
+            self.error = f"teardown not verified: {problem}{before}"
 
     def tell(self, state: str, text: str = "") -> None:
         """Tell what state the batch has come to."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +96,8 @@ def _usd(price: dict[str, Any], what: str, unit: str, advice: str) -> float:
         raise PriceUnknown(f"the price list has no price in USD for {what}. {advice}") from None
     if price.get("unit") != unit or usd <= 0:
         came = f"{usd:g} USD per {price.get('unit')}"
-        raise PriceUnknown(f"the price list says {came} for {what}, not per {unit}. {advice}")
+        expected = f"expected more than 0 USD per {unit}"
+        raise PriceUnknown(f"the price list says {came} for {what}; {expected}. {advice}")
     return usd
 
 
@@ -105,7 +108,7 @@ class PriceBook:
     Args:
         products: asks the Price List; takes filters, gives JSON documents.
         given: USD per hour by instance type, wins.
-        file: where answers are kept; None for nowhere.
+        file: where answers are kept; None for this object alone.
         clock: seconds since 1970.
     """
 
@@ -113,6 +116,8 @@ class PriceBook:
     given: Mapping[str, float]
     file: Path | None
     clock: Callable[[], float] = time.time
+    _memory: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_demand(self, instance_type: str, region: str) -> tuple[Price, Basis]:
         """Give a machine's price by the hour.
@@ -141,31 +146,44 @@ class PriceBook:
         self, filters: dict[str, str], what: str, unit: str, advice: str
     ) -> tuple[Price, Basis]:
         key = json.dumps(filters, sort_keys=True)
-        kept = self._kept().get(key)
-        if kept and (self.products is None or self.clock() - kept["at"] < CACHE_SECONDS):
-            return Price(kept["usd"], _source(kept["at"])), Basis.LIST
-        if self.products is None:
-            raise PriceUnknown(f"the price of {what} is not known without asking AWS. {advice}")
-        usd = one_price(self.products(filters), what, unit, advice)
-        now = self.clock()
-        self._keep(key, {"usd": usd, "at": now, "what": what})
+        with self._lock:
+            kept = self._kept().get(key)
+            if kept and (self.products is None or self.clock() - kept["at"] < CACHE_SECONDS):
+                return Price(kept["usd"], _source(kept["at"])), Basis.LIST
+            if self.products is None:
+                raise PriceUnknown(f"the price of {what} is not known without asking AWS. {advice}")
+            usd = one_price(self.products(filters), what, unit, advice)
+            now = self.clock()
+            self._keep(key, {"usd": usd, "at": now, "what": what})
         return Price(usd, _source(now)), Basis.LIST
 
     def _kept(self) -> dict[str, dict[str, Any]]:
+        """Read what is kept; of a damaged cache, what is whole."""
         if self.file is None:
-            return {}
+            return self._memory
         try:
             kept = json.loads(self.file.read_text())
         except (OSError, ValueError):
-            return {}  # no cache, or a damaged one: ask again
-        return kept if isinstance(kept, dict) else {}
+            return {}
+        if not isinstance(kept, dict):
+            return {}
+        return {key: entry for key, entry in kept.items() if _is_entry(entry)}
 
     def _keep(self, key: str, entry: dict[str, Any]) -> None:
         if self.file is None:
+            self._memory[key] = entry
             return
         part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
-        part.write_text(json.dumps(self._kept() | {key: entry}, indent=2))
-        part.replace(self.file)
+        # A cache that cannot be written costs another question, not the run.
+        with contextlib.suppress(OSError):
+            part.write_text(json.dumps(self._kept() | {key: entry}, indent=2))
+            part.replace(self.file)
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(name), int | float) for name in ("usd", "at")
+    )
 
 
 def _source(at: float) -> str:

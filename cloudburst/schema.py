@@ -247,6 +247,16 @@ def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | i
         return None, [(path, "; ".join(messages)) for path, messages in problems.items()]
 
 
+def validate_aws(values: dict[str, object]) -> dict[str, str]:
+    """Check settings of AWS that come from elsewhere; give field → message for what is wrong."""
+    try:
+        AwsSection.model_validate(values)
+    except ValidationError as error:
+        details = [dict(detail) for detail in error.errors(include_url=False)]
+        return {str(detail["loc"][0]): _explain(detail) for detail in details}
+    return {}
+
+
 def _path(value: object, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Keep the parts of pydantic's location that are in the document (it adds union members)."""
     path: list[str | int] = []
@@ -276,6 +286,7 @@ def _explain(detail: dict[str, Any]) -> str:
         "string_type": "text",
         "list_type": "a list",
         "model_type": "a mapping (key: value)",
+        "dict_type": "a mapping (key: value)",
         "none_required": "nothing",
         "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
         "greater_than_equal": f"{context.get('ge', 0):g} or more",
@@ -300,7 +311,7 @@ _PATTERNS = {
     "^subnet-": "a subnet such as subnet-0123456789abcdef0",
     "^sg-": "a security group such as sg-0123456789abcdef0",
     "^(\\d": "a CIDR block such as 203.0.113.7/32",
-    "^[a-z0-9][a-z0-9._/:-]*(": "a container image such as name:tag or name@sha256:…",
+    "^[a-z0-9][a-z0-9._/:-]*(": "a container image in small letters, name:tag or name@sha256:…",
 }
 
 

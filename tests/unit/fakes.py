@@ -182,7 +182,17 @@ class FakeApi:
         return Rendered(f"/download/{scene.name}", 1000, "baseline", ())
 
 
-def fake_download(_: object, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
+def fake_download(
+    _: object,
+    rendered: Rendered,
+    scene: Scene,
+    folder: Path,
+    *,
+    worker: str,  # noqa: ARG001 - a double takes what the real one takes
+    wanted: Callable[[], bool],
+) -> Artifact | None:
+    if not wanted():
+        return None
     return Artifact(folder / f"{scene.name}.mp4", rendered.size, scene.seconds, 1920, 1080, 30)
 
 

@@ -203,7 +203,7 @@ CASES = {
         aws("security_group: default"), 3, "aws.security_group", "a security group such as sg-0"
     ),
     "container with a space": Bad(
-        aws("image: me/mine 1"), 3, "aws.image", "expected a container image such as name:tag"
+        aws("image: me/mine 1"), 3, "aws.image", "expected a container image in small letters"
     ),
     "container as an option": Bad(aws("image: --privileged"), 3, "aws.image", "a container image"),
     "negative price": Bad(

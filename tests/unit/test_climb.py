@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cloudburst.models import Worker
+    from cloudburst.models import Artifact, Worker
     from cloudburst.site import Site
 
 A = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
@@ -320,7 +321,8 @@ def test_while_something_may_be_left_no_other_rung_is_tried(
     assert target.launched == [A]
     assert engine.calls.count("up") == 1
     assert not life.destroyed
-    assert life.error == "teardown not verified: i-1"
+    assert life.error == f"teardown not verified: i-1; before that: {error}"
+    assert life.result().launches[0].code == life.launches[0].code
     assert made.states()[-1] == "left running"
     assert made.failovers() == []
 
@@ -480,3 +482,71 @@ def test_where_no_scene_waits_nothing_is_launched(tmp_path: Path) -> None:
     assert engine.calls == []
     assert life.launches == []
     assert (life.error, life.destroyed) == (None, True)
+
+
+def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apis: list[FakeApi]
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.01)
+    ended = threading.Event()
+    tries: list[str] = []
+
+    def hang_once(*given: Any, worker: str, wanted: Callable[[], bool]) -> Artifact | None:
+        tries.append(worker)
+        if worker == "b01":
+            ended.wait(10)  # nobody closes the connection
+        return fake_download(*given, worker=worker, wanted=wanted)
+
+    monkeypatch.setattr(drive, "download", hang_once)
+    apis.append(FakeApi())
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
+    life = live(make_site(engine, target, tmp_path))
+    ended.set()
+    assert tries == ["b01", "b01.2"]
+    assert [launch.label for launch in life.launches] == ["b01", "b01.2"]
+    (scene,) = life.site.ledger.results()
+    assert [attempt.worker for attempt in scene.attempts] == ["b01", "b01.2"]
+    assert scene.status is SceneStatus.DONE
+
+
+def test_a_worker_that_leaves_when_its_work_is_done_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apis: list[FakeApi]
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    api = FakeApi(holds=True)
+    apis.append(api)
+    threading.Timer(0.5, api.go_on.set).start()
+    leaving = Condition(Health.LEAVING, "Server.SpotInstanceTermination: marked", blameless=True)
+    engine = FakeEngine()
+    made = watched(engine, FakeTarget(engine, rungs=(A, B), conditions=[leaving] * 50), tmp_path)
+    life = live(made.site)
+    assert made.site.ledger.done_count() == 1
+    assert (life.error, made.states()[-1]) == (None, "gone")
+    assert life.launches[0].code == "Server.SpotInstanceTermination", "the launch itself tells"
+
+
+def test_no_rung_is_named_twice_in_the_tale(tmp_path: Path, pauses: list[float]) -> None:
+    engine = FakeEngine(up_errors=[refused("RequestLimitExceeded")] * 3 + [FULL])
+    life = live(make_site(engine, FakeTarget(engine, rungs=(A,)), tmp_path))
+    assert pauses
+    assert str(life.error).count("RequestLimitExceeded") == 1
+    assert str(life.error).count("InsufficientInstanceCapacity") == 1
+
+
+def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A, B))
+    made = watched(engine, target, tmp_path, health_timeout=60.0)
+
+    class Emptied(FakeTarget):
+        def worker(self, spec: Any, outputs: Any) -> Worker:
+            made.site.dispatcher.stop()  # as when others have taken all, or the money is gone
+            return target.worker(spec, outputs)
+
+    site = replace(made.site, target=Emptied(engine, rungs=(A, B)))
+    life = live(site)
+    assert engine.calls == ["up", "destroy"]
+    assert (life.error, made.states()[-1]) == (None, "gone")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst import dotenv
+from cloudburst.errors import BadInput
 from cloudburst.job import aws_settings, load_job
 from cloudburst.schema import AwsSection
 from tests.conftest import scenes_yaml
@@ -180,3 +181,35 @@ def test_credentials_of_two_places_are_never_mixed(
     assert dotenv.additions() == {"AWS_REGION": "eu-west-1"}
     seen = dotenv.environment()
     assert {name: seen[name] for name in [*KEYS, "AWS_PROFILE"] if name in seen} == own
+
+
+def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "other"}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in pair.items()))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+    assert dotenv.additions() == pair
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DOCKER_IMAGE", "--privileged", "a container image"),
+        ("AWS_SUBNET_ID", "default", "a subnet such as"),
+        ("AWS_REGION", "Virginia", "a region such as"),
+        ("AWS_INSTANCE_TYPE", "big", "an instance type such as"),
+    ],
+)
+def test_a_bad_variable_is_told_by_its_name_where_it_matters(
+    job_file: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_job(job_file(scenes_yaml(1))).target == "local"
+    with pytest.raises(BadInput) as caught:
+        load_job(job_file(scenes_yaml(1)), target="aws")
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"environment: {name}: got '{value}'; expected {words}")

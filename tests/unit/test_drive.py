@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -134,12 +134,14 @@ def test_the_next_scene_renders_while_the_last_one_comes_home(
     driven = Driven(tmp_path, FakeApi(), scenes="ab")
     together: list[bool] = []
 
-    def slow(api: object, rendered: Rendered, scene: Scene, folder: Path) -> Artifact:
+    def slow(
+        api: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
+    ) -> Artifact | None:
         deadline = time.monotonic() + 5
         while len(driven.api.asked) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         together.append(len(driven.api.asked) == 2)
-        return fake_download(api, rendered, scene, folder)
+        return fake_download(api, rendered, scene, folder, **how)
 
     monkeypatch.setattr(drive, "download", slow)
     driven.run()

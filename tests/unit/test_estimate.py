@@ -133,3 +133,11 @@ def test_more_room_is_never_slower(some: Plan, room: int) -> None:
     assert wide.phases["drive"] <= narrow.phases["drive"]
     assert wide.likely <= narrow.likely
     assert estimate.lease_minutes(some, room + 1) <= estimate.lease_minutes(some, room)
+
+
+def test_a_lease_that_is_too_short_is_told_and_is_not_the_worst() -> None:
+    made = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=5)
+    assert made.worst >= made.likely
+    assert any("lease is shorter" in line for line in made.assumptions)
+    enough = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=60)
+    assert not any("lease is shorter" in line for line in enough.assumptions)

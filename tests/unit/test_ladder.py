@@ -330,3 +330,12 @@ def test_once_stopped_no_rung_will_do_and_the_first_reason_stays() -> None:
     ladder.stop("something else")
     assert ladder.pick() is None
     assert ladder.stopped == "not allowed"
+
+
+def test_gos_own_timeout_is_no_code_of_awss() -> None:
+    words = (
+        'Post "https://ec2.us-east-1.amazonaws.com/": context deadline exceeded '
+        "(Client.Timeout exceeded while awaiting headers)"
+    )
+    assert code_of(words) is None
+    assert verdict(None, words) is Verdict.WAIT

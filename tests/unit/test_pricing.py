@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +156,10 @@ def test_one_product_with_one_price_is_read() -> None:
         ([product(prices=2)], "has 2 prices"),
         ([two_terms()], "has 2 prices"),
         ([{"product": {"sku": "ABC"}}], "has 0 prices"),
-        ([product(unit="Quantity")], "0.34 USD per Quantity .*, not per Hrs"),
+        (
+            [product(unit="Quantity")],
+            "0.34 USD per Quantity for .* expected more than 0 USD per Hrs",
+        ),
         ([product(USD="0.0000000000")], "0 USD per Hrs"),
         ([product(USD="-0.34")], "-0.34 USD per Hrs"),
         ([product(CNY="2.5")], "no price in USD"),
@@ -254,12 +259,34 @@ def test_offline_an_old_price_serves_and_says_its_age(tmp_path: Path) -> None:
         offline.on_demand("m5.xlarge", "us-east-1")
 
 
-def test_without_a_file_prices_are_asked_for_each_time() -> None:
+def test_without_a_file_prices_are_kept_for_the_run_alone() -> None:
     asked = Asked()
-    book = PriceBook(asked, {}, None)
-    for _ in range(2):
-        assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
-    assert asked.count == 2
+    for runs in (1, 2):
+        book = PriceBook(asked, {}, None)
+        for _ in range(2):
+            assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+        assert asked.count == runs
+
+
+def test_several_batches_may_ask_at_once(tmp_path: Path) -> None:
+    kinds = ["c5.2xlarge", "c5.4xlarge", "m5.xlarge", "c7i.2xlarge", "g4dn.xlarge", "t3.large"]
+    for turn in range(20):
+        book = PriceBook(listed, {}, tmp_path / f"prices-{turn}.json")
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            assert all(pool.map(partial(book.on_demand, region="us-east-1"), kinds))
+
+
+def test_a_kept_price_of_another_shape_is_asked_for_again(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    key = json.dumps(instance_filters("c5.2xlarge", "us-east-1"), sort_keys=True)
+    file.write_text(json.dumps({key: {"usd": 1.0}}))
+    book = PriceBook(listed, {}, file)
+    assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
+    book = PriceBook(listed, {}, tmp_path / "no" / "folder" / "prices.json")
+    assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
 
 
 @pytest.mark.parametrize(("region", "month"), [("us-east-1", 0.08), ("eu-central-1", 0.0952)])

@@ -21,7 +21,7 @@ from cloudburst.errors import (
     WorkerGone,
     WorkerUnhealthy,
 )
-from cloudburst.models import Scene, VideoOptions, Worker
+from cloudburst.models import Artifact, Scene, VideoOptions, Worker
 from cloudburst.worker import Rendered, VideoApi
 from tests.conftest import write_picture, write_sound
 
@@ -74,6 +74,12 @@ def double() -> Iterator[Double]:
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene("s", write_picture(tmp_path / "p.png"), write_sound(tmp_path / "a.wav"), 1.0)
+
+
+def bring(
+    api: VideoApi, rendered: Rendered, scene: Scene, folder: Path, *, wanted: bool = True
+) -> Artifact | None:
+    return download(api, rendered, scene, folder, worker="b01", wanted=lambda: wanted)
 
 
 def says(status: int, body: object) -> Answer:
@@ -233,11 +239,22 @@ def test_a_good_video_comes_home_under_its_name(
 ) -> None:
     double.answer = says(200, video)
     rendered = Rendered("/download/1", len(video), "baseline", ())
-    artifact = download(double.api, rendered, scene, tmp_path)
+    artifact = bring(double.api, rendered, scene, tmp_path)
+    assert artifact is not None
     assert artifact.path == tmp_path / "s.mp4"
     assert artifact.path.read_bytes() == video
     assert (artifact.width, artifact.height, artifact.frames) == (64, 64, 30)
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.video
+def test_a_video_that_is_no_longer_wanted_leaves_no_file(
+    double: Double, scene: Scene, tmp_path: Path, video: bytes
+) -> None:
+    double.answer = says(200, video)
+    rendered = Rendered("/download/1", len(video), "baseline", ())
+    assert bring(double.api, rendered, scene, tmp_path, wanted=False) is None
+    assert not list(tmp_path.glob("s.mp4*"))
 
 
 @pytest.mark.video
@@ -263,7 +280,7 @@ def test_a_bad_video_does_not_come_home(
     rendered = Rendered("/download/1", len(video), "baseline", ())
     asked = Scene(scene.name, scene.image, scene.audio, seconds)
     with pytest.raises(ArtifactInvalid, match=words):
-        download(double.api, rendered, asked, tmp_path)
+        bring(double.api, rendered, asked, tmp_path)
     assert not list(tmp_path.glob("s.mp4*"))
 
 
@@ -320,14 +337,14 @@ def test_a_picture_may_stay_two_seconds_after_its_sound_and_never_end_before_it(
     if good:
         verify(path, scene)
     else:
-        with pytest.raises(ArtifactInvalid, match="the narration 1.00 s"):
+        with pytest.raises(ArtifactInvalid, match=r"the narration 1\.00 s"):
             verify(path, scene)
 
 
 def test_a_download_that_is_refused(double: Double, scene: Scene, tmp_path: Path) -> None:
     double.answer = says(404, {"error": "expired"})
     with pytest.raises(ArtifactInvalid, match=r"404.*expired"):
-        download(double.api, Rendered("/download/1", 4, "baseline", ()), scene, tmp_path)
+        bring(double.api, Rendered("/download/1", 4, "baseline", ()), scene, tmp_path)
 
 
 @pytest.mark.video
@@ -336,4 +353,4 @@ def test_a_folder_that_has_gone_is_told(
 ) -> None:
     double.answer = says(200, video)
     with pytest.raises(ArtifactInvalid, match="cannot be written"):
-        download(double.api, Rendered("/d", len(video), "b", ()), scene, tmp_path / "no" / "folder")
+        bring(double.api, Rendered("/d", len(video), "b", ()), scene, tmp_path / "no" / "folder")
