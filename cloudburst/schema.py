@@ -252,8 +252,8 @@ def validate_aws(values: dict[str, object]) -> dict[str, str]:
     try:
         AwsSection.model_validate(values)
     except ValidationError as error:
-        details = [dict(detail) for detail in error.errors(include_url=False)]
-        return {str(detail["loc"][0]): _explain(detail) for detail in details}
+        details = error.errors(include_url=False)
+        return {str(detail["loc"][0]): _explain(dict(detail)) for detail in details}
     return {}
 
 
