@@ -63,11 +63,11 @@ class Drive:
         """Take scenes until none is left, the worker is gone, or the run is asked to stop."""
         for thread in self._threads:
             thread.start()
-        while any(thread.is_alive() for thread in self._threads):
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
             # Once asked to stop, nobody waits for a render: the worker's end ends it.
             if self._site.stop.requested or self._is_gone():
                 return
-            next(thread for thread in self._threads if thread.is_alive()).join(0.1)
+            alive[0].join(0.1)
             self._watch()
 
     def join(self, seconds: float) -> None:
@@ -93,8 +93,8 @@ class Drive:
 
     def _one_scene(self, scene: Scene) -> None:
         began = self._site.timeline.now()
-        with self._lock:
-            self._flying[scene.name] = (scene, began)
+        if not self._take_off(scene, began):
+            return
         mine = False
 
         def claim() -> bool:
@@ -109,12 +109,24 @@ class Drive:
                 self._places.release()
             self._bring_home(scene, rendered, began, claim)
         except SceneError as error:
+            if isinstance(error, WorkerGone) and not self._site.stop.requested:
+                self._ask_after_worker(error)  # may give the scene back, with all others
             if claim():
                 self._failed(scene, began, error)
         except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
             if claim():
                 unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
                 self._failed(scene, began, unexpected)
+
+    def _take_off(self, scene: Scene, began: float) -> bool:
+        """Begin a try, unless the worker was found gone since the scene was taken."""
+        with self._lock:
+            if not self._is_gone():
+                self._flying[scene.name] = (scene, began)
+                return True
+        self._places.release()
+        self._site.dispatcher.give_back(scene, self._batch)
+        return False
 
     def _settle(self, scene: Scene) -> bool:
         """Say if a try still counts; it does not when its scene was given back meanwhile."""
@@ -150,8 +162,6 @@ class Drive:
     def _failed(self, scene: Scene, began: float, error: SceneError) -> None:
         if self._site.stop.requested:
             return  # its worker is being ended under it; that is no failure of the scene
-        if isinstance(error, WorkerGone):
-            self._ask_after_worker(error)
         self._take_back(scene, began, str(error), retry=error.retry)
 
     def _take_back(self, scene: Scene, began: float, why: str, *, retry: bool = True) -> None:
@@ -198,7 +208,7 @@ class Drive:
             if time.monotonic() > deadline or self._site.stop.sleep(0.5):
                 condition = Condition(Health.GONE, str(error))
                 break
-        self._lose(condition)
+        self._lose(condition, str(error))
 
     def _condition(self) -> Condition:
         try:
@@ -206,7 +216,7 @@ class Drive:
         except InfrastructureError:
             return Condition()  # not being told is no news
 
-    def _lose(self, condition: Condition) -> None:
+    def _lose(self, condition: Condition, said: str = "") -> None:
         """Hand out nothing more; when the worker is gone, give back what is not home."""
         with self._lock:
             if self.lost is None or condition.health is Health.GONE:
@@ -215,7 +225,7 @@ class Drive:
             self._flying = {} if self._is_gone() else self._flying
         self._site.dispatcher.leave(self._label)
         for scene, began in abandoned:
-            self._take_back(scene, began, condition.reason)
+            self._take_back(scene, began, said or condition.reason)
 
     def _is_gone(self) -> bool:
         return self.lost is not None and self.lost.health is Health.GONE

@@ -377,3 +377,16 @@ def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
     driven.api.go_on.set()
     driven.drive.join(10)
     assert driven.told() == [("scene_started", "a")], "its end is no failure of the scene"
+
+
+def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi())
+    scene = driven.site.dispatcher.take("b01", "b01")
+    assert scene is not None
+    driven.drive._lose(DIED)
+    driven.drive._places.acquire()
+    driven.drive._one_scene(scene)
+    assert driven.pending() == ["a"]
+    assert driven.api.asked == []
+    (result,) = driven.site.ledger.results()
+    assert result.attempts == (), "nothing was tried"
