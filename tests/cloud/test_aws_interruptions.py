@@ -235,7 +235,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(
     times: int,
 ) -> None:
     cloud.boot_seconds = 1.0
-    scene = slow_scene(job_file)
+    scene = slow_scene(job_file, 400)  # longer than any teardown takes
     path = job_file(f"version: 1\ntarget: aws\n{ONE_ZONE}scenes:\n  - {{name: long{scene}}}\n")
     with cli_run(path, tmp_path / "out") as running:
         running.until(state_is(moment))
