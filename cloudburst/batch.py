@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Throttled, or failed on the way: so many times on one rung, with pauses that grow.
 PATIENCE = 5
 FIRST_PAUSE = 2.0
+# Workers that are taken away before anything came home, through no fault of what they did: so many
+# times as often as others. A lease that is too short, or a market that takes all back, must end.
+BLAMELESS = 3
 LONGEST_PAUSE = 60.0
 
 
@@ -132,16 +135,21 @@ class BatchLife:
         return Verdict.FAIL  # not healthy, no price, a bug: the next one would go the same way
 
     def _replace(self, life: LaunchLife) -> bool:
-        """A worker that worked is gone: get another one, unless they die without any fruit."""
+        """A worker that worked is gone: get another one, unless they go without any fruit."""
         if life.lost is None:
             return False
-        fruitful = life.lost.blameless or self.site.ledger.done_by(life.label) > 0
+        fruitful = self.site.ledger.done_by(life.label) > 0
         self._fruitless = 0 if fruitful else self._fruitless + 1
         self._tried.clear()
         self._waits = 0
         if life.code and verdict(life.code) is Verdict.NEXT:
             self.site.ladder.close(life.spec.rung, Verdict.NEXT)
-        return self._fruitless < self.site.limits.attempts
+        patience = BLAMELESS if life.lost.blameless else 1
+        again = self._fruitless < self.site.limits.attempts * patience
+        todo = advice(life.code)
+        if not again and todo:
+            self.error = f"{life.error} ({todo})"
+        return again
 
     def _climb(self, life: LaunchLife, meaning: Verdict) -> bool:
         site, rung, code = self.site, life.spec.rung, life.code

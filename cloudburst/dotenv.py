@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 
 import dotenv
 
+from cloudburst.errors import BadInput
+from cloudburst.models import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# What both the engine and this process can be told: they must never ask different accounts.
+_KNOWN = (*_CREDENTIALS, "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
 _SOURCES = (*_CREDENTIALS, "AWS_PROFILE")
 
 
@@ -29,7 +34,7 @@ def additions() -> dict[str, str]:
     return {
         name: value
         for name, value in _file().items()
-        if name.startswith("AWS_") and not os.environ.get(name)
+        if name in _KNOWN and not os.environ.get(name)
     }
 
 
@@ -37,7 +42,13 @@ def _file() -> Mapping[str, str]:
     path = Path.cwd() / ".env"
     if not path.is_file():
         return {}
-    values = {name: value for name, value in dotenv.dotenv_values(path).items() if value}
+    try:
+        values = {name: value for name, value in dotenv.dotenv_values(path).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput([Problem(".env", 0, "", f"cannot be read: {error}")]) from error
+    if ("AWS_ACCESS_KEY_ID" in values) != ("AWS_SECRET_ACCESS_KEY" in values):
+        words = "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        raise BadInput([Problem(".env", 0, "", words)])
     if any(os.environ.get(name) for name in _SOURCES):
         for name in _SOURCES:
             values.pop(name, None)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cloudburst.download import download
-from cloudburst.errors import InfrastructureError, RenderFailed, SceneError, WorkerGone
+from cloudburst.errors import RenderFailed, SceneError, WorkerGone
 from cloudburst.models import Attempt, Condition, EventKind, Health, Span
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ class Drive:
     def _condition(self) -> Condition:
         try:
             return self._site.target.condition(self._worker)
-        except InfrastructureError:
-            return Condition()  # not being told is no news
+        except Exception:  # noqa: BLE001 - not being told, whatever the reason, is no news
+            return Condition()
 
     def _lose(self, condition: Condition, said: str = "") -> None:
         """Hand out nothing more; when the worker is gone, give back what is not home."""

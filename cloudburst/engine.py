@@ -75,10 +75,20 @@ class Engine:
         self._environment = {**engine_environment(state), **(more or {})}
         count = slots_for(psutil.virtual_memory().available, operation_bytes)
         self._slots = threading.BoundedSemaphore(count)
+        # A machine that is to end must not wait for others to begin.
+        self._ends = threading.BoundedSemaphore(max(1, count // 2))
         self._known: dict[str, auto.Stack] = {}
 
-    def up(self, stack: str, program: Program) -> dict[str, Any]:
+    def up(
+        self, stack: str, program: Program, begin: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
         """Create a stack and what its program declares; give its outputs.
+
+        Args:
+            stack: its name.
+            program: what it declares.
+            begin: is called when it is this stack's turn, before anything is created; what it
+                raises comes out.
 
         Raises:
             EngineError: with the engine's own words; the stack may hold part of it.
@@ -86,6 +96,7 @@ class Engine:
         with self._slots, _translated("up", stack):
             if self._command.interrupted(self._work / stack):
                 raise EngineError(f"pulumi up of {stack} was interrupted before it began")
+            begin()
             with _closed_loops(program) as recorded:
                 handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
                 self._known[stack] = handle
@@ -127,7 +138,7 @@ class Engine:
             StackLocked: another operation holds it.
             EngineError: something could not be deleted; the stack remains.
         """
-        with self._slots, _translated("destroy", stack):
+        with self._ends, _translated("destroy", stack):
             try:
                 handle = self._known.get(stack) or self._select(stack)
                 handle.destroy(color="never", suppress_progress=True)
@@ -146,7 +157,7 @@ class Engine:
         Raises:
             EngineError: with the engine's own words.
         """
-        with self._slots, _translated("refresh", stack):
+        with self._ends, _translated("refresh", stack):
             handle = self._known.get(stack) or self._select(stack)
             handle.refresh(color="never", suppress_progress=True, clear_pending_creates=True)
 

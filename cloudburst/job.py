@@ -107,6 +107,9 @@ def load_job(
             for place, message in found
         ]
         raise BadInput(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+    if max_cost_usd is not None and not max_cost_usd > 0:
+        words = f"got {max_cost_usd:g}; expected more than 0"
+        raise BadInput([Problem("--max-cost-usd", 0, "", words)])
     chosen = target or section.target
     if chosen == "aws" and (wrong := _variable_problems(environment)):
         raise BadInput(wrong)

@@ -45,7 +45,8 @@ _CAPACITY = {
     "Unsupported",
     "SpotMaxPriceTooLow",
     "InsufficientFreeAddressesInSubnet",
-    "InvalidInput",  # "No default subnet for availability zone"; unconfirmed on a live account
+    "VolumeTypeNotAvailableInZone",
+    "InsufficientVolumeCapacity",
     "Server.InsufficientInstanceCapacity",
     "Server.SpotInstanceTermination",
     "Server.SpotInstanceShutdown",
@@ -70,6 +71,12 @@ _LATER = {
     "ServiceUnavailable",
     "Unavailable",
     "RequestTimeout",
+    "InvalidInstanceID.NotFound",  # just made, and not described yet
+}
+_MEANINGS = {
+    **dict.fromkeys(_CAPACITY, Verdict.NEXT),
+    **dict.fromkeys(_QUOTA, Verdict.SKIP_FAMILY),
+    **dict.fromkeys(_LATER, Verdict.WAIT),
 }
 # A state's code, by name: Go's HTTP client says Client.Timeout, which is none.
 _STATES = (
@@ -82,10 +89,13 @@ _CODE = re.compile(rf"api error (?P<api>[A-Za-z][\w.]*)|(?P<state>{_STATES})")
 
 _ON_THE_WAY = re.compile(
     r"(?i)timeout|timed out|deadline exceeded|connection (reset|refused|closed)|send failed|"
-    r"broken pipe|unexpected EOF|no such host|max(imum)? number of attempts|could not connect"
+    r"broken pipe|\bEOF\b|no such host|max(imum)? number of attempts|could not connect|"
+    r"connection was closed|code = Unavailable|network is unreachable"
 )
 
 _ADVICE = {
+    "Client.InstanceInitiatedShutdown": "its lease was over: raise aws.lease_minutes",
+    "Client.UserInitiatedShutdown": "somebody else terminates the machines",
     "UnauthorizedOperation": "give the caller the policy in docs/aws.md",
     "AccessDenied": "give the caller the policy in docs/aws.md",
     "AccessDeniedException": "give the caller the policy in docs/aws.md",
@@ -123,14 +133,17 @@ def verdict(code: str | None, message: str = "") -> Verdict:
         message: the whole error; without a code it tells a broken connection from the rest.
     """
     if code is None:
-        return Verdict.WAIT if _ON_THE_WAY.search(message) else Verdict.FAIL
-    if code in _LATER:
-        return Verdict.WAIT
-    if code in _CAPACITY:
-        return Verdict.NEXT
-    if code in _QUOTA:
-        return Verdict.SKIP_FAMILY
-    return Verdict.STOP
+        return _without_code(message)
+    if code == "InvalidInput":
+        # Such as: No default subnet for availability zone: 'us-east-1e'.
+        return Verdict.NEXT if "No default subnet" in message else Verdict.STOP
+    return _MEANINGS.get(code, Verdict.STOP)
+
+
+def _without_code(message: str) -> Verdict:
+    if "waiting for state to become" in message:
+        return Verdict.NEXT  # it had its time
+    return Verdict.WAIT if _ON_THE_WAY.search(message) else Verdict.FAIL
 
 
 def advice(code: str | None) -> str:

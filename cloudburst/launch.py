@@ -120,7 +120,8 @@ class LaunchLife:
             return
         self.tell("creating", f"creating the stack: {self.spec.rung}")
         with site.timeline.span("up", self.spans):
-            outputs = site.engine.up(self.spec.stack, site.target.program(self.spec))
+            program = site.target.program(self.spec)
+            outputs = site.engine.up(self.spec.stack, program, begin=self._see_if_needed)
         self.worker = site.target.worker(self.spec, outputs)
         self._see_if_needed()
         api = VideoApi(self.worker)
@@ -185,7 +186,13 @@ class LaunchLife:
             if _may_have_made_more(self.failure):
                 # What a call that broke off has made is not seen at once.
                 time.sleep(site.target.settle)
-            problem = tear_down(site.engine, site.target, stack)
+            problem = tear_down(
+                site.engine,
+                site.target,
+                stack,
+                hurried=lambda: site.stop.hurried,
+                tell=lambda text: self.tell("destroying", text),
+            )
         self.destroyed = not problem
         if problem:
             before = f"; before that: {self.error}" if self.error else ""

@@ -103,13 +103,13 @@ def run(
             with Budget(site) as budget:
                 lives = _live_together(planned, run_id, site)
             finished = _report(planned, run_id, began, site, lives, budget.reached)
-        report.write(finished)
+        unwritten = _written(finished)
         timeline.tell(
             EventKind.RUN_FINISHED,
             f"{finished.done} of {len(finished.scenes)} scenes done",
             report=report.document(finished),
         )
-    return _conclude(finished, timeline, limited=bool(budget.reached))
+    return _conclude(finished, timeline, unwritten, limited=bool(budget.reached))
 
 
 def preview(
@@ -269,6 +269,8 @@ def _report(
     scenes = site.ledger.results()
     batches = tuple(life.result() for life in lives)
     left = tuple(_left(life) for life in lives if not life.destroyed)
+    if not left:
+        left = tuple(site.target.last_look())
     done = sum(scene.status is SceneStatus.DONE for scene in scenes)
     downloaded = sum(scene.artifact.size for scene in scenes if scene.artifact)
     stopped = site.stop.requested and not reached
@@ -303,8 +305,23 @@ def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:
     return Outcome.PARTIAL if done else Outcome.FAILED
 
 
-def _conclude(finished: RunReport, timeline: Timeline, *, limited: bool) -> RunReport:
-    failure = timeline.close()
+def _written(finished: RunReport) -> InfrastructureError | None:
+    """Write the report; a full disk must not hide what is left running."""
+    try:
+        report.write(finished)
+    except InfrastructureError as error:
+        return error
+    return None
+
+
+def _conclude(
+    finished: RunReport,
+    timeline: Timeline,
+    unwritten: InfrastructureError | None,
+    *,
+    limited: bool,
+) -> RunReport:
+    failure = timeline.close() or unwritten
     if finished.left_running:
         raise LeftRunning(list(finished.left_running), finished)
     if failure is not None:

@@ -31,6 +31,8 @@ EGRESS_PER_GB = 0.09
 # a T3 that works harder than its baseline pays for the surplus, by vCPU and hour.
 SURPLUS_PER_VCPU_HOUR = 0.05
 _BASELINE = {"nano": 0.05, "micro": 0.1, "small": 0.2, "medium": 0.2, "large": 0.3}
+# aws.amazon.com/ebs/pricing, gp3 in us-east-1; only where the list does not say it.
+DISK_GB_MONTH = 0.08
 HOURS_PER_MONTH = 730.0  # as AWS prorates a GB-month
 
 

@@ -32,6 +32,11 @@ class Stop:
         """Say if the run is to stop."""
         return self._requested.is_set()
 
+    @property
+    def hurried(self) -> bool:
+        """Say if it has been asked more than once."""
+        return self._count > 1
+
     def request(self) -> None:
         """Ask the run to stop; the second time, to hurry."""
         self._count += 1

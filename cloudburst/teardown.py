@@ -4,42 +4,92 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
-from cloudburst.errors import EngineError, InfrastructureError, StackLocked
+from cloudburst.errors import CloudRefused, EngineError, InfrastructureError, StackLocked
+from cloudburst.ladder import Verdict, code_of, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
     from cloudburst.engine import Engine
     from cloudburst.targets.base import Target
 
 TRIES = 4
+# A laptop that wakes up in another network, a provider that is out for a while: seconds.
+PATIENCE = 600.0
+LONGEST_PAUSE = 15.0
 
 
-def tear_down(engine: Engine, target: Target, stack: str) -> str:
+class _StillThere(InfrastructureError):
+    """The provider shows something of the stack."""
+
+
+def tear_down(
+    engine: Engine,
+    target: Target,
+    stack: str,
+    *,
+    hurried: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> str:
     """Destroy a stack until the provider says that nothing of it is left.
+
+    What fails is tried `TRIES` times; while the provider cannot be reached at all, for `PATIENCE`
+    seconds.
+
+    Args:
+        engine: destroys.
+        target: sweeps, and says what is left.
+        stack: its name.
+        hurried: says if nobody wants to wait for a provider that cannot be reached.
+        tell: is called with why it is tried again.
 
     Returns:
         Why that could not be verified; nothing when it was. Never raises.
     """
-    problem = ""
+
+    def give_up(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        patient = is_unreachable(error) and not hurried()
+        return state.attempt_number >= TRIES and not (
+            patient and (state.seconds_since_start or 0.0) < PATIENCE
+        )
+
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        tell(f"destroying the stack, again: {str(error)[:200]}")
+
     try:
         for attempt in Retrying(
             retry=retry_if_exception_type(InfrastructureError),
-            stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=0.3, max=5),
+            stop=give_up,
+            wait=wait_exponential(multiplier=0.3, max=LONGEST_PAUSE),
+            before_sleep=before_sleep,
             reraise=True,
         ):
             with attempt:
-                _destroy_once(engine, target, stack, attempt.retry_state.attempt_number)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the check below decides
-        problem = str(error)
-    return _verify(target, stack) or problem
+                _once(engine, target, stack, attempt.retry_state.attempt_number)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the machines may still be there
+        return _what_is_left(target, stack, error)
+    return ""
 
 
-def _destroy_once(engine: Engine, target: Target, stack: str, number: int) -> None:
+def is_unreachable(error: BaseException | None) -> bool:
+    """Say if an error is no answer, but the lack of one."""
+    if isinstance(error, CloudRefused):
+        return error.code is None
+    words = str(error)
+    return isinstance(error, EngineError) and (
+        code_of(words) is None and verdict(None, words) is Verdict.WAIT
+    )
+
+
+def _once(engine: Engine, target: Target, stack: str, number: int) -> None:
     """Destroy; from the second time on, first remove what the state may not know of."""
-    if number > 1:
-        target.sweep(stack)
+    refused = _swept(target, stack) if number > 1 else ""
     try:
         engine.destroy(stack)
     except StackLocked:
@@ -48,21 +98,14 @@ def _destroy_once(engine: Engine, target: Target, stack: str, number: int) -> No
         engine.cancel(stack)
         raise
     except EngineError:
-        if number > 1:
-            engine.refresh(stack)
+        if number > 1 and not refused:
+            engine.refresh(stack)  # forgets pending creates: only after a sweep
         raise
-
-
-def _verify(target: Target, stack: str) -> str:
-    """Ask the provider what is left, end it, and ask again."""
-    refused = ""
-    try:
-        if target.inventory(stack):
-            refused = _swept(target, stack)
+    if target.inventory(stack):
+        refused = _swept(target, stack)
         left = target.inventory(stack)
-    except Exception as error:  # noqa: BLE001 - not knowing is not the same as gone
-        return f"the provider could not be asked: {error}"
-    return f"{', '.join(left)}{refused}" if left else ""
+        if left:
+            raise _StillThere(f"{', '.join(left)}{refused}")
 
 
 def _swept(target: Target, stack: str) -> str:
@@ -72,3 +115,13 @@ def _swept(target: Target, stack: str) -> str:
     except InfrastructureError as error:
         return f" ({error})"
     return ""
+
+
+def _what_is_left(target: Target, stack: str, error: Exception) -> str:
+    if isinstance(error, _StillThere):
+        return str(error)
+    try:
+        left = target.inventory(stack)
+    except Exception as unknown:  # noqa: BLE001 - not knowing is not the same as gone
+        return f"the provider could not be asked: {unknown}"
+    return f"{', '.join(left)} ({error})" if left else str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import math
 import re
@@ -10,7 +11,6 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cloudburst import address, dotenv, estimate
@@ -32,15 +32,22 @@ from cloudburst.models import (
     WorkerSpec,
 )
 from cloudburst.places import cache_folder
-from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, PriceBook, surplus_per_hour
+from cloudburst.pricing import (
+    DISK_GB_MONTH,
+    EGRESS_PER_GB,
+    HOURS_PER_MONTH,
+    IPV4_PER_HOUR,
+    PriceBook,
+    surplus_per_hour,
+)
 from cloudburst.targets.ec2 import GONE, PRICE_REGION, RUN_TAG, STACK_TAG, Aws, Instance
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.models import AwsSettings, BatchResult, Job, Plan
+    from cloudburst.models import AwsSettings, BatchResult, Job, Market, Plan
 
 # github.com/pulumi/pulumi-aws, issue 5860: every operation starts a plugin of 317 to 430 MB.
 PLUGIN_BYTES = 400 * 1024**2
@@ -94,6 +101,8 @@ class AwsTarget:
         self._clock = clock
         self._rented: dict[str, _Rented] = {}
         self._launching: dict[str, _Rented] = {}
+        self._latest: dict[str, _Rented] = {}
+        self._regions: set[str] = set()
         self._seen: dict[str, tuple[float, dict[str, Instance], dict[str, str]]] = {}
         self._rungs: dict[str, Rung] = {}
         self._prices: dict[Rung, tuple[Price, Basis]] = {}
@@ -127,6 +136,7 @@ class AwsTarget:
         """Ask for everything that is the same for all machines; give the ladder."""
         settings = self._settings
         self._plan, self._run_id = plan, run_id
+        self._began = self._clock()
         self._aws.account()  # who has no credentials learns it here
         self._ingress = settings.ingress or address.public_address()
         zones, self._vpc = self._network()
@@ -145,8 +155,16 @@ class AwsTarget:
             )
         self._lease = settings.lease_minutes or estimate.lease_minutes(plan, self.room(1, steps[0]))
         self._first = steps[0]
-        self._disk = {r: self._book.disk(r)[0].usd_per_hour for r in settings.regions}
+        self._disk = {region: self._disk_price(region) for region in settings.regions}
         return Ladder(steps, time.monotonic)
+
+    def _disk_price(self, region: str) -> tuple[float, Basis]:
+        """Give the price of a GB by the hour; hardly a hundredth of a machine's, so never fatal."""
+        try:
+            price, basis = self._book.disk(region)
+        except (PriceUnknown, CloudRefused):
+            return DISK_GB_MONTH / HOURS_PER_MONTH, Basis.ESTIMATE
+        return price.usd_per_hour, basis
 
     def _network(self) -> tuple[set[str], str | None]:
         """Give the zones that the user's subnet leaves, and its VPC."""
@@ -167,7 +185,7 @@ class AwsTarget:
         rates = estimate.Rates(
             machine=self.price(rung),
             surplus=surplus_per_hour(rung.type, self._vcpus[rung.type]),
-            disk_gb_hour=self._disk[rung.region],
+            disk_gb_hour=self._disk[rung.region][0],
             disk_gb=self._settings.disk_gb,
         )
         return estimate.estimate(self._plan, rung, rates, self.room(1, rung), self._lease)
@@ -195,14 +213,14 @@ class AwsTarget:
     # -- machines -----------------------------------------------------------------------------
 
     def program(self, spec: WorkerSpec) -> Callable[[], None]:
-        """Declare one machine, and begin to count what it costs; `price` was asked before."""
+        """Declare one machine; `price` was asked before. Run, it begins to count its cost."""
         price, basis = self._prices[spec.rung]
         expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=self._lease)
         settings = self._settings
         machine = MachineSpec(
             ami=settings.ami,
             image=settings.image,
-            ingress=self._ingress,
+            ingress=self._ingress_now(),
             vpc=self._vpc,
             subnet=settings.subnet,
             security_group=settings.security_group,
@@ -222,10 +240,23 @@ class AwsTarget:
         )
         with self._lock:
             self._rungs[spec.stack] = spec.rung
-            self._launching[spec.stack] = _Rented(
-                spec.stack, spec.rung, price, basis, self._clock()
-            )
-        return partial(aws_stack.program, spec, machine)
+            self._regions.add(spec.rung.region)
+
+        def declare() -> None:
+            # Now, not when it was asked for: it may have waited for its turn.
+            with self._lock:
+                rented = _Rented(spec.stack, spec.rung, price, basis, self._clock())
+                self._launching[spec.stack] = self._latest[spec.stack] = rented
+            aws_stack.program(spec, machine)
+
+        return declare
+
+    def _ingress_now(self) -> str:
+        """Ask for this machine's address again: a laptop may stand in another network by now."""
+        if self._settings.ingress is None:
+            with contextlib.suppress(InfrastructureError):
+                self._ingress = address.public_address()
+        return self._ingress
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         """Read the worker out of its stack's outputs."""
@@ -235,7 +266,8 @@ class AwsTarget:
                 f"{identity} has no public address: its subnet gives none; name another one as "
                 "aws.subnet in scenes.yaml"
             )
-        self._look(spec.rung.region, at_once=True)
+        with contextlib.suppress(CloudRefused):
+            self._look(spec.rung.region, at_once=True)  # for the books; the teardown looks again
         return Worker(
             stack=spec.stack,
             id=identity,
@@ -306,6 +338,29 @@ class AwsTarget:
         others = self._aws.leftovers(region, stack)
         self._aws.remove(region, others["group"], others["volume"])
 
+    def last_look(self) -> list[str]:
+        """End what carries the run's tag in any region that was used, and tell what does not."""
+        left = []
+        for region in sorted(self._regions):
+            try:
+                alive = self._alive(region)
+                if alive:
+                    self._aws.terminate(region, [item.id for item in alive])
+                    alive = self._alive(region)
+            except CloudRefused:
+                continue  # every stack was asked after; who could not be is told already
+            still = {item.id for item in alive}
+            for stack, rented in list(self._latest.items()):
+                if rented.rung.region == region:
+                    self._close(stack, still)
+            if still:
+                ids = sorted(still)
+                left.append(f"{', '.join(ids)}; remove it with: {_removal(region, ids)}")
+        return left
+
+    def _alive(self, region: str) -> list[Instance]:
+        return [item for item in self._ask(region, patient=True).values() if item.state != GONE]
+
     def removal(self, stack: str) -> str:
         """Give the AWS CLI's commands."""
         region = self._rungs[stack].region if stack in self._rungs else self._settings.regions[0]
@@ -313,7 +368,7 @@ class AwsTarget:
             i for i, rented in self._rented.items() if rented.stack == stack and not rented.until
         ]
         if ids:
-            return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(ids)}"
+            return _removal(region, ids)
         return (
             f"aws ec2 describe-instances --region {region} "
             f"--filters Name=tag:{STACK_TAG},Values={stack} and terminate what it shows"
@@ -324,11 +379,13 @@ class AwsTarget:
     def accrued(self) -> tuple[float, float]:
         """Give what this run has cost until now, in USD, and what it costs now, in USD/h."""
         with self._lock:
-            every = [*self._rented.values(), *self._launching.values()]
-            lines = [(one, line) for one in every for line in self._lines("", one)]
-            hours = {id(one): self._seconds(one) / 3600 for one in every}
-            spent = sum(line.usd for _, line in lines)
-            rate = sum(line.usd / hours[id(one)] for one, line in lines if one.until is None)
+            # Of a machine that nobody has seen yet, the shortest bill: it may wait for a download.
+            unseen = [replace(one, until=one.since) for one in self._launching.values()]
+            spent = rate = 0.0
+            for one in [*self._rented.values(), *unseen]:
+                usd = sum(line.usd for line in self._lines("", one))
+                spent += usd
+                rate += 0.0 if one.until else usd / self._seconds(one) * 3600
         return spent, rate
 
     def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:  # noqa: ARG002
@@ -368,8 +425,7 @@ class AwsTarget:
                 f"{identity} {gigabytes} GB gp3",
                 hours * gigabytes,
                 "GB-h",
-                self._disk[rung.region],
-                Basis.LIST,
+                *self._disk[rung.region],
             ),
             CostLine(
                 "address", f"{identity} public IPv4", hours, "h", IPV4_PER_HOUR, Basis.ESTIMATE
@@ -387,7 +443,8 @@ class AwsTarget:
         return max(estimate.MINIMUM_SECONDS, math.ceil(until - rented.since))
 
     def _hourly(self, stack: str) -> float:
-        rates = [one.price.usd_per_hour for one in self._rented.values() if one.stack == stack]
+        with self._lock:
+            rates = [one.price.usd_per_hour for one in self._rented.values() if one.stack == stack]
         return rates[-1] if rates else 0.0
 
     # -- looking ------------------------------------------------------------------------------
@@ -406,28 +463,39 @@ class AwsTarget:
         with self._looking:
             at, machines, spots = self._seen.get(region, (float("-inf"), {}, {}))
             if at_once or time.monotonic() - at > FRESH:
-                found = self._aws.instances(region, RUN_TAG, self._run_id, patient=at_once)
-                requests = [i.spot_request for i in found if i.spot_request and i.state in _ALIVE]
-                machines = {item.id: item for item in found}
-                spots = self._aws.spot_codes(region, requests) if requests else {}
-                for item in found:
-                    self._note(item)
-                self._seen[region] = (time.monotonic(), machines, spots)
+                try:
+                    machines = self._ask(region, patient=at_once)
+                    spots = self._ask_spot(region, machines.values())
+                finally:
+                    # A failed look counts too: others use what there is, and ask a little later.
+                    self._seen[region] = (time.monotonic(), machines, spots)
             return machines, spots
+
+    def _ask(self, region: str, *, patient: bool) -> dict[str, Instance]:
+        found = self._aws.instances(region, RUN_TAG, self._run_id, patient=patient)
+        for item in found:
+            self._note(item)
+        return {item.id: item for item in found}
+
+    def _ask_spot(self, region: str, machines: Iterable[Instance]) -> dict[str, str]:
+        requests = [i.spot_request for i in machines if i.spot_request and i.state in _ALIVE]
+        return self._aws.spot_codes(region, requests) if requests else {}
 
     def _note(self, item: Instance) -> None:
         """Keep a machine in the books, at the price of its launch."""
         stack = item.tags.get(STACK_TAG, "")
         with self._lock:
-            launching = self._launching.get(stack)
-            if item.id in self._rented or launching is None:
+            latest = self._latest.get(stack)
+            if item.id in self._rented or latest is None:
                 return
+            market: Market = "spot" if item.spot_request else "on-demand"
+            rung = Rung(type=item.type, market=market, region=item.region, zone=item.zone)
+            price, basis = self._prices.get(rung, (latest.price, latest.basis))
             # By AWS's clock, unless this machine's clock makes nonsense of it.
-            now = self._clock()
-            plausible = launching.since - 60 <= item.launched <= now
-            since = item.launched if plausible else launching.since
-            self._rented[item.id] = replace(launching, since=since)
-            del self._launching[stack]
+            plausible = self._began - 60 <= item.launched <= self._clock()
+            since = item.launched if plausible else latest.since
+            self._rented[item.id] = _Rented(stack, rung, price, basis, since)
+            self._launching.pop(stack, None)
 
     def _close(self, stack: str, left: set[str]) -> None:
         """Close the books on a stack's machines that EC2 says are gone."""
@@ -437,6 +505,10 @@ class AwsTarget:
                     rented.until = self._clock()
             if not left:
                 self._launching.pop(stack, None)
+
+
+def _removal(region: str, ids: Sequence[str]) -> str:
+    return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(ids)}"
 
 
 def price_book(

@@ -94,6 +94,10 @@ class Target(Protocol):
         """End whatever there is of a stack, known to the state or not."""
         ...
 
+    def last_look(self) -> list[str]:
+        """End what is there of the whole run, when all its stacks are gone; a line for the rest."""
+        ...
+
     def removal(self, stack: str) -> str:
         """Give the command by which a person removes what there is of a stack."""
         ...

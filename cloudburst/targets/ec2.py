@@ -227,7 +227,7 @@ class Aws:
     def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
         """Give the status code of spot requests, such as ``marked-for-termination``."""
         with _translated(f"ec2 describe-spot-instance-requests in {region}"):
-            said = self._client("ec2", region, patient=False).describe_spot_instance_requests(
+            said = self._client("ec2", region).describe_spot_instance_requests(
                 Filters=[{"Name": "spot-instance-request-id", "Values": list(requests)}]
             )
         return {
@@ -245,7 +245,9 @@ class Aws:
         """List a stack's security groups and volumes: ``{"group": [...], "volume": [...]}``."""
         filters = [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
         groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
-        volumes = self._pages("ec2", region, "describe_volumes", Filters=filters)
+        # Volumes go on being described for a moment while they are deleted.
+        there = {"Name": "status", "Values": ["creating", "available", "in-use", "error"]}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
         return {
             "group": [one["GroupId"] for page in groups for one in page["SecurityGroups"]],
             "volume": [one["VolumeId"] for page in volumes for one in page["Volumes"]],
@@ -258,8 +260,9 @@ class Aws:
             CloudRefused: AWS refused, or they are not terminated within `END_TIMEOUT` seconds.
         """
         names = ", ".join(instances)
-        with _translated(f"ec2 terminate-instances {names} in {region}", known=_NOT_FOUND):
-            self._client("ec2", region).terminate_instances(InstanceIds=list(instances))
+        for instance in instances:  # one unknown id would have the whole call refused
+            with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
+                self._client("ec2", region).terminate_instances(InstanceIds=[instance])
         deadline = time.monotonic() + END_TIMEOUT
         filters = [
             {"Name": "instance-id", "Values": list(instances)},

@@ -105,6 +105,10 @@ class LocalTarget:
         for identity, _ in provider.workers(stack):
             provider.end(identity, stack)
 
+    def last_look(self) -> list[str]:
+        """Processes are seen from their first moment: each stack's own look was enough."""
+        return []
+
     def removal(self, stack: str) -> str:
         """Give the command that ends them by hand."""
         return f"pkill -f -- '--stack {stack}'"

@@ -115,16 +115,25 @@ def test_throttling_waits_and_tries_the_same_rung(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "settle"),
+    [
+        pytest.param(1.0, 2.0, id="seen-by-the-teardown"),
+        pytest.param(3.0, 0.1, id="seen-by-the-last-look-alone"),
+    ],
+)
 def test_a_machine_that_was_made_although_the_call_broke_off_is_found_ended_and_billed(
     cloud: Cloud,
     job_file: Callable[..., Path],
     state: Path,
     monkeypatch: pytest.MonkeyPatch,
+    hidden: float,
+    settle: float,
 ) -> None:
-    """The answer is lost, and descriptions show the machine only a second later."""
+    """The answer is lost, and descriptions show the machine only later."""
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(AwsTarget, "settle", 2.0)
-    cloud.hide(1.0)
+    monkeypatch.setattr(AwsTarget, "settle", settle)
+    cloud.hide(hidden)
     cloud.faults.add(Fault("RunInstances", drop=True, after=True, times=TRIES))
     report, _ = run_watched(aws_job(job_file, 1, ONE_ZONE))
     assert report.outcome is Outcome.COMPLETE

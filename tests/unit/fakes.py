@@ -44,7 +44,10 @@ class FakeEngine:
     destroy_errors: list[Exception] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
-    def up(self, stack: str, program: Callable[[], None]) -> dict[str, Any]:
+    def up(
+        self, stack: str, program: Callable[[], None], begin: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        begin()
         self.calls.append("up")
         if self.up_errors:
             raise self.up_errors.pop(0)
@@ -127,6 +130,9 @@ class FakeTarget:
         self.engine.calls.append("sweep")
         if not self.stubborn:
             self.running.clear()
+
+    def last_look(self) -> list[str]:
+        return []
 
     def removal(self, stack: str) -> str:
         return f"remove {stack}"

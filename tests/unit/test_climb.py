@@ -121,7 +121,7 @@ def test_without_capacity_the_next_rung_is_tried_once_the_first_is_gone(tmp_path
     target = Asked(engine, rungs=(A, B, C))
     made = watched(engine, target, tmp_path)
     life = live(made.site)
-    one = ["up", "destroy", "inventory", "inventory"]
+    one = ["up", "destroy", "inventory"]
     assert engine.calls == [*one, *one]
     assert target.launched == [A, B]
     assert life.error is None
@@ -550,3 +550,46 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
     life = live(site)
     assert engine.calls == ["up", "destroy"]
     assert (life.error, made.states()[-1]) == (None, "gone")
+
+
+def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
+    tmp_path: Path,
+) -> None:
+    class Queueing(FakeEngine):
+        def up(self, stack: str, program: Any, begin: Any = None) -> dict[str, Any]:
+            made.site.dispatcher.stop()  # meanwhile others have taken all, or the money is gone
+            return super().up(stack, program, begin)
+
+    engine = Queueing()
+    made = watched(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
+    life = live(made.site)
+    assert engine.calls == ["destroy"], "nothing was created"
+    assert (life.error, made.states()[-1]) == (None, "gone")
+
+
+@pytest.mark.parametrize(
+    ("condition", "launches", "words"),
+    [
+        (TAKEN, 9, "Server.SpotInstanceTermination"),
+        (
+            Condition(Health.GONE, "Client.InstanceInitiatedShutdown: off", blameless=True),
+            9,
+            "raise aws.lease_minutes",
+        ),
+    ],
+)
+def test_even_blameless_losses_end_when_they_bear_no_fruit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    apis: list[FakeApi],
+    condition: Condition,
+    launches: int,
+    words: str,
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    apis += [FakeApi(holds=True) for _ in range(50)]
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A, B), conditions=[condition] * 500)
+    life = live(make_site(engine, target, tmp_path))
+    assert len(life.launches) == launches
+    assert words in str(life.error)

@@ -214,3 +214,29 @@ def test_a_bad_variable_is_told_by_its_name_where_it_matters(
         load_job(job_file(scenes_yaml(1)), target="aws")
     (problem,) = caught.value.problems
     assert str(problem).startswith(f"environment: {name}: got '{value}'; expected {words}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"DOCKER_IMAGE=\xff\xfe", "cannot be read"),
+        (b"AWS_SECRET_ACCESS_KEY=alone", "expected both or none"),
+    ],
+)
+def test_a_bad_dot_env_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    job_file: Callable[..., Path],
+    content: bytes,
+    words: str,
+) -> None:
+    path = job_file(scenes_yaml(1))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(BadInput, match=words):
+        load_job(path)
+
+
+def test_a_limit_that_is_no_number_is_refused(job_file: Callable[..., Path]) -> None:
+    with pytest.raises(BadInput, match="--max-cost-usd: got nan; expected more than 0"):
+        load_job(job_file(scenes_yaml(1)), max_cost_usd=float("nan"))

@@ -339,3 +339,21 @@ def test_gos_own_timeout_is_no_code_of_awss() -> None:
     )
     assert code_of(words) is None
     assert verdict(None, words) is Verdict.WAIT
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "meaning"),
+    [
+        ("InvalidInput", "No default subnet for availability zone: 'us-east-1e'.", Verdict.NEXT),
+        ("InvalidInput", "The parameter is wrong", Verdict.STOP),
+        ("InsufficientVolumeCapacity", "", Verdict.NEXT),
+        ("InvalidInstanceID.NotFound", "", Verdict.WAIT),
+        (None, "timeout while waiting for state to become 'running'", Verdict.NEXT),
+        (None, "rpc error: code = Unavailable desc = error reading from server: EOF", Verdict.WAIT),
+        (None, "Connection was closed before we received a valid response", Verdict.WAIT),
+    ],
+)
+def test_words_decide_where_a_code_does_not(
+    code: str | None, message: str, meaning: Verdict
+) -> None:
+    assert verdict(code, message) is meaning

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import pipeline
-from cloudburst.errors import EngineError, LeftRunning, StackLocked
+from cloudburst import pipeline, teardown
+from cloudburst.errors import (
+    CloudRefused,
+    EngineError,
+    InfrastructureError,
+    LeftRunning,
+    StackLocked,
+)
 from cloudburst.models import Event, Job
 from cloudburst.stop import Stop
 from cloudburst.teardown import TRIES
@@ -167,3 +173,70 @@ def test_a_slow_watcher_holds_nothing_up() -> None:
     paused.set()
     assert timeline.close() is None
     assert seen == [str(number) for number in range(1000)]
+
+
+AWAY = EngineError("destroying: request send failed: dial tcp: lookup ec2: no such host")
+
+
+def test_while_the_provider_cannot_be_reached_a_teardown_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(destroy_errors=[AWAY] * 12)
+    target = FakeTarget(engine, running=["i-1"])
+    life = live(engine, target, tmp_path, monkeypatch)
+    assert engine.calls.count("destroy") == 13
+    assert life.destroyed
+    assert target.running == []
+
+
+def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stop, "hurried", True)
+    engine = FakeEngine(destroy_errors=[AWAY] * 100)
+    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert engine.calls.count("destroy") == TRIES
+    assert not life.destroyed
+
+
+def test_patience_with_a_provider_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teardown, "PATIENCE", 0.0)
+    engine = FakeEngine(destroy_errors=[AWAY] * 100)
+    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert engine.calls.count("destroy") == TRIES
+    assert "no such host" in str(life.error)
+
+
+def test_a_sweep_that_is_refused_does_not_keep_the_engine_from_destroying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(FakeTarget):
+        def sweep(self, stack: str) -> None:
+            raise CloudRefused("ec2 describe-volumes: AccessDenied", "AccessDenied")
+
+    engine = FakeEngine(destroy_errors=[EngineError("once")])
+    life = live(engine, Refusing(engine), tmp_path, monkeypatch)
+    assert engine.calls == ["up", "destroy", "destroy"]
+    assert life.destroyed
+
+
+def test_a_full_disk_does_not_hide_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(up_errors=[EngineError("no capacity")])
+    target = FakeTarget(engine, stubborn=True, running=["process 7"])
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
+    monkeypatch.setattr(pipeline, "make_target", lambda _: target)
+    monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
+
+    def full(_: object) -> Path:
+        raise InfrastructureError("report.json cannot be written: No space left on device")
+
+    monkeypatch.setattr(pipeline.report, "write", full)
+    job = Job("job", tmp_path / "scenes.yaml", (SCENE,), tmp_path / "out")
+    with pytest.raises(LeftRunning, match="process 7"):
+        pipeline.run(job)
+    engine.up_errors, target.stubborn = [EngineError("no capacity")], False
+    with pytest.raises(InfrastructureError, match="No space left"):
+        pipeline.run(job)
