@@ -59,6 +59,7 @@ class CliRun:
     """A `cloudburst-run --json` in a process of its own, and the events it has told."""
 
     process: subprocess.Popen[str]
+    errors: Path
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -72,29 +73,33 @@ class CliRun:
 
     def finish(self) -> tuple[int, str]:
         """Read the rest; give the exit code and standard error."""
-        out, err = self.process.communicate(timeout=120)
-        self.events += [json.loads(line) for line in out.splitlines()]
-        return self.process.returncode, err
+        assert self.process.stdout is not None
+        # Not `communicate`: it reads past what `until` has buffered.
+        self.events += [json.loads(line) for line in self.process.stdout]
+        return self.process.wait(120), self.errors.read_text()
 
 
 @contextmanager
 def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]:
     """Start a run; whatever the test does, end it."""
-    process = subprocess.Popen(
-        [str(RUN), str(job), "--output", str(output), "--json", *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **env},
-        # As in a terminal: a process group of its own, which Ctrl-C reaches as a whole.
-        start_new_session=True,
-    )
-    try:
-        yield CliRun(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    errors = output.with_name(f"{output.name}.stderr")
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            [str(RUN), str(job), "--output", str(output), "--json", *more],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, **env},
+            # As in a terminal: a process group of its own, which Ctrl-C reaches as a whole.
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield CliRun(process, errors)
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def state_is(state: str) -> Callable[[dict[str, Any]], bool]:
