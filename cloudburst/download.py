@@ -41,7 +41,7 @@ def download(
         scene: whose video it is.
         folder: where it goes.
         worker: label of the worker, so that two never write the same file.
-        wanted: is asked once, when the video is whole; false throws it away, for its scene was
+        wanted: is asked once, when all of it is here; false throws it away, for its scene was
             given to another worker meanwhile.
 
     Returns:
@@ -55,11 +55,11 @@ def download(
     part = path.with_name(f"{path.name}.{worker}.part")
     try:
         api.fetch(rendered, part)
+        if not wanted():
+            return None
         artifact = verify(part, scene)
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        if not wanted():
-            return None
         part.replace(path)
         _sync_folder(folder)
     except OSError as error:

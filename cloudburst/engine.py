@@ -7,6 +7,7 @@ terminal's Ctrl-C reaches the run alone, which tears down in order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -282,8 +283,14 @@ class _Command(auto.PulumiCommand):
         with self._lock:
             self._interrupted[folder] = number
             process = self._running.get(folder)
-            if process is not None:
-                process.send_signal(number)
+            if process is None:
+                return
+            if number is signal.SIGKILL:
+                # Its plugins too, which have process groups of their own.
+                with contextlib.suppress(psutil.Error):
+                    for child in psutil.Process(process.pid).children(recursive=True):
+                        child.kill()
+            process.send_signal(number)
 
     def interrupted(self, folder: Path) -> bool:
         with self._lock:

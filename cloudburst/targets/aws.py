@@ -103,6 +103,7 @@ class AwsTarget:
         self._launching: dict[str, _Rented] = {}
         self._latest: dict[str, _Rented] = {}
         self._regions: set[str] = set()
+        self._others: dict[str, dict[str, list[str]]] = {}
         self._seen: dict[str, tuple[float, dict[str, Instance], dict[str, str]]] = {}
         self._rungs: dict[str, Rung] = {}
         self._prices: dict[Rung, tuple[Price, Basis]] = {}
@@ -153,7 +154,6 @@ class AwsTarget:
                 f"{', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
                 "aws.instance_types in scenes.yaml"
             )
-        self._lease = settings.lease_minutes or estimate.lease_minutes(plan, self.room(1, steps[0]))
         self._first = steps[0]
         self._disk = {region: self._disk_price(region) for region in settings.regions}
         return Ladder(steps, time.monotonic)
@@ -188,11 +188,16 @@ class AwsTarget:
             disk_gb_hour=self._disk[rung.region][0],
             disk_gb=self._settings.disk_gb,
         )
-        return estimate.estimate(self._plan, rung, rates, self.room(1, rung), self._lease)
+        return estimate.estimate(self._plan, rung, rates, self.room(1, rung), self._lease(rung))
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Give each scene two virtual CPUs: that is what an encoder keeps busy."""
         return max(1, self._vcpus[rung.type] // VCPUS_PER_SCENE)
+
+    def _lease(self, rung: Rung) -> int:
+        """Say after how many minutes a machine of a rung ends itself: a smaller one needs more."""
+        sized = estimate.lease_minutes(self._plan, self.room(1, rung))
+        return self._settings.lease_minutes or sized
 
     def price(self, rung: Rung) -> Price:
         """Look a rung's price up: the list's, or the zone's current spot price."""
@@ -215,7 +220,8 @@ class AwsTarget:
     def program(self, spec: WorkerSpec) -> Callable[[], None]:
         """Declare one machine; `price` was asked before. Run, it begins to count its cost."""
         price, basis = self._prices[spec.rung]
-        expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=self._lease)
+        lease = self._lease(spec.rung)
+        expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=lease)
         settings = self._settings
         machine = MachineSpec(
             ami=settings.ami,
@@ -226,7 +232,7 @@ class AwsTarget:
             security_group=settings.security_group,
             key_name=settings.key_name,
             disk_gb=settings.disk_gb,
-            lease_minutes=self._lease,
+            lease_minutes=lease,
             tags={
                 "Name": spec.stack,
                 "project": "cloudburst",
@@ -316,6 +322,7 @@ class AwsTarget:
         left = [item for item in self._of(stack, rung.region) if item.state != GONE]
         others = self._aws.leftovers(rung.region, stack)
         self._close(stack, {item.id for item in left})
+        self._others[stack] = others
         hourly = self._hourly(stack)
         return [
             f"{item.id} ({item.type}, {item.state}, ${hourly:.3f}/h) in {item.region}"
@@ -363,13 +370,27 @@ class AwsTarget:
 
     def removal(self, stack: str) -> str:
         """Give the AWS CLI's commands."""
-        region = self._rungs[stack].region if stack in self._rungs else self._settings.regions[0]
-        ids = [
-            i for i, rented in self._rented.items() if rented.stack == stack and not rented.until
+        with self._lock:
+            rung = self._rungs.get(stack)
+            rented = [(i, one) for i, one in self._rented.items() if one.stack == stack]
+        region = rung.region if rung else self._settings.regions[0]
+        ids = [identity for identity, one in rented if one.until is None]
+        commands = [_removal(region, ids)] if ids else []
+        others = self._others.get(stack, {})
+        if ids and any(others.values()):
+            named = " ".join(ids)
+            commands += [
+                f"aws ec2 wait instance-terminated --region {region} --instance-ids {named}"
+            ]
+        commands += [
+            f"aws ec2 delete-security-group --region {region} --group-id {group}"
+            for group in others.get("group", [])
         ]
-        if ids:
-            return _removal(region, ids)
-        return (
+        commands += [
+            f"aws ec2 delete-volume --region {region} --volume-id {volume}"
+            for volume in others.get("volume", [])
+        ]
+        return " && ".join(commands) or (
             f"aws ec2 describe-instances --region {region} "
             f"--filters Name=tag:{STACK_TAG},Values={stack} and terminate what it shows"
         )
@@ -392,7 +413,14 @@ class AwsTarget:
         """Bill every machine that EC2 has shown, whatever became of it."""
         with self._lock:
             rented = sorted(self._rented.items(), key=lambda item: item[1].since)
+            unseen = list(self._launching.values())
         lines = tuple(line for identity, one in rented for line in self._lines(identity, one))
+        # Asked for, and AWS could not be asked what came of it: it may run.
+        lines += tuple(
+            replace(line, basis=Basis.ESTIMATE)
+            for one in unseen
+            for line in self._lines("unseen", one)
+        )
         if downloaded:
             lines += (
                 CostLine("egress", "videos", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),
