@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cloudburst import address, dotenv, estimate
 from cloudburst.engine import OPERATION_BYTES
-from cloudburst.errors import BadInput, CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.ladder import Ladder, rungs
 from cloudburst.models import (
     Basis,
@@ -26,7 +26,6 @@ from cloudburst.models import (
     Health,
     MachineSpec,
     Price,
-    Problem,
     Rung,
     Worker,
     WorkerSpec,
@@ -170,12 +169,6 @@ class AwsTarget:
         """Give the zones that the user's subnet leaves, and its VPC."""
         if self._settings.subnet is None:
             return set(), None
-        if len(self._settings.regions) > 1:
-            problem = (
-                f"got a subnet and {len(self._settings.regions)} regions; "
-                "expected one region: a subnet stands in one"
-            )
-            raise BadInput([Problem(str(self._job.source), 0, "aws.subnet", problem)])
         zone, vpc = self._aws.subnet(self._settings.regions[0], self._settings.subnet)
         return {zone}, vpc
 
