@@ -290,8 +290,8 @@ def _print_launches(report: RunReport, console: Console) -> None:
         return
     billed = {line.what.split()[0]: line for line in report.cost.lines if line.kind == "machine"}
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("worker", "machine", "$/h", "billed", "videos", "end"):
-        right = name in ("$/h", "billed", "videos")
+    for name in ("worker", "machine", "$/h", "took", "billed", "videos", "end"):
+        right = name in ("$/h", "took", "billed", "videos")
         fixed = name not in ("machine", "end")
         table.add_column(name, justify="right" if right else "left", no_wrap=fixed)
     for launch in launches:
@@ -300,12 +300,18 @@ def _print_launches(report: RunReport, console: Console) -> None:
             launch.label,
             str(launch.rung),
             f"{launch.price.usd_per_hour:.4f}" if launch.price else "",
+            f"{_seconds(launch):.0f} s",
             f"{line.quantity * 3600:.0f} s" if line else "–",
             str(launch.scenes_done),
             _ended(launch),
         )
     console.print(table)
     console.print()
+
+
+def _seconds(launch: Launch) -> float:
+    """Give the time from the beginning of `up` to the verified teardown, in seconds."""
+    return launch.spans[-1].end - launch.spans[0].start if launch.spans else 0.0
 
 
 def _ended(launch: Launch) -> Text:

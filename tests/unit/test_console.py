@@ -342,12 +342,12 @@ def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
     monkeypatch.setenv("COLUMNS", "140")
     console.show_report(rented(tmp_path))
     said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    header = said.index("worker machine $/h billed videos end")
+    header = said.index("worker machine $/h took billed videos end")
     assert said[header + 1 : header + 5] == [
-        "b01 c5.2xlarge spot in us-east-1a 0.1234 – 0 InsufficientInstanceCapacity, destroyed",
-        "b01 c5.2xlarge spot in us-east-1a 0.1234 60 s 1 Server.SpotInstanceTermination, destroyed",
-        "b01.2 m5.xlarge on-demand in us-east-1b 0.1920 120 s 2 destroyed",
-        "b02 c5.2xlarge spot in us-east-1a – 0 failed, destroyed",
+        "b01 c5.2xlarge spot in us-east-1a 0.1234 3 s – 0 InsufficientInstanceCapacity, destroyed",
+        "b01 c5.2xlarge spot in us-east-1a 0.1234 7 s 60 s 1 Server.SpotInstanceTermination, destroyed",
+        "b01.2 m5.xlarge on-demand in us-east-1b 0.1920 70 s 120 s 2 destroyed",
+        "b02 c5.2xlarge spot in us-east-1a 0 s – 0 failed, destroyed",
     ]
     # 60 s at 0.36 and 120 s at 0.198; half a GB-hour twice.
     assert (
