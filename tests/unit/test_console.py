@@ -345,7 +345,10 @@ def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
     header = said.index("worker machine $/h took billed videos end")
     assert said[header + 1 : header + 5] == [
         "b01 c5.2xlarge spot in us-east-1a 0.1234 3 s – 0 InsufficientInstanceCapacity, destroyed",
-        "b01 c5.2xlarge spot in us-east-1a 0.1234 7 s 60 s 1 Server.SpotInstanceTermination, destroyed",
+        (
+            "b01 c5.2xlarge spot in us-east-1a 0.1234 7 s 60 s 1 "
+            "Server.SpotInstanceTermination, destroyed"
+        ),
         "b01.2 m5.xlarge on-demand in us-east-1b 0.1920 70 s 120 s 2 destroyed",
         "b02 c5.2xlarge spot in us-east-1a 0 s – 0 failed, destroyed",
     ]
