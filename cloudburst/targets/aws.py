@@ -39,7 +39,7 @@ from cloudburst.pricing import (
     PriceBook,
     surplus_per_hour,
 )
-from cloudburst.targets.ec2 import GONE, PRICE_REGION, RUN_TAG, STACK_TAG, Aws, Instance
+from cloudburst.targets.ec2 import GONE, RUN_TAG, STACK_TAG, Aws, Instance
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
@@ -96,7 +96,6 @@ class AwsTarget:
 
     def __init__(self, job: Job, clock: Callable[[], float] = time.time) -> None:
         self._settings: AwsSettings = job.aws
-        self._job = job
         self._clock = clock
         self._rented: dict[str, _Rented] = {}
         self._launching: dict[str, _Rented] = {}
@@ -113,8 +112,7 @@ class AwsTarget:
         self._more = dotenv.additions()
         self._aws = Aws(self._more)
         if not self._settings.regions:
-            region = self._aws.profile_region or PRICE_REGION
-            self._settings = replace(self._settings, regions=(region,))
+            self._settings = replace(self._settings, regions=(self._aws.home_region,))
         self._book = price_book(self._aws, self._settings, self._clock)
         return self
 

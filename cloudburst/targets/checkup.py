@@ -9,7 +9,7 @@ from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.ladder import family, rungs
 from cloudburst.models import Check, Finding
 from cloudburst.targets.aws import price_book
-from cloudburst.targets.ec2 import PRICE_REGION, Aws
+from cloudburst.targets.ec2 import Aws
 from cloudburst_stacks.aws import ami_parameter
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
         yield Check("credentials", Finding.ERROR, str(error), fix)
         return
     yield Check("credentials", Finding.OK, f"account {masked(account)}, {_who(caller)}")
-    regions = settings.regions or (aws.profile_region or PRICE_REGION,)
+    regions = settings.regions or (aws.home_region,)
     yield Check("region", Finding.OK, ", ".join(regions))
     yield _address(settings)
     yield _image(settings.image)

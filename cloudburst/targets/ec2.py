@@ -75,10 +75,9 @@ class Aws:
         self._lock = threading.Lock()
 
     @property
-    def profile_region(self) -> str | None:
-        """The region of the environment or the profile."""
-        region: str | None = self._session.region_name
-        return region
+    def home_region(self) -> str:
+        """The region of the environment or the profile, us-east-1 where neither says one."""
+        return str(self._session.region_name or PRICE_REGION)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -92,7 +91,7 @@ class Aws:
     def account(self) -> tuple[str, str]:
         """Ask who is calling; give account number and ARN."""
         with _translated("sts get-caller-identity"):
-            said = self._client("sts", self.profile_region or PRICE_REGION).get_caller_identity()
+            said = self._client("sts", self.home_region).get_caller_identity()
         return str(said["Account"]), str(said["Arn"])
 
     def offers(self, region: str, types: Sequence[str]) -> dict[str, set[str]]:
