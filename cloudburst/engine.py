@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pulumi.automation as auto
 from pulumi.automation.errors import create_command_error
+from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
 from cloudburst.errors import EngineError, StackLocked
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     from cloudburst.toolchain import Engine as Binary
 
     Program = Callable[[], None]
+
+# Connections of one process to one address are shared, also with those of an engine that has
+# ended, which go on trying and wait up to two minutes between their tries. When a new engine
+# gets the port of an old one, its program would be told "connection refused" without a try.
+_grpc_settings._GRPC_CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))  # noqa: SLF001
 
 OPERATION_TIMEOUT = 1800.0
 LOOP_TIMEOUT = 2.0
