@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerLost
 from cloudburst.ladder import Verdict, advice, verdict
-from cloudburst.launch import LaunchLife
+from cloudburst.launch import Adopted, LaunchLife
 from cloudburst.models import BatchResult, EventKind, Health, Rung, WorkerSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.models import Batch, Limits
+    from cloudburst.models import Batch, Launch, Limits
     from cloudburst.site import Site
 
 # Throttled, or failed on the way: so many times on one rung, with pauses that grow.
@@ -41,6 +41,8 @@ class BatchLife:
         job: name of the job.
         workers: how many batches there are.
         site: what it shares with the others.
+        adopted: a worker of an earlier session to begin with.
+        before: launches of earlier sessions.
     """
 
     batch: Batch
@@ -48,6 +50,8 @@ class BatchLife:
     job: str
     workers: int
     site: Site
+    adopted: Adopted | None = None
+    before: tuple[Launch, ...] = ()
     launches: list[LaunchLife] = field(default_factory=list)
     error: str | None = None
     _tried: set[Rung] = field(default_factory=set)
@@ -64,11 +68,15 @@ class BatchLife:
         """The provider said that nothing of it is left."""
         return all(launch.destroyed for launch in self.launches)
 
+    @property
+    def kept(self) -> LaunchLife | None:
+        """The worker that stays for a person, None when there is none."""
+        return next((life for life in self.launches if life.kept_until is not None), None)
+
     def run(self) -> None:
         """Live it. Never raises: what went wrong is in `error`."""
         site = self.site
-        while (rung := self._next_rung()) is not None:
-            life = LaunchLife(self._label(), self.batch, self._spec(rung), site)
+        while (life := self._next_launch()) is not None:
             self.launches.append(life)
             life.run()
             self.error = life.error
@@ -79,6 +87,8 @@ class BatchLife:
         last = self.launches[-1]
         if last.destroyed and last.lost is not None and last.lost.health is Health.LEAVING:
             self.error = None  # it was told to leave, and left when its work was done
+        if last.kept_until is not None:
+            return
         if not last.destroyed:
             last.tell("left running", self.error or "")
         elif self.error and not site.stop.requested:
@@ -96,9 +106,19 @@ class BatchLife:
         return BatchResult(
             label=self.batch.label,
             stack=self.stack,
-            launches=tuple(life.result() for life in self.launches),
+            launches=(*self.before, *(life.result() for life in self.launches)),
             error=self.error,
         )
+
+    def _next_launch(self) -> LaunchLife | None:
+        if self.adopted is not None and not self.launches:
+            launch = self.adopted.launch
+            spec = self._spec(launch.rung, key=self.adopted.worker.key)
+            return LaunchLife(launch.label, self.batch, spec, self.site, self.adopted)
+        rung = self._next_rung()
+        if rung is None:
+            return None
+        return LaunchLife(self._label(), self.batch, self._spec(rung), self.site)
 
     # -- the ladder ---------------------------------------------------------------------------
 
@@ -187,30 +207,42 @@ class BatchLife:
     def _label(self) -> str:
         """Name the worker to come: rungs that gave none do not count."""
         before = sum(life.was_healthy for life in self.launches)
+        if self.adopted is not None:
+            _, _, number = self.adopted.launch.label.partition(".")
+            before += int(number or 1) - 1
         return self.batch.label if before == 0 else f"{self.batch.label}.{before + 1}"
 
-    def _spec(self, rung: Rung) -> WorkerSpec:
+    def _spec(self, rung: Rung, key: str | None = None) -> WorkerSpec:
         site = self.site
         return worker_spec(
             run_id=self.run_id,
-            batch=self.batch,
+            batch=self.batch.label,
             job=self.job,
             rung=rung,
             room=site.target.room(self.workers, rung),
             limits=site.limits,
             log=site.folder / "logs" / f"{self._label()}.log",
+            key=key,
         )
 
 
 def worker_spec(
-    *, run_id: str, batch: Batch, job: str, rung: Rung, room: int, limits: Limits, log: Path
+    *,
+    run_id: str,
+    batch: str,
+    job: str,
+    rung: Rung,
+    room: int,
+    limits: Limits,
+    log: Path,
+    key: str | None = None,
 ) -> WorkerSpec:
     """Say what one stack declares, with a key of its own that nobody can guess."""
     return WorkerSpec(
         run_id=run_id,
-        batch=batch.label,
+        batch=batch,
         job=job,
-        key=secrets.token_urlsafe(24),
+        key=key or secrets.token_urlsafe(24),
         room=room,
         scene_timeout=limits.scene_timeout,
         log=log,

@@ -62,4 +62,4 @@ class Budget:
         if finish:
             site.dispatcher.stop()
         else:
-            site.stop.request()
+            site.stop.end()

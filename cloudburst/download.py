@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from cloudburst import media
 from cloudburst.errors import ArtifactInvalid
+from cloudburst.fingerprint import file_digest
 from cloudburst.models import Artifact
+from cloudburst.registry import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ def download(
     *,
     worker: str,
     wanted: Callable[[], bool],
-) -> Artifact | None:
+) -> tuple[Artifact, str] | None:
     """Bring one video home.
 
     Until it is verified it is called ``<scene>.mp4.<worker>.part``; a file called ``<scene>.mp4``
@@ -45,7 +47,7 @@ def download(
             given to another worker meanwhile.
 
     Returns:
-        The video, or None when it was no longer wanted.
+        The video and the SHA-256 of its bytes, or None when it was no longer wanted.
 
     Raises:
         ArtifactInvalid: what came is not that video.
@@ -58,31 +60,28 @@ def download(
         if not wanted():
             return None
         artifact = verify(part, scene)
+        digest = file_digest(part)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         raise ArtifactInvalid(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+    return as_artifact(path, artifact), digest
+
+
+def as_artifact(path: Path, video: media.VideoInfo) -> Artifact:
+    """Say what a verified file is."""
     return Artifact(
         path=path,
-        size=artifact.size,
-        seconds=artifact.seconds,
-        width=artifact.width,
-        height=artifact.height,
-        frames=artifact.frames,
+        size=video.size,
+        seconds=video.seconds,
+        width=video.width,
+        height=video.height,
+        frames=video.frames,
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def verify(path: Path, scene: Scene) -> media.VideoInfo:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst.download import download
-from cloudburst.errors import RenderFailed, SceneError, WorkerGone
+from cloudburst.errors import JournalFailed, RenderFailed, SceneError, SceneRejected, WorkerGone
+from cloudburst.fingerprint import fingerprint
+from cloudburst.journal import Home
 from cloudburst.models import Attempt, Condition, EventKind, Health, Span
 
 if TYPE_CHECKING:
@@ -26,6 +29,30 @@ WATCH_EVERY = 2.0
 SILENCE = 120.0
 ASK_EVERY = 10.0
 ASK_TIMEOUT = 5.0
+# A container that fell is started again by its machine: that long it is waited for, where the
+# provider says that the machine is there.
+RESTART = 30.0
+# Asked to stop, a run still waits so long for videos that are on their way home.
+WAY_HOME = 120.0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A scene on its way: being rendered, or coming home.
+
+    Args:
+        scene: which.
+        began: seconds since the run began.
+        number: of the journal's note.
+        fingerprint: of what it is made from.
+        coming_home: it is rendered; its video is being downloaded.
+    """
+
+    scene: Scene
+    began: float
+    number: int
+    fingerprint: str
+    coming_home: bool = False
 
 
 class Drive:
@@ -49,7 +76,7 @@ class Drive:
         self._api = api
         self._site = site
         self._places = threading.Semaphore(worker.room)
-        self._flying: dict[str, tuple[Scene, float]] = {}
+        self._flying: dict[str, _Flight] = {}
         self._lock = threading.Lock()
         self._heard = self._asked = self._watched = time.monotonic()
         self.lost: Condition | None = None
@@ -64,10 +91,23 @@ class Drive:
         for thread in self._threads:
             thread.start()
         while alive := [thread for thread in self._threads if thread.is_alive()]:
-            # Once asked to stop, nobody waits for a render: the worker's end ends it.
-            if self._site.stop.requested or self._is_gone():
+            if self._site.stop.requested:
+                self._see_home()
+                return
+            if self._is_gone():
                 return
             alive[0].join(0.1)
+            self._watch()
+
+    def _see_home(self) -> None:
+        """Wait for the videos that are on their way; what still renders ends with the worker."""
+        deadline = time.monotonic() + WAY_HOME
+        while not self._site.stop.hurried and time.monotonic() < deadline:
+            with self._lock:
+                coming = any(flight.coming_home for flight in self._flying.values())
+            if not coming or self._is_gone():
+                return
+            time.sleep(0.05)
             self._watch()
 
     def join(self, seconds: float) -> None:
@@ -92,14 +132,15 @@ class Drive:
             self._one_scene(scene)
 
     def _one_scene(self, scene: Scene) -> None:
-        began = self._site.timeline.now()
-        if not self._take_off(scene, began):
+        flight = self._take_off(scene)
+        if flight is None:
+            self._places.release()
             return
         mine = False
 
         def claim() -> bool:
             nonlocal mine
-            mine = mine or self._settle(scene)
+            mine = mine or self._settle(flight)
             return mine
 
         try:
@@ -107,31 +148,48 @@ class Drive:
                 rendered = self._render(scene)
             finally:
                 self._places.release()
-            self._bring_home(scene, rendered, began, claim)
+            if self._turn_home(flight):
+                self._bring_home(flight, rendered, claim)
         except SceneError as error:
             if isinstance(error, WorkerGone) and not self._site.stop.requested:
                 self._ask_after_worker(error)  # may give the scene back, with all others
             if claim():
-                self._failed(scene, began, error)
+                self._failed(flight, error)
         except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
             if claim():
                 unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
-                self._failed(scene, began, unexpected)
+                self._failed(flight, unexpected)
 
-    def _take_off(self, scene: Scene, began: float) -> bool:
+    def _take_off(self, scene: Scene) -> _Flight | None:
         """Begin a try, unless the worker was found gone since the scene was taken."""
-        with self._lock:
-            if not self._is_gone():
-                self._flying[scene.name] = (scene, began)
-                return True
-        self._places.release()
-        self._site.dispatcher.give_back(scene, self._batch)
-        return False
+        site, began = self._site, self._site.timeline.now()
+        try:
+            mark = fingerprint(scene, site.renderer)
+            flight = _Flight(scene, began, 0, mark)
+            with self._lock:
+                if not self._is_gone():
+                    flight.number = site.ledger.begin(scene, self._label, mark, began)
+                    self._flying[scene.name] = flight
+                    return flight
+        except JournalFailed:
+            pass  # the journal asks the run to end: nothing begins that it does not know of
+        except OSError as error:
+            unread = SceneRejected(f"{error.filename} cannot be read: {error.strerror}")
+            self._failed(_Flight(scene, began, 0, ""), unread)
+            return None
+        site.dispatcher.give_back(scene, self._batch)
+        return None
 
-    def _settle(self, scene: Scene) -> bool:
+    def _settle(self, flight: _Flight) -> bool:
         """Say if a try still counts; it does not when its scene was given back meanwhile."""
         with self._lock:
-            return self._flying.pop(scene.name, None) is not None
+            return self._flying.pop(flight.scene.name, None) is flight
+
+    def _turn_home(self, flight: _Flight) -> bool:
+        """Begin to bring a video home, unless the run is being stopped."""
+        with self._lock:
+            flight.coming_home = not self._site.stop.requested
+        return flight.coming_home
 
     def _render(self, scene: Scene) -> Rendered:
         self._tell(EventKind.SCENE_STARTED, scene, f"rendering {scene.name}")
@@ -139,17 +197,18 @@ class Drive:
         self._heard = time.monotonic()
         return rendered
 
-    def _bring_home(
-        self, scene: Scene, rendered: Rendered, began: float, claim: Callable[[], bool]
-    ) -> None:
-        site, label = self._site, self._label
+    def _bring_home(self, flight: _Flight, rendered: Rendered, claim: Callable[[], bool]) -> None:
+        site, label, scene = self._site, self._label, flight.scene
         ready = site.timeline.now()
-        artifact = download(self._api, rendered, scene, site.folder, worker=label, wanted=claim)
-        if artifact is None:
+        brought = download(self._api, rendered, scene, site.folder, worker=label, wanted=claim)
+        if brought is None:
             return
+        artifact, digest = brought
         home = site.timeline.now()
+        began = flight.began
         attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
-        site.ledger.done(scene, attempt, artifact, rendered)
+        video = Home(artifact, digest, flight.fingerprint, rendered.scenario, rendered.warnings)
+        site.ledger.done(scene, flight.number, attempt, video)
         self._tell(
             EventKind.SCENE_DONE,
             scene,
@@ -159,22 +218,22 @@ class Drive:
             warnings=list(rendered.warnings),
         )
 
-    def _failed(self, scene: Scene, began: float, error: SceneError) -> None:
-        if self._site.stop.requested:
+    def _failed(self, flight: _Flight, error: SceneError) -> None:
+        if self._site.stop.requested and not flight.coming_home:
             return  # its worker is being ended under it; that is no failure of the scene
-        self._take_back(scene, began, str(error), retry=error.retry)
+        self._take_back(flight, str(error), retry=error.retry)
 
-    def _take_back(self, scene: Scene, began: float, why: str, *, retry: bool = True) -> None:
+    def _take_back(self, flight: _Flight, why: str, *, retry: bool = True) -> None:
         """Queue a scene again as far as it may be, and tell."""
-        site, lost = self._site, self.lost
+        site, lost, scene = self._site, self.lost, flight.scene
         if lost is not None and lost.reason not in why:
             why = f"{why}; {lost.reason}"
         if lost is not None and lost.blameless:
             again = site.dispatcher.give_back(scene, self._batch)
         else:
             again = site.dispatcher.failed(scene, self._label, self._batch, retry=retry)
-        attempt = Attempt(self._label, Span("render", began, site.timeline.now()), error=why)
-        site.ledger.failed(scene, attempt)
+        span = Span("render", flight.began, site.timeline.now())
+        site.ledger.failed(scene, flight.number, Attempt(self._label, span, error=why))
         self._tell(EventKind.SCENE_RETRY if again else EventKind.SCENE_FAILED, scene, why)
 
     # -- the worker ---------------------------------------------------------------------------
@@ -185,7 +244,7 @@ class Drive:
         if now - self._watched > WATCH_EVERY:
             self._watched = now
             condition = self._condition()
-            if condition.health is not Health.FINE:
+            if condition is not None and condition.health is not Health.FINE:
                 self._lose(condition)
         if now - self._asked > ASK_EVERY and self.lost is None:
             self._asked = now
@@ -196,25 +255,28 @@ class Drive:
                 self._lose(Condition(Health.GONE, words))
 
     def _ask_after_worker(self, error: WorkerGone) -> None:
-        """Find out what became of a worker that broke a request off, and whose fault it is."""
-        if self._api.healthy() is None:
-            return
-        deadline = time.monotonic() + self._site.target.settle
-        while True:
-            condition = self._condition()
-            if condition.health is Health.GONE:
-                break
-            # A provider says it a little later than the connection.
-            if time.monotonic() > deadline or self._site.stop.sleep(0.5):
-                condition = Condition(Health.GONE, str(error))
-                break
-        self._lose(condition, str(error))
+        """Find out what became of a worker that broke a request off, and whose fault it is.
 
-    def _condition(self) -> Condition:
+        A worker may come back: its container is started again, or the network is.
+        """
+        began = time.monotonic()
+        while self._api.healthy() is not None:
+            condition = self._condition()
+            # Who can reach nobody is cut off, and that says nothing about the worker.
+            patience = SILENCE if condition is None else RESTART
+            if condition is not None and condition.health is Health.GONE:
+                self._lose(condition, str(error))
+                return
+            if time.monotonic() - began > patience or self._site.stop.sleep(0.5):
+                self._lose(Condition(Health.GONE, str(error)))
+                return
+
+    def _condition(self) -> Condition | None:
+        """Ask the provider; None when it does not say."""
         try:
             return self._site.target.condition(self._worker)
-        except Exception:  # noqa: BLE001 - not being told, whatever the reason, is no news
-            return Condition()
+        except Exception:  # noqa: BLE001 - whatever the reason
+            return None
 
     def _lose(self, condition: Condition, said: str = "") -> None:
         """Hand out nothing more; when the worker is gone, give back what is not home."""
@@ -224,8 +286,9 @@ class Drive:
             abandoned = list(self._flying.values()) if self._is_gone() else []
             self._flying = {} if self._is_gone() else self._flying
         self._site.dispatcher.leave(self._label)
-        for scene, began in abandoned:
-            self._take_back(scene, began, said or condition.reason)
+        for flight in abandoned:
+            if not self._site.stop.requested:
+                self._take_back(flight, said or condition.reason)
 
     def _is_gone(self) -> bool:
         return self.lost is not None and self.lost.health is Health.GONE

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +23,8 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import psutil
 import pulumi.automation as auto
@@ -29,7 +33,7 @@ from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
 from cloudburst.errors import EngineError, StackLocked
-from cloudburst.models import PlannedResource
+from cloudburst.models import Lock, PlannedResource, StackState
 from cloudburst.places import PROJECT, engine_environment
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ _grpc_settings._GRPC_CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1
 
 OPERATION_TIMEOUT = 1800.0
 LOOP_TIMEOUT = 2.0
+ENGINE_GRACE = 10.0
 # Measured: 105 MB for the process itself; the rest is what it starts and the run's own share.
 OPERATION_BYTES = 160 * 1024**2
 
@@ -138,8 +143,12 @@ class Engine:
                 self._remove(stack, handle)
         return tuple(planned)
 
-    def destroy(self, stack: str) -> None:
+    def destroy(self, stack: str, *, remove: bool = True) -> None:
         """Delete what a stack holds, then the stack. A stack that is not there is no error.
+
+        Args:
+            stack: its name.
+            remove: the stack itself too; otherwise `remove` does that.
 
         Raises:
             StackLocked: another operation holds it.
@@ -151,30 +160,52 @@ class Engine:
                 handle.destroy(color="never", suppress_progress=True)
             except auto.StackNotFoundError:
                 handle = None
-            if handle is not None:
+            if handle is not None and remove:
                 self._remove(stack, handle)
-        shutil.rmtree(self._work / stack, ignore_errors=True)
-        self._known.pop(stack, None)
+        if remove:
+            self._forget(stack)
+
+    def remove(self, stack: str) -> None:
+        """Remove a stack that holds nothing any more. One that is not there is no error.
+
+        Raises:
+            EngineError: it still holds something; it remains.
+        """
+        with (
+            self._ends,
+            _translated("stack rm", stack),
+            contextlib.suppress(auto.StackNotFoundError),
+        ):
+            self._remove(stack, self._known.get(stack) or self._select(stack))
+        self._forget(stack)
 
     def refresh(self, stack: str) -> None:
         """Bring a stack's state up to what its provider says, and drop pending creates.
 
-        Only after a sweep by tag: a pending create may have created something.
+        Only after a sweep by tag: a pending create may have created something. A stack that is not
+        there is no error.
 
         Raises:
+            StackLocked: another operation holds it.
             EngineError: with the engine's own words.
         """
-        with self._ends, _translated("refresh", stack):
+        with (
+            self._ends,
+            _translated("refresh", stack),
+            contextlib.suppress(auto.StackNotFoundError),
+        ):
             handle = self._known.get(stack) or self._select(stack)
             handle.refresh(color="never", suppress_progress=True, clear_pending_creates=True)
 
     def cancel(self, stack: str) -> None:
         """Remove a stack's lock. The caller knows that its owner is gone.
 
+        A stack that is not there is no error.
+
         Raises:
             EngineError: with the engine's own words.
         """
-        with _translated("cancel", stack):
+        with _translated("cancel", stack), contextlib.suppress(auto.StackNotFoundError):
             (self._known.get(stack) or self._select(stack)).cancel()
 
     def stacks(self) -> list[str]:
@@ -193,6 +224,66 @@ class Engine:
             )
             return [summary.name for summary in workspace.list_stacks()]
 
+    def state(self, stack: str) -> StackState:
+        """Read what the backend says of a stack: its resources and operations that broke off.
+
+        Raises:
+            EngineError: it cannot be read, or is not there.
+        """
+        with self._ends, _translated("stack export", stack):
+            deployment = self._select(stack).export_stack().deployment or {}
+        pending = [
+            f"{one.get('type')} {_named(one.get('resource', {}))}"
+            for one in deployment.get("pending_operations") or []
+        ]
+        resources = [
+            _named(one)
+            for one in deployment.get("resources") or []
+            if not str(one.get("type")).startswith(("pulumi:pulumi:", "pulumi:providers:"))
+        ]
+        return StackState(tuple(resources), tuple(pending))
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Read a stack's outputs, secret ones too.
+
+        Raises:
+            EngineError: they cannot be read, or the stack is not there.
+        """
+        with self._ends, _translated("stack output", stack):
+            found = self._select(stack).outputs()
+            return {name: output.value for name, output in found.items()}
+
+    def locks(self, stack: str) -> tuple[Lock, ...]:
+        """List the locks on a stack, as far as the backend is a folder: others do not tell.
+
+        Raises:
+            EngineError: the folder cannot be read.
+        """
+        backend = str(
+            self._environment.get("PULUMI_BACKEND_URL") or os.environ["PULUMI_BACKEND_URL"]
+        )
+        if not backend.startswith("file://"):
+            return ()
+        place = Path(url2pathname(urlsplit(backend).path)).expanduser()
+        folder = place / ".pulumi" / "locks" / "organization" / PROJECT / stack
+        with _translated("reading the locks", stack):
+            return tuple(_lock(path) for path in sorted(folder.glob("*.json")))
+
+    def end_owners(self, stack: str) -> None:
+        """End engine processes that still hold a stack whose run is dead.
+
+        Raises:
+            StackLocked: one is on another machine, or will not end.
+        """
+        for lock in self.locks(stack):
+            if lock.host and lock.host != socket.gethostname():
+                raise StackLocked(
+                    f"{stack} is locked by process {lock.pid} on {lock.host}, which cannot be seen "
+                    f"from here; when that is over: pulumi cancel --yes --stack {stack}"
+                )
+            if lock.pid and not _ended(lock.pid):
+                raise StackLocked(f"{stack} is locked by process {lock.pid}, which does not end")
+
     def interrupt(self, stack: str, *, kill: bool = False) -> None:
         """Ask the `up` of a stack to end early, or end it at once; one to come does not begin."""
         self._command.interrupt(self._work / stack, signal.SIGKILL if kill else signal.SIGINT)
@@ -203,14 +294,17 @@ class Engine:
 
         return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
 
+    def _forget(self, stack: str) -> None:
+        shutil.rmtree(self._work / stack, ignore_errors=True)
+        self._known.pop(stack, None)
+
     def _remove(self, stack: str, handle: auto.Stack) -> None:
         try:
             handle.workspace.remove_stack(stack)
         except auto.StackNotFoundError:
             pass
         finally:
-            self._known.pop(stack, None)
-        shutil.rmtree(self._work / stack, ignore_errors=True)
+            self._forget(stack)
 
     def _options(self, stack: str) -> auto.LocalWorkspaceOptions:
         folder = self._work / stack
@@ -222,6 +316,38 @@ class Engine:
             project_settings=settings,
             pulumi_command=self._command,
         )
+
+
+def _named(resource: Mapping[str, Any]) -> str:
+    """Name a resource of a state: type, name, and the provider's id as far as there is one."""
+    urn = str(resource.get("urn", ""))
+    words = [str(resource.get("type", "")), urn.rpartition("::")[2], str(resource.get("id") or "")]
+    return " ".join(word for word in words if word)
+
+
+def _ended(pid: int) -> bool:
+    """End an engine process and what it started; politely first, so that it writes its state."""
+    try:
+        process = psutil.Process(pid)
+        if "pulumi" not in process.name():
+            return True  # its number is another's by now
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        _, left = psutil.wait_procs(family, ENGINE_GRACE)
+        for one in left:
+            one.kill()
+        _, left = psutil.wait_procs(left, ENGINE_GRACE)
+    except psutil.NoSuchProcess:
+        return True
+    return not left
+
+
+def _lock(path: Path) -> Lock:
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        return Lock(int(said["pid"]), str(said["hostname"]), str(said.get("timestamp", "")))
+    except (ValueError, KeyError, TypeError):
+        return Lock(0, "", "")  # damaged, as after a power cut: it still locks
 
 
 class _Command(auto.PulumiCommand):

@@ -4,7 +4,10 @@
 
     CloudBurstError                 exit code
      ├─ BadInput                    2   the job file or an argument; `problems` lists all of them
+     ├─ RunUnknown                  2   no such run, or more than one
+     ├─ RunBusy                     2   another process holds the run; says which
      ├─ InfrastructureError         3   the machines, not the scenes
+     │   ├─ JournalFailed           3   the run's journal cannot be written or read
      │   ├─ EngineMissing           3   no Pulumi engine could be found or made
      │   ├─ EngineError             3   the engine refused or failed
      │   │   └─ StackLocked         3   another operation holds the stack
@@ -52,8 +55,24 @@ class BadInput(CloudBurstError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+class RunUnknown(CloudBurstError):
+    """There is no such run, or more than one that it may mean; nothing was started."""
+
+    exit_code = 2
+
+
+class RunBusy(CloudBurstError):
+    """Another process holds the run; the message says which. Nothing was started."""
+
+    exit_code = 2
+
+
 class InfrastructureError(CloudBurstError):
     """The machines failed, not the scenes."""
+
+
+class JournalFailed(InfrastructureError):
+    """The run's journal cannot be written or read, as on a full disk."""
 
 
 class EngineMissing(InfrastructureError):

@@ -23,6 +23,7 @@ from cloudburst.models import (
     VideoOptions,
 )
 from cloudburst.schema import (
+    MAX_PROBLEMS,
     AwsSection,
     JobSection,
     SceneSection,
@@ -47,6 +48,10 @@ HEALTH_TIMEOUT = {"local": 180.0, "aws": 600.0}
 _AMI_GB = 30
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+# Control characters, lone surrogates, line and paragraph separators: what would act, not be read.
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+_MAX_FIELD = 200
+_MAX_MESSAGE = 5000
 _FILE_FIELDS = ("image", "audio", "subtitle", "watermark")
 
 
@@ -101,12 +106,7 @@ def load_job(
     if section is not None:
         found += [*_aws_problems(section), *_network_problems(section)]
     if found or section is None:
-        duplicate_lines = dict(tree.duplicates)
-        problems = [
-            Problem(shown, duplicate_lines.get(place, tree.line(place)), _dotted(place), message)
-            for place, message in found
-        ]
-        raise BadInput(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+        raise BadInput(_problems(found, tree, shown))
     if max_cost_usd is not None and not max_cost_usd > 0:
         words = f"got {max_cost_usd:g}; expected more than 0"
         raise BadInput([Problem("--max-cost-usd", 0, "", words)])
@@ -122,7 +122,7 @@ def load_job(
 
 def _read(source: Path, shown: str) -> yamltree.Tree:
     def refuse(message: str, line: int = 0) -> BadInput:
-        return BadInput([Problem(shown, line, "", message)])
+        return BadInput([Problem(shown, line, "", _one_line(message))])
 
     try:
         if source.is_dir():
@@ -146,9 +146,42 @@ def _read(source: Path, shown: str) -> yamltree.Tree:
         raise refuse(str(error), error.line) from error
 
 
+def _problems(
+    found: list[tuple[yamltree.Path, str]], tree: yamltree.Tree, shown: str
+) -> list[Problem]:
+    """Put what is wrong in the order of the file, each with its line; not more than can be read."""
+    duplicate_lines = dict(tree.duplicates)
+    lined = sorted(
+        (
+            (duplicate_lines.get(place, tree.line(place)), place, message)
+            for place, message in found
+        ),
+        key=lambda one: one[0],
+    )
+    problems = list(
+        dict.fromkeys(
+            Problem(shown, line, _dotted(place), _one_line(message))
+            for line, place, message in lined[:MAX_PROBLEMS]
+        )
+    )
+    if len(lined) > MAX_PROBLEMS:
+        words = f"these are the first {MAX_PROBLEMS} problems; there are more"
+        problems.append(Problem(shown, 0, "", words))
+    return problems
+
+
 def _dotted(place: yamltree.Path) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return text.removeprefix(".")
+    return _one_line(text.removeprefix("."), _MAX_FIELD)
+
+
+def _one_line(text: str, most: int = _MAX_MESSAGE) -> str:
+    """Make what a file says fit to be shown: no control characters, no line breaks, no endless words."""
+    if len(text) > most:
+        text = f"{text[: most // 2]}…{text[-most // 2 :]}"
+    return "".join(
+        char if unicodedata.category(char) not in _HIDDEN else ascii(char)[1:-1] for char in text
+    )
 
 
 # -- files --------------------------------------------------------------------------------------
@@ -434,6 +467,7 @@ def _build(
         target=target,
         distribution=Distribution(**section.distribution.model_dump()),
         limits=Limits(**{"health_timeout": HEALTH_TIMEOUT[target]} | limits),
+        auto_terminate=section.auto_terminate,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudburst.drive import WATCH_EVERY, Drive
@@ -23,11 +24,25 @@ from cloudburst.teardown import tear_down
 from cloudburst.worker import VideoApi
 
 if TYPE_CHECKING:
+    from cloudburst.journal import OpenLaunch
     from cloudburst.models import Batch, Condition, Price, Worker, WorkerSpec
     from cloudburst.site import Site
 
 # For requests to a worker that is gone: they break off by themselves.
 JOIN_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A worker of an earlier session that still works.
+
+    Args:
+        launch: what the journal says of it.
+        worker: where it is.
+    """
+
+    launch: OpenLaunch
+    worker: Worker
 
 
 class _NotNeeded(Exception):
@@ -43,21 +58,25 @@ class LaunchLife:
         batch: the scenes it begins with.
         spec: what its stack declares.
         site: what it shares with the others.
+        adopted: what an earlier session has left and still works.
     """
 
     label: str
     batch: Batch
     spec: WorkerSpec
     site: Site
+    adopted: Adopted | None = None
     spans: list[Span] = field(default_factory=list)
     worker: Worker | None = None
     price: Price | None = None
     was_healthy: bool = False
     destroyed: bool = False
+    kept_until: float | None = None
     failure: Exception | None = None
     error: str | None = None
     state: str = "waiting"
     _drive: Drive | None = None
+    _number: int = 0
 
     def run(self) -> None:
         """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
@@ -74,10 +93,14 @@ class LaunchLife:
             self.site.dispatcher.leave(self.label)
             if self.state == "waiting":
                 self.destroyed = True  # nothing was ever begun
+            elif self._is_to_be_kept():
+                self._keep()
             else:
                 self._end()
             if self._drive is not None:
                 self._drive.join(JOIN_TIMEOUT)
+            if self._number:
+                self.site.journal.ended(self._number, self.result(), self.state)
 
     @property
     def lost(self) -> Condition | None:
@@ -103,6 +126,7 @@ class LaunchLife:
             scenes_done=self.site.ledger.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self.spans),
             destroyed=self.destroyed,
+            expires=self.site.target.expires(self.spec.stack) if self._number else None,
             code=self.code,
             error=self.error,
         )
@@ -111,31 +135,68 @@ class LaunchLife:
 
     def _work(self) -> None:
         site = self.site
-        self.price = site.target.price(self.spec.rung)
+        worker = self._taken_over() if self.adopted else self._created()
+        if worker is None:
+            return
+        self.worker = worker
+        self._see_if_needed()
+        api = VideoApi(worker)
+        self.tell("starting", "waiting for the video API")
+        with site.timeline.span("health", self.spans):
+            self._wait_healthy(api, worker)
+        self.was_healthy = True
+        site.dispatcher.join(self.label)
+        self.tell("working", f"rendering{self._lease()}")
+        self._drive = Drive(self.label, self.batch.label, worker, api, site)
+        with site.timeline.span("drive", self.spans):
+            self._drive.run()
+        if self._drive.lost is not None:
+            self.error = f"the worker is gone: {self._drive.lost.reason}{self._last_words()}"
+
+    def _created(self) -> Worker | None:
+        """Bring the stack up; None when the run is being stopped."""
+        site, spec = self.site, self.spec
+        self.price = site.target.price(spec.rung)
+        program = site.target.program(spec)
+        # Written first: whatever happens from now on, the journal knows that there may be a stack.
+        self._number = site.journal.launch(
+            batch=self.batch.label,
+            label=self.label,
+            stack=spec.stack,
+            rung=spec.rung,
+            price=self.price,
+            room=spec.room,
+            expires=site.target.expires(spec.stack),
+        )
         # First the state, then the question: a request to stop that comes in between finds a
         # batch to interrupt, and one that came before is seen here.
         self.state = "creating"
         if site.stop.requested:
             self.state = "waiting"
-            return
-        self.tell("creating", f"creating the stack: {self.spec.rung}")
+            return None
+        self.tell("creating", f"creating the stack: {spec.rung}")
         with site.timeline.span("up", self.spans):
-            program = site.target.program(self.spec)
-            outputs = site.engine.up(self.spec.stack, program, begin=self._see_if_needed)
-        self.worker = site.target.worker(self.spec, outputs)
-        self._see_if_needed()
-        api = VideoApi(self.worker)
-        self.tell("starting", "waiting for the video API")
-        with site.timeline.span("health", self.spans):
-            self._wait_healthy(api, self.worker)
-        self.was_healthy = True
-        site.dispatcher.join(self.label)
-        self.tell("working", "rendering")
-        self._drive = Drive(self.label, self.batch.label, self.worker, api, site)
-        with site.timeline.span("drive", self.spans):
-            self._drive.run()
-        if self._drive.lost is not None:
-            self.error = f"the worker is gone: {self._drive.lost.reason}{self._last_words()}"
+            outputs = site.engine.up(spec.stack, program, begin=self._see_if_needed)
+        worker = site.target.worker(spec, outputs)
+        expires = site.target.expires(spec.stack)
+        site.journal.worker(self._number, worker.id, worker.endpoint, expires)
+        return worker
+
+    def _taken_over(self) -> Worker | None:
+        """Go on with what an earlier session has left."""
+        adopted = self.adopted
+        if adopted is None:
+            return None
+        self._number = adopted.launch.number
+        self.price = adopted.launch.price
+        self.spans = list(adopted.launch.spans)
+        self.state = "starting"
+        return adopted.worker
+
+    def _lease(self) -> str:
+        """Say when the worker ends itself, where it does."""
+        expires = self.site.target.expires(self.spec.stack)
+        return f"; it ends itself at {clock_time(expires)}" if expires else ""
 
     def _wait_healthy(self, api: VideoApi, worker: Worker) -> None:
         """Wait until the worker answers; break off when its provider says that it never will."""
@@ -177,6 +238,19 @@ class LaunchLife:
         words = "" if self.site.stop.requested else self.site.target.last_words(self.spec)
         return f"; its last log lines: {words}" if words else ""
 
+    # -- keeping ------------------------------------------------------------------------------
+
+    def _is_to_be_kept(self) -> bool:
+        """Say if a worker that has done its work is to stay for a person."""
+        healthy = self.was_healthy and self.failure is None and self.lost is None
+        return self.site.keep and healthy and not self.site.stop.requested
+
+    def _keep(self) -> None:
+        if self.worker is not None:
+            self.kept_until = self.site.target.keep(self.worker)
+            until = clock_time(self.kept_until)
+            self.tell("kept", f"kept at {self.worker.endpoint} until {until}")
+
     # -- teardown -----------------------------------------------------------------------------
 
     def _end(self) -> None:
@@ -201,6 +275,8 @@ class LaunchLife:
     def tell(self, state: str, text: str = "") -> None:
         """Tell what state the batch has come to."""
         self.state = state
+        if self._number:
+            self.site.journal.progress(self._number, state, self.spans)
         self.site.timeline.tell(
             EventKind.BATCH_STATE,
             text,
@@ -210,6 +286,11 @@ class LaunchLife:
             worker=self.label,
             scenes=len(self.batch.scenes),
         )
+
+
+def clock_time(moment: float) -> str:
+    """Give a moment as a person reads it on this machine's clock."""
+    return f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S %Z}"
 
 
 def _with_words(error: CloudBurstError, words: str) -> CloudBurstError:

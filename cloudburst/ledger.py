@@ -1,4 +1,4 @@
-"""What became of every scene so far."""
+"""What became of every scene so far, in memory and in the journal."""
 
 from __future__ import annotations
 
@@ -8,64 +8,110 @@ from typing import TYPE_CHECKING
 from cloudburst.models import SceneResult, SceneStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from cloudburst.models import Artifact, Attempt, Scene
-    from cloudburst.worker import Rendered
+    from cloudburst.journal import Home, Journal
+    from cloudburst.models import Attempt, Scene
 
 
 class Ledger:
-    """Keeps attempts and artifacts. Every method may be called from any thread."""
+    """Keeps attempts and videos. Every method may be called from any thread.
 
-    def __init__(self, scenes: Iterable[Scene]) -> None:
+    Args:
+        scenes: all of the job's.
+        journal: where it is written, too.
+        attempts: of earlier sessions, by scene.
+        home: videos that are home already, by scene.
+    """
+
+    def __init__(
+        self,
+        scenes: Iterable[Scene],
+        journal: Journal,
+        attempts: Mapping[str, Iterable[Attempt]] | None = None,
+        home: Mapping[str, Home] | None = None,
+    ) -> None:
         self._scenes = list(scenes)
-        self._attempts: dict[str, list[Attempt]] = {scene.name: [] for scene in self._scenes}
-        self._done: dict[str, tuple[Artifact, Rendered]] = {}
+        self._journal = journal
+        self._attempts = {
+            scene.name: list((attempts or {}).get(scene.name, ())) for scene in self._scenes
+        }
+        self._home = dict(home or {})
+        self._brought: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def done(self, scene: Scene, attempt: Attempt, artifact: Artifact, rendered: Rendered) -> None:
+    def begin(self, scene: Scene, worker: str, fingerprint: str, began: float) -> int:
+        """Note that a scene is about to be rendered; give the number of the note.
+
+        Raises:
+            JournalFailed: it could not be written.
+        """
+        return self._journal.attempt(scene.name, worker, fingerprint, began)
+
+    def done(self, scene: Scene, number: int, attempt: Attempt, home: Home) -> None:
         """Note a video that is home and verified."""
+        self._journal.home(scene.name, number, attempt, home)
         with self._lock:
             self._attempts[scene.name].append(attempt)
-            self._done[scene.name] = (artifact, rendered)
+            self._home[scene.name] = home
+            self._brought[attempt.worker] = self._brought.get(attempt.worker, 0) + 1
 
-    def failed(self, scene: Scene, attempt: Attempt) -> None:
+    def failed(self, scene: Scene, number: int, attempt: Attempt) -> None:
         """Note a try that failed."""
+        self._journal.tried(number, attempt)
         with self._lock:
             self._attempts[scene.name].append(attempt)
 
     def done_count(self) -> int:
         """Count the videos that are home."""
         with self._lock:
-            return len(self._done)
+            return len(self._home)
 
     def done_by(self, worker: str) -> int:
-        """Count the videos of one worker."""
+        """Count the videos that one worker has brought home in this session."""
         with self._lock:
-            return sum(self._attempts[name][-1].worker == worker for name in self._done)
+            return self._brought.get(worker, 0)
 
     def results(self) -> tuple[SceneResult, ...]:
         """Give every scene's result, in the order of the job."""
         with self._lock:
-            return tuple(self._result(scene) for scene in self._scenes)
-
-    def _result(self, scene: Scene) -> SceneResult:
-        attempts = tuple(self._attempts[scene.name])
-        if scene.name in self._done:
-            artifact, rendered = self._done[scene.name]
-            return SceneResult(
-                name=scene.name,
-                status=SceneStatus.DONE,
-                narration=scene.seconds,
-                attempts=attempts,
-                artifact=artifact,
-                scenario=rendered.scenario,
-                warnings=rendered.warnings,
+            return tuple(
+                scene_result(
+                    scene.name,
+                    scene.seconds,
+                    self._attempts[scene.name],
+                    self._home.get(scene.name),
+                )
+                for scene in self._scenes
             )
+
+
+def scene_result(
+    name: str, narration: float, attempts: Iterable[Attempt], home: Home | None
+) -> SceneResult:
+    """Say how a scene ended.
+
+    Args:
+        name: its.
+        narration: its length, in seconds.
+        attempts: in order.
+        home: its video, None when there is none.
+    """
+    tries = tuple(attempts)
+    if home is not None:
         return SceneResult(
-            name=scene.name,
-            status=SceneStatus.FAILED if attempts else SceneStatus.UNFINISHED,
-            narration=scene.seconds,
-            attempts=attempts,
-            error=attempts[-1].error if attempts else None,
+            name=name,
+            status=SceneStatus.DONE,
+            narration=narration,
+            attempts=tries,
+            artifact=home.artifact,
+            scenario=home.scenario,
+            warnings=home.warnings,
         )
+    return SceneResult(
+        name=name,
+        status=SceneStatus.FAILED if tries else SceneStatus.UNFINISHED,
+        narration=narration,
+        attempts=tries,
+        error=tries[-1].error if tries else None,
+    )

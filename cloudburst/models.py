@@ -175,6 +175,7 @@ class Job:
         target: where workers live.
         output: folder below which each run makes its own.
         aws: what the `aws` target is asked for.
+        auto_terminate: workers end when their work is done; otherwise they stay for a person.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Job:
     distribution: Distribution = Distribution()
     limits: Limits = Limits()
     aws: AwsSettings = AwsSettings()
+    auto_terminate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +333,37 @@ class Worker:
     log: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Something of CloudBurst's that a provider shows, whoever else knows of it.
+
+    Args:
+        kind: ``machine``, ``process``, ``firewall`` or ``disk``.
+        id: the provider's name for it.
+        place: region, or this machine.
+        stack: in whose name it was made.
+        run_id: in whose name it was made.
+        state: the provider's word.
+        what: such as ``c5.2xlarge spot``.
+        since: when it was made, seconds since 1970; None when the provider does not say.
+        expires: when it ends itself, seconds since 1970; None when it does not.
+        usd_per_hour: what it costs; None when no price is known, 0 where nothing is rented.
+        removal: the command by which a person removes it.
+    """
+
+    kind: str
+    id: str
+    place: str
+    stack: str
+    run_id: str
+    state: str
+    what: str = ""
+    since: float | None = None
+    expires: float | None = None
+    usd_per_hour: float | None = None
+    removal: str = ""
+
+
 class Health(StrEnum):
     """What the provider says of a worker."""
 
@@ -367,6 +400,34 @@ class PlannedResource:
     operation: str
     type: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackState:
+    """What the backend says of a stack.
+
+    Args:
+        resources: a line each: type, name, the provider's id.
+        pending: operations that broke off, a line each: what may exist without being known.
+    """
+
+    resources: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on a stack.
+
+    Args:
+        pid: process of the engine that took it; 0 when the lock is damaged.
+        host: on which machine.
+        since: ISO 8601.
+    """
+
+    pid: int
+    host: str
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +531,8 @@ class Launch:
         scenes_done: videos it brought home.
         spans: up, health, drive, destroy, in the order they happened.
         destroyed: the provider said that nothing of it is left.
+        expires: when it ends itself, whatever becomes of the run, seconds since 1970; None for
+            one that lives no longer than its run.
         code: the provider's code for why it failed or ended early.
         error: why it could not be used, or ended early; None when it did its work.
     """
@@ -481,6 +544,7 @@ class Launch:
     scenes_done: int
     spans: tuple[Span, ...]
     destroyed: bool
+    expires: float | None = None
     code: str | None = None
     error: str | None = None
 
@@ -522,6 +586,39 @@ class Basis(StrEnum):
     GIVEN = "given price"
     SPOT = "spot price at launch"
     ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
+class Rental:
+    """A rented machine, for as long as it costs something.
+
+    Args:
+        stack: the stack that declares it.
+        machine: the provider's name for it; empty while it has been asked for and not been seen.
+        rung: how and where.
+        price: by the hour, at its launch.
+        basis: where the price is from.
+        since: launch, seconds since 1970.
+        until: end, seconds since 1970; None while it may run.
+        expires: when it ends itself, seconds since 1970.
+        disk_gb: GB of its disk.
+        disk_rate: USD per GB and hour.
+        disk_basis: where that is from.
+        surplus: USD per hour of CPU credits beyond the baseline.
+    """
+
+    stack: str
+    machine: str
+    rung: Rung
+    price: Price
+    basis: Basis
+    since: float
+    until: float | None
+    expires: float
+    disk_gb: int
+    disk_rate: float
+    disk_basis: Basis
+    surplus: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -653,6 +750,7 @@ class RunReport:
         serial_seconds: what one worker alone would have taken: its start, every scene's render
             and download one after the other, its end.
         left_running: what could not be verified as gone; empty is the promise kept.
+        kept: workers that stay because `auto_terminate` is false, and until when.
     """
 
     run_id: str
@@ -668,6 +766,7 @@ class RunReport:
     serial_seconds: float
     cost: Cost
     left_running: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -685,6 +784,8 @@ class EventKind(StrEnum):
     """What an event says happened."""
 
     RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
+    RECOVERY = "recovery"
     ENGINE = "engine"
     BATCH_STATE = "batch_state"
     SCENE_STARTED = "scene_started"

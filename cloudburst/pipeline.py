@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst import cost, report
+from cloudburst import registry, report, summary
 from cloudburst.batch import BatchLife, worker_spec
 from cloudburst.budget import Budget
 from cloudburst.dispatch import Dispatcher
 from cloudburst.engine import Engine
 from cloudburst.errors import BadInput, InfrastructureError, Interrupted, LeftRunning
+from cloudburst.journal import History, Journal
+from cloudburst.ladder import Ladder
+from cloudburst.launch import clock_time
 from cloudburst.ledger import Ledger
+from cloudburst.leftovers import Leftovers
 from cloudburst.models import (
     Batch,
     Event,
@@ -25,11 +32,11 @@ from cloudburst.models import (
     Preview,
     Problem,
     RunReport,
-    SceneStatus,
     StackPreview,
 )
 from cloudburst.places import state_folder
 from cloudburst.planner import plan
+from cloudburst.resume import Past, renderer, take_stock
 from cloudburst.site import Site
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets import make_target
@@ -38,9 +45,7 @@ from cloudburst.toolchain import find_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from cloudburst.ladder import Ladder
     from cloudburst.targets.base import Target
     from cloudburst.toolchain import Engine as Binary
 
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
 def run(
     job: Job,
     *,
+    resume: Path | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     stop: Stop | None = None,
 ) -> RunReport:
@@ -57,59 +63,37 @@ def run(
 
     Args:
         job: from `load_job`.
+        resume: folder of an earlier run of the job, to go on with; see `cloudburst.resume`.
         on_event: is told what happens, one event at a time, from any thread.
         stop: through which another thread may ask the run to stop.
 
     Returns:
         What became of it, also written to ``report.json`` beside the videos. Scenes that failed
-        are in it; they raise nothing.
+        are in it; they raise nothing. A run that is finished already starts nothing.
 
     Raises:
         BadInput: it would cost more than `Limits.max_cost_usd`; nothing was started.
+        RunBusy: another process works on the run that is to be resumed.
         Interrupted: it was asked to stop; all is torn down; carries the report.
-        InfrastructureError: no worker could be used at all.
+        InfrastructureError: no worker could be used at all, or the journal cannot be written.
         LeftRunning: something could not be verified as gone; says what removes it.
     """
     stop = stop or Stop()
-    timeline = Timeline(on_event, stop.request)
-    # Nothing runs yet: until it does, Ctrl-C may simply end the program.
-    binary = _engine(timeline)
-    timeline.restart()  # making the engine, once in a machine's life, is not the run's time
-    began = datetime.now(UTC)
-    with on_signals(stop):
-        run_id = _run_id(began)
-        with make_target(job) as target:
-            planned = plan(job)
-            ladder = _prepared(target, planned, run_id)
-            folder = _results_folder(job.output, began)
-            timeline.tell(
-                EventKind.RUN_STARTED,
-                f"{len(job.scenes)} scenes of {job.name}",
-                run=run_id,
-                scenes=len(job.scenes),
-                directory=str(folder),
-            )
-            site = Site(
-                engine=_engine_for(binary, target),
-                target=target,
-                ladder=ladder,
-                dispatcher=Dispatcher(job.limits.attempts),
-                ledger=Ledger(job.scenes),
-                timeline=timeline,
-                stop=stop,
-                limits=job.limits,
-                folder=folder,
-            )
-            with Budget(site) as budget:
-                lives = _live_together(planned, run_id, site)
-            finished = _report(planned, run_id, began, site, lives, budget.reached)
-        unwritten = _written(finished)
-        timeline.tell(
-            EventKind.RUN_FINISHED,
-            f"{finished.done} of {len(finished.scenes)} scenes done",
-            report=report.document(finished),
-        )
-    return _conclude(finished, timeline, unwritten, limited=bool(budget.reached))
+    timeline = Timeline(on_event, stop.end)
+    if resume is None:
+        # Nothing runs yet: until it does, Ctrl-C may simply end the program.
+        binary = _engine(timeline)
+        timeline.restart()  # making the engine, once in a machine's life, is not the run's time
+        with on_signals(stop), make_target(job.target, job.aws) as target:
+            return _fresh(job, binary, target, timeline, stop)
+    with Journal(resume, timeline.now) as journal:
+        past = take_stock(job, resume, journal)
+        if past.finished:
+            return _as_it_is(job, journal, past, timeline)
+        binary = _engine(timeline)
+        timeline.restart(past.history.seconds)
+        with on_signals(stop), make_target(job.target, job.aws) as target:
+            return _resumed(job, binary, target, journal, past, timeline, stop)
 
 
 def preview(
@@ -134,10 +118,10 @@ def preview(
     if offline:
         return Preview(planned, notes=_unchecked(job))
     stop = Stop()
-    timeline = Timeline(on_event, stop.request)
+    timeline = Timeline(on_event, stop.end)
     binary = _engine(timeline)
     run_id = _run_id(datetime.now(UTC))
-    with on_signals(stop), make_target(job) as target:
+    with on_signals(stop), make_target(job.target, job.aws) as target:
         ladder = _prepared(target, planned, run_id)
         engine = _engine_for(binary, target)
         rung = ladder.rungs[0]
@@ -148,7 +132,7 @@ def preview(
                 raise KeyboardInterrupt
             spec = worker_spec(
                 run_id=run_id,
-                batch=batch,
+                batch=batch.label,
                 job=job.name,
                 rung=rung,
                 room=target.room(len(planned.batches), rung),
@@ -175,10 +159,11 @@ def _prepared(target: Target, planned: Plan, run_id: str) -> Ladder:
     ladder = target.prepare(planned, run_id)
     most, job = planned.job.limits.max_cost_usd, planned.job
     if most is not None:
-        estimate = target.estimate()
-        if estimate is not None and estimate.likely > most:
+        estimate, (spent, _) = target.estimate(), target.accrued()
+        if estimate is not None and spent + estimate.likely > most:
+            before = f"has cost ${spent:.4f} and " if spent else ""
             message = (
-                f"got {most:g}; the run will likely cost ${estimate.likely:.4f} "
+                f"got {most:g}; the run {before}will likely cost ${estimate.likely:.4f} "
                 f"(${estimate.low:.4f} if all goes well); expected more, or fewer scenes"
             )
             raise BadInput([Problem(str(job.source), 0, "limits.max_cost_usd", message)])
@@ -196,30 +181,204 @@ def _unchecked(job: Job) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _live_together(planned: Plan, run_id: str, site: Site) -> list[BatchLife]:
-    """Live all batches, each in a thread of its own."""
-    batches = planned.batches
-    lives = [BatchLife(batch, run_id, planned.job.name, len(batches), site) for batch in batches]
-    site.dispatcher.add(batches)
+def _fresh(job: Job, binary: Binary, target: Target, timeline: Timeline, stop: Stop) -> RunReport:
+    """Run a job from its beginning."""
+    began = datetime.now(UTC)
+    run_id = _run_id(began)
+    planned = plan(job)
+    ladder = _prepared(target, planned, run_id)
+    folder = _results_folder(job.output, began)
+    header = summary.header(job, run_id, folder, began)
+    with Journal(folder, timeline.now) as journal:
+        _announce(header, target)
+        journal.begin(header)
+        target.know(run_id, {}, (), journal.rental)
+        site = _site(job, binary, target, ladder, timeline, stop, journal, folder)
+        _tell_start(timeline, EventKind.RUN_STARTED, header, len(job.scenes), 0)
+        return _run_to_its_end(planned, header, site, Past(History(header, None, None, 0.0)))
+
+
+def _resumed(
+    job: Job,
+    binary: Binary,
+    target: Target,
+    journal: Journal,
+    past: Past,
+    timeline: Timeline,
+    stop: Stop,
+) -> RunReport:
+    """Go on with a run: take over or end what an earlier session left, render the rest."""
+    history = past.history
+    began = datetime.fromisoformat(history.header["began"])
+    folder = Path(journal.folder)
+    header = summary.header(job, history.header["run"], folder, began)
+    rest = replace(job, scenes=past.rest)
+    planned = Plan(job, plan(rest).batches if past.rest else ())
+    target.know(header["run"], _places(history), history.rentals, journal.rental)
+    if past.rest:
+        ladder = _prepared(target, replace(planned, job=rest), header["run"])
+    else:
+        ladder = Ladder((), time.monotonic)  # all is home: what is left has to end, no more
+    journal.begin(header)
+    site = _site(job, binary, target, ladder, timeline, stop, journal, folder, past)
+    _announce(header, target)
+    _tell_start(timeline, EventKind.RUN_RESUMED, header, len(job.scenes), len(past.home))
+    return _run_to_its_end(planned, header, site, past)
+
+
+def _run_to_its_end(planned: Plan, header: dict[str, str], site: Site, past: Past) -> RunReport:
+    site.journal.on_failure = site.stop.end
+    with Budget(site) as budget:
+        leftovers = Leftovers(past.history.open, header["run"], site)
+        lives = _lives(planned, header["run"], site, past, leftovers)
+        _live_together(lives, leftovers, site)
+    finished = _report(header, site, past, lives, leftovers, budget.reached)
+    site.journal.end(str(finished.outcome))
+    unwritten = _written(finished)
+    site.timeline.tell(
+        EventKind.RUN_FINISHED,
+        f"{finished.done} of {len(finished.scenes)} scenes done",
+        report=report.document(finished),
+    )
+    failure = site.timeline.close() or site.journal.failure or unwritten
+    return _conclude(finished, failure, limited=bool(budget.reached))
+
+
+def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> RunReport:
+    """Report on a run of which everything is done: nothing is started, nothing costs anything."""
+    header, target = past.history.header, make_target(job.target, job.aws)
+    target.know(header["run"], _places(past.history), past.history.rentals, journal.rental)
+    scenes = Ledger(job.scenes, journal, past.history.attempts, past.home).results()
+    finished = summary.summarize(
+        header,
+        scenes=scenes,
+        batches=past.history.batches,
+        bill=target.cost(past.history.batches, summary.downloaded(scenes)),
+        seconds=past.history.seconds,
+        stopped=False,
+    )
+    _tell_start(timeline, EventKind.RUN_RESUMED, header, len(scenes), finished.done)
+    unwritten = _written(finished)
+    timeline.tell(
+        EventKind.RUN_FINISHED,
+        "everything is done already; nothing was started",
+        report=report.document(finished),
+    )
+    return _conclude(finished, timeline.close() or unwritten, limited=True)
+
+
+def _site(
+    job: Job,
+    binary: Binary,
+    target: Target,
+    ladder: Ladder,
+    timeline: Timeline,
+    stop: Stop,
+    journal: Journal,
+    folder: Path,
+    past: Past | None = None,
+) -> Site:
+    attempts = past.history.attempts if past else {}
+    return Site(
+        engine=_engine_for(binary, target),
+        target=target,
+        ladder=ladder,
+        dispatcher=Dispatcher(job.limits.attempts),
+        ledger=Ledger(job.scenes, journal, attempts, past.home if past else {}),
+        timeline=timeline,
+        stop=stop,
+        limits=job.limits,
+        folder=folder,
+        journal=journal,
+        renderer=renderer(job),
+        keep=not job.auto_terminate,
+    )
+
+
+def _announce(header: dict[str, str], target: Target) -> None:
+    """Leave a note where an audit looks, before anything is started."""
+    registry.remember(
+        registry.Known(
+            run_id=header["run"],
+            job=header["job"],
+            source=header["source"],
+            folder=header["folder"],
+            target=header["target"],
+            regions=target.regions,
+            began=header["began"],
+        )
+    )
+
+
+def _tell_start(
+    timeline: Timeline, kind: EventKind, header: dict[str, str], scenes: int, done: int
+) -> None:
+    text = f"{scenes} scenes of {header['job']}"
+    if kind is EventKind.RUN_RESUMED:
+        text = f"going on with {header['run']}: {done} of {text} are done"
+    timeline.tell(
+        kind, text, run=header["run"], scenes=scenes, done=done, directory=header["folder"]
+    )
+
+
+def _places(history: History) -> dict[str, tuple[str, ...]]:
+    """Give the regions in which each stack of a run may have something."""
+    places: dict[str, tuple[str, ...]] = {}
+    for batch in history.batches:
+        regions = tuple(dict.fromkeys(one.rung.region for one in batch.launches))
+        places[batch.stack] = regions
+    return places
+
+
+def _lives(
+    planned: Plan, run_id: str, site: Site, past: Past, leftovers: Leftovers
+) -> list[BatchLife]:
+    """Give every batch its life; those that can take over a worker of an earlier session do."""
+    adopted = leftovers.adopt(len(planned.batches))
+    lives = []
+    number = past.history.highest_batch
+    for index, batch in enumerate(planned.batches):
+        if index < len(adopted):
+            mine = adopted[index]
+            before = leftovers.launches_before(past.history, mine)
+            here = replace(batch, number=int(mine.launch.batch.removeprefix("b")))
+        else:
+            # A number of its own, also in this run: no two stacks ever have the same name.
+            number += 1
+            mine, before, here = None, (), replace(batch, number=number)
+        lives.append(
+            BatchLife(here, run_id, planned.job.name, len(planned.batches), site, mine, before)
+        )
+    return lives
+
+
+def _live_together(lives: list[BatchLife], leftovers: Leftovers, site: Site) -> None:
+    """Live all batches, each in a thread of its own, while leftovers are ended."""
+    site.dispatcher.add([life.batch for life in lives])
     site.stop.on_request = lambda count: _on_stop(lives, site, count)
-    threads = [threading.Thread(target=life.run, name=life.batch.label) for life in lives]
+    # Daemons: who asks three times to stop does not wait for them.
+    threads = [
+        threading.Thread(target=life.run, name=life.batch.label, daemon=True) for life in lives
+    ]
+    threads += leftovers.threads()
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    while any(thread.is_alive() for thread in threads) and not site.stop.abandoned:
+        next(thread for thread in threads if thread.is_alive()).join(0.1)
     site.stop.on_request = lambda _: None
-    return lives
 
 
 def _on_stop(lives: list[BatchLife], site: Site, count: int) -> None:
     """Hand out nothing more and end what is being created; in a hurry, end it at once."""
     site.dispatcher.stop()
-    words = (
-        "stopping: destroying what runs; ask again to hurry"
-        if count == 1
-        else "hurrying; what runs is still destroyed and checked"
-    )
-    site.timeline.tell(EventKind.STOPPING, words, count=count)
+    words = {
+        1: "stopping: videos on their way come home, then what runs is destroyed; ask again to "
+        "hurry",
+        2: "hurrying; what runs is still destroyed and checked; ask again to leave it",
+    }
+    if count:
+        text = words.get(count, "leaving; what is left is told below")
+        site.timeline.tell(EventKind.STOPPING, text, count=count)
     for life in lives:
         life.interrupt(kill=count > 1)
 
@@ -259,50 +418,45 @@ def _results_folder(output: Path, began: datetime) -> Path:
 
 
 def _report(
-    planned: Plan,
-    run_id: str,
-    began: datetime,
+    header: dict[str, str],
     site: Site,
+    past: Past,
     lives: list[BatchLife],
+    leftovers: Leftovers,
     reached: str,
 ) -> RunReport:
     scenes = site.ledger.results()
-    batches = tuple(life.result() for life in lives)
-    left = tuple(_left(life) for life in lives if not life.destroyed)
-    if not left:
-        left = tuple(site.target.last_look())
-    done = sum(scene.status is SceneStatus.DONE for scene in scenes)
-    downloaded = sum(scene.artifact.size for scene in scenes if scene.artifact)
-    stopped = site.stop.requested and not reached
-    return RunReport(
-        run_id=run_id,
-        job=planned.job.name,
-        target=planned.job.target,
-        outcome=_outcome(done, len(scenes), stopped=stopped),
-        started_at=began.isoformat(timespec="seconds"),
-        seconds=site.timeline.now(),
-        directory=site.folder,
+    batches = (*leftovers.batches(past.history, lives), *(life.result() for life in lives))
+    kept = [_kept(life) for life in lives if life.kept]
+    left = [_left(life, header["run"]) for life in lives if not (life.destroyed or life.kept)]
+    left += leftovers.left
+    if not left and not kept:
+        left = list(site.target.last_look())
+    return summary.summarize(
+        header,
         scenes=scenes,
         batches=batches,
-        phases=cost.phases(batches),
-        serial_seconds=cost.serial_seconds(batches, scenes),
-        cost=site.target.cost(batches, downloaded),
-        left_running=left,
-        error=reached or next((batch.error for batch in batches if batch.error), None),
+        bill=site.target.cost(batches, summary.downloaded(scenes)),
+        seconds=site.timeline.now(),
+        stopped=site.stop.requested and not reached,
+        left=left,
+        kept=kept,
+        error=reached,
     )
 
 
-def _left(life: BatchLife) -> str:
+def _left(life: BatchLife, run_id: str) -> str:
     removal = life.site.target.removal(life.stack)
-    return f"{life.stack}: {life.error}; remove it with: {removal}"
+    why = life.error or "its teardown was not waited for"
+    return f"{life.stack}: {why}; remove it with: cloudburst cleanup {run_id}, or: {removal}"
 
 
-def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:
-    if done == total:
-        return Outcome.COMPLETE
-    if stopped:
-        return Outcome.INTERRUPTED
-    return Outcome.PARTIAL if done else Outcome.FAILED
+def _kept(life: BatchLife) -> str:
+    kept = life.kept
+    if kept is None or kept.worker is None or kept.kept_until is None:
+        return life.stack
+    until = clock_time(kept.kept_until)
+    return f"{life.stack}: {kept.worker.id} at {kept.worker.endpoint} until {until}"
 
 
 def _written(finished: RunReport) -> InfrastructureError | None:
@@ -314,14 +468,7 @@ def _written(finished: RunReport) -> InfrastructureError | None:
     return None
 
 
-def _conclude(
-    finished: RunReport,
-    timeline: Timeline,
-    unwritten: InfrastructureError | None,
-    *,
-    limited: bool,
-) -> RunReport:
-    failure = timeline.close() or unwritten
+def _conclude(finished: RunReport, failure: Exception | None, *, limited: bool) -> RunReport:
     if finished.left_running:
         raise LeftRunning(list(finished.left_running), finished)
     if failure is not None:

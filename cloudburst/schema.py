@@ -39,6 +39,9 @@ _FORMER = {
     "budget": "max_cost_usd",
 }
 
+# Nobody mends more at once; a file of a few kB can be wrong in a million places, by its aliases.
+MAX_PROBLEMS = 1000
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 
@@ -208,6 +211,9 @@ class JobSection(_Section):
     distribution: DistributionSection = DistributionSection()
     limits: LimitsSection = LimitsSection()
     aws: AwsSection = AwsSection()
+    auto_terminate: bool = Field(
+        default=True, description="false: workers stay for an hour, for a download by hand."
+    )
     output: OutputSection = OutputSection()
 
 
@@ -233,7 +239,8 @@ def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | i
     """Check a document's shape.
 
     Returns:
-        The job section, or None, and what is wrong as (path, message) in the document's order.
+        The job section, or None, and what is wrong as (path, message) in the document's order:
+        at most one more than `MAX_PROBLEMS`.
     """
     try:
         return JobSection.model_validate(value), []
@@ -241,6 +248,8 @@ def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | i
         problems: dict[tuple[str | int, ...], list[str]] = {}
         for detail in error.errors(include_url=False):
             path = _path(value, detail["loc"])
+            if len(problems) > MAX_PROBLEMS:
+                break
             message = _explain(dict(detail))
             if message not in problems.setdefault(path, []):
                 problems[path].append(message)

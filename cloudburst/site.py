@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cloudburst.dispatch import Dispatcher
     from cloudburst.engine import Engine
+    from cloudburst.journal import Journal
     from cloudburst.ladder import Ladder
     from cloudburst.ledger import Ledger
     from cloudburst.models import Limits
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """The run's engine, target, queue, books, clock and wish to stop."""
+    """The run's engine, target, queue, books, clock and wish to stop.
+
+    Args:
+        renderer: what renders: the container image, or the bundled video API and its version.
+        keep: workers outlive the run, for a person who downloads by hand.
+    """
 
     engine: Engine
     target: Target
@@ -31,3 +37,6 @@ class Site:
     stop: Stop
     limits: Limits
     folder: Path
+    journal: Journal
+    renderer: str
+    keep: bool = False

@@ -1,4 +1,4 @@
-"""How a run is asked to stop: once politely, twice in a hurry."""
+"""How a run is asked to stop: once politely, twice in a hurry, three times to leave."""
 
 from __future__ import annotations
 
@@ -37,11 +37,23 @@ class Stop:
         """Say if it has been asked more than once."""
         return self._count > 1
 
+    @property
+    def abandoned(self) -> bool:
+        """Say if it has been asked so often that nobody wants to wait for the teardown."""
+        return self._count > 2  # noqa: PLR2004 - politely, in a hurry, out
+
     def request(self) -> None:
-        """Ask the run to stop; the second time, to hurry."""
+        """Ask the run to stop; the second time, to hurry; the third time, to leave at once."""
         self._count += 1
         self._requested.set()
-        threading.Thread(target=self.on_request, args=(self._count,), name="stop").start()
+        threading.Thread(
+            target=self.on_request, args=(self._count,), name="stop", daemon=True
+        ).start()
+
+    def end(self) -> None:
+        """Stop the run for a reason of its own: nobody has asked yet."""
+        self._requested.set()
+        threading.Thread(target=self.on_request, args=(0,), name="stop", daemon=True).start()
 
     def sleep(self, seconds: float) -> bool:
         """Wait for so many seconds or until asked to stop; say if asked."""

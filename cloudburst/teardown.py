@@ -1,4 +1,7 @@
-"""The end of a stack: destroyed, repeated, and checked with the provider."""
+"""The end of a stack: destroyed, repeated, and checked with the provider.
+
+`tear_down` ends what this run has made, `recover` what a dead one has left.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def tear_down(
     hurried: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Destroy a stack until the provider says that nothing of it is left.
+    """Destroy a stack of this run until the provider says that nothing of it is left.
 
     What fails is tried `TRIES` times; while the provider cannot be reached at all, for `PATIENCE`
     seconds.
@@ -50,7 +53,39 @@ def tear_down(
     Returns:
         Why that could not be verified; nothing when it was. Never raises.
     """
+    return _persist(_destroy, engine, target, stack, hurried, tell)
 
+
+def recover(
+    engine: Engine,
+    target: Target,
+    stack: str,
+    *,
+    hurried: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> str:
+    """End a stack that a dead run has left, known to the backend or not.
+
+    The order is the point: the lock of a dead process goes first; what the provider shows is ended
+    by its tags before the state is touched, for a refresh forgets creates that broke off, and with
+    them machines that nobody else knows of; only then the state is brought up to date, destroyed,
+    and removed once the provider says that nothing is left.
+
+    The caller holds the run's journal, or knows that there is no run any more.
+
+    Args and Returns: as of `tear_down`.
+    """
+    return _persist(_recover, engine, target, stack, hurried, tell)
+
+
+def _persist(
+    once: Callable[[Engine, Target, str, int], None],
+    engine: Engine,
+    target: Target,
+    stack: str,
+    hurried: Callable[[], bool],
+    tell: Callable[[str], None],
+) -> str:
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         patient = is_unreachable(error) and not hurried()
@@ -71,7 +106,7 @@ def tear_down(
             reraise=True,
         ):
             with attempt:
-                _once(engine, target, stack, attempt.retry_state.attempt_number)
+                once(engine, target, stack, attempt.retry_state.attempt_number)
     except Exception as error:  # noqa: BLE001 - whatever it was, the machines may still be there
         return _what_is_left(target, stack, error)
     return ""
@@ -87,7 +122,19 @@ def is_unreachable(error: BaseException | None) -> bool:
     )
 
 
-def _once(engine: Engine, target: Target, stack: str, number: int) -> None:
+def _recover(engine: Engine, target: Target, stack: str, number: int) -> None:
+    engine.end_owners(stack)
+    if engine.locks(stack) or number > 1:
+        engine.cancel(stack)
+    refused = _swept(target, stack)
+    if not refused:
+        engine.refresh(stack)
+    engine.destroy(stack, remove=False)
+    _see_that_nothing_is_left(target, stack)
+    engine.remove(stack)  # the last trace goes when there is nothing to trace
+
+
+def _destroy(engine: Engine, target: Target, stack: str, number: int) -> None:
     """Destroy; from the second time on, first remove what the state may not know of."""
     refused = _swept(target, stack) if number > 1 else ""
     try:
@@ -101,6 +148,10 @@ def _once(engine: Engine, target: Target, stack: str, number: int) -> None:
         if number > 1 and not refused:
             engine.refresh(stack)  # forgets pending creates: only after a sweep
         raise
+    _see_that_nothing_is_left(target, stack)
+
+
+def _see_that_nothing_is_left(target: Target, stack: str) -> None:
     if target.inventory(stack):
         refused = _swept(target, stack)
         left = target.inventory(stack)

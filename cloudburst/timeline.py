@@ -35,9 +35,9 @@ class Timeline:
         self._thread = threading.Thread(target=self._deliver, name="events", daemon=True)
         self._thread.start()
 
-    def restart(self) -> None:
-        """Set the clock to zero."""
-        self._began = time.monotonic()
+    def restart(self, seconds: float = 0.0) -> None:
+        """Set the clock to zero, or to the seconds that earlier sessions of the run took."""
+        self._began = time.monotonic() - seconds
 
     def close(self) -> Exception | None:
         """Wait until every event is handed over; give what the watcher raised."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import math
 import re
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +20,12 @@ from cloudburst.ladder import Ladder, rungs
 from cloudburst.models import (
     Basis,
     Condition,
-    Cost,
-    CostLine,
     Estimate,
     Health,
     MachineSpec,
     Price,
+    Remains,
+    Rental,
     Rung,
     Worker,
     WorkerSpec,
@@ -33,12 +33,11 @@ from cloudburst.models import (
 from cloudburst.places import cache_folder
 from cloudburst.pricing import (
     DISK_GB_MONTH,
-    EGRESS_PER_GB,
     HOURS_PER_MONTH,
-    IPV4_PER_HOUR,
     PriceBook,
     surplus_per_hour,
 )
+from cloudburst.targets.books import Books
 from cloudburst.targets.ec2 import GONE, RUN_TAG, STACK_TAG, Aws, Instance
 from cloudburst_stacks import aws as aws_stack
 
@@ -46,13 +45,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.models import AwsSettings, BatchResult, Job, Market, Plan
+    from cloudburst.journal import OpenLaunch
+    from cloudburst.models import AwsSettings, BatchResult, Cost, Market, Plan, TargetName
 
 # github.com/pulumi/pulumi-aws, issue 5860: every operation starts a plugin of 317 to 430 MB.
 PLUGIN_BYTES = 400 * 1024**2
 VCPUS_PER_SCENE = 2
 # How old an answer about the machines may be; one call answers for all of a run.
 FRESH = 2.0
+# With less time left, a machine of an earlier session is not worth taking over.
+ADOPT_SECONDS = 300.0
+# The video API keeps a video for an hour; so long a machine stays that is kept for a person.
+KEEP_MINUTES = 60
 _LEAVING = {"marked-for-termination", "marked-for-stop"}
 _BLAMELESS = (
     "Server.SpotInstanceTermination",
@@ -64,48 +68,35 @@ _BLAMELESS = (
 _ALIVE = {"pending", "running"}
 
 
-@dataclass(slots=True)
-class _Rented:
-    """A machine of this run, as long as it costs something.
-
-    Args:
-        since: launch, seconds since 1970.
-        until: verified end; None while it may run.
-    """
-
-    stack: str
-    rung: Rung
-    price: Price
-    basis: Basis
-    since: float
-    until: float | None = None
-
-
 class AwsTarget:
     """EC2 in the regions of a job.
 
     Args:
-        job: whose settings hold.
+        settings: what the user asked for.
         clock: seconds since 1970.
     """
 
-    name = "aws"
+    name: TargetName = "aws"
     operation_bytes = OPERATION_BYTES + PLUGIN_BYTES
     # What a call that timed out may have made shows up in descriptions a little later.
     settle = 5.0
 
-    def __init__(self, job: Job, clock: Callable[[], float] = time.time) -> None:
-        self._settings: AwsSettings = job.aws
+    def __init__(
+        self,
+        settings: AwsSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
         self._clock = clock
-        self._rented: dict[str, _Rented] = {}
-        self._launching: dict[str, _Rented] = {}
-        self._latest: dict[str, _Rented] = {}
-        self._regions: set[str] = set()
-        self._others: dict[str, dict[str, list[str]]] = {}
+        self.books = Books(clock)
+        self._latest: dict[str, Rental] = {}
+        self._others: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._seen: dict[str, tuple[float, dict[str, Instance], dict[str, str]]] = {}
-        self._rungs: dict[str, Rung] = {}
+        self._places: dict[str, tuple[str, ...]] = {}
+        self._leases: dict[str, float] = {}
+        self._began = 0.0
         self._prices: dict[Rung, tuple[Price, Basis]] = {}
-        self._lock = threading.RLock()  # guards the books; never held while AWS is asked
+        self._lock = threading.RLock()  # never held while AWS is asked
         self._looking = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -170,6 +161,15 @@ class AwsTarget:
         zone, vpc = self._aws.subnet(self._settings.regions[0], self._settings.subnet)
         return {zone}, vpc
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Give the regions of the ladder."""
+        return self._settings.regions
+
+    def all_regions(self) -> tuple[str, ...]:
+        """Give every region that the account has enabled."""
+        return tuple(self._aws.all_regions())
+
     def estimate(self) -> Estimate:
         """Estimate the plan on the ladder's first rung."""
         rung = self._first
@@ -188,7 +188,8 @@ class AwsTarget:
     def _lease(self, rung: Rung) -> int:
         """Say after how many minutes a machine of a rung ends itself: a smaller one needs more."""
         sized = estimate.lease_minutes(self._plan, self.room(1, rung))
-        return self._settings.lease_minutes or sized
+        stays = 0 if self._plan.job.auto_terminate else KEEP_MINUTES
+        return self._settings.lease_minutes or sized + stays
 
     def price(self, rung: Rung) -> Price:
         """Look a rung's price up: the list's, or the zone's current spot price."""
@@ -236,14 +237,30 @@ class AwsTarget:
             },
         )
         with self._lock:
-            self._rungs[spec.stack] = spec.rung
-            self._regions.add(spec.rung.region)
+            before = self._places.get(spec.stack, ())
+            others = tuple(region for region in before if region != spec.rung.region)
+            self._places[spec.stack] = (*others, spec.rung.region)
+            self._leases[spec.stack] = expires.timestamp()
 
         def declare() -> None:
             # Now, not when it was asked for: it may have waited for its turn.
+            rental = Rental(
+                stack=spec.stack,
+                machine="",
+                rung=spec.rung,
+                price=price,
+                basis=basis,
+                since=self._clock(),
+                until=None,
+                expires=expires.timestamp(),
+                disk_gb=settings.disk_gb,
+                disk_rate=self._disk[spec.rung.region][0],
+                disk_basis=self._disk[spec.rung.region][1],
+                surplus=surplus_per_hour(spec.rung.type, self._vcpus[spec.rung.type]),
+            )
             with self._lock:
-                rented = _Rented(spec.stack, spec.rung, price, basis, self._clock())
-                self._launching[spec.stack] = self._latest[spec.stack] = rented
+                self._latest[spec.stack] = rental
+            self.books.ask(rental)
             aws_stack.program(spec, machine)
 
         return declare
@@ -254,6 +271,89 @@ class AwsTarget:
             with contextlib.suppress(InfrastructureError):
                 self._ingress = address.public_address()
         return self._ingress
+
+    def know(
+        self,
+        run_id: str,
+        places: Mapping[str, Sequence[str]],
+        rentals: Iterable[Rental],
+        record: Callable[[Rental], None],
+    ) -> None:
+        """Take in where earlier sessions have made stacks, and what they rented."""
+        entries, self._run_id = list(rentals), run_id
+        with self._lock:
+            self._places |= {stack: tuple(regions) for stack, regions in places.items()}
+            self._latest |= {one.stack: one for one in entries}
+        self.books.restore(entries, record)
+
+    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> Worker | None:
+        """Take a machine over that runs, is tagged as the run's, and has time left."""
+        if launch.worker is None or launch.endpoint is None or launch.expires is None:
+            return None
+        if launch.expires - self._clock() < ADOPT_SECONDS:
+            return None
+        found = {item.id: item for item in self._of(spec.stack, spec.rung.region)}
+        machine = found.get(launch.worker)
+        if machine is None or machine.state != "running":
+            return None
+        if machine.tags.get(RUN_TAG) != spec.run_id:
+            return None
+        with self._lock:
+            self._leases[spec.stack] = launch.expires
+        return Worker(
+            stack=spec.stack,
+            id=machine.id,
+            endpoint=launch.endpoint,
+            key=spec.key,
+            room=launch.room,
+        )
+
+    def survey(self, regions: Sequence[str]) -> list[Remains]:
+        """Ask EC2 for everything that carries CloudBurst's tags; all regions at once."""
+        with ThreadPoolExecutor(max(1, len(regions))) as pool:
+            return [one for found in pool.map(self._remains, regions) for one in found]
+
+    def _remains(self, region: str) -> list[Remains]:
+        machines, others = self._aws.remains(region)
+        found = [
+            Remains(
+                kind="machine",
+                id=item.id,
+                place=region,
+                stack=item.tags.get(STACK_TAG, ""),
+                run_id=item.tags.get(RUN_TAG, ""),
+                state=item.state,
+                what=f"{item.type} {'spot' if item.spot_request else 'on-demand'}",
+                since=item.launched,
+                expires=_expires_at(item.tags),
+                usd_per_hour=self._price_now(item),
+                removal=_removal(region, [item.id]),
+            )
+            for item in machines
+        ]
+        for kind, word in (("group", "firewall"), ("volume", "disk")):
+            found += [
+                Remains(
+                    kind=word,
+                    id=tags["id"],
+                    place=region,
+                    stack=tags.get(STACK_TAG, ""),
+                    run_id=tags.get(RUN_TAG, ""),
+                    state="there",
+                    usd_per_hour=0.0 if kind == "group" else None,
+                    removal=_removals(region, [], {kind: [tags["id"]]})[0],
+                )
+                for tags in others[kind]
+            ]
+        return found
+
+    def _price_now(self, item: Instance) -> float | None:
+        market: Market = "spot" if item.spot_request else "on-demand"
+        rung = Rung(type=item.type, market=market, region=item.region, zone=item.zone)
+        try:
+            return self._priced(rung)[0].usd_per_hour
+        except (PriceUnknown, CloudRefused):
+            return None
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         """Read the worker out of its stack's outputs."""
@@ -273,9 +373,18 @@ class AwsTarget:
             room=spec.room,
         )
 
+    def expires(self, stack: str) -> float | None:
+        """Give the time of the dead-man switch."""
+        with self._lock:
+            return self._leases.get(stack)
+
+    def keep(self, worker: Worker) -> float:
+        """The machine stays until its dead-man switch fires."""
+        return self._leases[worker.stack]
+
     def condition(self, worker: Worker) -> Condition:
         """Say how a machine is, by EC2's word."""
-        machines, spots = self._look(self._rungs[worker.stack].region)
+        machines, spots = self._look(self._places[worker.stack][-1])
         found = machines.get(worker.id)
         if found is None:
             return Condition()  # descriptions lag behind; a machine that is gone is described
@@ -306,40 +415,41 @@ class AwsTarget:
     # -- after --------------------------------------------------------------------------------
 
     def inventory(self, stack: str) -> list[str]:
-        """List a stack's machines, firewalls and disks that are not gone."""
-        rung = self._rungs.get(stack)
-        if rung is None:
-            return []  # nothing was ever declared
-        left = [item for item in self._of(stack, rung.region) if item.state != GONE]
-        others = self._aws.leftovers(rung.region, stack)
-        self._close(stack, {item.id for item in left})
-        self._others[stack] = others
-        hourly = self._hourly(stack)
-        return [
-            f"{item.id} ({item.type}, {item.state}, ${hourly:.3f}/h) in {item.region}"
-            for item in left
-        ] + [
-            f"{kind} {identity} in {rung.region}"
-            for kind, ids in others.items()
-            for identity in ids
-        ]
+        """List a stack's machines, firewalls and disks that are not gone, wherever it may be."""
+        lines: list[str] = []
+        alive: set[str] = set()
+        ended: dict[str, float] = {}
+        for region in self._places.get(stack, ()):
+            found = self._of(stack, region)
+            left = [item for item in found if item.state != GONE]
+            alive |= {item.id for item in left}
+            ended |= {item.id: item.ended for item in found if item.ended is not None}
+            others = self._aws.leftovers(region, stack)
+            self._others[stack, region] = others
+            hourly = self.books.hourly(stack)
+            lines += [
+                f"{item.id} ({item.type}, {item.state}, ${hourly:.3f}/h) in {item.region}"
+                for item in left
+            ]
+            lines += [
+                f"{kind} {identity} in {region}" for kind, ids in others.items() for identity in ids
+            ]
+        self.books.close(stack, alive, ended)
+        return lines
 
     def sweep(self, stack: str) -> None:
         """Terminate a stack's machines by tag, then delete its firewalls and disks."""
-        rung = self._rungs.get(stack)
-        if rung is None:
-            return
-        region = rung.region
-        left = [item.id for item in self._of(stack, region) if item.state != GONE]
-        if left:
-            self._aws.terminate(region, left)
-        others = self._aws.leftovers(region, stack)
-        self._aws.remove(region, others["group"], others["volume"])
+        for region in self._places.get(stack, ()):
+            left = [item.id for item in self._of(stack, region) if item.state != GONE]
+            if left:
+                self._aws.terminate(region, left)
+            others = self._aws.leftovers(region, stack)
+            self._aws.remove(region, others["group"], others["volume"])
 
     def last_look(self) -> list[str]:
         """End what carries the run's tag in any region that was used, and tell what does not."""
         left = []
-        for region in sorted(self._regions):
+        for region in sorted({place for places in self._places.values() for place in places}):
             try:
                 alive = self._alive(region)
                 if alive:
@@ -348,9 +458,9 @@ class AwsTarget:
             except CloudRefused:
                 continue  # every stack was asked after; who could not be is told already
             still = {item.id for item in alive}
-            for stack, rented in list(self._latest.items()):
-                if rented.rung.region == region:
-                    self._close(stack, still)
+            for stack, latest in list(self._latest.items()):
+                if latest.rung.region == region:
+                    self.books.close(stack, still)
             if still:
                 ids = sorted(still)
                 left.append(f"{', '.join(ids)}; remove it with: {_removal(region, ids)}")
@@ -361,26 +471,16 @@ class AwsTarget:
 
     def removal(self, stack: str) -> str:
         """Give the AWS CLI's commands."""
-        with self._lock:
-            rung = self._rungs.get(stack)
-            rented = [(i, one) for i, one in self._rented.items() if one.stack == stack]
-        region = rung.region if rung else self._settings.regions[0]
-        ids = [identity for identity, one in rented if one.until is None]
-        commands = [_removal(region, ids)] if ids else []
-        others = self._others.get(stack, {})
-        if ids and any(others.values()):
-            named = " ".join(ids)
-            commands += [
-                f"aws ec2 wait instance-terminated --region {region} --instance-ids {named}"
+        commands = []
+        for region in self._places.get(stack, ()):
+            others = self._others.get((stack, region), {})
+            ids = [
+                one.machine
+                for one in self.books.of(stack)
+                if one.until is None and one.rung.region == region
             ]
-        commands += [
-            f"aws ec2 delete-security-group --region {region} --group-id {group}"
-            for group in others.get("group", [])
-        ]
-        commands += [
-            f"aws ec2 delete-volume --region {region} --volume-id {volume}"
-            for volume in others.get("volume", [])
-        ]
+            commands += _removals(region, ids, others)
+        region = (self._places.get(stack) or self._settings.regions)[-1]
         return " && ".join(commands) or (
             f"aws ec2 describe-instances --region {region} "
             f"--filters Name=tag:{STACK_TAG},Values={stack} and terminate what it shows"
@@ -390,81 +490,11 @@ class AwsTarget:
 
     def accrued(self) -> tuple[float, float]:
         """Give what this run has cost until now, in USD, and what it costs now, in USD/h."""
-        with self._lock:
-            # Of a machine that nobody has seen yet, the shortest bill: it may wait for a download.
-            unseen = [replace(one, until=one.since) for one in self._launching.values()]
-            spent = rate = 0.0
-            for one in [*self._rented.values(), *unseen]:
-                usd = sum(line.usd for line in self._lines("", one))
-                spent += usd
-                rate += 0.0 if one.until else usd / self._seconds(one) * 3600
-        return spent, rate
+        return self.books.accrued()
 
     def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:  # noqa: ARG002
         """Bill every machine that EC2 has shown, whatever became of it."""
-        with self._lock:
-            rented = sorted(self._rented.items(), key=lambda item: item[1].since)
-            unseen = list(self._launching.values())
-        lines = tuple(line for identity, one in rented for line in self._lines(identity, one))
-        # Asked for, and AWS could not be asked what came of it: it may run.
-        lines += tuple(
-            replace(line, basis=Basis.ESTIMATE)
-            for one in unseen
-            for line in self._lines("unseen", one)
-        )
-        if downloaded:
-            lines += (
-                CostLine("egress", "videos", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),
-            )
-        return Cost(
-            usd=sum(line.usd for line in lines),
-            worker_seconds=sum(self._seconds(one) for _, one in rented),
-            basis=(
-                "machines by the second from launch to verified termination, 60 s at least, at "
-                "list or spot prices at launch; address and egress are estimates at AWS's "
-                "published rates, before free allowances"
-            ),
-            lines=lines,
-        )
-
-    def _lines(self, identity: str, rented: _Rented) -> list[CostLine]:
-        hours = self._seconds(rented) / 3600
-        rung, gigabytes = rented.rung, self._settings.disk_gb
-        lines = [
-            CostLine(
-                "machine",
-                f"{identity} {rung}",
-                hours,
-                "h",
-                rented.price.usd_per_hour,
-                rented.basis,
-            ),
-            CostLine(
-                "disk",
-                f"{identity} {gigabytes} GB gp3",
-                hours * gigabytes,
-                "GB-h",
-                *self._disk[rung.region],
-            ),
-            CostLine(
-                "address", f"{identity} public IPv4", hours, "h", IPV4_PER_HOUR, Basis.ESTIMATE
-            ),
-        ]
-        surplus = surplus_per_hour(rung.type, self._vcpus[rung.type])
-        if surplus:
-            what = f"{identity} CPU credits beyond the baseline"
-            lines.append(CostLine("credits", what, hours, "h", surplus, Basis.ESTIMATE))
-        return lines
-
-    def _seconds(self, rented: _Rented) -> float:
-        """Give the seconds that AWS bills: whole ones, 60 at least."""
-        until = rented.until if rented.until is not None else self._clock()
-        return max(estimate.MINIMUM_SECONDS, math.ceil(until - rented.since))
-
-    def _hourly(self, stack: str) -> float:
-        with self._lock:
-            rates = [one.price.usd_per_hour for one in self._rented.values() if one.stack == stack]
-        return rates[-1] if rates else 0.0
+        return self.books.cost(downloaded)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -505,25 +535,41 @@ class AwsTarget:
         stack = item.tags.get(STACK_TAG, "")
         with self._lock:
             latest = self._latest.get(stack)
-            if item.id in self._rented or latest is None:
+            if self.books.knows(item.id) or latest is None:
                 return
             market: Market = "spot" if item.spot_request else "on-demand"
             rung = Rung(type=item.type, market=market, region=item.region, zone=item.zone)
             price, basis = self._prices.get(rung, (latest.price, latest.basis))
-            # By AWS's clock, unless this machine's clock makes nonsense of it.
-            plausible = self._began - 60 <= item.launched <= self._clock()
-            since = item.launched if plausible else latest.since
-            self._rented[item.id] = _Rented(stack, rung, price, basis, since)
-            self._launching.pop(stack, None)
+        # By AWS's clock, unless this machine's clock makes nonsense of it.
+        plausible = self._began - 60 <= item.launched <= self._clock()
+        since = item.launched if plausible else latest.since
+        self.books.enter(
+            replace(latest, machine=item.id, rung=rung, price=price, basis=basis, since=since)
+        )
 
-    def _close(self, stack: str, left: set[str]) -> None:
-        """Close the books on a stack's machines that EC2 says are gone."""
-        with self._lock:
-            for identity, rented in self._rented.items():
-                if rented.stack == stack and identity not in left and rented.until is None:
-                    rented.until = self._clock()
-            if not left:
-                self._launching.pop(stack, None)
+
+def _expires_at(tags: Mapping[str, str]) -> float | None:
+    try:
+        return datetime.fromisoformat(tags["cloudburst:expires-at"]).timestamp()
+    except (KeyError, ValueError):
+        return None
+
+
+def _removals(region: str, ids: Sequence[str], others: Mapping[str, Sequence[str]]) -> list[str]:
+    """Give the AWS CLI's commands that remove machines, then what they hold."""
+    commands = [_removal(region, ids)] if ids else []
+    if ids and any(others.values()):
+        named = " ".join(ids)
+        commands += [f"aws ec2 wait instance-terminated --region {region} --instance-ids {named}"]
+    commands += [
+        f"aws ec2 delete-security-group --region {region} --group-id {group}"
+        for group in others.get("group", [])
+    ]
+    commands += [
+        f"aws ec2 delete-volume --region {region} --volume-id {volume}"
+        for volume in others.get("volume", [])
+    ]
+    return commands
 
 
 def _removal(region: str, ids: Sequence[str]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from cloudburst.journal import OpenLaunch
     from cloudburst.ladder import Ladder
     from cloudburst.models import (
         BatchResult,
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
         Estimate,
         Plan,
         Price,
+        Remains,
+        Rental,
         Rung,
+        TargetName,
         Worker,
         WorkerSpec,
     )
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 class Target(Protocol):
     """A place where workers live. Entered once for a run, left when its stacks are gone."""
 
-    name: str
+    name: TargetName
     operation_bytes: int
     settle: float
 
@@ -54,6 +58,11 @@ class Target(Protocol):
         """
         ...
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Give the regions in which it may start something; none where there are no regions."""
+        ...
+
     def estimate(self) -> Estimate | None:
         """Say what the prepared plan will take and cost; None where nothing is rented."""
         ...
@@ -76,6 +85,51 @@ class Target(Protocol):
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         """Read the worker out of its stack's outputs."""
+        ...
+
+    def expires(self, stack: str) -> float | None:
+        """Say when a stack's worker ends itself, whatever becomes of the run.
+
+        Returns:
+            Seconds since 1970; None for one that lives no longer than its run.
+        """
+        ...
+
+    def keep(self, worker: Worker) -> float:
+        """Let a worker outlive the run; say until when, in seconds since 1970."""
+        ...
+
+    def know(
+        self,
+        run_id: str,
+        places: Mapping[str, Sequence[str]],
+        rentals: Iterable[Rental],
+        record: Callable[[Rental], None],
+    ) -> None:
+        """Take in what earlier sessions made, and where to write what is rented from now on.
+
+        Args:
+            run_id: whose they are.
+            places: the regions of stacks.
+            rentals: what was rented for them.
+            record: is told of every rented machine, and of its end.
+        """
+        ...
+
+    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> Worker | None:
+        """Take over a worker of an earlier session, if its provider says that it runs and is ours.
+
+        Raises:
+            InfrastructureError: the provider could not be asked.
+        """
+        ...
+
+    def survey(self, regions: Sequence[str]) -> list[Remains]:
+        """List everything of CloudBurst's that the provider shows in some regions.
+
+        Raises:
+            InfrastructureError: the provider could not be asked.
+        """
         ...
 
     def condition(self, worker: Worker) -> Condition:

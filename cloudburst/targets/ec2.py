@@ -5,6 +5,7 @@ Foreign errors become `CloudRefused` here, with AWS's code, its words and what t
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ PRICE_REGION = "us-east-1"
 GONE = "terminated"
 END_TIMEOUT = 180.0
 _POLL = 1.0
+# Volumes go on being described for a moment while they are deleted.
+_VOLUME_IS_THERE = ["creating", "available", "in-use", "error"]
 _NOT_FOUND = ("InvalidGroup.NotFound", "InvalidVolume.NotFound", "InvalidInstanceID.NotFound")
 
 
@@ -40,6 +43,7 @@ class Instance:
         launched: seconds since 1970, by AWS's clock.
         spot_request: id of its spot request, None on demand.
         reason: StateReason's code and message.
+        ended: when it was ended, seconds since 1970, if EC2 says so.
         tags: by key.
     """
 
@@ -52,6 +56,7 @@ class Instance:
     spot_request: str | None
     code: str
     reason: str
+    ended: float | None
     tags: dict[str, str]
 
 
@@ -223,6 +228,36 @@ class Aws:
             for item in reservation["Instances"]
         ]
 
+    def remains(self, region: str) -> tuple[list[Instance], dict[str, list[dict[str, str]]]]:
+        """List everything in a region that carries CloudBurst's tags.
+
+        Returns:
+            Instances that are not terminated, and the tags of security groups and volumes:
+            ``{"group": [{"id": ..., tag: value, ...}], "volume": [...]}``.
+        """
+        filters = [{"Name": "tag-key", "Values": [STACK_TAG]}]
+        pages = self._pages("ec2", region, "describe_instances", Filters=filters)
+        machines = [
+            _instance(item, region)
+            for page in pages
+            for reservation in page["Reservations"]
+            for item in reservation["Instances"]
+        ]
+        groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
+        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
+        others = {
+            "group": [_tags(one, "GroupId") for page in groups for one in page["SecurityGroups"]],
+            "volume": [_tags(one, "VolumeId") for page in volumes for one in page["Volumes"]],
+        }
+        return [one for one in machines if one.state != GONE], others
+
+    def all_regions(self) -> list[str]:
+        """List the regions that the account has enabled."""
+        with _translated("ec2 describe-regions"):
+            said = self._client("ec2", self.home_region).describe_regions()
+        return sorted(str(one["RegionName"]) for one in said["Regions"])
+
     def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
         """Give the status code of spot requests, such as ``marked-for-termination``."""
         with _translated(f"ec2 describe-spot-instance-requests in {region}"):
@@ -244,8 +279,7 @@ class Aws:
         """List a stack's security groups and volumes: ``{"group": [...], "volume": [...]}``."""
         filters = [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
         groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
-        # Volumes go on being described for a moment while they are deleted.
-        there = {"Name": "status", "Values": ["creating", "available", "in-use", "error"]}
+        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
         volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
         return {
             "group": [one["GroupId"] for page in groups for one in page["SecurityGroups"]],
@@ -327,8 +361,22 @@ def _instance(item: dict[str, Any], region: str) -> Instance:
         spot_request=item.get("SpotInstanceRequestId"),
         code=str(reason.get("Code", "")),
         reason=str(reason.get("Message", "")),
+        ended=_moment(str(item.get("StateTransitionReason") or "")),
         tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
     )
+
+
+def _tags(item: dict[str, Any], identity: str) -> dict[str, str]:
+    named = {str(tag["Key"]): str(tag["Value"]) for tag in item.get("Tags", [])}
+    return {**named, "id": str(item[identity])}
+
+
+def _moment(words: str) -> float | None:
+    """Read the time in such words as ``User initiated (2026-11-24 18:00:00 GMT)``."""
+    found = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", words)
+    if not found:
+        return None
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
 
 
 @contextmanager

@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Any, Self
 from cloudburst.cost import worker_seconds
 from cloudburst.engine import OPERATION_BYTES
 from cloudburst.ladder import Ladder
-from cloudburst.models import Condition, Cost, Health, Rung, Worker, WorkerSpec
+from cloudburst.models import Condition, Cost, Health, Remains, Rung, Worker, WorkerSpec
 from cloudburst.targets import provider
 from cloudburst_stacks import local as local_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.models import BatchResult, Plan
+    from cloudburst.journal import OpenLaunch
+    from cloudburst.models import BatchResult, Plan, Rental, TargetName
 
+# As long as the video API keeps a video.
+KEEP_SECONDS = 3600.0
 PROCESS = Rung(type="process", market="on-demand", region="local", zone="local")
 
 
 class LocalTarget:
     """This machine."""
 
-    name = "local"
+    name: TargetName = "local"
     operation_bytes = OPERATION_BYTES
     settle = 0.0  # a process is seen from its first moment
 
@@ -56,6 +59,11 @@ class LocalTarget:
         """There is one way to start a process."""
         return Ladder([PROCESS], time.monotonic)
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """There are none."""
+        return ()
+
     def estimate(self) -> None:
         """Nothing is rented here."""
 
@@ -81,6 +89,45 @@ class LocalTarget:
             room=spec.room,
             log=spec.log,
         )
+
+    def expires(self, stack: str) -> None:
+        """A worker holds one end of a pipe and ends when the run's end of it is gone."""
+
+    def keep(self, worker: Worker) -> float:
+        """Tell a worker to outlive its run for as long as it keeps its videos."""
+        self._provider.keep(worker.id, KEEP_SECONDS)
+        return time.time() + KEEP_SECONDS
+
+    def know(
+        self,
+        run_id: str,
+        places: Mapping[str, Sequence[str]],
+        rentals: Iterable[Rental],
+        record: Callable[[Rental], None],
+    ) -> None:
+        """A process is found by its stack's name alone."""
+
+    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> None:
+        """A worker whose run is gone is ending, or was kept for a person."""
+
+    def survey(self, regions: Sequence[str]) -> list[Remains]:  # noqa: ARG002 - there are none
+        """List the worker processes whose files are in this state folder."""
+        return [
+            Remains(
+                kind="process",
+                id=identity.partition("@")[0],
+                place="this machine",
+                stack=stack,
+                run_id=stack.rpartition("-")[0],
+                state="running",
+                what="video API",
+                since=float(identity.partition("@")[2]),
+                usd_per_hour=0.0,
+                removal=self.removal(stack),
+            )
+            for identity, stack in provider.workers()
+            if not identity.endswith("@gone") and provider.is_ours(identity, stack)
+        ]
 
     def condition(self, worker: Worker) -> Condition:
         """See if the process is there."""

@@ -118,6 +118,13 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
+    def keep(self, identity: str, seconds: float) -> None:
+        """Tell a worker to live on for so many seconds when its lifeline ends."""
+        child = self._children.get(identity)
+        if child:
+            os.write(child[1], f"keep {seconds:.0f}\n".encode())
+            del self._children[identity]  # its lifeline ends with this process
+
     def reap(self) -> None:
         """Close the lifelines that are left; their workers end themselves."""
         for process, lifeline in self._children.values():
@@ -226,6 +233,15 @@ def workers(stack: str | None = None) -> list[tuple[str, str]]:
         if process.info["status"] != psutil.STATUS_ZOMBIE and stack in (None, named):
             found.append((identify(process.info["pid"]), named))
     return found
+
+
+def is_ours(identity: str, stack: str) -> bool:
+    """Say if a worker keeps its files in this state folder."""
+    process = find(identity)
+    try:
+        return process is not None and str(work_folder(stack)) in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def end(identity: str, stack: str) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -147,8 +148,12 @@ def _drain(server: Server, grace: float, work: Path) -> NoReturn:
 
 
 def _watch(lifeline: int, work: Path) -> None:
-    while os.read(lifeline, 1):
-        pass
+    """End when the lifeline ends, or so many seconds later as its runner has asked for."""
+    said = b""
+    while part := os.read(lifeline, 64):
+        said += part
+    asked = re.search(rb"keep (\d+)\n", said)
+    time.sleep(int(asked[1]) if asked else 0)
     _end(work)
 
 

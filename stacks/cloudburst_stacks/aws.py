@@ -98,6 +98,8 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     )
     pulumi.export("id", instance.id)
     pulumi.export("address", instance.public_ip)
+    # A later session may take the worker over, and a person may ask for it by hand.
+    pulumi.export("key", pulumi.Output.secret(spec.key))
 
 
 def _security_group(

@@ -36,3 +36,4 @@ def program(spec: WorkerSpec) -> None:
     worker = Worker("worker", spec)
     pulumi.export("id", worker.id)
     pulumi.export("endpoint", worker.endpoint)
+    pulumi.export("key", pulumi.Output.secret(spec.key))

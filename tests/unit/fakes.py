@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cloudburst.batch import BatchLife
 from cloudburst.dispatch import Dispatcher
+from cloudburst.journal import Journal
 from cloudburst.ladder import Ladder
 from cloudburst.ledger import Ledger
 from cloudburst.models import (
@@ -18,7 +19,9 @@ from cloudburst.models import (
     Condition,
     Cost,
     Limits,
+    Lock,
     Price,
+    Remains,
     Rung,
     Scene,
     Worker,
@@ -53,10 +56,22 @@ class FakeEngine:
             raise self.up_errors.pop(0)
         return {}
 
-    def destroy(self, stack: str) -> None:
+    def destroy(self, stack: str, *, remove: bool = True) -> None:
         self.calls.append("destroy")
         if self.destroy_errors:
             raise self.destroy_errors.pop(0)
+
+    def remove(self, stack: str) -> None:
+        self.calls.append("remove")
+
+    def locks(self, stack: str) -> tuple[Lock, ...]:
+        return ()
+
+    def end_owners(self, stack: str) -> None:
+        self.calls.append("end owners")
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        return {"key": "the key"}
 
     def refresh(self, stack: str) -> None:
         self.calls.append("refresh")
@@ -114,6 +129,23 @@ class FakeTarget:
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         return Worker(spec.stack, "1", "http://127.0.0.1:9", spec.key, 1)
+
+    regions: tuple[str, ...] = ()
+
+    def expires(self, stack: str) -> float | None:
+        return None
+
+    def keep(self, worker: Worker) -> float:
+        return 0.0
+
+    def know(self, run_id: str, places: object, rentals: object, record: object) -> None:
+        pass
+
+    def adopt(self, spec: WorkerSpec, launch: object) -> Worker | None:
+        return None
+
+    def survey(self, regions: object) -> list[Remains]:
+        return []
 
     def condition(self, worker: Worker) -> Condition:
         return self.conditions.pop(0) if self.conditions else Condition()
@@ -196,23 +228,30 @@ def fake_download(
     *,
     worker: str,  # noqa: ARG001 - a double takes what the real one takes
     wanted: Callable[[], bool],
-) -> Artifact | None:
+) -> tuple[Artifact, str] | None:
     if not wanted():
         return None
-    return Artifact(folder / f"{scene.name}.mp4", rendered.size, scene.seconds, 1920, 1080, 30)
+    path = folder / f"{scene.name}.mp4"
+    return Artifact(path, rendered.size, scene.seconds, 1920, 1080, 30), "the digest"
 
 
 def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Site:
+    picture = folder / "p"
+    picture.write_bytes(b"a file")
+    journal = Journal(folder)
+    journal.begin({"run": "run", "job": "job", "target": "local"})
     return Site(
         engine=engine,  # type: ignore[arg-type]
         target=target,
         ladder=target.prepare(None, "run"),
         dispatcher=Dispatcher(3),
-        ledger=Ledger([SCENE]),
+        ledger=Ledger([SCENE], journal),
         timeline=Timeline(lambda _: None, lambda: None),
         stop=Stop(),
         limits=Limits(**{"health_timeout": 0.1} | limits),
         folder=folder,
+        journal=journal,
+        renderer="test",
     )
 
 

@@ -1,0 +1,48 @@
+"""What a video was made from, in one line: equal fingerprints, equal videos wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.models import Scene
+
+_FILES = ("subtitle", "watermark")
+
+
+def fingerprint(scene: Scene, renderer: str) -> str:
+    """Give the fingerprint of a scene: its files' bytes, its options, and what renders it.
+
+    Where the files lie, and what they are called, does not matter.
+
+    Args:
+        scene: its files are read.
+        renderer: the container image, or the bundled video API and its version.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    options = {name: value for name, value in asdict(scene.options).items() if name not in _FILES}
+    files = {"image": scene.image, "audio": scene.audio}
+    files |= {name: path for name in _FILES if (path := getattr(scene.options, name)) is not None}
+    made_from = {
+        "renderer": renderer,
+        "options": options,
+        "files": {name: file_digest(path) for name, path in files.items()},
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

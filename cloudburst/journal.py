@@ -1,0 +1,726 @@
+"""The run's journal: what was begun is on disk before it begins. The only module that uses sqlite3.
+
+It lies as ``journal.db`` in the run's folder. Whatever becomes of the run's process, of its machine
+or of its power, the journal says which stacks may exist, what they cost, and which videos are
+home. One process writes it at a time and holds a lock meanwhile; any may read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from cloudburst.errors import JournalFailed, RunBusy
+from cloudburst.models import (
+    Artifact,
+    Attempt,
+    Basis,
+    BatchResult,
+    Launch,
+    Price,
+    Rental,
+    Rung,
+    Span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+NAME = "journal.db"
+LOCK = "journal.lock"
+_CLOCK_STEP = 2.0
+_PASSING = 0.3
+_SCHEMA = """
+CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE session (
+    number INTEGER PRIMARY KEY,
+    pid INTEGER NOT NULL, started REAL NOT NULL, host TEXT NOT NULL,
+    began REAL NOT NULL, seconds REAL NOT NULL DEFAULT 0, outcome TEXT
+);
+CREATE TABLE launch (
+    id INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL, batch TEXT NOT NULL, label TEXT NOT NULL, stack TEXT NOT NULL,
+    type TEXT NOT NULL, market TEXT NOT NULL, region TEXT NOT NULL, zone TEXT NOT NULL,
+    usd_per_hour REAL, price_source TEXT,
+    began REAL NOT NULL, expires REAL,
+    worker TEXT, endpoint TEXT, room INTEGER NOT NULL,
+    state TEXT NOT NULL, scenes_done INTEGER NOT NULL DEFAULT 0,
+    spans TEXT NOT NULL DEFAULT '[]', destroyed INTEGER NOT NULL DEFAULT 0,
+    code TEXT, error TEXT
+);
+CREATE TABLE rental (
+    machine TEXT NOT NULL, stack TEXT NOT NULL,
+    type TEXT NOT NULL, market TEXT NOT NULL, region TEXT NOT NULL, zone TEXT NOT NULL,
+    usd_per_hour REAL NOT NULL, price_source TEXT NOT NULL, basis TEXT NOT NULL,
+    since REAL NOT NULL, until REAL, expires REAL NOT NULL,
+    disk_gb INTEGER NOT NULL, disk_rate REAL NOT NULL, disk_basis TEXT NOT NULL,
+    surplus REAL NOT NULL,
+    PRIMARY KEY (machine, stack)
+);
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL, scene TEXT NOT NULL, worker TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    began REAL NOT NULL, rendered REAL, ended REAL, error TEXT
+);
+CREATE TABLE artifact (
+    scene TEXT PRIMARY KEY, fingerprint TEXT NOT NULL,
+    path TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, frames INTEGER NOT NULL,
+    scenario TEXT NOT NULL, warnings TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whoever holds a run, or held it last.
+
+    Args:
+        pid: process id.
+        started: when that process began, seconds since 1970.
+        host: on which machine.
+    """
+
+    pid: int
+    started: float
+    host: str
+
+    @property
+    def lives(self) -> bool | None:
+        """Say if it lives; None when it is on another machine and cannot be seen."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            # The time of the boot, from which a start is reckoned, moves when a clock is set.
+            return abs(process.create_time() - self.started) < _CLOCK_STEP
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.Error:
+            return True
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A video that came home.
+
+    Args:
+        artifact: the file.
+        sha256: of its bytes.
+        fingerprint: of what it was made from.
+        scenario: the video API's word for what it rendered.
+        warnings: what the renderer could not do as asked.
+    """
+
+    artifact: Artifact
+    sha256: str
+    fingerprint: str
+    scenario: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLaunch:
+    """A worker of which the journal does not say that it is gone.
+
+    Args:
+        number: of its row.
+        batch: label of its batch.
+        label: the worker's.
+        stack: its stack's name.
+        rung: how and where.
+        price: by the hour, None where nothing is rented.
+        began: seconds since 1970.
+        expires: when it ends itself, seconds since 1970; None when it lives as long as its run.
+        worker: the provider's name for it, None when its `up` did not come to an end.
+        endpoint: base URL of its video API.
+        room: scenes it renders at once.
+        state: how far it had come.
+        spans: what it has been through.
+    """
+
+    number: int
+    batch: str
+    label: str
+    stack: str
+    rung: Rung
+    price: Price | None
+    began: float
+    expires: float | None
+    worker: str | None
+    endpoint: str | None
+    room: int
+    state: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A try of a scene of which the journal does not say how it ended.
+
+    Args:
+        number: of its row.
+        worker: label of the worker.
+        began: seconds since the run began.
+        fingerprint: of what the video was to be made from.
+    """
+
+    number: int
+    worker: str
+    began: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Everything that a journal says.
+
+    Args:
+        header: of the run: id, job, source, target, folder, began and the options it got.
+        owner: whoever holds it or held it last.
+        outcome: of the last session; None when that has not come to its end.
+        seconds: that the run's sessions took.
+        batches: with all their launches, open ones too.
+        open: launches of which something may be left.
+        attempts: by scene.
+        inflight: last tries of which no end is noted, by scene.
+        home: by scene.
+        rentals: what was rented.
+    """
+
+    header: dict[str, str]
+    owner: Owner | None
+    outcome: str | None
+    seconds: float
+    batches: tuple[BatchResult, ...] = ()
+    open: tuple[OpenLaunch, ...] = ()
+    attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
+    inflight: dict[str, InFlight] = field(default_factory=dict)
+    home: dict[str, Home] = field(default_factory=dict)
+    rentals: tuple[Rental, ...] = ()
+
+    @property
+    def highest_batch(self) -> int:
+        """The highest number that a batch of the run has had, 0 for none."""
+        return max((int(batch.label.removeprefix("b")) for batch in self.batches), default=0)
+
+
+class Journal:
+    """One run's journal, held for writing. Every method may be called from any thread.
+
+    Args:
+        folder: the run's.
+        now: gives the seconds that the run has taken.
+
+    Attributes:
+        failure: why it could not be written, once that has happened.
+        on_failure: is called once, when that happens.
+
+    Raises:
+        RunBusy: another process holds it.
+        JournalFailed: it cannot be opened, made or written.
+    """
+
+    def __init__(self, folder: Path, now: Callable[[], float] = lambda: 0.0) -> None:
+        self.failure: JournalFailed | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self.now = now
+        self.folder = folder
+        self._lock = threading.RLock()
+        self._session = 0
+        self._held = _hold(folder)
+        try:
+            with _told(folder):
+                self._db = sqlite3.connect(
+                    folder / NAME, isolation_level=None, check_same_thread=False
+                )
+                self._db.execute("PRAGMA journal_mode = WAL")
+                # Every commit is on disk when it returns: that is what a write-ahead is for.
+                self._db.execute("PRAGMA synchronous = FULL")
+                if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        except BaseException:
+            os.close(self._held)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it and let go of the run."""
+        with self._lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            os.close(self._held)
+
+    def history(self) -> History:
+        """Read all of it."""
+        with self._lock, _told(self.folder):
+            return _history(self._db)
+
+    # -- write-ahead: what raises has not begun --------------------------------------------------
+
+    def begin(self, header: dict[str, str]) -> None:
+        """Begin a session; the first one says what the run is.
+
+        Raises:
+            JournalFailed: it could not be written.
+        """
+        me = psutil.Process()
+        rows = [("INSERT OR REPLACE INTO run VALUES (?, ?)", pair) for pair in header.items()]
+        session = (
+            "INSERT INTO session (pid, started, host, began, seconds) VALUES (?, ?, ?, ?, ?)",
+            (me.pid, me.create_time(), socket.gethostname(), time.time(), self.now()),
+        )
+        self._session = self._must([*rows, session])
+
+    def launch(
+        self,
+        *,
+        batch: str,
+        label: str,
+        stack: str,
+        rung: Rung,
+        price: Price | None,
+        room: int,
+        expires: float | None,
+    ) -> int:
+        """Note that a stack is about to be; give the number of the note.
+
+        Raises:
+            JournalFailed: it could not be written: the stack must not come to be.
+        """
+        return self._must(
+            [
+                (
+                    (
+                        "INSERT INTO launch (session, batch, label, stack, type, market, region,"
+                        " zone, usd_per_hour, price_source, began, expires, room, state)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating')"
+                    ),
+                    (
+                        *(self._session, batch, label, stack),
+                        *(rung.type, rung.market, rung.region, rung.zone),
+                        *((price.usd_per_hour, price.source) if price else (None, None)),
+                        *(time.time(), expires, room),
+                    ),
+                )
+            ]
+        )
+
+    def attempt(self, scene: str, worker: str, fingerprint: str, began: float) -> int:
+        """Note that a scene is about to be rendered, and from what; give the note's number.
+
+        Raises:
+            JournalFailed: it could not be written.
+        """
+        return self._must(
+            [
+                (
+                    (
+                        "INSERT INTO attempt (session, scene, worker, fingerprint, began)"
+                        " VALUES (?, ?, ?, ?, ?)"
+                    ),
+                    (self._session, scene, worker, fingerprint, began),
+                )
+            ]
+        )
+
+    # -- what has happened: never raises, a teardown goes on without -----------------------------
+
+    def worker(self, launch: int, worker: str, endpoint: str, expires: float | None) -> None:
+        """Note that a worker is there."""
+        self._may(
+            [
+                (
+                    "UPDATE launch SET worker = ?, endpoint = ?, expires = ? WHERE id = ?",
+                    (worker, endpoint, expires, launch),
+                )
+            ]
+        )
+
+    def progress(self, launch: int, state: str, spans: Iterable[Span]) -> None:
+        """Note how far a worker has come."""
+        self._may(
+            [
+                (
+                    "UPDATE launch SET state = ?, spans = ? WHERE id = ?",
+                    (state, _spans(spans), launch),
+                )
+            ]
+        )
+
+    def ended(self, launch: int, result: Launch, state: str) -> None:
+        """Note what became of a worker; `destroyed` only when its provider said so."""
+        self._may(
+            [
+                (
+                    (
+                        "UPDATE launch SET state = ?, spans = ?, destroyed = ?, code = ?,"
+                        " error = ?, scenes_done = ? WHERE id = ?"
+                    ),
+                    (
+                        *(state, _spans(result.spans), result.destroyed),
+                        *(result.code, result.error, result.scenes_done, launch),
+                    ),
+                )
+            ]
+        )
+
+    def gone(self, stack: str, why: str) -> None:
+        """Note that nothing is left of a stack whose run had left it."""
+        self._may(
+            [
+                (
+                    (
+                        "UPDATE launch SET destroyed = 1, state = 'gone', error = "
+                        "coalesce(error, ?) WHERE stack = ? AND NOT destroyed"
+                    ),
+                    (why, stack),
+                )
+            ]
+        )
+
+    def rental(self, one: Rental) -> None:
+        """Note a machine that costs something, or its end."""
+        asked = "DELETE FROM rental WHERE stack = ? AND machine = ''"
+        rows: list[tuple[str, tuple[Any, ...]]] = [(asked, (one.stack,))]
+        if one.machine or one.until is None:
+            rows.append(
+                (
+                    (
+                        "INSERT OR REPLACE INTO rental VALUES"
+                        " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    ),
+                    (
+                        *(one.machine, one.stack),
+                        *(one.rung.type, one.rung.market, one.rung.region, one.rung.zone),
+                        *(one.price.usd_per_hour, one.price.source, str(one.basis)),
+                        *(one.since, one.until, one.expires),
+                        *(one.disk_gb, one.disk_rate, str(one.disk_basis), one.surplus),
+                    ),
+                )
+            )
+        self._may(rows)
+
+    def tried(self, attempt: int, tried: Attempt) -> None:
+        """Note how a try ended."""
+        self._may([_tried(attempt, tried)])
+
+    def home(self, scene: str, attempt: int, tried: Attempt, home: Home) -> None:
+        """Note a video that is home, verified and renamed."""
+        one = home.artifact
+        self._may(
+            [
+                _tried(attempt, tried),
+                (
+                    "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(scene, home.fingerprint, str(one.path), one.size, home.sha256),
+                        *(one.seconds, one.width, one.height, one.frames),
+                        *(home.scenario, json.dumps(home.warnings, ensure_ascii=False)),
+                    ),
+                ),
+            ]
+        )
+
+    def end(self, outcome: str) -> None:
+        """End the session."""
+        self._may([("UPDATE session SET outcome = ? WHERE number = ?", (outcome, self._session))])
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _must(self, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
+        with self._lock:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                with _told(self.folder):
+                    return self._write(rows)
+            except JournalFailed as error:
+                self._fail(error)
+                raise
+
+    def _may(self, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
+        # Tried even after a failure: on a disk that was full there may be room again.
+        with self._lock:
+            try:
+                with _told(self.folder):
+                    self._write(rows)
+            except JournalFailed as error:
+                self._fail(error)
+
+    def _write(self, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
+        """Write all rows or none; give the number of the last one."""
+        number = 0
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in rows:
+                number = self._db.execute(statement, values).lastrowid or 0
+            if self._session:
+                self._db.execute(
+                    "UPDATE session SET seconds = ? WHERE number = ?", (self.now(), self._session)
+                )
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+        return number
+
+    def _fail(self, error: JournalFailed) -> None:
+        first, self.failure = self.failure is None, self.failure or error
+        if first:
+            self.on_failure()
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def read(folder: Path) -> History | None:
+    """Read a run's journal, whoever holds it; None when there is none.
+
+    Raises:
+        JournalFailed: there is one, and it cannot be read.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    with _told(folder, "read"), contextlib.closing(sqlite3.connect(path)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
+            return None  # its process was killed before it was made
+        return _history(db)
+
+
+def holder(folder: Path) -> Owner | None:
+    """Say who holds a run now; None when nobody does."""
+    try:
+        os.close(_hold(folder, leave_mark=False))
+    except RunBusy:
+        return _marked(folder / LOCK)
+    except JournalFailed:
+        return None
+    return None
+
+
+def _history(db: sqlite3.Connection) -> History:
+    db.row_factory = sqlite3.Row
+    rows = {
+        table: db.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
+        for table in ("run", "session", "launch", "rental", "attempt", "artifact")
+    }
+    session = rows["session"][-1] if rows["session"] else None
+    batches: dict[str, list[sqlite3.Row]] = {}
+    for row in rows["launch"]:
+        batches.setdefault(row["batch"], []).append(row)
+    attempts: dict[str, list[Attempt]] = {}
+    inflight: dict[str, InFlight] = {}
+    for row in rows["attempt"]:
+        inflight.pop(row["scene"], None)
+        if row["ended"] is None:
+            inflight[row["scene"]] = InFlight(
+                row["id"], row["worker"], row["began"], row["fingerprint"]
+            )
+        else:
+            attempts.setdefault(row["scene"], []).append(_attempt(row))
+    done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
+    return History(
+        header={row["name"]: row["value"] for row in rows["run"]},
+        owner=Owner(session["pid"], session["started"], session["host"]) if session else None,
+        outcome=session["outcome"] if session else None,
+        seconds=max((row["seconds"] for row in rows["session"]), default=0.0),
+        batches=tuple(_batch(label, found, done) for label, found in batches.items()),
+        open=tuple(_open(row) for row in rows["launch"] if not row["destroyed"]),
+        attempts={scene: tuple(found) for scene, found in attempts.items()},
+        inflight=inflight,
+        home={row["scene"]: _home(row) for row in rows["artifact"]},
+        rentals=tuple(_rental(row) for row in rows["rental"]),
+    )
+
+
+def _rung(row: sqlite3.Row) -> Rung:
+    return Rung(type=row["type"], market=row["market"], region=row["region"], zone=row["zone"])
+
+
+def _price(row: sqlite3.Row) -> Price | None:
+    if row["usd_per_hour"] is None:
+        return None
+    return Price(row["usd_per_hour"], row["price_source"])
+
+
+def _batch(label: str, rows: list[sqlite3.Row], done: Mapping[str, int]) -> BatchResult:
+    last = rows[-1]
+    return BatchResult(
+        label=label,
+        stack=last["stack"],
+        launches=tuple(
+            Launch(
+                label=row["label"],
+                worker=row["worker"],
+                rung=_rung(row),
+                price=_price(row),
+                # A session that was killed could not count.
+                scenes_done=row["scenes_done"] or (done[row["label"]] if row is last else 0),
+                spans=_read_spans(row),
+                destroyed=bool(row["destroyed"]),
+                expires=row["expires"],
+                code=row["code"],
+                error=row["error"],
+            )
+            for row in rows
+        ),
+        error=last["error"],
+    )
+
+
+def _open(row: sqlite3.Row) -> OpenLaunch:
+    return OpenLaunch(
+        number=row["id"],
+        batch=row["batch"],
+        label=row["label"],
+        stack=row["stack"],
+        rung=_rung(row),
+        price=_price(row),
+        began=row["began"],
+        expires=row["expires"],
+        worker=row["worker"],
+        endpoint=row["endpoint"],
+        room=row["room"],
+        state=row["state"],
+        spans=_read_spans(row),
+    )
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    rendered = row["rendered"]
+    return Attempt(
+        row["worker"],
+        Span("render", row["began"], rendered if rendered is not None else row["ended"]),
+        Span("download", rendered, row["ended"]) if rendered is not None else None,
+        row["error"],
+    )
+
+
+def _home(row: sqlite3.Row) -> Home:
+    return Home(
+        artifact=Artifact(
+            path=Path(row["path"]),
+            size=row["size"],
+            seconds=row["seconds"],
+            width=row["width"],
+            height=row["height"],
+            frames=row["frames"],
+        ),
+        sha256=row["sha256"],
+        fingerprint=row["fingerprint"],
+        scenario=row["scenario"],
+        warnings=tuple(json.loads(row["warnings"])),
+    )
+
+
+def _rental(row: sqlite3.Row) -> Rental:
+    return Rental(
+        stack=row["stack"],
+        machine=row["machine"],
+        rung=_rung(row),
+        price=Price(row["usd_per_hour"], row["price_source"]),
+        basis=Basis(row["basis"]),
+        since=row["since"],
+        until=row["until"],
+        expires=row["expires"],
+        disk_gb=row["disk_gb"],
+        disk_rate=row["disk_rate"],
+        disk_basis=Basis(row["disk_basis"]),
+        surplus=row["surplus"],
+    )
+
+
+def _tried(attempt: int, tried: Attempt) -> tuple[str, tuple[Any, ...]]:
+    rendered = tried.download.start if tried.download else None
+    ended = tried.download.end if tried.download else tried.span.end
+    return (
+        "UPDATE attempt SET rendered = ?, ended = ?, error = ? WHERE id = ?",
+        (rendered, ended, tried.error, attempt),
+    )
+
+
+def _spans(spans: Iterable[Span]) -> str:
+    return json.dumps([asdict(span) for span in spans])
+
+
+def _read_spans(row: sqlite3.Row) -> tuple[Span, ...]:
+    return tuple(Span(**span) for span in json.loads(row["spans"]))
+
+
+# -- holding ------------------------------------------------------------------------------------
+
+
+def _hold(folder: Path, *, leave_mark: bool = True) -> int:
+    """Take the run's lock, which ends with this process, whatever ends it."""
+    path = folder / LOCK
+    with _told(folder):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    # An audit takes it for a moment, to see if anybody has it.
+    deadline = time.monotonic() + _PASSING
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                owner = _marked(path) or "another process"
+                raise RunBusy(f"{folder} is in use by {owner}; nothing was started") from error
+        time.sleep(_PASSING / 10)
+    if leave_mark:
+        me = psutil.Process()
+        mark = json.dumps(asdict(Owner(me.pid, me.create_time(), socket.gethostname())))
+        try:
+            with _told(folder):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, mark.encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def _marked(path: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def _told(folder: Path, what: str = "written") -> Iterator[None]:
+    """Translate failures of the disk and of SQLite into ours, once."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise JournalFailed(f"{folder / NAME} cannot be {what}: {why}") from error

@@ -1,0 +1,1 @@
+"""What comes in is bad: files, answers, requests, and workers."""

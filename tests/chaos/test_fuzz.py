@@ -1,0 +1,537 @@
+"""Whatever comes in – a job file, subtitles, an answer, a request – gets a result or a clear error.
+
+Everything is derived from fixed seeds: a failure on one machine is a failure on every machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import string
+import time
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from cloudburst import worker, yamltree
+from cloudburst.download import verify
+from cloudburst.errors import ArtifactInvalid, BadInput, SceneError, SceneRejected, WorkerUnhealthy
+from cloudburst.job import MAX_PROBLEMS, load_job
+from cloudburst.models import Job, Scene
+from cloudburst.videoapi import app as video_app
+from cloudburst.videoapi import render, subtitles
+from cloudburst.videoapi.app import Server, Settings
+from cloudburst.worker import Rendered
+from tests.chaos.loopback import KEY, Call, Loopback, connections, within
+from tests.conftest import SRT, write_picture, write_sound
+from tests.unit.test_worker import stub_video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask.testing import FlaskClient
+
+
+def bounded(examples: int) -> settings:
+    """Give the settings of a fuzz test: so many examples, the same ones every time."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def is_one_line(text: str) -> bool:
+    """Say if a text can be shown in a line of a terminal and written to a file."""
+    return not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
+
+
+# -- scenes.yaml --------------------------------------------------------------------------------
+
+VALID = """\
+version: 1
+name: all-keys
+target: aws
+defaults: &defaults
+  language: english
+  effects: [zoom_in, random]
+  background_box: true
+  background_opacity: 0.5
+  font_size: 48
+  outline_color: "&H00FF0000"
+  is_portrait: false
+  watermark: p.png
+scenes:
+  - name: intro
+    image: p.png
+    audio: a.wav
+    subtitle: s.srt
+  - {name: outlook, image: p.png, audio: a.wav, effects: [], font_size: ~}
+distribution: {scenes_per_batch: 10, max_parallel_instances: 2, min_scenes_per_batch: 1}
+limits:
+  scene_timeout: 60
+  health_timeout: 30
+  attempts: 2
+  max_cost_usd: 1.5
+  on_max_cost: cancel
+aws:
+  regions: [us-east-1]
+  markets: [spot, on-demand]
+  instance_types: [c5.2xlarge]
+  zones: [us-east-1a]
+  order: [region, market, type, zone]
+  image: me/mine:1
+  disk_gb: 30
+  ingress: 203.0.113.7/32
+  lease_minutes: 60
+  price_per_hour: {c5.2xlarge: 0.34}
+output: {directory: results}
+"""
+LINES = VALID.splitlines(keepends=True)
+TREE = yamltree.parse(VALID).value
+KEYS = sorted(set(re.findall(r"(\w+):", VALID)))
+ODD = [
+    *("", "~", "null", "true", "-1", "0", "1", "1e999", "-1e999", ".nan", ".inf", "0x" + "f" * 90),
+    *("9" * 99, "9" * 5000, "1_000", "0o17", "1e-400", "12:30", "no", "'", '"', "|", ">-", "%"),
+    *(
+        "[",
+        "]",
+        "{",
+        "}",
+        "{}",
+        "[]",
+        "[[[[]]]]",
+        "- - - x",
+        "? x",
+        ": x",
+        "? [a]\n: b",
+        "@x",
+        "`x",
+    ),
+    *(
+        "&a",
+        "*a",
+        "&a [*a]",
+        "*defaults",
+        "<<: *defaults",
+        "&defaults x",
+        "!x y",
+        "!!int 1",
+        "!!set",
+    ),
+    *("!%1B x", "!<tag:x,1> y", '"\\e[31m"', '"\\0"', '"\\ud800"', '"\\U0010FFFF"', '"\\x85"'),
+    *("../../x", "/dev/zero", "/dev/stdin", "/proc/self/mem", "/", "\u202e", "\u2028", "\ufeff"),
+    *("x" * 300, "x/" * 3000, "---", "...", "#", "\t", "\x00", "\x1b", "\r", "画" * 90, "e\u0301"),
+]
+odd_scalars = st.one_of(
+    st.sampled_from(ODD),
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(repr),
+)
+
+
+@pytest.fixture(scope="module")
+def job_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("job")
+    write_picture(folder / "p.png")
+    write_sound(folder / "a.wav")
+    (folder / "s.srt").write_text(SRT)
+    return folder
+
+
+def loads(folder: Path, data: bytes) -> Job | list[str]:
+    """Load a job; give it or its problems, after checking that they say what they must."""
+    path = folder / "scenes.yaml"
+    path.write_bytes(data)
+    with within(5):
+        try:
+            job = load_job(path)
+        except BadInput as error:
+            problems = error.problems
+        else:
+            assert isinstance(job, Job)
+            assert job.scenes
+            return job
+    assert 0 < len(problems) <= MAX_PROBLEMS + 1
+    lines = data.count(b"\n") + data.count(b"\r") + data.count("\u2028".encode()) + 2
+    for problem in problems:
+        assert problem.file == str(path), problem
+        assert 0 <= problem.line <= lines + data.count(b"\xc2\x85") + data.count(b"\xe2\x80\xa9")
+        assert problem.message
+        assert len(str(problem)) < 20_000
+        assert is_one_line(str(problem)), problem
+    return [str(problem) for problem in problems]
+
+
+def test_the_file_that_is_mutated_is_valid(job_folder: Path) -> None:
+    assert isinstance(loads(job_folder, VALID.encode()), Job)
+
+
+@bounded(200)
+@given(
+    st.one_of(
+        st.binary(max_size=400),
+        st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.text("- :[]{}&*!|>'\"%@`#,?\n\tab01~\\", max_size=200).map(str.encode),
+        st.sampled_from(["utf-16", "utf-32", "utf-8-sig", "utf-7", "cp037"]).map(VALID.encode),
+        st.binary(max_size=20).map(lambda data: data + VALID.encode()),
+    )
+)
+def test_a_job_file_of_any_bytes(job_folder: Path, data: bytes) -> None:
+    loads(job_folder, data)
+
+
+class Edit(NamedTuple):
+    """One change to the lines of a valid file."""
+
+    kind: str
+    at: int
+    to: int
+    text: str
+
+    def apply(self, lines: list[str]) -> list[str]:
+        if not lines:
+            return lines
+        at, to = self.at % len(lines), self.to % len(lines)
+        line = lines[at].rstrip("\n")
+        key, colon, _ = line.partition(":")
+        match self.kind:
+            case "delete":
+                return lines[:at] + lines[at + 1 :]
+            case "duplicate":
+                return [*lines[: to + 1], lines[at], *lines[to + 1 :]]
+            case "swap":
+                lines[at], lines[to] = lines[to], lines[at]
+                return lines
+            case "cut":
+                return [*lines[:at], line[: self.to % (len(line) + 1)]]
+            case "value":
+                return [*lines[:at], f"{key}{colon} {self.text}\n", *lines[at + 1 :]]
+            case "key":
+                indent = key[: len(key) - len(key.lstrip(" -"))]
+                return [*lines[:at], f"{indent}{self.text}: 1\n", *lines[at:]]
+            case "indent":
+                return [*lines[:at], " " * (self.to % 9) + lines[at].lstrip(), *lines[at + 1 :]]
+            case "insert":
+                place = self.to % (len(line) + 1)
+                return [
+                    *lines[:at],
+                    line[:place] + self.text + line[place:],
+                    "\n",
+                    *lines[at + 1 :],
+                ]
+            case _:
+                nested = "[" * (self.to % 40) + "x" + "]" * (self.to % 40)
+                return [*lines[:at], f"{key}{colon} {nested}\n", *lines[at + 1 :]]
+
+
+KINDS = ["delete", "duplicate", "swap", "cut", "value", "key", "indent", "insert", "nest"]
+edits = st.lists(
+    st.builds(Edit, st.sampled_from(KINDS), st.integers(0, 99), st.integers(0, 99), odd_scalars),
+    min_size=1,
+    max_size=4,
+)
+
+
+@bounded(500)
+@given(edits)
+def test_a_job_file_with_mistakes(job_folder: Path, changes: list[Edit]) -> None:
+    lines = list(LINES)
+    for change in changes:
+        lines = change.apply(lines)
+    loads(job_folder, "".join(lines).encode("utf-8", "surrogatepass"))
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(
+        [*KEYS, "p.png", "a.wav", "s.srt", "us-east-1", "&H00000000", ".", "/dev/zero"]
+    ),
+)
+trees = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=8), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(
+        value, list
+    ) else ()  # fmt: skip
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+PLACES = list(places(TREE))
+
+
+def replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
+    if not path:
+        return new
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], new)
+    return copy
+
+
+@bounded(400)
+@given(st.sampled_from(PLACES), trees, st.sampled_from(["json", "block", "flow"]))
+def test_a_job_file_of_another_shape(
+    job_folder: Path, place: tuple[str | int, ...], tree: object, form: str
+) -> None:
+    value = replaced(TREE, place, tree)
+    text = (
+        json.dumps(value, ensure_ascii=False)
+        if form == "json"
+        else yaml.safe_dump(value, default_flow_style=form == "flow", allow_unicode=True)
+    )
+    loads(job_folder, text.encode("utf-8", "surrogatepass"))
+
+
+MANY = {
+    "unknown keys": VALID + "".join(f"k{number}: 1\n" for number in range(20_000)),
+    "aliases of a mapping of unknown keys": "a: &a {"
+    + ",".join(f"k{number}: 1" for number in range(900))
+    + "}\nscenes: ["
+    + "*a," * 1000
+    + "]\n",
+    "one scene, often": "version: 1\nscenes:\n  - &s {name: s, image: p.png, audio: a.wav}\n"
+    + "  - *s\n" * 20_000,
+    "prices that are words": "aws: {price_per_hour: {"
+    + ",".join(f"'{number}': x" for number in range(20_000))
+    + "}}\n",
+    "files that are not there": "version: 1\nscenes:\n"
+    + "".join(f"  - {{name: s{n}, image: {n}.png, audio: {n}.wav}}\n" for n in range(2000)),
+    "a key without an end": "version: 1\n? " + "ab" * 500_000 + "\n: 1\n",
+    "a path without an end": VALID.replace("p.png", "x" * 1_000_000),
+    "a number without an end": VALID.replace("60", "6" * 1_000_000),
+    "brackets": "[" * 100_000,
+    "dashes": "- " * 100_000,
+    "documents": "---\n" * 100_000,
+    "the same key": VALID + "name: x\n" * 50_000,
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_large_job_file_is_refused_at_once_and_in_few_words(job_folder: Path, name: str) -> None:
+    problems = loads(job_folder, MANY[name].encode())
+    assert isinstance(problems, list)
+    assert sum(map(len, problems)) < 1_000_000
+
+
+@bounded(200)
+@given(edits, st.sampled_from([yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]))
+def test_yaml_is_read_or_refused_by_either_parser(changes: list[Edit], loader: type) -> None:
+    lines = list(LINES)
+    for change in changes:
+        lines = change.apply(lines)
+    kept, yamltree._Loader = yamltree._Loader, loader
+    try:
+        tree = yamltree.parse("".join(lines))
+    except yamltree.YamlError as error:
+        assert error.line >= 1
+        assert str(error)
+    else:
+        assert all(line >= 1 for line in tree.lines.values())
+    finally:
+        yamltree._Loader = kept
+
+
+# -- subtitles ----------------------------------------------------------------------------------
+
+SUBTITLES = """\
+1
+00:00:00,000 --> 00:00:01,500
+<i>Hello</i> {\\an8}there
+
+2
+00:00:01,000 --> 00:00:03,000
+一架火箭升空
+Two lines, C:\\new {\\pos(0,0)}
+
+3
+01:02:03.4 --> 01:02:05,678
+last
+"""
+COMMANDS = [
+    *(
+        r"{\an8}",
+        r"{\p1}m 0 0 l 100 100",
+        r"{",
+        "}",
+        r"\N",
+        r"\n",
+        r"\h",
+        "\\",
+        "\\\u2060N",
+        "{{}}",
+    ),
+    *(
+        r"{\pos(0,0)\c&H0000FF&}",
+        "<b>",
+        "</font>",
+        "<font color=red",
+        "<",
+        ">",
+        "{<i>\\an8}",
+        "{=1}",
+    ),
+    *("Dialogue: 0,0:00:00.00,9:00:00.00,Default,x", "[Events]", "[Script Info]", "Style: x,y"),
+    *("\nDialogue: 0,0:00:00.00,9:00:00.00,Default,x", "\r[Fonts]\r", "\x0bx", "\x0cx", "\x1cx"),
+    *("\x85[Events]", "\u2028Format: Text", "\x00", "\x1b[31m", "\ufeff", "\u202e", "\u200d", ";"),
+    *(
+        "00:00:00,000 --> 00:00:09,000",
+        "٠٠:٠٠:٠١,٠ --> ٠٠:٠٠:٠٢,٠",
+        "00:00:09,000 --> 00:00:00,000",
+    ),
+    *("999:99:99,999 --> 999:99:99,999", "12", "-->", "画" * 200, "x" * 500, " " * 500, "e\u0301"),
+]
+style = subtitles.Style(1920, 1080, "Sans", lambda text, size: len(text) * size / 2)
+# Nothing is too wide for this one: a line stays a line.
+endless = subtitles.Style(1920, 1080, "Sans", lambda _text, _size: 0.0)
+DIALOGUE = re.compile(r"Dialogue: 0,\d+:\d\d:\d\d\.\d\d,\d+:\d\d:\d\d\.\d\d,Default,([^\n\r\0]*)\n")
+
+
+def reads(data: bytes) -> list[subtitles.Cue]:
+    """Read subtitles and write them as ASS, after checking that no text in them is a command."""
+    with within(5):
+        try:
+            cues = subtitles.parse(data)
+        except subtitles.SubtitleError as error:
+            assert is_one_line(str(error))
+            return []
+        assert cues
+        assert cues == sorted(cues, key=lambda cue: (cue.start, cue.end))
+        assert all(cue.text.strip() and cue.start < cue.end for cue in cues)
+        flat = subtitles.flatten(cues)
+        for one, following in zip(flat, flat[1:], strict=False):
+            assert one.start < one.end <= following.start
+        written = [subtitles.to_ass(flat, each) for each in (style, endless)]
+    for text in written:
+        text.encode()
+        head, _, events = text.partition("Format: Layer, Start, End, Style, Text\n")
+        assert "Dialogue" not in head
+        said = DIALOGUE.findall(events)
+        assert DIALOGUE.sub("", events) == "", "there is something beside the cues"
+        assert len(said) == len(flat)
+        for words in said:
+            assert not set("{}") & set(words)
+            # A backslash is either ours, between two lines, or cannot begin a command.
+            assert re.fullmatch(r"[^\\]*(\\(N|\u2060)[^\\]*)*", words)
+    # What a cue says breaks no line that it does not break itself.
+    for cue, words in zip(flat, said, strict=True):
+        assert words.count(r"\N") == cue.text.count("\n")
+    return cues
+
+
+def test_the_subtitles_that_are_mutated_are_valid() -> None:
+    assert len(reads(SUBTITLES.encode())) == 3
+
+
+@bounded(300)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=100).map(
+            lambda text: SRT.replace("Hello", text).encode("utf-8", "ignore")
+        ),
+        st.tuples(st.binary(max_size=60), st.sampled_from(["utf-8", "gb18030", "utf-16"])).map(
+            lambda pair: SRT.encode(pair[1]) + pair[0]
+        ),
+        st.binary(max_size=60).map(lambda data: SRT.encode() + data),
+        st.binary(max_size=60).map(lambda data: b"\xff\xfe" + data),
+        st.text("0123456789:,.-> \n\r\t<>{}\\", max_size=120).map(str.encode),
+    )
+)
+def test_subtitles_of_any_bytes(data: bytes) -> None:
+    reads(data)
+
+
+@bounded(500)
+@given(
+    st.lists(
+        st.builds(
+            Edit,
+            st.sampled_from(["delete", "duplicate", "swap", "cut", "insert", "insert"]),
+            st.integers(0, 99),
+            st.integers(0, 99),
+            st.sampled_from(COMMANDS) | st.text(max_size=20),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["utf-8", "gb18030", "utf-16", "utf-8-sig"]),
+)
+def test_subtitles_with_mistakes_and_commands(changes: list[Edit], encoding: str) -> None:
+    lines = SUBTITLES.splitlines(keepends=True)
+    for change in changes:
+        lines = change.apply(lines)
+    reads("".join(lines).encode(encoding, "replace"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_in_a_cue_is_only_words(command: str) -> None:
+    reads(SRT.replace("Hello", f"Hello {command} you").encode())
+
+
+def cue(number: int, text: str = "x", start: float = 0.0) -> str:
+    begin = f"00:{int(start) // 60:02}:{start % 60:06.3f}"
+    return f"{number}\n{begin} --> 01:{number // 60 % 60:02}:{number % 60:02}.5\n{text}\n\n"
+
+
+LONG = {
+    "one word": SRT.replace("Hello", "x" * 500_000),
+    "one Chinese line": SRT.replace("Hello", "画" * 300_000),
+    "spaces": SRT.replace("Hello", "a" + " " * 500_000 + "b"),
+    "many lines": SRT.replace("Hello", "x\n" * 200_000),
+    "open tags": SRT.replace("Hello", "<a" * 200_000),
+    "open braces": SRT.replace("Hello", "{\\" * 200_000),
+    "many cues at once": "".join(cue(n, start=n / 1000) for n in range(20_000)),
+    "many long cues at once": "".join(cue(n, "画" * 3000, n / 1000) for n in range(100)),
+    "many cues": "".join(
+        f"{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02},0 --> {n // 3600:02}:{n // 60 % 60:02}"
+        f":{n % 60:02},9\nx\n"
+        for n in range(25_000)
+    ),
+    "more than a megabyte": "".join(cue(n) for n in range(50_000)),
+    "spaces before a time": " " * 500_000 + SRT,
+    "digits": "1" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_endless_subtitles_are_read_or_refused_in_time(name: str) -> None:
+    reads(LONG[name].encode())
+
+
+@bounded(60)
+@given(st.sampled_from(COMMANDS), st.binary(max_size=20))
+def test_a_job_names_the_subtitles_that_it_cannot_use(
+    job_folder: Path, command: str, noise: bytes
+) -> None:
+    (job_folder / "fuzz.srt").write_bytes(SRT.replace("-->", command).encode() + noise)
+    text = VALID.replace("s.srt", "fuzz.srt")
+    found = loads(job_folder, text.encode())
+    if not isinstance(found, Job):
+        assert len(found) == 1
+        assert ": scenes[0].subtitle: fuzz.srt: " in found[0]
+        assert found[0].endswith("; expected an SRT file")
