@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -16,8 +17,10 @@ from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from cloudburst.models import RunReport, TargetName
+    from cloudburst.audit import Audit
+    from cloudburst.models import Job, RunReport, TargetName
 
 INTERRUPTED = 130
 
@@ -52,6 +55,9 @@ def group() -> None:
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )
+@click.option(
+    "--resume", is_flag=True, help="Go on with the newest run of this file, if there is one."
+)
 @click.option("--offline", is_flag=True, help="With --dry-run: ask neither engine nor provider.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
@@ -63,11 +69,14 @@ def run(
     max_cost_usd: float | None,
     *,
     dry_run: bool,
+    resume: bool,
     offline: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Render every scene of a scenes.yaml and leave nothing running."""
+    if resume and dry_run:
+        raise click.UsageError("--resume does not go with --dry-run")
     if offline and not dry_run:
         raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
     from cloudburst.job import load_job  # noqa: PLC0415 - bad input is told before slow imports
@@ -83,10 +92,22 @@ def run(
             console.show_preview(found)
         return 0
 
+    folder = None
+    if resume:
+        from cloudburst.resume import newest  # noqa: PLC0415
+
+        folder = newest(job)
+    return _run(job, folder, as_json=as_json, quiet=quiet)
+
+
+def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
+    """Run a job, or go on with a run of it; show what happens."""
+    from cloudburst import pipeline  # noqa: PLC0415 - bad input is told before slow imports
+
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
         with console.watcher(json_lines=as_json, quiet=quiet) as watch:
-            return pipeline.run(job, on_event=watch)
+            return pipeline.run(job, resume=folder, on_event=watch)
 
     return _finish(call, show=not (quiet or as_json), quiet=quiet)
 
@@ -107,7 +128,128 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
         console.show_failures(finished)
     for line in left:
         console.show_error(f"LEFT RUNNING: {line}")
+    if left:
+        # Nobody waited for a teardown that may still go on in threads: nor does the end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return code
+
+
+@group.command("resume", epilog=_EPILOG)
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool) -> int:
+    """Go on with RUN: its id, the beginning of it, or its folder.
+
+    Videos that are home and made from what scenes.yaml says today are kept; the rest is rendered.
+    A run that is finished starts nothing.
+    """
+    from cloudburst.resume import load  # noqa: PLC0415
+
+    job, folder = load(run_id, max_cost_usd=max_cost_usd)
+    return _run(job, folder, as_json=as_json, quiet=quiet)
+
+
+_WHERE = [
+    click.option(
+        "--target", type=click.Choice(["aws"]), help="Ask AWS even if no run of this machine was."
+    ),
+    click.option("--region", "regions", multiple=True, help="Ask AWS in this region too."),
+    click.option("--all-regions", is_flag=True, help="Ask AWS in all enabled regions."),
+]
+
+
+def _where(command: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(_WHERE):
+        command = option(command)
+    return command
+
+
+def _audit(target: TargetName | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
+    from cloudburst.audit import audit as look  # noqa: PLC0415
+
+    return look(
+        targets=[target] if target else (),
+        regions=regions,
+        everywhere=all_regions,
+        tell=lambda text: click.echo(f"{text} ...", err=True),
+    )
+
+
+@group.command()
+@_where
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def audit(
+    target: TargetName | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool
+) -> int:
+    """Say what runs have left: by journals, backend and providers. Changes nothing.
+
+    The exit code is 0 when nothing is left, 4 when something is, 3 when nothing was seen but not
+    everything could be asked.
+    """
+    found = _audit(target, regions, all_regions=all_regions)
+    if as_json:
+        document = report.audit_document(found)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        console.show_audit(found)
+    return found.exit_code
+
+
+@group.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--orphans", is_flag=True, help="Only what no stack knows of.")
+@click.option("--all", "everything", is_flag=True, help="Whatever dead runs have left.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_where
+def cleanup(
+    run_id: str | None,
+    target: TargetName | None,
+    regions: tuple[str, ...],
+    *,
+    orphans: bool,
+    everything: bool,
+    yes: bool,
+    all_regions: bool,
+) -> int:
+    """Show what RUN, or every dead run, has left; end it; check with the provider.
+
+    Runs that are going on are not touched. Safe to repeat. The exit code is 4 when something could
+    not be verified as gone.
+    """
+    if sum((bool(run_id), orphans, everything)) != 1:
+        raise click.UsageError(
+            "expected one of RUN, --orphans, --all; `cloudburst audit` shows them"
+        )
+    found = _audit(target, regions, all_regions=all_regions)
+    from cloudburst.cleanup import chosen_from  # noqa: PLC0415
+    from cloudburst.cleanup import cleanup as clean  # noqa: PLC0415
+
+    for line in found.unseen:
+        console.show_error(f"could not be asked: {line}")
+    chosen = chosen_from(found.runs, run_id, orphans=orphans)
+    alive = [run for run in found.runs if run.owner and run_id and run.run_id.startswith(run_id)]
+    for run in alive:
+        console.show_error(f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill")
+    if not chosen:
+        if not alive:
+            click.echo("nothing is left to remove" if not found.unseen else "nothing was seen")
+        return 2 if alive else found.exit_code if found.unseen else 0
+    console.show_choice(chosen, found.at)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is there to be asked: add --yes")
+        click.confirm("end all of this?", abort=True)
+    done = clean(chosen, tell=console.show_step)
+    console.show_cleaned(done)
+    if done.failed:
+        return 4
+    return 3 if done.skipped or found.unseen else 0
 
 
 @group.command(

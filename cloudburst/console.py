@@ -16,13 +16,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.audit import so_far
 from cloudburst.models import EventKind, Finding, SceneStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from rich.console import RenderableType
 
+    from cloudburst.audit import Audit, RunFound, StackFound
+    from cloudburst.cleanup import Cleaned
     from cloudburst.models import (
         Check,
         Cost,
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
         Event,
         Launch,
         Preview,
+        Remains,
         RunReport,
         SceneResult,
     )
@@ -40,6 +45,7 @@ _STYLES = {
     "starting": "cyan",
     "working": "bold green",
     "destroying": "yellow",
+    "kept": "cyan",
     "gone": "dim",
     "failed": "bold red",
     "left running": "bold white on red",
@@ -99,15 +105,23 @@ def _plain_words(event: Event) -> str:
             return ""
         case EventKind.BATCH_STATE:
             state = str(event.data["state"])
-            return where + (f"{state}: {event.text}" if state == "failed" else event.text or state)
+            words = f"{state}: {event.text}" if state == "failed" else event.text or state
+        case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
+            words = _run_words(event)
         case EventKind.SCENE_RETRY:
-            return f"{where}{event.scene} failed and goes on elsewhere: {event.text}"
+            words = f"{event.scene} failed and goes on elsewhere: {event.text}"
         case EventKind.FAILOVER:
-            return f"{where}failover: {event.text}"
+            words = f"failover: {event.text}"
         case EventKind.SCENE_FAILED:
-            return f"{where}{event.scene} FAILED: {event.text}"
+            words = f"{event.scene} FAILED: {event.text}"
         case _:
-            return where + event.text
+            words = event.text
+    return where + words
+
+
+def _run_words(event: Event) -> str:
+    run = event.data.get("run")
+    return event.text if str(run) in event.text else f"run {run}: {event.text}"
 
 
 @dataclass
@@ -170,29 +184,20 @@ class LiveLines(Silent):
     def _take(self, event: Event) -> None:
         """Count, and print what stays."""
         match event.kind:
-            case EventKind.RUN_STARTED:
+            case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
                 self._total = int(str(event.data["scenes"]))
+                self._done = int(str(event.data["done"]))
                 self._began = time.monotonic() - event.seconds
                 self._note = ""
-            case EventKind.BATCH_STATE if event.data["state"] == "failed":
-                self._print(f"[red]{event.batch}: {_safe(event.text)}[/]")
             case EventKind.SCENE_DONE:
                 self._done += 1
-                worker = event.data.get("worker", event.batch)
-                self._print(f"[green]✓[/] {_safe(event.text)} [dim]on {worker}[/]")
-            case EventKind.SCENE_RETRY:
-                self._print(f"[yellow]↻ {event.scene}: {_safe(event.text)}[/]")
-            case EventKind.FAILOVER:
-                self._print(f"[yellow]↷[/] {event.batch}: {_safe(event.text)}")
             case EventKind.SCENE_FAILED:
                 self._failed += 1
-                self._print(f"[red]✗ {event.scene}: {_safe(event.text)}[/]")
             case EventKind.ENGINE:
                 self._note = event.text
-            case EventKind.STOPPING:
-                self._print(f"[bold yellow]{_safe(event.text)}[/]")
-            case EventKind.RUN_FINISHED:
-                pass
+        markup = _lasting(event)
+        if markup:
+            self._print(markup)
 
     def _print(self, markup: str) -> None:
         self._console.print(markup, highlight=False, soft_wrap=True)
@@ -225,6 +230,25 @@ class LiveLines(Silent):
             Text(doing if busy else "", overflow="ellipsis", no_wrap=True),
             Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
         ]
+
+
+def _lasting(event: Event) -> str:
+    """Give the line that an event leaves on a terminal, nothing for most."""
+    text = _safe(event.text)
+    state = str(event.data.get("state", ""))
+    colors = {"failed": "red", "kept": "cyan"}
+    if event.kind is EventKind.BATCH_STATE and state in colors:
+        return f"[{colors[state]}]{event.batch}: {text}[/]"
+    return {
+        EventKind.RUN_STARTED: f"[dim]{_safe(_run_words(event))}[/]",
+        EventKind.RUN_RESUMED: f"[dim]{_safe(_run_words(event))}[/]",
+        EventKind.SCENE_DONE: f"[green]✓[/] {text} [dim]on {event.data.get('worker')}[/]",
+        EventKind.SCENE_RETRY: f"[yellow]↻ {event.scene}: {text}[/]",
+        EventKind.FAILOVER: f"[yellow]↷[/] {event.batch}: {text}",
+        EventKind.SCENE_FAILED: f"[red]✗ {event.scene}: {text}[/]",
+        EventKind.STOPPING: f"[bold yellow]{text}[/]",
+        EventKind.RECOVERY: f"[yellow]⟲[/] {text}",
+    }.get(event.kind, "")
 
 
 def _safe(text: str) -> str:
@@ -276,11 +300,22 @@ def show_report(report: RunReport) -> None:
         )
     _print_launches(report, console)
     _print_cost(report.cost, console)
-    if all(batch.destroyed for batch in report.batches):
+    _print_what_stays(report, console)
+    console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
+
+
+def _print_what_stays(report: RunReport, console: Console) -> None:
+    """Say what is kept, what is still to do, or that nothing is left running."""
+    for line in report.kept:
+        console.print(f"[cyan]kept:[/] {_safe(line)}", soft_wrap=True)
+    if report.kept:
+        console.print(f"      end them with: cloudburst cleanup {report.run_id}", soft_wrap=True)
+    if report.done < len(report.scenes):
+        console.print(f"go on with the rest: cloudburst resume {report.run_id}", soft_wrap=True)
+    if report.batches and all(batch.destroyed for batch in report.batches):
         stacks = len(report.batches)
         plural = "s" * (stacks != 1)
         console.print(f"{stacks} stack{plural} destroyed and checked; nothing is left running")
-    console.print(f"[dim]report: {_safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
 
 
 def _print_launches(report: RunReport, console: Console) -> None:
@@ -411,6 +446,131 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
     for line in estimate.assumptions:
         console.print(f"      [dim]{_safe(line)}[/]", soft_wrap=True)
     console.print()
+
+
+# -- audit and cleanup --------------------------------------------------------------------------
+
+
+def show_audit(found: Audit) -> None:
+    """Print what is left, of which run, what it costs, and what removes it."""
+    console = Console(highlight=False)
+    for run in found.runs:
+        _print_run(run, found.at, console)
+    for line in found.unseen:
+        console.print(f"[bold red]could not be asked:[/] {_safe(line)}", soft_wrap=True)
+    asked = ", ".join(found.looked)
+    console.print(f"[dim]asked: {_safe(asked)}; {found.finished} finished runs[/]", soft_wrap=True)
+    console.print(_verdict(found), soft_wrap=True)
+
+
+def _verdict(found: Audit) -> str:
+    count = len(found.left)
+    if count:
+        costs = f", ${found.usd_per_hour:.4f}/h" if found.usd_per_hour else ""
+        what = f"{count} stack{'s' * (count != 1)}{costs}"
+        return f"[bold red]LEFT: {what}[/]; remove it with: cloudburst cleanup --all"
+    if found.unseen:
+        return "[bold yellow]nothing was seen, but not everything could be asked: not clean[/]"
+    return "[bold green]clean:[/] nothing is left"
+
+
+def _print_run(run: RunFound, at: float, console: Console) -> None:
+    known = run.known
+    words = [f"[bold]{run.run_id or 'of no run'}[/]"]
+    if known:
+        words.append(f"{_safe(known.job)} on {known.target}")
+    if run.scenes:
+        words.append(f"{run.done} of {run.scenes} videos")
+    if run.owner:
+        words.append(f"[green]running[/], {run.owner}")
+    else:
+        words.append(run.outcome or "[yellow]it did not come to its end[/]")
+    console.print(" · ".join(words), soft_wrap=True)
+    for stack in run.stacks:
+        _print_stack(stack, at, console)
+    if run.owner:
+        return
+    if run.unfinished and known:
+        console.print(f"   go on with it: cloudburst resume {run.run_id}", soft_wrap=True)
+    if run.left:
+        wanted = run.run_id or "--all"
+        console.print(f"   remove what is left: cloudburst cleanup {wanted}", soft_wrap=True)
+
+
+def _print_stack(stack: StackFound, at: float, console: Console) -> None:
+    words = []
+    if stack.in_backend:
+        count = len(stack.state.resources)
+        words.append(f"{count} resource{'s' * (count != 1)}")
+    else:
+        words.append("not in the backend")
+    if stack.state.pending:
+        words.append(f"[yellow]broke off: {_safe(', '.join(stack.state.pending))}[/]")
+    for lock, lives in stack.locks:
+        how = {True: "[green]living[/]", False: "dead", None: "unseen"}[lives]
+        words.append(f"locked by {how} process {lock.pid} on {_safe(lock.host)}")
+    console.print(f"   {stack.name}  {' · '.join(words)}", soft_wrap=True)
+    for line in stack.state.resources:
+        console.print(f"      [dim]{_safe(line)}[/]", soft_wrap=True)
+    for one in stack.remains:
+        orphan = "[bold red]no stack knows of it[/] · " if one in stack.orphans else ""
+        console.print(f"      {orphan}{_remains_words(one, at)}", soft_wrap=True)
+
+
+def _remains_words(one: Remains, at: float) -> str:
+    words = [f"{one.kind} [bold]{_safe(one.id)}[/] {_safe(one.what)}".strip()]
+    words.append(f"{_safe(one.state)} in {_safe(one.place)}")
+    if one.since is not None:
+        words.append(f"for {_age(at - one.since)}")
+    if one.usd_per_hour:
+        spent = so_far(one, at)
+        words.append(f"${one.usd_per_hour:.4f}/h, ${spent or 0.0:.4f} so far")
+    elif one.usd_per_hour is None and one.kind == "machine":
+        words.append("price unknown")
+    if one.expires is not None:
+        rest = one.expires - at
+        words.append(f"ends itself in {_age(rest)}" if rest > 0 else "its lease is over")
+    return " · ".join(words)
+
+
+def _age(seconds: float) -> str:
+    """Give a length of time in the unit that a person would use."""
+    seconds = max(0.0, seconds)
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+
+
+def show_choice(chosen: Sequence[tuple[RunFound, Sequence[StackFound]]], at: float) -> None:
+    """Print what a cleanup would end."""
+    console = Console(highlight=False)
+    for run, stacks in chosen:
+        console.print(f"[bold]{run.run_id or 'of no run'}[/]")
+        for stack in stacks:
+            _print_stack(stack, at, console)
+
+
+def show_step(stack: str, text: str) -> None:
+    """Print a step of a cleanup."""
+    Console(highlight=False).print(f"[dim]{stack}:[/] {_safe(text)}", soft_wrap=True)
+
+
+def show_cleaned(done: Cleaned) -> None:
+    """Print what a cleanup came to; loudly, what it could not end."""
+    console, loud = Console(highlight=False), Console(stderr=True, highlight=False)
+    for line in done.skipped:
+        loud.print(f"[yellow]not touched:[/] {_safe(line)}", soft_wrap=True)
+    for one in done.failed:
+        costs = f" at ${one.usd_per_hour:.4f}/h" if one.usd_per_hour else ""
+        loud.print(
+            f"[bold red]LEFT RUNNING{costs}:[/] {one.stack}: {_safe(one.why)}; "
+            f"remove it with: {_safe(one.removal)}",
+            soft_wrap=True,
+        )
+    count = len(done.removed)
+    if count:
+        plural = f"{count} stack{'s' * (count != 1)}"
+        console.print(f"[green]{plural} gone, checked with the provider[/]")
 
 
 _FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bold red"}

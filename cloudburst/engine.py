@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import json
 import logging
 import os
@@ -83,6 +84,7 @@ class Engine:
         operation_bytes: int = OPERATION_BYTES,
     ) -> None:
         self._command = _Command(binary)
+        self._state = state
         self._work = state / "workspaces"
         self._environment = {**engine_environment(state), **(more or {})}
         count = slots_for(psutil.virtual_memory().available, operation_bytes)
@@ -237,11 +239,15 @@ class Engine:
             for one in deployment.get("pending_operations") or []
         ]
         resources = [
-            _named(one)
+            one
             for one in deployment.get("resources") or []
             if not str(one.get("type")).startswith(("pulumi:pulumi:", "pulumi:providers:"))
         ]
-        return StackState(tuple(resources), tuple(pending))
+        return StackState(
+            resources=tuple(_named(one) for one in resources),
+            ids=frozenset(str(one.get("id") or "") for one in resources),
+            pending=tuple(pending),
+        )
 
     def outputs(self, stack: str) -> dict[str, Any]:
         """Read a stack's outputs, secret ones too.
@@ -295,8 +301,15 @@ class Engine:
         return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
 
     def _forget(self, stack: str) -> None:
-        shutil.rmtree(self._work / stack, ignore_errors=True)
+        """Drop what the engine keeps of a stack that is gone: in CloudBurst's own folders alone."""
         self._known.pop(stack, None)
+        shutil.rmtree(self._work / stack, ignore_errors=True)
+        backend = self._state / "backend" / ".pulumi"
+        shutil.rmtree(backend / "backups" / PROJECT / stack, ignore_errors=True)
+        name = glob.escape(stack)
+        logs = (self._state / "pulumi-home" / "logs").glob(f"organization+{PROJECT}+{name}-*.log")
+        for path in [*(backend / "stacks" / PROJECT).glob(f"{name}.json.bak*"), *logs]:
+            path.unlink(missing_ok=True)
 
     def _remove(self, stack: str, handle: auto.Stack) -> None:
         try:

@@ -449,8 +449,9 @@ class Journal:
         )
 
     def end(self, outcome: str) -> None:
-        """End the session."""
-        self._may([("UPDATE session SET outcome = ? WHERE number = ?", (outcome, self._session))])
+        """End the last session: this one, or one that could not say how it ended."""
+        newest = "(SELECT max(number) FROM session)"
+        self._may([(f"UPDATE session SET outcome = ? WHERE number = {newest}", (outcome,))])  # noqa: S608
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -714,6 +715,21 @@ def _marked(path: Path) -> Owner | None:
         return Owner(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold a folder that has no journal, for as long as this is entered.
+
+    Raises:
+        RunBusy: another process holds it.
+        JournalFailed: it cannot be written to.
+    """
+    held = _hold(folder)
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 @contextlib.contextmanager

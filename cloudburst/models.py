@@ -408,11 +408,13 @@ class StackState:
 
     Args:
         resources: a line each: type, name, the provider's id.
+        ids: the provider's names for them.
         pending: operations that broke off, a line each: what may exist without being known.
     """
 
-    resources: tuple[str, ...]
-    pending: tuple[str, ...]
+    resources: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
+    pending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import InfrastructureError
 
 if TYPE_CHECKING:
+    from cloudburst.audit import Audit
     from cloudburst.models import BatchResult, Preview, RunReport
 
 NAME = "report.json"
@@ -75,6 +77,47 @@ def document(report: RunReport) -> dict[str, Any]:
 def _batch(batch: BatchResult) -> dict[str, Any]:
     derived = {"destroyed": batch.destroyed, "scenes_done": batch.scenes_done}
     return {**as_dict(batch), **derived}
+
+
+def audit_document(found: Audit) -> dict[str, Any]:
+    """Give what an audit found, for machines."""
+    return {
+        "version": 1,
+        "at": datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds"),
+        "clean": found.exit_code == 0,
+        "usd_per_hour": as_dict(found.usd_per_hour),
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "known": as_dict(run.known),
+                "owner": as_dict(run.owner),
+                "outcome": run.outcome,
+                "done": run.done,
+                "scenes": run.scenes,
+                "stacks": [
+                    {
+                        "name": stack.name,
+                        "target": stack.target,
+                        "left": stack in run.left,
+                        "in_backend": stack.in_backend,
+                        "in_journal": stack.in_journal,
+                        "resources": list(stack.state.resources),
+                        "pending_operations": list(stack.state.pending),
+                        "locks": [{**as_dict(lock), "lives": lives} for lock, lives in stack.locks],
+                        "remains": [
+                            {**as_dict(one), "orphan": one in stack.orphans}
+                            for one in stack.remains
+                        ],
+                    }
+                    for stack in run.stacks
+                ],
+            }
+            for run in found.runs
+        ],
+        "finished_runs": found.finished,
+        "looked": list(found.looked),
+        "unseen": list(found.unseen),
+    }
 
 
 def write(report: RunReport) -> Path:

@@ -308,10 +308,19 @@ class AwsTarget:
             room=launch.room,
         )
 
-    def survey(self, regions: Sequence[str]) -> list[Remains]:
+    def survey(
+        self, regions: Sequence[str]
+    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
         """Ask EC2 for everything that carries CloudBurst's tags; all regions at once."""
+
+        def one(region: str) -> tuple[str, list[Remains] | InfrastructureError]:
+            try:
+                return f"AWS in {region}", self._remains(region)
+            except CloudRefused as error:
+                return f"AWS in {region}", error
+
         with ThreadPoolExecutor(max(1, len(regions))) as pool:
-            return [one for found in pool.map(self._remains, regions) for one in found]
+            return list(pool.map(one, regions))
 
     def _remains(self, region: str) -> list[Remains]:
         machines, others = self._aws.remains(region)

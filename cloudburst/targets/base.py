@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from cloudburst.errors import InfrastructureError
     from cloudburst.journal import OpenLaunch
     from cloudburst.ladder import Ladder
     from cloudburst.models import (
@@ -124,11 +125,21 @@ class Target(Protocol):
         """
         ...
 
-    def survey(self, regions: Sequence[str]) -> list[Remains]:
-        """List everything of CloudBurst's that the provider shows in some regions.
+    def all_regions(self) -> tuple[str, ...]:
+        """Give every region that can be asked after.
 
         Raises:
             InfrastructureError: the provider could not be asked.
+        """
+        ...
+
+    def survey(
+        self, regions: Sequence[str]
+    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
+        """List everything of CloudBurst's that the provider shows in some regions.
+
+        Returns:
+            For each place, in words, what is there, or why it could not be asked.
         """
         ...
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from cloudburst.errors import InfrastructureError
     from cloudburst.journal import OpenLaunch
     from cloudburst.models import BatchResult, Plan, Rental, TargetName
 
@@ -110,9 +111,16 @@ class LocalTarget:
     def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> None:
         """A worker whose run is gone is ending, or was kept for a person."""
 
-    def survey(self, regions: Sequence[str]) -> list[Remains]:  # noqa: ARG002 - there are none
+    def all_regions(self) -> tuple[str, ...]:
+        """There are none."""
+        return ()
+
+    def survey(
+        self,
+        regions: Sequence[str],  # noqa: ARG002 - there are none
+    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
         """List the worker processes whose files are in this state folder."""
-        return [
+        found = [
             Remains(
                 kind="process",
                 id=identity.partition("@")[0],
@@ -128,6 +136,7 @@ class LocalTarget:
             for identity, stack in provider.workers()
             if not identity.endswith("@gone") and provider.is_ours(identity, stack)
         ]
+        return [("processes of this machine", found)]
 
     def condition(self, worker: Worker) -> Condition:
         """See if the process is there."""

@@ -36,7 +36,11 @@ from cloudburst.worker import Rendered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-SCENE = Scene("s", Path("p"), Path("a"), 1.0)
+# Any file will do: what renders here looks into none.
+FILE = Path(__file__)
+SCENE = Scene("s", FILE, FILE, 1.0)
+# Journals that tests hold; `conftest.py` closes them.
+HELD: list[Journal] = []
 
 
 @dataclass
@@ -236,9 +240,8 @@ def fake_download(
 
 
 def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Site:
-    picture = folder / "p"
-    picture.write_bytes(b"a file")
     journal = Journal(folder)
+    HELD.append(journal)
     journal.begin({"run": "run", "job": "job", "target": "local"})
     return Site(
         engine=engine,  # type: ignore[arg-type]

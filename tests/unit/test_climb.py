@@ -461,11 +461,8 @@ def test_workers_that_bring_something_home_are_replaced_at_any_number(
     died = Condition(Health.GONE, "stopped: out of memory")
     target = FakeTarget(engine, rungs=(A,), conditions=[died] * 16)
     scenes = tuple(replace(SCENE, name=name) for name in "abcdef")
-    site = replace(
-        make_site(engine, target, tmp_path, attempts=2),
-        ledger=Ledger(scenes),
-        dispatcher=Dispatcher(9),
-    )
+    site = make_site(engine, target, tmp_path, attempts=2)
+    site = replace(site, ledger=Ledger(scenes, site.journal), dispatcher=Dispatcher(9))
     site.dispatcher.add([Batch(1, scenes)])
     life = BatchLife(Batch(1, scenes), "run", "job", 1, site)
     life.run()
@@ -491,7 +488,9 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
     ended = threading.Event()
     tries: list[str] = []
 
-    def hang_once(*given: Any, worker: str, wanted: Callable[[], bool]) -> Artifact | None:
+    def hang_once(
+        *given: Any, worker: str, wanted: Callable[[], bool]
+    ) -> tuple[Artifact, str] | None:
         tries.append(worker)
         if worker == "b01":
             ended.wait(10)  # nobody closes the connection

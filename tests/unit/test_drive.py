@@ -47,9 +47,10 @@ class Driven:
         self.api = api
         self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
         self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
+        site = make_site(self.target.engine, self.target, folder)
         self.site: Site = replace(
-            make_site(self.target.engine, self.target, folder),
-            ledger=Ledger(self.scenes),
+            site,
+            ledger=Ledger(self.scenes, site.journal),
             dispatcher=Dispatcher(attempts),
             timeline=Timeline(self.events.append, lambda: None),
         )
@@ -136,7 +137,7 @@ def test_the_next_scene_renders_while_the_last_one_comes_home(
 
     def slow(
         api: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
-    ) -> Artifact | None:
+    ) -> tuple[Artifact, str] | None:
         deadline = time.monotonic() + 5
         while len(driven.api.asked) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)

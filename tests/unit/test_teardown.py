@@ -127,7 +127,7 @@ def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
     target = FakeTarget(engine, stubborn=True, running=["process 7"])
     monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
-    monkeypatch.setattr(pipeline, "make_target", lambda _: target)
+    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
     monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
     job = Job("job", tmp_path / "scenes.yaml", (SCENE,), tmp_path / "out")
     events: list[Event] = []
@@ -227,7 +227,7 @@ def test_a_full_disk_does_not_hide_what_is_left(
     target = FakeTarget(engine, stubborn=True, running=["process 7"])
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
-    monkeypatch.setattr(pipeline, "make_target", lambda _: target)
+    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
     monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
 
     def full(_: object) -> Path:

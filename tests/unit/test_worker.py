@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 import time
@@ -78,7 +79,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def bring(
     api: VideoApi, rendered: Rendered, scene: Scene, folder: Path, *, wanted: bool = True
-) -> Artifact | None:
+) -> tuple[Artifact, str] | None:
     return download(api, rendered, scene, folder, worker="b01", wanted=lambda: wanted)
 
 
@@ -239,10 +240,12 @@ def test_a_good_video_comes_home_under_its_name(
 ) -> None:
     double.answer = says(200, video)
     rendered = Rendered("/download/1", len(video), "baseline", ())
-    artifact = bring(double.api, rendered, scene, tmp_path)
-    assert artifact is not None
+    brought = bring(double.api, rendered, scene, tmp_path)
+    assert brought is not None
+    artifact, digest = brought
     assert artifact.path == tmp_path / "s.mp4"
     assert artifact.path.read_bytes() == video
+    assert digest == hashlib.sha256(video).hexdigest()
     assert (artifact.width, artifact.height, artifact.frames) == (64, 64, 30)
     assert not list(tmp_path.glob("*.part"))
 

@@ -1,0 +1,369 @@
+"""What is left: by the journals, by the backend, and by the providers, held against each other.
+
+Each of the three may know of something that the others do not: a journal of a stack that its run
+was about to make, the backend of a stack whose folder was deleted, a provider of a machine that was
+made by a call that broke off. Whoever cannot be asked is named, and then nothing is called clean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from cloudburst import journal, registry
+from cloudburst.engine import Engine
+from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError
+from cloudburst.job import aws_settings
+from cloudburst.models import AwsSettings, SceneStatus, StackState
+from cloudburst.places import state_folder
+from cloudburst.summary import results
+from cloudburst.targets import make_target
+from cloudburst.toolchain import find_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cloudburst.journal import History, Owner
+    from cloudburst.models import Lock, Remains, TargetName
+    from cloudburst.registry import Known
+    from cloudburst.targets.base import Target
+
+_STACK = re.compile(r"(?P<run>\d{8}-\d{6}-[0-9a-f]{6})-b\d+")
+_READERS = 8
+SHORTEST_BILL = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StackFound:
+    """A stack of which something may be left.
+
+    Args:
+        name: its name.
+        target: where its worker lives, as far as anybody knows.
+        in_backend: the backend holds it.
+        in_journal: its run's journal does not say that it is gone.
+        state: what the backend says that it holds.
+        locks: on it, each with whether the process that took it lives (None: cannot be seen).
+        remains: what providers show of it.
+        orphans: of these, what no stack knows of.
+    """
+
+    name: str
+    target: TargetName
+    in_backend: bool
+    in_journal: bool
+    state: StackState
+    locks: tuple[tuple[Lock, bool | None], ...]
+    remains: tuple[Remains, ...]
+
+    @property
+    def left(self) -> bool:
+        """Something of it is there."""
+        return self.in_backend or bool(self.remains)
+
+    @property
+    def orphans(self) -> tuple[Remains, ...]:
+        """What of it no stack knows."""
+        return tuple(one for one in self.remains if not _is_known(one, self.state.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class RunFound:
+    """A run of which something is left, or that is not finished.
+
+    Args:
+        run_id: its id; empty for what names no run.
+        known: this machine's note of it, None when it was begun elsewhere.
+        owner: the process that holds it now, None when nobody does.
+        outcome: how its last session ended; None when it did not come to its end.
+        done: scenes that have a video.
+        scenes: scenes of the job, 0 when there is no journal.
+        stacks: those of which something may be left.
+    """
+
+    run_id: str
+    known: Known | None
+    owner: Owner | None
+    outcome: str | None
+    done: int
+    scenes: int
+    stacks: tuple[StackFound, ...]
+
+    @property
+    def left(self) -> tuple[StackFound, ...]:
+        """Give its stacks of which something is there, unless the run is going on."""
+        return () if self.owner else tuple(stack for stack in self.stacks if stack.left)
+
+    @property
+    def unfinished(self) -> bool:
+        """It has scenes without a video, and nobody works on them."""
+        return self.owner is None and self.done < self.scenes
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything that was found.
+
+    Args:
+        at: when, seconds since 1970.
+        runs: those with anything to tell, oldest first.
+        finished: runs of which nothing is to be told.
+        looked: the sources that answered, in words.
+        unseen: the sources that could not be asked, and why.
+    """
+
+    at: float
+    runs: tuple[RunFound, ...]
+    finished: int
+    looked: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def left(self) -> tuple[StackFound, ...]:
+        """Give the stacks of which something is left and nobody works."""
+        return tuple(stack for run in self.runs for stack in run.left)
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 4 something is left, 3 nothing was seen but not everything was looked at."""
+        if self.left:
+            return 4
+        return 3 if self.unseen else 0
+
+    @property
+    def usd_per_hour(self) -> float:
+        """What is left costs so much, in USD/h, as far as prices are known."""
+        return sum(one.usd_per_hour or 0.0 for stack in self.left for one in stack.remains)
+
+
+def audit(
+    *,
+    targets: Sequence[TargetName] = (),
+    regions: Sequence[str] = (),
+    everywhere: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Look for everything that CloudBurst has left. Changes nothing.
+
+    AWS is asked when a run of this machine was on aws, or when `targets`, `regions` or `everywhere`
+    ask for it: in the regions that runs have used, in `regions`, in the home region.
+
+    Args:
+        targets: providers that are asked in any case.
+        regions: further regions of AWS.
+        everywhere: all regions of AWS that the account has enabled.
+        tell: is called with a line when something slow begins.
+    """
+    looker = _Looker(tell)
+    known = {run.run_id: run for run in registry.known_runs()}
+    histories = looker.journals(known.values())
+    states = looker.backend(known.values())
+    on_aws = any(run.target == "aws" for run in known.values()) or any(
+        _is_rented(state) for state, _ in states.values()
+    )
+    remains = looker.local()
+    if everywhere or regions or "aws" in targets or on_aws:
+        used = {region for run in known.values() for region in run.regions}
+        remains += looker.aws(used | set(regions), everywhere=everywhere)
+    else:
+        looker.looked.append("AWS was not asked: no run of this machine was there")
+    found = _held_together(known, histories, states, remains)
+    telling = tuple(
+        run for run in found if run.owner or run.unfinished or any(one.left for one in run.stacks)
+    )
+    return Audit(
+        at=time.time(),
+        runs=telling,
+        finished=len(known) - sum(run.run_id in known for run in telling),
+        looked=tuple(looker.looked),
+        unseen=tuple(looker.unseen),
+    )
+
+
+def run_of(stack: str) -> str:
+    """Give the run id in a stack's name, nothing when it has none."""
+    found = _STACK.fullmatch(stack)
+    return found["run"] if found else ""
+
+
+def engine_for(target: Target, tell: Callable[[str], None] = lambda _: None) -> Engine:
+    """Give an engine that can work on a target's stacks."""
+    return Engine(find_engine(tell), state_folder(), target.environment(), target.operation_bytes)
+
+
+def so_far(one: Remains, at: float) -> float | None:
+    """Say what something has cost until now, in USD; None when its price or age is unknown."""
+    if one.usd_per_hour is None or one.since is None:
+        return None
+    if not one.usd_per_hour:
+        return 0.0
+    return one.usd_per_hour * max(SHORTEST_BILL, at - one.since) / 3600
+
+
+# -- looking ------------------------------------------------------------------------------------
+
+
+class _Looker:
+    """Asks each source, and keeps who could not be asked."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.looked: list[str] = []
+        self.unseen: list[str] = []
+
+    def journals(self, runs: Iterable[Known]) -> dict[str, History]:
+        found: dict[str, History] = {}
+        for run in runs:
+            try:
+                history = journal.read(Path(run.folder))
+            except InfrastructureError as error:
+                self.unseen.append(f"journal of {run.run_id}: {error}")
+                continue
+            if history is not None:
+                found[run.run_id] = history
+        self.looked.append(f"{len(found)} journal{'s' * (len(found) != 1)}")
+        return found
+
+    def local(self) -> list[Remains]:
+        with make_target("local", AwsSettings()) as target:
+            return self._survey(target, ())
+
+    def _survey(self, target: Target, regions: Sequence[str]) -> list[Remains]:
+        found: list[Remains] = []
+        for place, answer in target.survey(regions):
+            if isinstance(answer, CloudBurstError):
+                self.unseen.append(f"{place}: {answer}")
+            else:
+                self.looked.append(place)
+                found += answer
+        return found
+
+    def aws(self, used: set[str], *, everywhere: bool) -> list[Remains]:
+        self._tell("asking AWS")
+        found: list[Remains] = []
+        try:
+            with make_target("aws", aws_settings()) as target:
+                more = target.all_regions() if everywhere else target.regions
+                found = self._survey(target, sorted({*used, *more}))
+        except CloudBurstError as error:
+            self.unseen.append(f"AWS: {error}")
+        return found
+
+    def backend(self, runs: Iterable[Known]) -> dict[str, tuple[StackState, tuple[Lock, ...]]]:
+        """Read every stack of the project with its locks."""
+        own = not os.environ.get("PULUMI_BACKEND_URL")
+        if own and not (state_folder() / "backend").exists() and not list(runs):
+            self.looked.append("no backend yet")
+            return {}
+        try:
+            with make_target("local", AwsSettings()) as target:
+                engine = engine_for(target, self._tell)
+                names = engine.stacks()
+                with ThreadPoolExecutor(_READERS) as pool:
+                    found = dict(pool.map(lambda name: self._stack(engine, name), names))
+        except (CloudBurstError, OSError) as error:
+            self.unseen.append(f"backend: {error}")
+            return {}
+        where = "the backend" if own else f"the backend {os.environ['PULUMI_BACKEND_URL']}"
+        self.looked.append(where)
+        return found
+
+    def _stack(self, engine: Engine, name: str) -> tuple[str, tuple[StackState, tuple[Lock, ...]]]:
+        try:
+            return name, (engine.state(name), engine.locks(name))
+        except EngineError as error:
+            self.unseen.append(f"stack {name}: {error}")
+            return name, (StackState(), ())
+
+
+# -- holding together ---------------------------------------------------------------------------
+
+
+def _held_together(
+    known: dict[str, Known],
+    histories: dict[str, History],
+    states: dict[str, tuple[StackState, tuple[Lock, ...]]],
+    remains: list[Remains],
+) -> list[RunFound]:
+    shown: dict[str, list[Remains]] = {}
+    for one in remains:
+        shown.setdefault(one.stack, []).append(one)
+    noted = {one.stack: run_id for run_id, history in histories.items() for one in history.open}
+    by_run: dict[str, list[StackFound]] = {run_id: [] for run_id in known}
+    for name in sorted({*states, *shown, *noted}):
+        run_id = (
+            noted.get(name) or run_of(name) or next((one.run_id for one in shown.get(name, ())), "")
+        )
+        by_run.setdefault(run_id, []).append(
+            _stack_found(name, known.get(run_id), states.get(name), shown.get(name, ()), noted)
+        )
+    return [
+        _run_found(run_id, known.get(run_id), histories.get(run_id), stacks)
+        for run_id, stacks in sorted(by_run.items())
+    ]
+
+
+def _stack_found(
+    name: str,
+    known: Known | None,
+    told: tuple[StackState, tuple[Lock, ...]] | None,
+    remains: Iterable[Remains],
+    noted: dict[str, str],
+) -> StackFound:
+    state, locks = told or (StackState(), ())
+    return StackFound(
+        name=name,
+        target=_target_of(known, state, remains),
+        in_backend=told is not None,
+        in_journal=name in noted,
+        state=state,
+        locks=tuple((lock, _lives(lock)) for lock in locks),
+        remains=tuple(remains),
+    )
+
+
+def _target_of(known: Known | None, state: StackState, remains: Iterable[Remains]) -> TargetName:
+    if _is_rented(state) or any(one.kind != "process" for one in remains):
+        return "aws"
+    return "aws" if known is not None and known.target == "aws" else "local"
+
+
+def _is_rented(state: StackState) -> bool:
+    """Say if a stack holds something on AWS: resources begin with their type, pending with why."""
+    return any("aws:" in line for line in (*state.resources, *state.pending))
+
+
+def _lives(lock: Lock) -> bool | None:
+    if not lock.pid:
+        return False
+    if lock.host != socket.gethostname():
+        return None
+    return bool(psutil.pid_exists(lock.pid))
+
+
+def _run_found(
+    run_id: str, known: Known | None, history: History | None, stacks: list[StackFound]
+) -> RunFound:
+    scenes = results(history) if history is not None else ()
+    return RunFound(
+        run_id=run_id,
+        known=known,
+        owner=journal.holder(Path(known.folder)) if known and history else None,
+        outcome=history.outcome if history else None,
+        done=sum(scene.status is SceneStatus.DONE for scene in scenes),
+        scenes=len(scenes),
+        stacks=tuple(stacks),
+    )
+
+
+def _is_known(one: Remains, ids: frozenset[str]) -> bool:
+    # A process has its start in its name, which a person does not need.
+    return one.kind == "disk" or any(known.partition("@")[0] == one.id for known in ids)

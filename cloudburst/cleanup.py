@@ -1,0 +1,242 @@
+"""What is left of dead runs is ended, in the order that cannot lose anything, and checked.
+
+Safe to repeat, beside a living run, and after its own death: each run is held by its lock while it
+is cleaned, `cloudburst.teardown.recover` begins anew whatever it finds, and the journal says that a
+stack is gone only when its provider has said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudburst import journal, registry, report, summary
+from cloudburst.audit import engine_for, run_of
+from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy
+from cloudburst.job import aws_settings
+from cloudburst.journal import Journal
+from cloudburst.leftovers import KILLED
+from cloudburst.models import Outcome
+from cloudburst.places import state_folder
+from cloudburst.stop import Stop, on_signals
+from cloudburst.targets import make_target
+from cloudburst.teardown import recover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloudburst.audit import RunFound, StackFound
+    from cloudburst.engine import Engine
+    from cloudburst.models import TargetName
+    from cloudburst.targets.base import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A stack that could not be verified as gone.
+
+    Args:
+        stack: its name.
+        why: in words.
+        usd_per_hour: what it costs, as far as prices are known.
+        removal: the command by which a person removes it.
+    """
+
+    stack: str
+    why: str
+    usd_per_hour: float
+    removal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What became of a cleanup.
+
+    Args:
+        removed: stacks of which nothing is left.
+        failed: the others.
+        skipped: runs that could not be touched, and why.
+    """
+
+    removed: tuple[str, ...]
+    failed: tuple[Failed, ...]
+    skipped: tuple[str, ...]
+
+
+def cleanup(
+    chosen: Sequence[tuple[RunFound, Sequence[StackFound]]],
+    *,
+    tell: Callable[[str, str], None] = lambda _stack, _text: None,
+) -> Cleaned:
+    """End what is left of some runs, and see with the providers that nothing is.
+
+    In the main thread, SIGINT, SIGTERM and SIGHUP ask it to begin no further run; it may be begun
+    again at any time.
+
+    Args:
+        chosen: runs as an audit has found them, each with the stacks that are to go.
+        tell: is called with a stack or run and a line, from any thread.
+    """
+    removed: list[str] = []
+    failed: list[Failed] = []
+    skipped: list[str] = []
+    stop = Stop()
+    with on_signals(stop):
+        for run, stacks in chosen:
+            name = run.run_id or "without a run"
+            if stop.requested:
+                skipped.append(f"{name}: not begun, as asked")
+                continue
+            try:
+                gone, there = _one_run(run, stacks, stop, tell)
+            except (RunBusy, InfrastructureError) as error:
+                skipped.append(f"{name}: {error}")
+                continue
+            removed += gone
+            failed += there
+    return Cleaned(tuple(removed), tuple(failed), tuple(skipped))
+
+
+def _one_run(
+    run: RunFound,
+    stacks: Sequence[StackFound],
+    stop: Stop,
+    tell: Callable[[str, str], None],
+) -> tuple[list[str], list[Failed]]:
+    with ExitStack() as held:
+        kept = _hold(run, held)
+        gone: list[str] = []
+        failed: list[Failed] = []
+        for name in ("local", "aws"):
+            mine = [stack for stack in stacks if stack.target == name]
+            if not mine:
+                continue
+            kind: TargetName = "aws" if name == "aws" else "local"
+            with make_target(kind, aws_settings()) as target:
+                _introduce(target, run, mine, kept)
+                ended = _end_all(engine_for(target), target, mine, stop, tell)
+            for stack, problem, removal in ended:
+                if problem:
+                    costs = sum(one.usd_per_hour or 0.0 for one in stack.remains)
+                    failed.append(Failed(stack.name, problem, costs, removal))
+                else:
+                    gone.append(stack.name)
+                    if kept is not None:
+                        kept.gone(stack.name, KILLED)
+        if kept is not None and not kept.history().open:
+            _settle(kept)
+    if not failed and run.known and not Path(run.known.folder).exists():
+        registry.forget(run.run_id)
+    return gone, failed
+
+
+def _hold(run: RunFound, held: ExitStack) -> Journal | None:
+    """Hold the run: by its journal, or where that is gone by a lock for all such runs."""
+    folder = Path(run.known.folder) if run.known else None
+    if folder is not None and (folder / journal.NAME).exists():
+        with contextlib.suppress(JournalFailed):
+            return held.enter_context(Journal(folder))
+        # Damaged, or its disk is full: the machines have to go all the same.
+        held.enter_context(journal.holding(folder))
+        return None
+    held.enter_context(journal.holding(state_folder()))
+    return None
+
+
+def _introduce(
+    target: Target, run: RunFound, stacks: Sequence[StackFound], kept: Journal | None
+) -> None:
+    """Tell a target where its stacks may have something, and what was rented for them."""
+    places: dict[str, set[str]] = {stack.name: set() for stack in stacks}
+    regions = {*(run.known.regions if run.known else ()), *target.regions}
+    for stack in stacks:
+        places[stack.name] |= regions | {one.place for one in stack.remains}
+    history = kept.history() if kept is not None else None
+    for batch in history.batches if history else ():
+        places.setdefault(batch.stack, set()).update(one.rung.region for one in batch.launches)
+    target.know(
+        run.run_id,
+        {name: sorted(found) for name, found in places.items()},
+        history.rentals if history else (),
+        kept.rental if kept is not None else lambda _: None,
+    )
+
+
+def _end_all(
+    engine: Engine,
+    target: Target,
+    stacks: Sequence[StackFound],
+    stop: Stop,
+    tell: Callable[[str, str], None],
+) -> list[tuple[StackFound, str, str]]:
+    """End stacks side by side; give each with why it is not gone and how to remove it."""
+    ended: list[tuple[StackFound, str, str]] = []
+
+    def one(stack: StackFound) -> None:
+        tell(stack.name, "ending what is left")
+        problem = recover(
+            engine,
+            target,
+            stack.name,
+            hurried=lambda: stop.requested,
+            tell=lambda text: tell(stack.name, text),
+        )
+        tell(stack.name, problem or "nothing is left")
+        ended.append((stack, problem, target.removal(stack.name)))
+
+    threads = [threading.Thread(target=one, args=(stack,), name=stack.name) for stack in stacks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
+
+
+def _settle(kept: Journal) -> None:
+    """Close a run's books: its report says what it came to, with what the cleanup found."""
+    history = kept.history()
+    if history.outcome is None:
+        kept.end(str(Outcome.INTERRUPTED))
+    scenes = summary.results(history)
+    name: TargetName = "aws" if history.header["target"] == "aws" else "local"
+    target = make_target(name, aws_settings())
+    target.know(history.header["run"], {}, history.rentals, lambda _: None)
+    finished = summary.summarize(
+        history.header,
+        scenes=scenes,
+        batches=history.batches,
+        bill=target.cost(history.batches, summary.downloaded(scenes)),
+        seconds=history.seconds,
+        stopped=history.outcome in (None, str(Outcome.INTERRUPTED)),
+    )
+    with contextlib.suppress(InfrastructureError):
+        report.write(finished)
+
+
+def chosen_from(
+    runs: Sequence[RunFound], wanted: str | None, *, orphans: bool
+) -> list[tuple[RunFound, list[StackFound]]]:
+    """Choose what a cleanup is to end.
+
+    Args:
+        runs: as an audit has found them.
+        wanted: a run's id, the beginning of it, or a stack's name; None for all.
+        orphans: only what no stack knows.
+    """
+    chosen = []
+    for run in runs:
+        if run.owner or (
+            wanted is not None and not run.run_id.startswith(run_of(wanted) or wanted)
+        ):
+            continue
+        # What only the journal knows is asked after once more: it may just not be seen yet.
+        stacks = [stack for stack in run.stacks if stack.left or stack.in_journal]
+        if orphans:
+            stacks = [stack for stack in stacks if stack.orphans]
+        if stacks:
+            chosen.append((run, stacks))
+    return chosen
