@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from cloudburst.toolchain import find_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cloudburst.journal import History, Owner
+    from cloudburst.journal import History, OpenLaunch, Owner
     from cloudburst.models import Lock, Remains, TargetName
     from cloudburst.registry import Known
     from cloudburst.targets.base import Target
@@ -49,7 +49,7 @@ class StackFound:
         name: its name.
         target: where its worker lives, as far as anybody knows.
         in_backend: the backend holds it.
-        in_journal: its run's journal does not say that it is gone.
+        launch: what its run's journal says of it, unless it says that it is gone.
         state: what the backend says that it holds.
         locks: on it, each with whether the process that took it lives (None: cannot be seen).
         remains: what providers show of it.
@@ -59,7 +59,7 @@ class StackFound:
     name: str
     target: TargetName
     in_backend: bool
-    in_journal: bool
+    launch: OpenLaunch | None
     state: StackState
     locks: tuple[tuple[Lock, bool | None], ...]
     remains: tuple[Remains, ...]
@@ -68,6 +68,11 @@ class StackFound:
     def left(self) -> bool:
         """Something of it is there."""
         return self.in_backend or bool(self.remains)
+
+    @property
+    def kept(self) -> bool:
+        """It was kept on purpose, for a person."""
+        return self.launch is not None and self.launch.state == "kept"
 
     @property
     def orphans(self) -> tuple[Remains, ...]:
@@ -296,12 +301,14 @@ def _held_together(
     shown: dict[str, list[Remains]] = {}
     for one in remains:
         shown.setdefault(one.stack, []).append(one)
-    noted = {one.stack: run_id for run_id, history in histories.items() for one in history.open}
+    noted = {
+        one.stack: (run_id, one) for run_id, history in histories.items() for one in history.open
+    }
     by_run: dict[str, list[StackFound]] = {run_id: [] for run_id in known}
     for name in sorted({*states, *shown, *noted}):
-        run_id = (
-            noted.get(name) or run_of(name) or next((one.run_id for one in shown.get(name, ())), "")
-        )
+        named = [noted[name][0]] if name in noted else []
+        named += [run_of(name), *(one.run_id for one in shown.get(name, ()))]
+        run_id = next((one for one in named if one), "")
         by_run.setdefault(run_id, []).append(
             _stack_found(name, known.get(run_id), states.get(name), shown.get(name, ()), noted)
         )
@@ -316,14 +323,18 @@ def _stack_found(
     known: Known | None,
     told: tuple[StackState, tuple[Lock, ...]] | None,
     remains: Iterable[Remains],
-    noted: dict[str, str],
+    noted: dict[str, tuple[str, OpenLaunch]],
 ) -> StackFound:
     state, locks = told or (StackState(), ())
+    launch = noted[name][1] if name in noted else None
+    if launch is not None and launch.expires is not None:
+        # A process cannot say when it ends itself; its run has written it down.
+        remains = [replace(one, expires=one.expires or launch.expires) for one in remains]
     return StackFound(
         name=name,
         target=_target_of(known, state, remains),
         in_backend=told is not None,
-        in_journal=name in noted,
+        launch=launch,
         state=state,
         locks=tuple((lock, _lives(lock)) for lock in locks),
         remains=tuple(remains),

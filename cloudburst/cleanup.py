@@ -234,7 +234,7 @@ def chosen_from(
         ):
             continue
         # What only the journal knows is asked after once more: it may just not be seen yet.
-        stacks = [stack for stack in run.stacks if stack.left or stack.in_journal]
+        stacks = [stack for stack in run.stacks if stack.left or stack.launch]
         if orphans:
             stacks = [stack for stack in stacks if stack.orphans]
         if stacks:

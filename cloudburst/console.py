@@ -309,6 +309,8 @@ def _print_what_stays(report: RunReport, console: Console) -> None:
     for line in report.kept:
         console.print(f"[cyan]kept:[/] {_safe(line)}", soft_wrap=True)
     if report.kept:
+        show = "pulumi stack output key --show-secrets --stack STACK"
+        console.print(f"      each has a key of its own: {show}", soft_wrap=True)
         console.print(f"      end them with: cloudburst cleanup {report.run_id}", soft_wrap=True)
     if report.done < len(report.scenes):
         console.print(f"go on with the rest: cloudburst resume {report.run_id}", soft_wrap=True)
@@ -504,6 +506,8 @@ def _print_stack(stack: StackFound, at: float, console: Console) -> None:
         words.append(f"{count} resource{'s' * (count != 1)}")
     else:
         words.append("not in the backend")
+    if stack.kept and stack.launch:
+        words.append(f"[cyan]kept on purpose[/] at {stack.launch.endpoint}")
     if stack.state.pending:
         words.append(f"[yellow]broke off: {_safe(', '.join(stack.state.pending))}[/]")
     for lock, lives in stack.locks:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MAX_PICTURE_BYTES = 64 * 1024**2
 MAX_AUDIO_BYTES = 256 * 1024**2
-MAX_SUBTITLE_BYTES = 1024**2
+MAX_SUBTITLE_BYTES = subtitles.MAX_BYTES
 
 # The container image and the AMI have to be pulled and booted on a machine that is rented.
 HEALTH_TIMEOUT = {"local": 180.0, "aws": 600.0}

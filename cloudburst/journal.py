@@ -397,8 +397,9 @@ class Journal:
             [
                 (
                     (
-                        "UPDATE launch SET destroyed = 1, state = 'gone', error = "
-                        "coalesce(error, ?) WHERE stack = ? AND NOT destroyed"
+                        "UPDATE launch SET destroyed = 1, error = CASE state WHEN 'kept' THEN error"
+                        " ELSE coalesce(error, ?) END, state = 'gone'"
+                        " WHERE stack = ? AND NOT destroyed"
                     ),
                     (why, stack),
                 )

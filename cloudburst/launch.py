@@ -248,7 +248,8 @@ class LaunchLife:
     def _keep(self) -> None:
         if self.worker is not None:
             self.kept_until = self.site.target.keep(self.worker)
-            until = clock_time(self.kept_until)
+            until, worker = clock_time(self.kept_until), self.worker
+            self.site.journal.worker(self._number, worker.id, worker.endpoint, self.kept_until)
             self.tell("kept", f"kept at {self.worker.endpoint} until {until}")
 
     # -- teardown -----------------------------------------------------------------------------

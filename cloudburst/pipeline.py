@@ -16,7 +16,13 @@ from cloudburst.batch import BatchLife, worker_spec
 from cloudburst.budget import Budget
 from cloudburst.dispatch import Dispatcher
 from cloudburst.engine import Engine
-from cloudburst.errors import BadInput, InfrastructureError, Interrupted, LeftRunning
+from cloudburst.errors import (
+    BadInput,
+    InfrastructureError,
+    Interrupted,
+    JournalFailed,
+    LeftRunning,
+)
 from cloudburst.journal import History, Journal
 from cloudburst.ladder import Ladder
 from cloudburst.launch import clock_time
@@ -316,6 +322,7 @@ def _tell_start(
     text = f"{scenes} scenes of {header['job']}"
     if kind is EventKind.RUN_RESUMED:
         text = f"going on with {header['run']}: {done} of {text} are done"
+        text += "; nothing is started" if done == scenes else ""
     timeline.tell(
         kind, text, run=header["run"], scenes=scenes, done=done, directory=header["folder"]
     )
@@ -456,7 +463,7 @@ def _kept(life: BatchLife) -> str:
     if kept is None or kept.worker is None or kept.kept_until is None:
         return life.stack
     until = clock_time(kept.kept_until)
-    return f"{life.stack}: {kept.worker.id} at {kept.worker.endpoint} until {until}"
+    return f"{life.stack} at {kept.worker.endpoint} until {until}"
 
 
 def _written(finished: RunReport) -> InfrastructureError | None:
@@ -471,6 +478,12 @@ def _written(finished: RunReport) -> InfrastructureError | None:
 def _conclude(finished: RunReport, failure: Exception | None, *, limited: bool) -> RunReport:
     if finished.left_running:
         raise LeftRunning(list(finished.left_running), finished)
+    if isinstance(failure, JournalFailed):
+        raise JournalFailed(
+            f"{failure}; so nothing new was begun, and what ran is destroyed; {finished.done} of "
+            f"{len(finished.scenes)} videos are home; when it can be written again: "
+            f"cloudburst resume {finished.run_id}"
+        ) from failure
     if failure is not None:
         raise failure
     if finished.outcome is Outcome.INTERRUPTED:

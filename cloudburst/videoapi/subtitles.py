@@ -7,6 +7,7 @@ must be right for the output's height, and what a cue says must never act as ASS
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,6 +21,15 @@ _TIME = re.compile(
     r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
 )
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")
+# Half an hour, the longest narration, has some 50 000 characters however fast it is spoken. What
+# is far from that is no subtitles, and would keep a worker busy for hours.
+MAX_BYTES = 1024**2
+MAX_TEXT = 2000
+MAX_SHOWN = 500_000
+# A line longer than this fills the screen in any case; it need not be broken into equal pieces.
+_BALANCED = 300
+# libass takes a NUL for the end of the file, and draws boxes for the others.
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0: None, ord("\n"): "\n"}
 # GB18030 is a superset of GBK and GB2312; UTF-16 is told by its mark.
 _ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
 
@@ -71,16 +81,39 @@ class Style:
 def parse(data: bytes) -> list[Cue]:
     """Read an SRT file of any usual encoding; cues in the order of time.
 
-    Numbers before the times are not trusted, markup is dropped, cues without text or length
-    are skipped.
+    Numbers before the times are not trusted, markup and control characters are dropped, cues
+    without text or length are skipped.
 
     Raises:
-        SubtitleError: there is no cue in it.
+        SubtitleError: there is no cue in it, or more than anyone could read.
     """
+    if len(data) > MAX_BYTES:
+        raise SubtitleError(f"{len(data)} bytes, more than {MAX_BYTES}")
     cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
     if not cues:
         raise SubtitleError("no cue in it (a line such as 00:00:01,000 --> 00:00:04,000 and text)")
+    for cue in cues:
+        if len(cue.text) > MAX_TEXT:
+            words = f"{len(cue.text)} characters in one subtitle, at {cue.start:.1f} s"
+            raise SubtitleError(f"{words}; at most {MAX_TEXT}")
+    if _shown(cues) > MAX_SHOWN:
+        raise SubtitleError(
+            f"more than {MAX_SHOWN} characters, those that overlap counted each time"
+        )
     return cues
+
+
+def _shown(cues: list[Cue]) -> int:
+    """Count the characters of all pictures that `flatten` makes, without making them."""
+    changes: dict[float, int] = {}
+    for cue in cues:
+        changes[cue.start] = changes.get(cue.start, 0) + len(cue.text)
+        changes[cue.end] = changes.get(cue.end, 0) - len(cue.text)
+    total = now = 0
+    for _, change in sorted(changes.items()):
+        now += change
+        total += now
+    return total
 
 
 def _decode(data: bytes) -> str:
@@ -95,7 +128,7 @@ def _decode(data: bytes) -> str:
 
 
 def _cues(text: str) -> Iterator[Cue]:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS).split("\n")
     times = [index for index, line in enumerate(lines) if _TIME.match(line)]
     for index, following in pairwise([*times, len(lines)]):
         body = lines[index + 1 : following]
@@ -121,12 +154,17 @@ def flatten(cues: list[Cue]) -> list[Cue]:
     Two boxes drawn over each other are darker where they meet and hide text; one box is not.
     """
     edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
+    coming = sorted(enumerate(cues), key=lambda one: one[1].start, reverse=True)
+    on: dict[int, Cue] = {}
     flat: list[Cue] = []
     for start, end in pairwise(edges):
-        on = [cue.text for cue in cues if cue.start <= start and cue.end >= end]
+        on = {index: cue for index, cue in on.items() if cue.end > start}
+        while coming and coming[-1][1].start <= start:
+            index, cue = coming.pop()
+            on[index] = cue
         if not on:
             continue
-        text = "\n".join(on)
+        text = "\n".join(on[index].text for index in sorted(on))
         if flat and flat[-1].end == start and flat[-1].text == text:
             flat[-1] = Cue(flat[-1].start, end, text)
         else:
@@ -207,6 +245,8 @@ def wrap(line: str, width: Callable[[str], float], usable: float) -> list[str]:
     if whole <= usable:
         return [line]
     best = _fill(_words(line), width, usable)
+    if len(line) > _BALANCED:
+        return best
     # The narrowest goal that needs no more lines makes them alike.
     for step in range(20):
         goal = whole / len(best) + (usable - whole / len(best)) * step / 20
@@ -225,10 +265,16 @@ def _fill(words: list[str], width: Callable[[str], float], goal: float) -> list[
             current = ""
         current += word
         while len(current) > 1 and width(current.strip()) > goal and " " not in current.strip():
-            fit = max(1, sum(width(current[:n]) <= goal for n in range(1, len(current))))
+            fit = _fit(current, width, goal)
             pieces.append(current[:fit])  # one word is longer than the line
             current = current[fit:]
     return [piece for piece in (*pieces, current.strip()) if piece]
+
+
+def _fit(word: str, width: Callable[[str], float], goal: float) -> int:
+    """Give how many characters of a word fit, at least one."""
+    lengths = range(1, len(word))
+    return max(1, bisect_right(lengths, goal, key=lambda length: width(word[:length])))
 
 
 def _words(line: str) -> list[str]:

@@ -535,3 +535,432 @@ def test_a_job_names_the_subtitles_that_it_cannot_use(
         assert len(found) == 1
         assert ": scenes[0].subtitle: fuzz.srt: " in found[0]
         assert found[0].endswith("; expected an SRT file")
+
+
+@bounded(200)
+@given(
+    st.lists(
+        st.builds(
+            lambda start, length, text: subtitles.Cue(start / 4, (start + length) / 4, text),
+            st.integers(0, 20),
+            st.integers(1, 9),
+            st.sampled_from("abc"),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_shown_at_a_moment_is_every_cue_of_that_moment(cues: list[subtitles.Cue]) -> None:
+    flat = subtitles.flatten(cues)
+    for moment in (quarter / 4 + 0.1 for quarter in range(32)):
+        said = [one.text for one in cues if one.start <= moment < one.end]
+        shown = [one.text for one in flat if one.start <= moment < one.end]
+        assert shown == (["\n".join(said)] if said else [])
+
+
+# -- answers of a worker ------------------------------------------------------------------------
+
+LIMIT = 1.0
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all limits of the client be short."""
+    monkeypatch.setattr(worker, "CONNECT_TIMEOUT", LIMIT)
+    monkeypatch.setattr(worker, "GRACE", 0.0)
+    monkeypatch.setattr(worker, "PATIENCE", LIMIT)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("answers")
+
+
+@pytest.fixture(scope="module")
+def scene(folder: Path) -> Scene:
+    return Scene("s", write_picture(folder / "p.png", (16, 16)), write_sound(folder / "a.wav"), 1.0)
+
+
+def fits(text: str) -> bool:
+    """Say if a worker's words can be shown and kept."""
+    return is_one_line(text) and len(text) <= 1000
+
+
+def ask_everything(server: Loopback, scene: Scene, folder: Path, limit: float = LIMIT) -> None:
+    """Call every method of the client; none may raise what it does not document, or hang."""
+    api = server.api
+    with within(limit + 1):
+        said = api.healthy(limit)
+        assert said is None or fits(said)
+    with within(limit + 1):
+        try:
+            api.wait_healthy(0.01, lambda seconds: bool(time.sleep(seconds)))
+        except WorkerUnhealthy as error:
+            assert fits(str(error))
+    with within(limit + 1):
+        try:
+            rendered = api.render(scene, limit)
+        except SceneError as error:
+            assert fits(str(error))
+        else:
+            assert rendered.endpoint.startswith("/")
+            assert isinstance(rendered.size, int)
+            assert rendered.size >= 0
+            assert all(fits(text) for text in (rendered.endpoint, rendered.scenario))
+            assert all(isinstance(text, str) and fits(text) for text in rendered.warnings)
+            assert len(rendered.warnings) <= 100
+    fetches(server, Rendered("/download/1", 5, "", ()), folder, limit)
+    fetches(server, Rendered("/download/1", 0, "", ()), folder, limit)
+
+
+def fetches(server: Loopback, rendered: Rendered, folder: Path, limit: float = LIMIT) -> bool:
+    """Download; say if that many bytes came that were announced."""
+    path = folder / "v.part"
+    with within(limit + 1):
+        try:
+            server.api.fetch(rendered, path)
+        except SceneError as error:
+            assert not isinstance(error, SceneRejected), "the scene has nothing to do with it"
+            assert fits(str(error))
+            return False
+    return path.stat().st_size == rendered.size
+
+
+WORDS = ["0", "-1", "5", "9" * 30, "x", "", "true", "null", "chunked", "gzip", "identity", "\x7f"]
+NAMES = [
+    *("Content-Length", "Transfer-Encoding", "Content-Encoding", "Content-Type", "Connection"),
+    *("Location", "Set-Cookie", "Retry-After", "Trailer", "Upgrade", " folded", "", ":", "\xff"),
+]
+URLS = [
+    "/",
+    "//127.0.0.1:1/x",
+    "http://127.0.0.1:1/x",
+    "http://[",
+    "http://\x00",
+    "ftp://x",
+    "\xff",
+]
+TYPES = [
+    "text/html; charset=x",
+    "text/html; charset=undefined",
+    'a; charset="a\\0"',
+    "a;charset=idna",
+]
+headers = st.tuples(
+    st.sampled_from(NAMES) | st.text(st.characters(max_codepoint=255), max_size=10),
+    st.sampled_from(
+        [*WORDS, *URLS, *TYPES, "a=b; expires=x", "a=b; domain=\xff; max-age=\xff", "5,6"]
+    )
+    | st.text(st.characters(max_codepoint=255), max_size=20),
+)
+odd_values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.text(max_size=20),
+    st.lists(st.integers() | st.text(max_size=5), max_size=3),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
+    st.sampled_from(
+        [
+            "/download/1",
+            "download/1",
+            "\ud800",
+            "\x1b[2J",
+            "/\r\nX: y",
+            "x" * 5000,
+            1e999,
+            [[]],
+            [{}],
+        ]
+    ),
+)
+answers = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ["download_endpoint", "size", "scenario", "warnings", "error", "status"], odd_values
+    )
+    | {"success": st.sampled_from([True, True, True, False, 1, "true", None])},
+)
+bodies = st.one_of(
+    st.binary(max_size=60),
+    answers.map(lambda value: json.dumps(value).encode()),
+    answers.map(
+        lambda value: json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ),
+    st.recursive(odd_values, lambda inner: st.lists(inner, max_size=3), max_leaves=4).map(
+        lambda value: json.dumps(value).encode()
+    ),
+    st.sampled_from(
+        [
+            *(b"[" * 100_000, b'{"success":' * 50_000, b"1" * 10_000, b'{"success": true}', b"{}"),
+            *(b'\xef\xbb\xbf{"status": "healthy"}', '{"status": "healthy"}'.encode("utf-16")),
+            b'{"success": true, "download_endpoint": "/d", "size": ' + b"9" * 5000 + b"}",
+            b'{"success": true, "download_endpoint": "/d", "size": 1e400, "warnings": [1e400]}',
+            b'{"success": true, "success": true, "download_endpoint": "/d", "size": NaN}',
+            *(
+                b"\x1f\x8b\x08" + b"\x00" * 20,
+                b"5\r\nabcde\r\n0\r\n\r\n",
+                b"fffffffff\r\nx",
+                b"-5\r\nx",
+            ),
+        ]
+    ),
+)
+
+
+class Raw(NamedTuple):
+    """An answer, byte by byte."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    length: int | None
+    end: int
+
+    def data(self) -> bytes:
+        lines = [self.status, *(f"{name}: {value}" for name, value in self.headers)]
+        if self.length is not None:
+            lines.append(f"Content-Length: {max(0, len(self.body) + self.length)}")
+        whole = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+        return whole[: len(whole) - self.end]
+
+
+raws = st.builds(
+    Raw,
+    st.sampled_from([200] * 6 + [201, 204, 206, 301, 307, 400, 401, 404, 429, 500, 503, 599]).map(
+        lambda status: f"HTTP/1.1 {status} Words"
+    )
+    | st.sampled_from(
+        ["HTTP/1.1 99999 x", "HTTP/1.1 abc", "HTTP/9.9 200 OK", "HTTP/1.0 200", "ICY 200 OK", "200"]
+        + ["HTTP/1.1 -1 x", "HTTP/1.1 000 x", "HTTP/1.1 100 Continue", "HTTP/1.1 \xff\xff \xff", ""]
+    ),
+    st.lists(headers, max_size=3),
+    bodies,
+    st.sampled_from([None, 0, 0, 0, -3, 7]),
+    st.sampled_from([0, 0, 0, 1, 10, 40]),
+)
+
+
+@bounded(400)
+@given(raws.map(Raw.data) | st.binary(max_size=200))
+def test_an_answer_of_any_bytes(
+    answering: Loopback, scene: Scene, folder: Path, data: bytes
+) -> None:
+    answering.play = lambda call: call.send(data)
+    ask_everything(answering, scene, folder)
+
+
+@bounded(400)
+@given(
+    st.tuples(
+        answers.map(lambda value: {"success": True, "download_endpoint": "/download/1"} | value),
+        st.sampled_from([200, 200, 200, 400, 500]),
+    )
+)
+def test_an_answer_of_any_json(
+    answering: Loopback, scene: Scene, folder: Path, given_: tuple[object, int]
+) -> None:
+    value, status = given_
+    answering.play = lambda call: call.answer(status, json.dumps(value).encode())
+    ask_everything(answering, scene, folder)
+
+
+@pytest.fixture
+def answering(hasty: None) -> Iterator[Loopback]:
+    with Loopback(lambda call: call.hang()) as server:
+        yield server
+
+
+VIDEO = b"\0\0\0\x18ftyp" + b"x" * 1000
+HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(VIDEO)}\r\n\r\n".encode()
+
+
+def endlessly(data: bytes) -> Callable[[Call], None]:
+    def play(call: Call) -> None:
+        call.send(HEAD.replace(b"Content-Length", b"X-Nothing") if data == b"x" * 4096 else b"")
+        while not call.ended.is_set():
+            call.send(data)
+
+    return play
+
+
+UNFRIENDLY: dict[str, Callable[[Call], None]] = {
+    "says nothing": lambda call: call.hang(),
+    "hangs up": lambda _: None,
+    "resets": lambda call: call.reset(),
+    "hangs after its status": lambda call: (call.send(b"HTTP/1.1 200 OK\r\n"), call.hang())[0],
+    "hangs after its headers": lambda call: (call.send(HEAD), call.hang())[0],
+    "hangs in its body": lambda call: (call.send(HEAD + b"{"), call.hang())[0],
+    "resets in its body": lambda call: (call.send(HEAD + b"{"), call.reset())[0],
+    "drips its headers": lambda call: call.drip(HEAD * 10, 0.1),
+    "drips its body": lambda call: (call.send(HEAD), call.drip(VIDEO, 0.1))[0],
+    "drips without a length": lambda call: (
+        call.send(b"HTTP/1.1 200 OK\r\n\r\n"),
+        call.drip(VIDEO, 0.1),
+    )[0],
+    "drips chunks": lambda call: (
+        call.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        call.drip(b"1\r\nx\r\n" * 100, 0.05),
+    )[0],
+    "goes on for ever": endlessly(b"x" * 4096),
+    "sends headers for ever": endlessly(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50),
+    "says go on for ever": endlessly(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "sends one chunk for ever": endlessly(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", UNFRIENDLY)
+def test_no_answer_holds_a_client_longer_than_its_limit(
+    answering: Loopback, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(worker, "LARGEST", 50_000_000)
+    answering.play = UNFRIENDLY[name]
+    ask_everything(answering, scene, folder)
+    assert not fetches(answering, Rendered("/download/1", len(VIDEO), "", ()), folder)
+
+
+def test_a_client_that_cannot_get_rid_of_its_request_gives_up(
+    hasty: None, scene: Scene, folder: Path
+) -> None:
+    from dataclasses import replace
+
+    (folder / "big.wav").write_bytes(b"x" * 30_000_000)
+    big = replace(scene, audio=folder / "big.wav")
+    with (
+        Loopback(lambda call: call.ended.wait(20) and None, reads=False) as server,
+        within(LIMIT + 2),
+        pytest.raises(SceneError, match="took longer than 1 s"),
+    ):
+        server.api.render(big, LIMIT)
+
+
+def test_a_request_that_takes_longer_than_a_connection_is_sent_all_the_same(
+    hasty: None, scene: Scene, folder: Path
+) -> None:
+    """A home's way up is slow: a narration of 10 MB takes it ten seconds, and is no failure."""
+    from dataclasses import replace
+
+    (folder / "big.wav").write_bytes(b"x" * 12_000_000)
+    big = replace(scene, audio=folder / "big.wav")
+
+    def play(call: Call) -> None:
+        while b"}" not in call.connection.recv(500_000)[-1:]:
+            time.sleep(0.03)
+        call.answer(200, b'{"success": true, "download_endpoint": "/d"}')
+
+    with Loopback(play, reads=False) as server:
+        began = time.monotonic()
+        assert server.api.render(big, 15).endpoint == "/d"
+        assert time.monotonic() - began > LIMIT
+
+
+def test_a_download_that_is_slow_but_comes_is_waited_for(hasty: None, folder: Path) -> None:
+    size = worker.STEP * 3
+
+    def play(call: Call) -> None:
+        call.send(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(24):
+            call.send(b"x" * (size // 24))
+            time.sleep(0.08)
+
+    with Loopback(play) as server:
+        began = time.monotonic()
+        server.api.fetch(Rendered("/d", size, "", ()), folder / "v.part")
+        assert time.monotonic() - began > LIMIT * 1.5
+    assert (folder / "v.part").stat().st_size == size
+
+
+# -- where the key goes -------------------------------------------------------------------------
+
+ELSEWHERE = [
+    *(
+        "http://127.0.0.1:{trap}/x",
+        "//127.0.0.1:{trap}/x",
+        "@127.0.0.1:{trap}/x",
+        "1/x",
+        "0",
+        ":1/x",
+    ),
+    *(
+        "\\\\127.0.0.1:{trap}/x",
+        "/\\127.0.0.1:{trap}/x",
+        "?@127.0.0.1:{trap}",
+        "#@127.0.0.1:{trap}/",
+    ),
+    *(
+        "http:/127.0.0.1:{trap}/",
+        ".127.0.0.1:{trap}/x",
+        "\t//127.0.0.1:{trap}/x",
+        "\r\n@127.0.0.1/x",
+    ),
+    *(
+        "HTTP://127.0.0.1:{trap}/x",
+        "file:///etc/passwd",
+        "///127.0.0.1:{trap}/x",
+        "a@127.0.0.1:{trap}",
+    ),
+    *(
+        "/@127.0.0.1:{trap}/x",
+        "/..//127.0.0.1:{trap}/x",
+        "/%2f127.0.0.1:{trap}",
+        "/x y",
+        "/\r\nX: y",
+        "",
+    ),
+]
+endpoints = st.one_of(
+    st.sampled_from(ELSEWHERE),
+    st.tuples(st.sampled_from("/@:.\\?#1 \t\x00é"), st.sampled_from(ELSEWHERE)).map("".join),
+    st.text("/@:.\\?#[]%01:a \t\r\n", max_size=12),
+    st.text(max_size=12),
+)
+
+
+@bounded(300)
+@given(endpoints)
+def test_the_key_goes_to_the_worker_and_nowhere_else(
+    answering: Loopback, scene: Scene, folder: Path, where: str
+) -> None:
+    with Loopback(lambda call: call.answer(200, VIDEO)) as trap:
+        endpoint = where.replace("{trap}", str(trap.port))
+        said = {"success": True, "download_endpoint": endpoint, "size": len(VIDEO)}
+
+        def play(call: Call) -> None:
+            call.answer(200, json.dumps(said).encode() if call.method == "POST" else VIDEO)
+
+        answering.play = play
+        with connections() as heard:
+            try:
+                rendered = answering.api.render(scene, LIMIT)
+                assert rendered.endpoint == endpoint
+            except SceneError:
+                rendered = Rendered(endpoint, len(VIDEO), "", ())
+            fetches(answering, rendered, folder)
+        assert trap.calls == []
+    addresses = {text for event, text in heard if event == "socket.connect"}
+    assert addresses == {repr((("127.0.0.1", answering.port),))}
+    assert all("127.0.0.1" in text for _, text in heard)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{}/x", "//127.0.0.1:{}/x"])
+def test_a_redirection_is_not_followed(
+    answering: Loopback, scene: Scene, folder: Path, status: int, form: str
+) -> None:
+    with Loopback(lambda call: call.answer(200, b'{"status": "healthy"}')) as trap:
+        place = form.format(trap.port)
+        data = f"HTTP/1.1 {status} There\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+        answering.play = lambda call: call.send(data)
+        with connections() as heard:
+            ask_everything(answering, scene, folder)
+            assert answering.api.healthy(LIMIT) is not None
+        assert trap.calls == []
+        assert not any(str(trap.port) in text for _, text in heard)
+    assert {call.headers.get("X-Authentication-Key") for call in answering.calls} <= {KEY, None}
+
+
+def test_a_redirection_is_no_fault_of_the_scene(answering: Loopback, scene: Scene) -> None:
+    answering.play = lambda call: call.answer(302, b"")
+    with pytest.raises(SceneError, match="302") as caught:
+        answering.api.render(scene, LIMIT)
+    assert caught.value.retry

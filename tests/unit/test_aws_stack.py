@@ -128,7 +128,10 @@ def _run(declared: Declared, spec: WorkerSpec, machine: MachineSpec) -> None:
 def test_a_batch_is_a_machine_and_its_firewall() -> None:
     declared = declare()
     assert set(declared.resources) == {PROVIDER, GROUP, INSTANCE}
+    key = declared.outputs.pop("key")
     assert declared.outputs == {"id": "worker-id", "address": "203.0.113.99"}
+    assert rpc.is_rpc_secret(key), "who reads the outputs does not see it unless they ask to"
+    assert rpc.unwrap_rpc_secret(key) == "the-key"
 
 
 def test_the_runner_alone_reaches_one_port() -> None:

@@ -100,15 +100,17 @@ def test_the_summary_names_what_failed_and_why(
     assert "1 stack destroyed and checked" in said
 
 
+BEGUN: dict[str, object] = {"run": "20261124-101500-a1b2c3", "scenes": 2, "done": 0}
+BY: dict[str, object] = {"worker": "b01"}
 EVENTS = [
     Event(EventKind.ENGINE, 0.0, text="engine"),
-    Event(EventKind.RUN_STARTED, 0.1, text="2 scenes", data={"scenes": 2}),
+    Event(EventKind.RUN_STARTED, 0.1, text="2 scenes", data=BEGUN),
     Event(EventKind.BATCH_STATE, 0.2, "b01", text="creating the stack", data={"state": "creating"}),
     Event(EventKind.BATCH_STATE, 0.3, "b01", text="rendering", data={"state": "working"}),
     Event(EventKind.SCENE_STARTED, 0.4, "b01", "a", "rendering a"),
     Event(EventKind.SCENE_RETRY, 0.5, "b01", "a", "hiccup"),
     Event(EventKind.SCENE_STARTED, 0.6, "b01", "a", "rendering a"),
-    Event(EventKind.SCENE_DONE, 0.7, "b01", "a", "a.mp4, 5.0 s of video in 1.0 s"),
+    Event(EventKind.SCENE_DONE, 0.7, "b01", "a", "a.mp4, 5.0 s of video in 1.0 s", BY),
     Event(EventKind.SCENE_STARTED, 0.8, "b01", "b", "rendering b"),
     Event(EventKind.SCENE_FAILED, 0.9, "b01", "b", "it [broke]"),
     Event(EventKind.STOPPING, 1.0, text="stopping"),

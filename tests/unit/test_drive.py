@@ -332,7 +332,10 @@ def test_the_provider_may_know_a_little_later_than_the_connection(
     assert driven.pending() == ["a"]
 
 
-def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(tmp_path: Path) -> None:
+def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 0.1)
     api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()

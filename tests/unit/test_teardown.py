@@ -136,7 +136,8 @@ def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
     assert caught.value.exit_code == 4
     (line,) = caught.value.left
     assert "process 7" in line
-    assert line.endswith(f"remove it with: remove {caught.value.report.batches[0].stack}")
+    stack, run = caught.value.report.batches[0].stack, caught.value.report.run_id
+    assert line.endswith(f"remove it with: cloudburst cleanup {run}, or: remove {stack}")
     assert (caught.value.report.directory / "report.json").exists()
     assert events[-1].kind == "run_finished"
 
