@@ -169,6 +169,8 @@ def audit(
     """
     looker = _Looker(tell)
     known = {run.run_id: run for run in registry.known_runs()}
+    # Asked before and after the rest: a run may end, or begin, while this looks.
+    owners = _owners(known.values())
     histories = looker.journals(known.values())
     states = looker.backend(known.values())
     on_aws = any(run.target == "aws" for run in known.values()) or any(
@@ -180,7 +182,8 @@ def audit(
         remains += looker.aws(used | set(regions), everywhere=everywhere)
     else:
         looker.looked.append("AWS was not asked: no run of this machine was there")
-    found = _held_together(known, histories, states, remains)
+    owners = {**_owners(known.values()), **owners}
+    found = _held_together(known, histories, states, remains, owners)
     telling = tuple(
         run for run in found if run.owner or run.unfinished or any(one.left for one in run.stacks)
     )
@@ -297,6 +300,7 @@ def _held_together(
     histories: dict[str, History],
     states: dict[str, tuple[StackState, tuple[Lock, ...]]],
     remains: list[Remains],
+    owners: dict[str, Owner],
 ) -> list[RunFound]:
     shown: dict[str, list[Remains]] = {}
     for one in remains:
@@ -313,7 +317,9 @@ def _held_together(
             _stack_found(name, known.get(run_id), states.get(name), shown.get(name, ()), noted)
         )
     return [
-        _run_found(run_id, known.get(run_id), histories.get(run_id), stacks)
+        _run_found(
+            run_id, known.get(run_id), histories.get(run_id), owners.get(run_id), tuple(stacks)
+        )
         for run_id, stacks in sorted(by_run.items())
     ]
 
@@ -361,18 +367,28 @@ def _lives(lock: Lock) -> bool | None:
 
 
 def _run_found(
-    run_id: str, known: Known | None, history: History | None, stacks: list[StackFound]
+    run_id: str,
+    known: Known | None,
+    history: History | None,
+    owner: Owner | None,
+    stacks: tuple[StackFound, ...],
 ) -> RunFound:
     scenes = results(history) if history is not None else ()
     return RunFound(
         run_id=run_id,
         known=known,
-        owner=journal.holder(Path(known.folder)) if known and history else None,
+        owner=owner,
         outcome=history.outcome if history else None,
         done=sum(scene.status is SceneStatus.DONE for scene in scenes),
         scenes=len(scenes),
-        stacks=tuple(stacks),
+        stacks=stacks,
     )
+
+
+def _owners(runs: Iterable[Known]) -> dict[str, Owner]:
+    """Give the processes that hold runs now, by run."""
+    held = ((run.run_id, journal.holder(Path(run.folder))) for run in runs)
+    return {run_id: owner for run_id, owner in held if owner is not None}
 
 
 def _is_known(one: Remains, ids: frozenset[str]) -> bool:

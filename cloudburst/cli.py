@@ -223,9 +223,7 @@ def cleanup(
     not be verified as gone.
     """
     if sum((bool(run_id), orphans, everything)) != 1:
-        raise click.UsageError(
-            "expected one of RUN, --orphans, --all; `cloudburst audit` shows them"
-        )
+        raise click.UsageError("expected RUN, --orphans or --all; `cloudburst audit` shows them")
     found = _audit(target, regions, all_regions=all_regions)
     from cloudburst.cleanup import chosen_from  # noqa: PLC0415
     from cloudburst.cleanup import cleanup as clean  # noqa: PLC0415

@@ -176,7 +176,7 @@ def _dotted(place: yamltree.Path) -> str:
 
 
 def _one_line(text: str, most: int = _MAX_MESSAGE) -> str:
-    """Make what a file says fit to be shown: no control characters, no line breaks, no endless words."""
+    """Make what a file says fit to be shown: nothing that acts on a terminal, nothing endless."""
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[-most // 2 :]}"
     return "".join(

@@ -482,7 +482,7 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for statement, values in rows:
-                number = self._db.execute(statement, values).lastrowid or 0
+                number = self._db.execute(statement, _storable(values)).lastrowid or 0
             if self._session:
                 self._db.execute(
                     "UPDATE session SET seconds = ? WHERE number = ?", (self.now(), self._session)
@@ -515,15 +515,18 @@ def read(folder: Path) -> History | None:
     with _told(folder, "read"), contextlib.closing(sqlite3.connect(path)) as db:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
             return None  # its process was killed before it was made
+        db.execute("BEGIN")  # all tables as they are at one moment
         return _history(db)
 
 
 def holder(folder: Path) -> Owner | None:
     """Say who holds a run now; None when nobody does."""
+    if not (folder / LOCK).exists():
+        return None  # looking makes nothing
     try:
         os.close(_hold(folder, leave_mark=False))
     except RunBusy:
-        return _marked(folder / LOCK)
+        return _marked(folder / LOCK) or Owner(0, 0.0, "an unknown host")
     except JournalFailed:
         return None
     return None
@@ -670,6 +673,14 @@ def _tried(attempt: int, tried: Attempt) -> tuple[str, tuple[Any, ...]]:
     )
 
 
+def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Write lone surrogates, which a worker's JSON may hold, so that SQLite takes them."""
+    return tuple(
+        value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for value in values
+    )
+
+
 def _spans(spans: Iterable[Span]) -> str:
     return json.dumps([asdict(span) for span in spans])
 
@@ -738,6 +749,6 @@ def _told(folder: Path, what: str = "written") -> Iterator[None]:
     """Translate failures of the disk and of SQLite into ours, once."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, ValueError, TypeError, LookupError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise JournalFailed(f"{folder / NAME} cannot be {what}: {why}") from error

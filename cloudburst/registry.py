@@ -53,7 +53,7 @@ def remember(run: Known) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8") as file:
-            json.dump(asdict(run), file, ensure_ascii=False)
+            json.dump(asdict(run), file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -14,7 +14,8 @@ import yaml
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 20
-MAX_NODES = 1_000_000
+# The longest job there may be has 320 000: ten thousand scenes with every key.
+MAX_NODES = 400_000
 
 Path = tuple[str | int, ...]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

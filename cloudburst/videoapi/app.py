@@ -236,7 +236,8 @@ def _finish(response: Response) -> Response:
         words = {
             **g.log,
             "method": request.method,
-            "path": request.path.split("/")[1][:40],
+            # As ASCII: a path may hold line breaks, and write lines of its own.
+            "path": ascii(request.path.split("/")[1][:40])[1:-1],
             "status": response.status_code,
             "seconds": f"{time.monotonic() - g.began:.3f}",
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -247,7 +248,7 @@ def _finish(response: Response) -> Response:
 
 def _handle_errors(app: Flask) -> None:
     def answer(status: int, **body: Any) -> tuple[Response, int]:
-        g.log["error"] = repr(str(body.get("error"))[:200])
+        g.log["error"] = ascii(str(body.get("error"))[:200])
         return jsonify(body), status
 
     def other(error: HTTPException) -> tuple[Response, int]:

@@ -17,7 +17,7 @@ class Fault:
     """What one kind of API call is to suffer.
 
     Attributes:
-        action: such as RunInstances.
+        action: such as RunInstances; * for every one.
         code: AWS's error code; "" when the call is only delayed or dropped.
         times: calls that suffer it; None for all.
         where: what must be so: type, zone, region, market, caller.
@@ -59,7 +59,7 @@ class Faults:
         """Use up one fault for a call, if there is one for it."""
         with self._lock:
             for place, (fault, left) in enumerate(self._left):
-                if fault.action != action or left == 0 or not _fits(fault.where, facts):
+                if fault.action not in ("*", action) or left == 0 or not _fits(fault.where, facts):
                     continue
                 self._left[place] = (fault, None if left is None else left - 1)
                 self.fired.append(fault)

@@ -270,7 +270,9 @@ def test_what_aws_will_not_end_is_told_with_its_price_and_the_command(
     (line,) = caught.value.left
     assert f"{machine.id} (c5.2xlarge, running, $0.340/h) in us-east-1" in line
     command = f"aws ec2 terminate-instances --region us-east-1 --instance-ids {machine.id}"
-    told = line.partition("; remove it with: ")[2].split(" && ")
+    cleanup, _, rest = line.partition("; remove it with: ")[2].partition(", or: ")
+    assert cleanup == f"cloudburst cleanup {caught.value.report.run_id}"
+    told = rest.split(" && ")
     assert told[0] == command
     assert told[1].startswith("aws ec2 wait instance-terminated --region us-east-1 ")
     assert {words.split()[2] for words in told[2:]} == {"delete-security-group", "delete-volume"}

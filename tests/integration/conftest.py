@@ -105,3 +105,34 @@ def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]
 def state_is(state: str) -> Callable[[dict[str, Any]], bool]:
     """Match the event that a batch has come to a state."""
     return lambda event: event["event"] == "batch_state" and event["state"] == state
+
+
+def command(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """Run `cloudburst` with some arguments to its end."""
+    return subprocess.run(
+        [str(RUN.with_name("cloudburst")), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def run_id(state: Path) -> str:
+    """Give the id of the newest run of a state folder."""
+    return max((state / "runs").glob("*.json")).stem
+
+
+def killed(job: Path, output: Path, wanted: Callable[[dict[str, Any]], bool], state: Path) -> Path:
+    """Run a job until something happens, kill it with SIGKILL, and give its folder."""
+    with cli_run(job, output) as running:
+        running.until(wanted)
+        running.process.kill()
+        running.process.communicate()
+    deadline = time.monotonic() + 10
+    while any("cloudburst-run" in line for line in processes_of(state)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (folder,) = output.iterdir()
+    return folder

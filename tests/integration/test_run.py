@@ -64,7 +64,8 @@ def test_the_example_becomes_six_verified_videos(tmp_path: Path, state: Path) ->
     assert report.cost.worker_seconds > 0
     assert report.directory.parent == tmp_path / "out"
     assert sorted(path.name for path in report.directory.iterdir()) == sorted(
-        [f"{scene.name}.mp4" for scene in job.scenes] + ["logs", "report.json"]
+        [f"{scene.name}.mp4" for scene in job.scenes]
+        + ["journal.db", "journal.lock", "logs", "report.json"]
     )
 
     written = json.loads((report.directory / "report.json").read_text())

@@ -152,7 +152,7 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     ("answer", "error", "retry", "words"),
     [
         (says(400, {"error": "bad picture"}), SceneRejected, False, "400: bad picture"),
-        (says(401, {"error": "Unauthorized"}), SceneRejected, False, "401: Unauthorized"),
+        (says(401, {"error": "Unauthorized"}), RenderFailed, True, "401: Unauthorized"),
         (says(422, {"error": "no"}), SceneRejected, False, "422: no"),
         (says(429, {"error": "busy"}), RenderFailed, True, "429: busy"),
         (says(500, {"error": "ffmpeg"}), RenderFailed, True, "500: ffmpeg"),

@@ -1,0 +1,817 @@
+"""The journal: what was begun is on disk before it begins, whatever becomes of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudburst import drive, journal, launch
+from cloudburst.errors import JournalFailed, RunBusy
+from cloudburst.fingerprint import fingerprint
+from cloudburst.journal import History, Home, InFlight, Journal, OpenLaunch, Owner, holder, read
+from cloudburst.models import (
+    Artifact,
+    Attempt,
+    Basis,
+    BatchResult,
+    Launch,
+    Price,
+    Rental,
+    Rung,
+    Span,
+)
+from tests.unit.fakes import (
+    SCENE,
+    FakeApi,
+    FakeEngine,
+    FakeTarget,
+    fake_download,
+    live,
+    make_site,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cloudburst.site import Site
+
+RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
+PRICE = Price(0.34, "a test")
+FAILED = Attempt("b01", Span("render", 1.0, 2.0), error="it broke")
+DONE = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0))
+VIDEO = Home(Artifact(Path("s.mp4"), 9, 1.0, 64, 36, 30), "digest", "mark", "baseline", ())
+
+
+def me() -> Owner:
+    process = psutil.Process()
+    return Owner(process.pid, process.create_time(), socket.gethostname())
+
+
+def begun(folder: Path) -> Journal:
+    """Hold a journal in which a session has begun."""
+    held = Journal(folder)
+    held.begin({"run": "run"})
+    return held
+
+
+def launched(held: Journal, stack: str = "run-b01", **more: Any) -> int:
+    given: dict[str, Any] = {
+        "batch": "b01",
+        "label": "b01",
+        "stack": stack,
+        "rung": RUNG,
+        "price": PRICE,
+        "room": 2,
+        "expires": None,
+    }
+    return held.launch(**{**given, **more})
+
+
+def was(number: int) -> Launch:
+    """Give what became of a launch that brought one video home."""
+    spans = (Span("up", 0.0, 1.0), Span("destroy", 5.0, 6.0))
+    return Launch("b01", f"i-{number}", RUNG, PRICE, 1, spans, destroyed=True)
+
+
+# -- write-ahead --------------------------------------------------------------------------------
+
+
+def fake_apis(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:
+    monkeypatch.setattr(launch, "VideoApi", lambda _: api)
+    monkeypatch.setattr(drive, "download", fake_download)
+
+
+def test_what_is_written_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    with begun(tmp_path) as held:
+        assert held._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert held._db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: synced at commit"
+
+
+def test_a_stack_is_in_the_journal_before_the_engine_is_asked_for_it(tmp_path: Path) -> None:
+    seen: list[tuple[str, str, Rung, str | None]] = []
+
+    class Looking(FakeEngine):
+        def up(self, stack: str, program: Any, begin: Any = lambda: None) -> dict[str, Any]:
+            history = read(tmp_path)
+            assert history is not None
+            seen.extend((one.stack, one.state, one.rung, one.worker) for one in history.open)
+            return super().up(stack, program, begin)
+
+    engine = Looking()
+    target = FakeTarget(engine, rungs=(RUNG,))
+    live(make_site(engine, target, tmp_path))
+    assert seen == [("run-b01", "creating", RUNG, None)]
+
+
+def test_a_worker_is_in_the_journal_before_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str | None, str | None, str]] = []
+
+    class Looking(FakeApi):
+        def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
+            history = read(tmp_path)
+            assert history is not None
+            seen.extend((one.worker, one.endpoint, one.state) for one in history.open)
+
+    fake_apis(monkeypatch, Looking())
+    engine = FakeEngine()
+    live(make_site(engine, FakeTarget(engine), tmp_path))
+    assert seen == [("1", "http://127.0.0.1:9", "starting")]
+
+
+def test_a_try_is_in_the_journal_before_the_worker_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    class Looking(FakeApi):
+        def render(self, scene: Any, timeout: float) -> Any:
+            history = read(tmp_path)
+            assert history is not None
+            seen.extend(
+                (name, flight.worker, flight.fingerprint)
+                for name, flight in history.inflight.items()
+            )
+            return super().render(scene, timeout)
+
+    fake_apis(monkeypatch, Looking())
+    engine = FakeEngine()
+    site = make_site(engine, FakeTarget(engine), tmp_path)
+    live(site)
+    assert seen == [("s", "b01", fingerprint(SCENE, "test"))]
+    history = read(tmp_path)
+    assert history is not None
+    assert (history.inflight, history.open) == ({}, ()), "and afterwards it is all noted"
+    assert history.home["s"].sha256 == "the digest"
+
+
+def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
+    """Make every note fail from the first one of a kind on; give the notes that failed."""
+    failed: list[str] = []
+    write = Journal._write
+
+    def full(held: Journal, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
+        if failed or any(words in statement for statement, _ in rows):
+            failed.append(rows[-1][0])
+            raise sqlite3.OperationalError("database or disk is full")
+        return write(held, rows)
+
+    monkeypatch.setattr(Journal, "_write", full)
+    return failed
+
+
+def ends_the_run(site: Site) -> list[str]:
+    """Let a journal that fails end the run, as a run does; give how often it has."""
+    told: list[str] = []
+
+    def end() -> None:
+        told.append("once")
+        site.dispatcher.stop()
+        site.stop.end()
+
+    site.journal.on_failure = end
+    return told
+
+
+def test_a_stack_that_cannot_be_noted_does_not_come_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_from(monkeypatch, "INSERT INTO launch")
+    engine = FakeEngine()
+    life = live(make_site(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
+    assert engine.calls == []
+    assert life.destroyed
+    assert "disk is full" in str(life.error)
+    assert len(life.launches) == 1, "another try would go the same way"
+
+
+def test_a_try_that_cannot_be_noted_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_from(monkeypatch, "INSERT INTO attempt")
+    api = FakeApi()
+    fake_apis(monkeypatch, api)
+    engine = FakeEngine()
+    site = make_site(engine, FakeTarget(engine), tmp_path)
+    ends_the_run(site)
+    life = live(site)
+    assert api.asked == []
+    assert engine.calls == ["up", "destroy"], "the worker is ended all the same"
+    assert life.destroyed
+    assert site.ledger.results()[0].attempts == ()
+
+
+def test_a_note_of_what_has_happened_does_not_hold_up_a_teardown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = fail_from(monkeypatch, "UPDATE launch SET worker")
+    fake_apis(monkeypatch, FakeApi())
+    engine = FakeEngine()
+    site = make_site(engine, FakeTarget(engine), tmp_path)
+    told = ends_the_run(site)
+    life = live(site)
+    assert engine.calls == ["up", "destroy"]
+    assert life.destroyed
+    assert told == ["once"]
+    assert any("destroyed = ?" in note for note in failed), "it was tried to the end"
+
+
+# -- a full disk --------------------------------------------------------------------------------
+
+
+def test_on_a_full_disk_nothing_begins_and_what_ends_is_noted_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    with begun(tmp_path) as held:
+        held.on_failure = lambda: told.append(str(held.failure))
+        number = launched(held)
+        (pages,) = held._db.execute("PRAGMA page_count").fetchone()
+        held._db.execute(f"PRAGMA max_page_count = {pages}")
+        words = r"journal\.db cannot be written: database or disk is full$"
+        with pytest.raises(JournalFailed, match=words):
+            held.attempt("s", "b01", "x" * 10_000, 1.0)
+        held.gone("run-b01", "y" * 10_000)  # raises nothing
+        with pytest.raises(JournalFailed, match=words):
+            held.attempt("s", "b01", "short", 1.0)
+        assert told == [str(held.failure)], "it is told once"
+        history = held.history()
+        assert (history.inflight, history.attempts) == ({}, {})
+        assert [one.number for one in history.open] == [number]
+
+        held._db.execute("PRAGMA max_page_count = 1000000")
+        held.gone("run-b01", "its run was killed")
+        assert held.history().open == ()
+        with pytest.raises(JournalFailed, match=words):
+            launched(held, "run-b02")
+        assert len(held.history().batches) == 1, "a run that has failed begins nothing more"
+
+
+# A real limit of the system, in a process of its own: so many bytes more, then no more.
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+from cloudburst.errors import JournalFailed
+from cloudburst.journal import Journal
+from cloudburst.models import Rung
+folder, told, count = Path(sys.argv[1]), [], 0
+with Journal(folder) as held:
+    held.begin({"run": "run"})
+    held.on_failure = lambda: told.append(1)
+    more = {"rung": Rung("t", "spot", "r", "z"), "price": None, "room": 1, "expires": None}
+    held.launch(batch="b01", label="b01", stack="run-b01", **more)
+    most = max(path.stat().st_size for path in folder.iterdir()) + 40_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    try:
+        while True:
+            held.attempt(f"s{count}", "b01", "x" * 1000, 1.0)
+            count += 1
+    except JournalFailed as error:
+        why = str(error)
+    held.gone("run-b01", "while it is full")
+    still_open = len(held.history().open)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    held.gone("run-b01", "with room again")
+    print(json.dumps([why, len(told), count, still_open]))
+"""
+
+
+def test_a_file_that_may_not_grow_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], check=True, capture_output=True, text=True
+    ).stdout
+    why, told, count, still_open = json.loads(output)
+    assert why.startswith(f"{tmp_path / journal.NAME} cannot be written: ")
+    assert (told, still_open) == (1, 1)
+    assert count > 5
+    history = read(tmp_path)
+    assert history is not None
+    assert sorted(history.inflight) == sorted(f"s{number}" for number in range(count))
+    assert history.open == ()
+    assert history.batches[0].launches[0].error == "with room again"
+
+
+# -- the round trip -----------------------------------------------------------------------------
+
+words = st.text(max_size=20)
+number = st.floats(allow_nan=False, allow_infinity=False)
+count = st.integers(0, 2**62)
+rung = st.builds(Rung, words, st.sampled_from(["spot", "on-demand"]), words, words)
+price = st.builds(Price, number, words)
+span = st.builds(Span, words, number, number)
+spans = st.lists(span, max_size=3).map(tuple)
+maybe = st.none()
+
+
+@st.composite
+def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, OpenLaunch]:
+    """Draw how a launch began, and what a journal should say of it in the end."""
+    has_worker, has_ended = draw(st.booleans()), draw(st.booleans())
+    given: dict[str, Any] = {
+        "label": draw(words),
+        "rung": draw(rung),
+        "price": draw(maybe | price),
+        "room": draw(st.integers(1, 64)),
+        "expires": draw(maybe | number),
+    }
+    result = Launch(
+        label=given["label"],
+        worker=draw(words) if has_worker else None,
+        rung=given["rung"],
+        price=given["price"],
+        scenes_done=draw(count) if has_ended else 0,
+        spans=draw(spans),
+        destroyed=has_ended and draw(st.booleans()),
+        expires=draw(maybe | number) if has_worker else given["expires"],
+        code=draw(maybe | words) if has_ended else None,
+        error=draw(maybe | words) if has_ended else None,
+    )
+    left = OpenLaunch(
+        number=0,
+        batch="",
+        label=given["label"],
+        stack="",
+        rung=given["rung"],
+        price=given["price"],
+        began=0.0,
+        expires=result.expires,
+        worker=result.worker,
+        endpoint=draw(words) if has_worker else None,
+        room=given["room"],
+        state=draw(words),
+        spans=result.spans,
+    )
+    return "ended" if has_ended else "going on", given, result, left
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> Attempt:
+    began, end = draw(number), draw(number)
+    # Not a launch's label: whose videos a journal counts has a test of its own.
+    worker = f"worker {draw(words)}"
+    if draw(st.booleans()):
+        return Attempt(worker, Span("render", began, end), error=draw(words))
+    return Attempt(worker, Span("render", began, end), Span("download", end, draw(number)))
+
+
+artifacts = st.builds(Artifact, words.map(Path), count, number, count, count, count)
+homes = st.builds(Home, artifacts, words, words, words, st.lists(words, max_size=3).map(tuple))
+bases = st.sampled_from(Basis)
+rentals = st.builds(
+    Rental,
+    stack=words,
+    machine=st.text(min_size=1, max_size=20),
+    rung=rung,
+    price=price,
+    basis=bases,
+    since=number,
+    until=maybe | number,
+    expires=number,
+    disk_gb=count,
+    disk_rate=number,
+    disk_basis=bases,
+    surplus=number,
+)
+
+
+def write_launch(held: Journal, batch: str, stack: str, drawn: Any) -> tuple[Launch, OpenLaunch]:
+    how, given, result, left = drawn
+    number = held.launch(batch=batch, stack=stack, **given)
+    if result.worker is not None:
+        held.worker(number, result.worker, left.endpoint, result.expires)
+    if how == "ended":
+        held.ended(number, result, left.state)
+    else:
+        held.progress(number, left.state, result.spans)
+    return result, replace(left, number=number, batch=batch, stack=stack)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    header=st.dictionaries(words, words, max_size=4),
+    batches=st.lists(st.lists(launches(), min_size=1, max_size=2), max_size=3),
+    tries=st.dictionaries(words, st.lists(attempts(), min_size=1, max_size=3), max_size=3),
+    flights=st.dictionaries(words, words, max_size=2),
+    home=st.dictionaries(words, homes, max_size=2),
+    rented=st.lists(rentals, max_size=3, unique_by=lambda one: (one.stack, one.machine)),
+    outcome=maybe | words,
+    seconds=st.floats(0, 1e9),
+)
+def test_every_value_comes_back(
+    header: dict[str, str],
+    batches: list[list[Any]],
+    tries: dict[str, list[Attempt]],
+    flights: dict[str, str],
+    home: dict[str, Home],
+    rented: list[Rental],
+    outcome: str | None,
+    seconds: float,
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        inflight: dict[str, InFlight] = {}
+        results: list[BatchResult] = []
+        left: list[OpenLaunch] = []
+        with Journal(folder, lambda: seconds) as held:
+            held.begin(header)
+            for index, drawn in enumerate(batches, 1):
+                label, stack = f"b{index:02d}", f"run-b{index:02d}"
+                done = [write_launch(held, label, stack, one) for one in drawn]
+                of_batch = tuple(result for result, _ in done)
+                results.append(BatchResult(label, stack, of_batch, of_batch[-1].error))
+                left += [one for result, one in done if not result.destroyed]
+            for scene, made in tries.items():
+                for one in made:
+                    noted = held.attempt(scene, one.worker, "mark", one.span.start)
+                    held.tried(noted, one)
+            for scene, video in home.items():
+                noted = held.attempt(f"home {scene}", "worker", "mark", 1.0)
+                held.home(f"home {scene}", noted, replace(DONE, worker="worker"), video)
+            for scene, mark in flights.items():
+                noted = held.attempt(f"flying {scene}", "worker", mark, 2.5)
+                inflight[f"flying {scene}"] = InFlight(noted, "worker", 2.5, mark)
+            for rental in rented:
+                held.rental(rental)
+            if outcome is not None:
+                held.end(outcome)
+            expected = History(
+                header=header,
+                owner=me(),
+                outcome=outcome,
+                seconds=seconds,
+                batches=tuple(results),
+                open=tuple(left),
+                attempts={scene: tuple(made) for scene, made in tries.items()}
+                | {f"home {scene}": (replace(DONE, worker="worker"),) for scene in home},
+                inflight=inflight,
+                home={f"home {scene}": video for scene, video in home.items()},
+                rentals=tuple(rented),
+            )
+            assert timeless(held.history()) == expected
+            assert timeless(read(folder)) == expected, "also while it is held"
+        assert timeless(read(folder)) == expected, "also afterwards"
+        with Journal(folder) as again:
+            assert timeless(again.history()) == expected
+
+
+def timeless(history: History | None) -> History | None:
+    """Leave out when launches began, by this machine's clock."""
+    assert history is not None
+    return replace(history, open=tuple(replace(one, began=0.0) for one in history.open))
+
+
+def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    # JSON may say "\ud800"; a worker's answer with it must not end the run.
+    with begun(tmp_path) as held:
+        number = held.attempt("s", "b01", "mark", 1.0)
+        held.tried(number, replace(FAILED, error="it \ud800 broke"))
+        assert held.failure is None
+        assert [one.error for one in held.history().attempts["s"]] == ["it \\ud800 broke"]
+
+
+def test_when_a_launch_began_is_told_by_the_clock(tmp_path: Path) -> None:
+    with begun(tmp_path) as held:
+        launched(held)
+        (one,) = held.history().open
+        assert abs(one.began - time.time()) < 5
+
+
+def test_sessions_follow_each_other(tmp_path: Path) -> None:
+    clock = [3.0]
+    with Journal(tmp_path, lambda: clock[0]) as held:
+        held.begin({"run": "run", "folder": "here"})
+        held.attempt("s", "b01", "mark", 1.0)
+        clock[0] = 5.0
+        held.end("interrupted")
+    clock[0] = 6.0
+    with Journal(tmp_path, lambda: clock[0]) as held:
+        before = held.history()
+        assert (before.outcome, before.seconds) == ("interrupted", 5.0)
+        held.begin({"folder": "there"})
+        now = held.history()
+        assert now.header == {"run": "run", "folder": "there"}
+        assert (now.outcome, now.seconds) == (None, 6.0), "this one has not come to its end"
+        clock[0] = 8.5
+        number = held.attempt("s", "b02", "mark", 7.0)
+        assert held.history().seconds == 8.5
+        assert held.history().inflight["s"].number == number, "the last try is what counts"
+        held.tried(number, replace(FAILED, worker="b02"))
+        assert held.history().inflight == {}
+
+
+def test_an_end_may_be_noted_for_a_session_that_could_not(tmp_path: Path) -> None:
+    begun(tmp_path).__exit__(None, None, None)
+    with Journal(tmp_path) as held:
+        held.end("interrupted")
+    history = read(tmp_path)
+    assert history is not None
+    assert history.outcome == "interrupted"
+
+
+def test_what_is_gone_is_no_longer_open_and_keeps_its_own_reason(tmp_path: Path) -> None:
+    with begun(tmp_path) as held:
+        launched(held)
+        number = launched(held, "run-b02", batch="b02", label="b02")
+        failed = replace(was(2), destroyed=False, error="it fell", scenes_done=0)
+        held.ended(number, failed, "left running")
+        launched(held, "run-b03", batch="b03", label="b03")
+        held.gone("run-b01", "its run was killed")
+        held.gone("run-b02", "its run was killed")
+        history = held.history()
+        assert [one.stack for one in history.open] == ["run-b03"]
+        told = [(batch.error, batch.destroyed) for batch in history.batches]
+        assert told == [("its run was killed", True), ("it fell", True), (None, False)]
+        assert history.highest_batch == 3
+
+
+def test_a_session_that_was_killed_is_given_the_videos_it_brought_home(tmp_path: Path) -> None:
+    with begun(tmp_path) as held:
+        held.ended(launched(held), replace(was(1), scenes_done=0), "gone")
+        launched(held)
+        for scene in "abc":
+            number = held.attempt(scene, "b01", "mark", 1.0)
+            if scene == "c":
+                held.tried(number, FAILED)
+            else:
+                held.home(scene, number, DONE, VIDEO)
+        (batch,) = held.history().batches
+        # Of two launches with one label only the last can have been a worker.
+        assert [one.scenes_done for one in batch.launches] == [0, 2]
+
+
+def test_a_machine_that_was_asked_for_makes_room_for_the_one_that_came(tmp_path: Path) -> None:
+    asked = Rental("s", "", RUNG, PRICE, Basis.SPOT, 1.0, None, 9.0, 30, 0.1, Basis.LIST, 0.0)
+    with begun(tmp_path) as held:
+        held.rental(asked)
+        held.rental(replace(asked, stack="other"))
+        assert held.history().rentals == (asked, replace(asked, stack="other"))
+        held.rental(replace(asked, machine="i-1"))
+        held.rental(replace(asked, machine="i-1", until=5.0))
+        rentals = {(one.stack, one.machine): one.until for one in held.history().rentals}
+        assert rentals == {("s", "i-1"): 5.0, ("other", ""): None}
+        held.rental(replace(asked, stack="other", until=1.0))
+        assert [one.machine for one in held.history().rentals] == ["i-1"], "it never came to be"
+
+
+def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
+    with begun(tmp_path) as held, ThreadPoolExecutor(8) as pool:
+        numbers = list(
+            pool.map(lambda name: held.attempt(f"s{name}", "b01", "mark", 1.0), range(100))
+        )
+        assert len(set(numbers)) == 100
+        flying = held.history().inflight
+        assert {flying[f"s{name}"].number: name for name in range(100)} == {
+            number: name for name, number in enumerate(numbers)
+        }
+
+
+# -- one writer ---------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_refused_and_told_who_is_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PASSING", 0.01)
+    with begun(tmp_path):
+        words = f"is in use by process {os.getpid()} on {socket.gethostname()}; nothing was started"
+        with pytest.raises(RunBusy, match=words):
+            Journal(tmp_path)
+        with pytest.raises(RunBusy, match=words), journal.holding(tmp_path):
+            pytest.fail("it was held twice")
+        assert holder(tmp_path) == me()
+        assert read(tmp_path) is not None, "anybody may read"
+    assert holder(tmp_path) is None
+    with Journal(tmp_path):
+        pass
+
+
+def test_who_only_looks_for_a_moment_keeps_nobody_out(tmp_path: Path) -> None:
+    with (tmp_path / journal.LOCK).open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_EX)
+        threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with Journal(tmp_path):
+            pass
+
+
+def test_a_folder_that_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
+    assert holder(tmp_path / "none") is None
+    with pytest.raises(JournalFailed, match="cannot be written: No such file"):
+        Journal(tmp_path / "none")
+
+
+def test_a_lock_without_its_owner_in_it_still_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PASSING", 0.01)
+    with begun(tmp_path):
+        for damaged in ("", "{", "[1]", '{"pid": 1}'):
+            (tmp_path / journal.LOCK).write_text(damaged)
+            with pytest.raises(RunBusy, match="in use by another process"):
+                Journal(tmp_path)
+
+
+@contextlib.contextmanager
+def child(program: str, *given: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python program in a process of its own, which does not outlive the test."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *given], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+# Notes one try after the other, each told when it is noted; its own child must not hold its lock.
+WRITING = """
+import subprocess, sys
+from pathlib import Path
+from cloudburst.journal import Journal
+held = Journal(Path(sys.argv[1]))
+held.begin({"run": "run"})
+own = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+print(own.pid, flush=True)
+number = 0
+while True:
+    number += 1
+    held.attempt(f"s{number}", "b01", "x" * 200, 1.0)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("tries", [1, 40, 300])
+def test_a_writer_that_is_killed_leaves_what_it_has_told_and_no_lock(
+    tmp_path: Path, tries: int
+) -> None:
+    with child(WRITING, str(tmp_path)) as process:
+        assert process.stdout is not None
+        beside = int(process.stdout.readline())
+        try:
+            told = 0
+            while told < tries:
+                told = int(process.stdout.readline())
+            with pytest.raises(RunBusy, match=f"in use by process {process.pid} on "):
+                Journal(tmp_path)
+            owner = holder(tmp_path)
+            assert owner is not None
+            assert (owner.pid, owner.lives) == (process.pid, True)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            told = max([told, *(int(line) for line in process.stdout if line.endswith("\n"))])
+            assert psutil.pid_exists(beside), "what it had started lives on, without its lock"
+            assert holder(tmp_path) is None
+            history = read(tmp_path)
+            assert history is not None
+            assert history.owner == owner
+            assert owner.lives is False
+            # The last note may have been written and not told.
+            assert [f"s{number}" for number in range(1, told + 1)] == list(history.inflight)[:told]
+            assert len(history.inflight) <= told + 1
+            with Journal(tmp_path) as again:
+                again.begin({})
+                assert again._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                assert again.attempt("next", "b01", "mark", 1.0) == len(history.inflight) + 1
+        finally:
+            os.kill(beside, signal.SIGKILL)
+
+
+def test_another_process_is_refused_too(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from cloudburst.errors import RunBusy
+from cloudburst.journal import Journal
+try:
+    Journal(Path(sys.argv[1]))
+except RunBusy as error:
+    print(error)
+"""
+    with begun(tmp_path), child(program, str(tmp_path)) as process:
+        said, _ = process.communicate(timeout=30)
+    assert f"{tmp_path} is in use by process {os.getpid()} on " in said
+
+
+def test_an_owner_is_known_by_its_number_its_start_and_its_machine() -> None:
+    mine = me()
+    assert mine.lives is True
+    assert replace(mine, started=mine.started + 1.0).lives is True, "clocks are set"
+    assert replace(mine, started=mine.started - 3600.0).lives is False, "another had its number"
+    assert replace(mine, host="elsewhere").lives is None
+    assert str(replace(mine, host="elsewhere")) == f"process {mine.pid} on elsewhere"
+
+
+def test_an_owner_that_has_ended_does_not_live() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = psutil.Process(process.pid).create_time()
+        owner = Owner(process.pid, started, socket.gethostname())
+        assert owner.lives is True
+        process.kill()
+        deadline = time.monotonic() + 10
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert owner.lives is False, "nobody has waited for it yet"
+        process.wait()
+    assert owner.lives is False
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def test_without_a_journal_there_is_nothing_to_read(tmp_path: Path) -> None:
+    assert read(tmp_path) is None
+    assert read(tmp_path / "none") is None
+    assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
+
+
+def test_a_journal_that_was_only_just_begun_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / journal.NAME).touch()
+    assert read(tmp_path) is None
+    with contextlib.closing(sqlite3.connect(tmp_path / journal.NAME)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    assert read(tmp_path) is None
+    with Journal(tmp_path) as held:
+        assert held.history() == History({}, None, None, 0.0)
+    assert read(tmp_path) == History({}, None, None, 0.0)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_garbage_is_told_and_holds_nobody_up(tmp_path: Path, garbage: bytes) -> None:
+    (tmp_path / journal.NAME).write_bytes(garbage)
+    with pytest.raises(JournalFailed, match=r"journal\.db cannot be read: "):
+        read(tmp_path)
+    for _ in range(2):
+        with pytest.raises(JournalFailed, match=r"journal\.db cannot be written: "):
+            Journal(tmp_path)
+    assert holder(tmp_path) is None
+
+
+def whole_journal() -> bytes:
+    """Give the file of a journal with something of everything in it."""
+    with tempfile.TemporaryDirectory() as name:
+        with begun(Path(name)) as held:
+            held.ended(launched(held), was(1), "gone")
+            held.rental(
+                Rental("s", "i", RUNG, PRICE, Basis.SPOT, 1.0, None, 9.0, 3, 0.1, Basis.LIST, 0.0)
+            )
+            held.home("s", held.attempt("s", "b01", "mark", 1.0), DONE, VIDEO)
+        return (Path(name) / journal.NAME).read_bytes()
+
+
+WHOLE = whole_journal()
+# Where something is written; the rest of its pages is empty.
+WRITTEN = [place for place, byte in enumerate(WHOLE) if byte]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.sampled_from(WRITTEN), st.integers(0, 255), min_size=1, max_size=20))
+def test_a_damaged_journal_is_read_or_told(damage: dict[int, int]) -> None:
+    damaged = bytearray(WHOLE)
+    for place, byte in damage.items():
+        damaged[place] = byte
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / journal.NAME).write_bytes(bytes(damaged))
+        with contextlib.suppress(JournalFailed):
+            read(Path(name))
+
+
+def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A video comes home between a reader's look at the tries and its look at the videos.
+    with begun(tmp_path) as held:
+        number = held.attempt("s", "b01", "mark", 1.0)
+        history = journal._history
+
+        def meanwhile(said: str) -> None:
+            if "FROM artifact" in said:
+                held.home("s", number, DONE, VIDEO)
+
+        def slowly(db: sqlite3.Connection) -> History:
+            db.set_trace_callback(meanwhile)
+            return history(db)
+
+        monkeypatch.setattr(journal, "_history", slowly)
+        seen = read(tmp_path)
+        assert seen is not None
+        assert (list(seen.inflight), list(seen.home)) == (["s"], []), "on its way, and not home"
+        now = held.history()
+        assert (list(now.inflight), list(now.home)) == ([], ["s"])
