@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo demo-aws test check lock clean
+.PHONY: demo demo-aws test chaos check lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
@@ -18,6 +18,14 @@ demo-aws: $(READY)
 test: $(READY) check
 	@$(BIN)/cloudburst doctor
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# Kill runs at many points, clean up, resume, and count: docs/reliability.md has the table.
+SEED   ?= 1
+POINTS ?= 40
+MINUTES ?= 60
+chaos: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos --seed $(SEED) --points $(POINTS) \
+		--minutes $(MINUTES) --write
 
 # Style and types, without running anything.
 check: $(READY)

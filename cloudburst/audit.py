@@ -23,7 +23,7 @@ from cloudburst.engine import Engine
 from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError
 from cloudburst.job import aws_settings
 from cloudburst.models import AwsSettings, SceneStatus, StackState
-from cloudburst.places import state_folder
+from cloudburst.places import owner, state_folder
 from cloudburst.summary import results
 from cloudburst.targets import make_target
 from cloudburst.toolchain import find_engine
@@ -106,6 +106,14 @@ class RunFound:
     def left(self) -> tuple[StackFound, ...]:
         """Give its stacks of which something is there, unless the run is going on."""
         return () if self.owner else tuple(stack for stack in self.stacks if stack.left)
+
+    @property
+    def begun_by(self) -> str:
+        """Name who began it, if that was on another machine: it may be going on there."""
+        if self.known is not None or any(stack.in_backend for stack in self.stacks):
+            return ""
+        owners = {one.owner for stack in self.stacks for one in stack.remains if one.owner}
+        return ", ".join(sorted(owners - {owner()}))
 
     @property
     def unfinished(self) -> bool:

@@ -224,14 +224,15 @@ def chosen_from(
 
     Args:
         runs: as an audit has found them.
-        wanted: a run's id, the beginning of it, or a stack's name; None for all.
+        wanted: a run's id, the beginning of it, or a stack's name; None for all but those that
+            others have begun on other machines, where they may be going on.
         orphans: only what no stack knows.
     """
     chosen = []
     for run in runs:
-        if run.owner or (
-            wanted is not None and not run.run_id.startswith(run_of(wanted) or wanted)
-        ):
+        if run.owner or (wanted is None and run.begun_by):
+            continue
+        if wanted is not None and not run.run_id.startswith(run_of(wanted) or wanted):
             continue
         # What only the journal knows is asked after once more: it may just not be seen yet.
         stacks = [stack for stack in run.stacks if stack.left or stack.launch]

@@ -234,6 +234,10 @@ def cleanup(
     alive = [run for run in found.runs if run.owner and run_id and run.run_id.startswith(run_id)]
     for run in alive:
         console.show_error(f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill")
+    for run in found.runs:
+        if run.begun_by and not run_id:
+            words = f"{run.run_id} was begun by {run.begun_by} and may be going on there"
+            console.show_error(f"{words}; to end it all the same: cloudburst cleanup {run.run_id}")
     if not chosen:
         if not alive:
             click.echo("nothing is left to remove" if not found.unseen else "nothing was seen")

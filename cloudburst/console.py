@@ -485,6 +485,8 @@ def _print_run(run: RunFound, at: float, console: Console) -> None:
         words.append(f"{run.done} of {run.scenes} videos")
     if run.owner:
         words.append(f"[green]running[/], {run.owner}")
+    elif run.begun_by:
+        words.append(f"[yellow]begun by {_safe(run.begun_by)}[/], may be going on there")
     else:
         words.append(run.outcome or "[yellow]it did not come to its end[/]")
     console.print(" · ".join(words), soft_wrap=True)

@@ -218,6 +218,8 @@ def _probe(field: str, folder: Path, text: str) -> _Probe:
         return _Probe(f"{text}: {error}; expected {_KINDS[field]}")
     except OSError as error:
         return _Probe(f"{text} cannot be read: {_why(error)}")
+    except Exception as error:  # noqa: BLE001 - what decoders raise at damaged files is theirs
+        return _Probe(f"{text}: damaged ({error}); expected {_KINDS[field]}")
 
 
 def _no_file(path: Path, text: str) -> str | None:

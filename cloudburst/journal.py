@@ -409,7 +409,9 @@ class Journal:
     def rental(self, one: Rental) -> None:
         """Note a machine that costs something, or its end."""
         asked = "DELETE FROM rental WHERE stack = ? AND machine = ''"
-        rows: list[tuple[str, tuple[Any, ...]]] = [(asked, (one.stack,))]
+        rows: list[tuple[str, tuple[Any, ...]]] = []
+        if one.until is None or not one.machine:  # another machine's end says nothing of it
+            rows.append((asked, (one.stack,)))
         if one.machine or one.until is None:
             rows.append(
                 (

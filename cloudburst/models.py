@@ -349,6 +349,7 @@ class Remains:
         expires: when it ends itself, seconds since 1970; None when it does not.
         usd_per_hour: what it costs; None when no price is known, 0 where nothing is rented.
         removal: the command by which a person removes it.
+        owner: ``user@host`` that began it, as far as the provider tells.
     """
 
     kind: str
@@ -362,6 +363,7 @@ class Remains:
     expires: float | None = None
     usd_per_hour: float | None = None
     removal: str = ""
+    owner: str = ""
 
 
 class Health(StrEnum):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import secrets
+import socket
 from pathlib import Path
 
 import platformdirs
@@ -21,6 +24,15 @@ def cache_folder() -> Path:
     """Give the folder for what can be made again; ``CLOUDBURST_CACHE`` names another one."""
     named = os.environ.get("CLOUDBURST_CACHE")
     return _made(Path(named) if named else platformdirs.user_cache_path(PROJECT))
+
+
+def owner() -> str:
+    """Name whoever runs this, in the characters that tags may have."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}")[:200]
 
 
 def engine_environment(state: Path) -> dict[str, str]:

@@ -96,10 +96,18 @@ def find_folder(wanted: str) -> Path:
 
 
 def newest(job: Job) -> Path | None:
-    """Give the folder of the newest run of a job's file, None when there is none."""
-    folders = [Path(run.folder) for run in registry.of_source(job.source)]
-    there = [folder for folder in folders if (folder / journal.NAME).exists()]
-    return there[-1] if there else None
+    """Give the folder of the newest run of a job's file, None when there is none.
+
+    A run that was killed before its journal said anything has started nothing: it is passed over.
+
+    Raises:
+        JournalFailed: the journal of a newer run cannot be read.
+    """
+    for run in reversed(registry.of_source(job.source)):
+        history = journal.read(Path(run.folder))
+        if history is not None and history.header:
+            return Path(run.folder)
+    return None
 
 
 def take_stock(job: Job, folder: Path, held: Journal) -> Past:
@@ -113,10 +121,13 @@ def take_stock(job: Job, folder: Path, held: Journal) -> Past:
         held: its journal.
 
     Raises:
+        RunUnknown: the journal says nothing: nothing of that run was started.
         BadInput: the run was on another target.
         InfrastructureError: the folder cannot be written to.
     """
     history = held.history()
+    if not history.header:
+        raise RunUnknown(f"the journal in {folder} is empty: nothing of that run was started")
     if history.header.get("target") not in (None, job.target):
         raise BadInput(
             [

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import re
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +27,7 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.places import cache_folder
+from cloudburst.places import cache_folder, owner
 from cloudburst.pricing import (
     DISK_GB_MONTH,
     HOURS_PER_MONTH,
@@ -232,7 +229,7 @@ class AwsTarget:
                 STACK_TAG: spec.stack,
                 "cloudburst:batch": spec.batch,
                 "cloudburst:job": spec.job,
-                "cloudburst:owner": _owner(),
+                "cloudburst:owner": owner(),
                 "cloudburst:expires-at": f"{expires:%Y-%m-%dT%H:%M:%SZ}",
             },
         )
@@ -283,7 +280,7 @@ class AwsTarget:
         entries, self._run_id = list(rentals), run_id
         with self._lock:
             self._places |= {stack: tuple(regions) for stack, regions in places.items()}
-            self._latest |= {one.stack: one for one in entries}
+            self._latest |= {one.stack: replace(one, until=None) for one in entries}
         self.books.restore(entries, record)
 
     def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> Worker | None:
@@ -336,6 +333,7 @@ class AwsTarget:
                 since=item.launched,
                 expires=_expires_at(item.tags),
                 usd_per_hour=self._price_now(item),
+                owner=item.tags.get("cloudburst:owner", ""),
                 removal=_removal(region, [item.id]),
             )
             for item in machines
@@ -350,6 +348,7 @@ class AwsTarget:
                     run_id=tags.get(RUN_TAG, ""),
                     state="there",
                     usd_per_hour=0.0 if kind == "group" else None,
+                    owner=tags.get("cloudburst:owner", ""),
                     removal=_removals(region, [], {kind: [tags["id"]]})[0],
                 )
                 for tags in others[kind]
@@ -591,12 +590,3 @@ def price_book(
     """Give the prices that hold for a caller and their settings."""
     file = cache_folder() / "prices.json" if aws.is_genuine else None
     return PriceBook(aws.products, dict(settings.price_per_hour), file, clock)
-
-
-def _owner() -> str:
-    """Name whoever runs this, in the characters that tags may have."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}")[:200]

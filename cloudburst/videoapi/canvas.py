@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
 
 import cv2
@@ -30,6 +31,13 @@ _BT709[:, :3] /= 255
 WATERMARK_WIDTH = 1 / 8
 
 
+# What Pillow's readers raise at damaged files is decided by each of them.
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
+    *(EOFError, struct.error, Image.DecompressionBombError),
+)
+
+
 class PictureError(ValueError):
     """The bytes are not a picture that can be shown."""
 
@@ -44,9 +52,12 @@ def read(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data)) as opened:
             media.check_picture_size(*opened.size)
             opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return _shown(ImageOps.exif_transpose(opened))
+    except _DAMAGED as error:
         raise PictureError(f"not a usable picture: {error}") from error
+
+
+def _shown(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
         # Pillow clips 16-bit grey to white; take the upper 8 bits.
         grey = np.asarray(picture, np.float32)

@@ -64,7 +64,9 @@ def _planned(
     pool: ProcessPoolExecutor, targets: list[str], points: int, seed: int, root: Path
 ) -> list[Task]:
     counts = {
-        (target, what): pool.submit(kills.count_alone, target, what, root / f"count-{target}-{what}")
+        (target, what): pool.submit(
+            kills.count_alone, target, what, root / f"count-{target}-{what}"
+        )
         for target in targets
         for what in ("run", "cleanup", "resume")
     }
@@ -119,7 +121,9 @@ def _tell_all(results: list[Result], planned: int, seconds: float) -> None:
         _say(line)
     _say(f"{len(results)} of {planned} kills in {seconds / 60:.1f} minutes")
     if unmet := sum(not one.met for one in results):
-        _say(f"{unmet} victims ended before they came to their point; they were checked all the same")
+        _say(
+            f"{unmet} victims ended before they came to their point; they were checked all the same"
+        )
 
 
 def _tell_again(result: Result, seed: int) -> None:

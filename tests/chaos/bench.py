@@ -234,11 +234,20 @@ class Bench:
         strays = tuple(
             f"process {line[:100]}" for line in found if "cloudburst.videoapi" not in line
         )
-        left = self.cloud.left() if self.cloud else []
-        machines = {(_IDS.search(line) or [line])[0]: line for line in left}
+        machines = {(_IDS.search(line) or [line])[0]: line for line in self._in_the_cloud()}
         folder = self.state / "backend" / ".pulumi" / "stacks" / "cloudburst"
         stacks = tuple(sorted(path.stem for path in folder.glob("*.json")))
         return Truth(stacks, machines | workers, strays)
+
+    def _in_the_cloud(self) -> list[str]:
+        if self.cloud is None:
+            return []
+        left = self.cloud.left()
+        # A machine's own card comes and goes with it, and nobody can end it alone.
+        cards = {
+            card.id for machine in self.cloud.running() for card in machine.instance.nics.values()
+        }
+        return [line for line in left if not any(card in line for card in cards)]
 
     def note_homes(self) -> None:
         """See which videos are home now, and that each that has its final name is whole."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import sqlite3
@@ -25,6 +24,7 @@ from tests.chaos.bench import (
     CLEANUP_TIMEOUT,
     KILLED,
     LEFT,
+    PROGRAMS,
     RUN_TIMEOUT,
     Bench,
     Step,
@@ -33,6 +33,7 @@ from tests.chaos.bench import (
 from tests.cloud.cloud import Cloud
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator, Sequence
 
     Trace = list[tuple[str, float, str]]
@@ -320,8 +321,6 @@ def _kill_worker(bench: Bench, task: Task) -> bool:
 
 
 def _program(arguments: list[str]) -> list[str]:
-    from tests.chaos.bench import PROGRAMS
-
     return [str(PROGRAMS / arguments[0]), *arguments[1:]]
 
 
@@ -421,7 +420,7 @@ _PLAYS: dict[str, Callable[[Bench, Task], bool]] = {
 
 @contextmanager
 def _cloud_for(target: str) -> Iterator[Cloud | None]:
-    """Give a cloud to a target that needs one: what one task leaves is not held against the next."""
+    """Give a cloud to a target that needs one; what one task leaves does not touch the next."""
     if target != "aws":
         yield None
         return

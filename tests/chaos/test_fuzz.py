@@ -6,6 +6,7 @@ Everything is derived from fixed seeds: a failure on one machine is a failure on
 from __future__ import annotations
 
 import base64
+import io
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image, features
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -692,7 +694,7 @@ bodies = st.one_of(
     ),
     st.sampled_from(
         [
-            *(b"[" * 100_000, b'{"success":' * 50_000, b"1" * 10_000, b'{"success": true}', b"{}"),
+            *(b"[" * 5_000, b'{"success":' * 2_000, b"1" * 10_000, b'{"success": true}', b"{}"),
             *(b'\xef\xbb\xbf{"status": "healthy"}', '{"status": "healthy"}'.encode("utf-16")),
             b'{"success": true, "download_endpoint": "/d", "size": ' + b"9" * 5000 + b"}",
             b'{"success": true, "download_endpoint": "/d", "size": 1e400, "warnings": [1e400]}',
@@ -1135,26 +1137,19 @@ def test_a_request_writes_one_line_of_log(api: Api, text: str) -> None:
     assert all(is_one_line(line) for line in lines), lines
 
 
-FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "TGA", "PPM", "ICO", "JPEG2000"]
+FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "TGA", "PPM", "ICO", "JPEG2000", "DDS"]
+FORMATS += ["AVIF"] if features.check("avif") else []
 
 
-@pytest.fixture(scope="module")
-def pictures() -> dict[str, bytes]:
-    """Encode a small picture in every usual format, with a rotation in its EXIF where one fits."""
-    import io
-
-    from PIL import Image
-
-    made = {}
+def picture_of(kind: str) -> bytes:
+    """Encode a small picture, with a rotation in its EXIF where one fits."""
     picture = Image.radial_gradient("L").resize((40, 30)).convert("RGB")
     exif = Image.Exif()
     exif[0x0112] = 6
-    for kind in FORMATS:
-        out = io.BytesIO()
-        rotated = {"exif": exif} if kind in {"PNG", "JPEG", "WEBP", "TIFF"} else {}
-        picture.save(out, kind, **rotated)  # type: ignore[arg-type]
-        made[kind] = out.getvalue()
-    return made
+    out = io.BytesIO()
+    rotated = {"exif": exif} if kind in {"PNG", "JPEG", "WEBP", "TIFF"} else {}
+    picture.save(out, kind, **rotated)  # type: ignore[arg-type]
+    return out.getvalue()
 
 
 damages = st.lists(
@@ -1181,16 +1176,20 @@ def damaged(data: bytes, changes: list[tuple[int, str, bytes]]) -> bytes:
     return data
 
 
+# Pillow warns of what it mends; here, warnings would be errors.
+pillow_may_warn = pytest.mark.filterwarnings("ignore::Warning:PIL.*")
+
+
+@pillow_may_warn
 @bounded(400)
 @given(st.sampled_from(FORMATS), damages, st.sampled_from(["input_image", "watermark"]))
 def test_a_damaged_picture_is_used_or_refused(
     api: Api,
-    pictures: dict[str, bytes],
     kind: str,
     changes: list[tuple[int, str, bytes]],
     field: str,
 ) -> None:
-    body = api.good | {field: b64(damaged(pictures[kind], changes))}
+    body = api.good | {field: b64(damaged(picture_of(kind), changes))}
     assert api.asks("/create_video_onestep", method="POST", json=body) in {200, 422, 400}
 
 
@@ -1203,6 +1202,7 @@ def test_a_damaged_sound_is_used_or_refused(
     assert api.asks("/create_video_onestep", method="POST", json=body) in {200, 422, 400}
 
 
+@pillow_may_warn
 @bounded(150)
 @given(
     st.sampled_from(FORMATS), damages, st.sampled_from(["image", "watermark", "audio", "subtitle"])
@@ -1210,12 +1210,11 @@ def test_a_damaged_sound_is_used_or_refused(
 def test_a_job_with_a_damaged_file_is_loaded_or_refused(
     job_folder: Path,
     api: Api,
-    pictures: dict[str, bytes],
     kind: str,
     changes: list[tuple[int, str, bytes]],
     field: str,
 ) -> None:
-    original = {"audio": api.sound, "subtitle": SRT.encode()}.get(field, pictures[kind])
+    original = {"audio": api.sound, "subtitle": SRT.encode()}.get(field, picture_of(kind))
     (job_folder / "damaged").write_bytes(damaged(original, changes))
     text = VALID.replace({"audio": "a.wav", "subtitle": "s.srt"}.get(field, "p.png"), "damaged")
     loads(job_folder, text.encode())

@@ -1,6 +1,6 @@
 """Runs the command line and ends with SIGKILL at a chosen point of it.
 
-``python -m tests.chaos.victim --within FOLDER --trace FILE [--at POINT] [--aim AIM] -- cloudburst…``
+``python -m tests.chaos.victim --within FOLDER --trace FILE [--at POINT] -- cloudburst-run …``
 
 A point is an act that somebody outside could see: a file made, renamed or removed below FOLDER, a
 process started, a connection opened, a request sent, the journal written. The interpreter itself
@@ -40,6 +40,7 @@ _CHANGING = (
     (re.compile(r"batch_\d{8}_\d{6}(-\d+)?"), "BATCH"),
     (re.compile(r"\.b\d+(\.\d+)?\.part$"), ".part"),
     (re.compile(r"passphrase\.\d+"), "passphrase.PID"),
+    (re.compile(r"-\d{8}T\d{6}\.log$"), "-TIME.log"),
 )
 
 

@@ -9,6 +9,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from cloudburst import journal
@@ -188,6 +189,29 @@ def test_machines_of_a_lost_laptop_are_found_by_their_tags(
     assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
     assert_cloud_empty(cloud, state)
     assert command("audit", "--all-regions").returncode == 0
+
+
+def test_what_others_have_begun_elsewhere_is_ended_only_by_its_name(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    killed(long_job(job_file), tmp_path / "out", scene_started, state)
+    shutil.rmtree(state)
+    (machine,) = cloud.running()
+    ec2 = boto3.client("ec2")
+    theirs = [{"Key": "cloudburst:owner", "Value": "somebody@elsewhere"}]
+    groups = ec2.describe_security_groups()["SecurityGroups"]
+    things = [machine.id, *(item["GroupId"] for item in groups)]
+    ec2.create_tags(Resources=things, Tags=theirs)
+    told = command("audit", "--target", "aws")
+    assert told.returncode == 4
+    assert "begun by somebody@elsewhere" in told.stdout
+    refused = command("cleanup", "--all", "--yes", "--target", "aws")
+    assert "somebody@elsewhere" in refused.stderr
+    assert machine.state == "running", "it may be going on there"
+    run = json.loads(command("audit", "--target", "aws", "--json").stdout)["runs"][0]["run_id"]
+    cleaned = command("cleanup", run, "--yes", "--target", "aws")
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert_cloud_empty(cloud, state)
 
 
 def test_who_asks_three_times_is_told_what_is_left(

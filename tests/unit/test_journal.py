@@ -571,6 +571,9 @@ def test_a_machine_that_was_asked_for_makes_room_for_the_one_that_came(tmp_path:
         assert rentals == {("s", "i-1"): 5.0, ("other", ""): None}
         held.rental(replace(asked, stack="other", until=1.0))
         assert [one.machine for one in held.history().rentals] == ["i-1"], "it never came to be"
+        held.rental(asked)
+        held.rental(replace(asked, machine="i-1", until=6.0))
+        assert [one.machine for one in held.history().rentals] == ["", "i-1"], "it may still come"
 
 
 def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
