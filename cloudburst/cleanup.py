@@ -29,7 +29,7 @@ from cloudburst.teardown import recover
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cloudburst.audit import RunFound, StackFound
+    from cloudburst.audit import Audit, RunFound, StackFound
     from cloudburst.engine import Engine
     from cloudburst.models import TargetName
     from cloudburst.targets.base import Target
@@ -217,27 +217,57 @@ def _settle(kept: Journal) -> None:
         report.write(finished)
 
 
-def chosen_from(
-    runs: Sequence[RunFound], wanted: str | None, *, orphans: bool
-) -> list[tuple[RunFound, list[StackFound]]]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a cleanup is to end.
+
+    Args:
+        runs: each with its stacks that are to go.
+        notes: why others are not among them.
+        alive: a run that was named is going on.
+    """
+
+    runs: tuple[tuple[RunFound, tuple[StackFound, ...]], ...]
+    notes: tuple[str, ...]
+    alive: bool
+
+
+def choose(found: Audit, wanted: str | None, *, orphans: bool) -> Choice:
     """Choose what a cleanup is to end.
 
     Args:
-        runs: as an audit has found them.
-        wanted: a run's id, the beginning of it, or a stack's name; None for all but those that
-            others have begun on other machines, where they may be going on.
+        found: what there is.
+        wanted: a run's id, the beginning of it, its folder, or a stack's name; None for all but
+            those that others have begun on other machines, where they may be going on.
         orphans: only what no stack knows.
+
+    Raises:
+        RunUnknown: nobody knows that run.
     """
-    chosen = []
+    runs = [run for run in found.runs if wanted is None or _is_meant(run, wanted)]
+    if wanted is not None and not runs:
+        registry.find(run_of(wanted) or wanted)  # raises, unless it is known and nothing is left
+    chosen, notes = [], []
     for run in runs:
-        if run.owner or (wanted is None and run.begun_by):
-            continue
-        if wanted is not None and not run.run_id.startswith(run_of(wanted) or wanted):
-            continue
         # What only the journal knows is asked after once more: it may just not be seen yet.
-        stacks = [stack for stack in run.stacks if stack.left or stack.launch]
+        stacks = tuple(stack for stack in run.stacks if stack.left or stack.launch)
         if orphans:
-            stacks = [stack for stack in stacks if stack.orphans]
-        if stacks:
+            stacks = tuple(stack for stack in stacks if stack.orphans)
+        if run.owner:
+            if wanted is not None:
+                notes.append(f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill")
+        elif run.begun_by and wanted is None:
+            notes.append(
+                f"{run.run_id} was begun by {run.begun_by} and may be going on there; to end it "
+                f"all the same: cloudburst cleanup {run.run_id}"
+            )
+        elif stacks:
             chosen.append((run, stacks))
-    return chosen
+    alive = wanted is not None and any(run.owner for run in runs)
+    return Choice(tuple(chosen), tuple(notes), alive)
+
+
+def _is_meant(run: RunFound, wanted: str) -> bool:
+    folder = run.known.folder if run.known else None
+    named = run_of(wanted) or wanted
+    return run.run_id.startswith(named) or str(Path(wanted).expanduser().absolute()) == folder

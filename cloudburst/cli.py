@@ -225,29 +225,22 @@ def cleanup(
     if sum((bool(run_id), orphans, everything)) != 1:
         raise click.UsageError("expected RUN, --orphans or --all; `cloudburst audit` shows them")
     found = _audit(target, regions, all_regions=all_regions)
-    from cloudburst.cleanup import chosen_from  # noqa: PLC0415
+    from cloudburst.cleanup import choose  # noqa: PLC0415
     from cloudburst.cleanup import cleanup as clean  # noqa: PLC0415
 
-    for line in found.unseen:
-        console.show_error(f"could not be asked: {line}")
-    chosen = chosen_from(found.runs, run_id, orphans=orphans)
-    alive = [run for run in found.runs if run.owner and run_id and run.run_id.startswith(run_id)]
-    for run in alive:
-        console.show_error(f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill")
-    for run in found.runs:
-        if run.begun_by and not run_id:
-            words = f"{run.run_id} was begun by {run.begun_by} and may be going on there"
-            console.show_error(f"{words}; to end it all the same: cloudburst cleanup {run.run_id}")
-    if not chosen:
-        if not alive:
-            click.echo("nothing is left to remove" if not found.unseen else "nothing was seen")
-        return 2 if alive else found.exit_code if found.unseen else 0
-    console.show_choice(chosen, found.at)
+    choice = choose(found, run_id, orphans=orphans)
+    for line in (*(f"could not be asked: {line}" for line in found.unseen), *choice.notes):
+        console.show_error(line)
+    if not choice.runs:
+        if not choice.alive:
+            click.echo("nothing was seen" if found.unseen else "nothing is left to remove")
+        return 2 if choice.alive else found.exit_code if found.unseen else 0
+    console.show_choice(choice.runs, found.at)
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("nobody is there to be asked: add --yes")
         click.confirm("end all of this?", abort=True)
-    done = clean(chosen, tell=console.show_step)
+    done = clean(choice.runs, tell=console.show_step)
     console.show_cleaned(done)
     if done.failed:
         return 4

@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cloudburst.models import Worker
 from cloudburst.worker import VideoApi
@@ -95,7 +95,7 @@ class Loopback:
             thread.join(10)
             assert not thread.is_alive(), "a server's answer goes on for ever"
 
-    def __enter__(self) -> Loopback:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,17 +10,18 @@ import io
 import json
 import logging
 import re
-import string
 import time
 import unicodedata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import pytest
 import yaml
-from PIL import Image, features
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image, features
 
 from cloudburst import worker, yamltree
 from cloudburst.download import verify
@@ -37,8 +38,13 @@ from tests.unit.test_worker import stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from flask.testing import FlaskClient
+
+
+Result = TypeVar("Result")
+Failure = TypeVar("Failure", bound=Exception)
 
 
 def bounded(examples: int) -> settings:
@@ -51,6 +57,14 @@ def bounded(examples: int) -> settings:
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def outcome(kind: type[Failure], call: Callable[[], Result]) -> Result | Failure:
+    """Give what a call gives, or its error of the kind that it may raise."""
+    try:
+        return call()
+    except kind as error:
+        return error
 
 
 def is_one_line(text: str) -> bool:
@@ -206,36 +220,30 @@ class Edit(NamedTuple):
         if not lines:
             return lines
         at, to = self.at % len(lines), self.to % len(lines)
-        line = lines[at].rstrip("\n")
+        before, line, after = lines[:at], lines[at].rstrip("\n"), lines[at + 1 :]
         key, colon, _ = line.partition(":")
+        indent = key[: len(key) - len(key.lstrip(" -"))]
+        place = self.to % (len(line) + 1)
+        new = {
+            "delete": [],
+            "cut": [line[:place]],
+            "value": [f"{key}{colon} {self.text}\n"],
+            "key": [f"{indent}{self.text}: 1\n", f"{line}\n"],
+            "indent": [" " * (self.to % 9) + line.lstrip() + "\n"],
+            "insert": [f"{line[:place]}{self.text}{line[place:]}\n"],
+            "nest": [f"{key}{colon} {'[' * (self.to % 40)}x{']' * (self.to % 40)}\n"],
+        }
         match self.kind:
-            case "delete":
-                return lines[:at] + lines[at + 1 :]
             case "duplicate":
                 return [*lines[: to + 1], lines[at], *lines[to + 1 :]]
             case "swap":
-                lines[at], lines[to] = lines[to], lines[at]
-                return lines
+                swapped = list(lines)
+                swapped[at], swapped[to] = lines[to], lines[at]
+                return swapped
             case "cut":
-                return [*lines[:at], line[: self.to % (len(line) + 1)]]
-            case "value":
-                return [*lines[:at], f"{key}{colon} {self.text}\n", *lines[at + 1 :]]
-            case "key":
-                indent = key[: len(key) - len(key.lstrip(" -"))]
-                return [*lines[:at], f"{indent}{self.text}: 1\n", *lines[at:]]
-            case "indent":
-                return [*lines[:at], " " * (self.to % 9) + lines[at].lstrip(), *lines[at + 1 :]]
-            case "insert":
-                place = self.to % (len(line) + 1)
-                return [
-                    *lines[:at],
-                    line[:place] + self.text + line[place:],
-                    "\n",
-                    *lines[at + 1 :],
-                ]
-            case _:
-                nested = "[" * (self.to % 40) + "x" + "]" * (self.to % 40)
-                return [*lines[:at], f"{key}{colon} {nested}\n", *lines[at + 1 :]]
+                return [*before, *new["cut"]]
+            case kind:
+                return [*before, *new[kind], *after]
 
 
 KINDS = ["delete", "duplicate", "swap", "cut", "value", "key", "indent", "insert", "nest"]
@@ -348,14 +356,13 @@ def test_yaml_is_read_or_refused_by_either_parser(changes: list[Edit], loader: t
         lines = change.apply(lines)
     kept, yamltree._Loader = yamltree._Loader, loader
     try:
-        tree = yamltree.parse("".join(lines))
-    except yamltree.YamlError as error:
-        assert error.line >= 1
-        assert str(error)
-    else:
-        assert all(line >= 1 for line in tree.lines.values())
+        read = outcome(yamltree.YamlError, lambda: yamltree.parse("".join(lines)))
     finally:
         yamltree._Loader = kept
+    if isinstance(read, yamltree.YamlError):
+        assert str(read)
+    numbers = [read.line] if isinstance(read, yamltree.YamlError) else list(read.lines.values())
+    assert all(number >= 1 for number in numbers)
 
 
 # -- subtitles ----------------------------------------------------------------------------------
@@ -402,7 +409,7 @@ COMMANDS = [
     *("\x85[Events]", "\u2028Format: Text", "\x00", "\x1b[31m", "\ufeff", "\u202e", "\u200d", ";"),
     *(
         "00:00:00,000 --> 00:00:09,000",
-        "٠٠:٠٠:٠١,٠ --> ٠٠:٠٠:٠٢,٠",
+        "\u0660:\u0660:\u0661,\u0660 --> \u0660:\u0660:\u0662,\u0660",
         "00:00:09,000 --> 00:00:00,000",
     ),
     *("999:99:99,999 --> 999:99:99,999", "12", "-->", "画" * 200, "x" * 500, " " * 500, "e\u0301"),
@@ -416,16 +423,15 @@ DIALOGUE = re.compile(r"Dialogue: 0,\d+:\d\d:\d\d\.\d\d,\d+:\d\d:\d\d\.\d\d,Defa
 def reads(data: bytes) -> list[subtitles.Cue]:
     """Read subtitles and write them as ASS, after checking that no text in them is a command."""
     with within(10):
-        try:
-            cues = subtitles.parse(data)
-        except subtitles.SubtitleError as error:
-            assert is_one_line(str(error))
+        cues = outcome(subtitles.SubtitleError, lambda: subtitles.parse(data))
+        if isinstance(cues, subtitles.SubtitleError):
+            assert is_one_line(str(cues))
             return []
         assert cues
         assert cues == sorted(cues, key=lambda cue: (cue.start, cue.end))
         assert all(cue.text.strip() and cue.start < cue.end for cue in cues)
         flat = subtitles.flatten(cues)
-        for one, following in zip(flat, flat[1:], strict=False):
+        for one, following in pairwise(flat):
             assert one.start < one.end <= following.start
         written = [subtitles.to_ass(flat, each) for each in (style, endless)]
     for text in written:
@@ -564,7 +570,7 @@ def test_what_is_shown_at_a_moment_is_every_cue_of_that_moment(cues: list[subtit
 LIMIT = 0.5
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all limits of the client be short."""
     monkeypatch.setattr(worker, "CONNECT_TIMEOUT", LIMIT)
@@ -594,22 +600,19 @@ def ask_everything(server: Loopback, scene: Scene, folder: Path, limit: float = 
         said = api.healthy(limit)
         assert said is None or fits(said)
     with within(limit + 2):
-        try:
-            api.wait_healthy(0.01, lambda seconds: bool(time.sleep(seconds)))
-        except WorkerUnhealthy as error:
-            assert fits(str(error))
+        wait = outcome(WorkerUnhealthy, lambda: api.wait_healthy(0.01, naps))
+        assert wait is None or fits(str(wait))
     with within(limit + 2):
-        try:
-            rendered = api.render(scene, limit)
-        except SceneError as error:
-            assert fits(str(error))
-        else:
-            assert rendered.endpoint.startswith("/")
-            assert isinstance(rendered.size, int)
-            assert rendered.size >= 0
-            assert all(fits(text) for text in (rendered.endpoint, rendered.scenario))
-            assert all(isinstance(text, str) and fits(text) for text in rendered.warnings)
-            assert len(rendered.warnings) <= 100
+        rendered = outcome(SceneError, lambda: api.render(scene, limit))
+    if isinstance(rendered, SceneError):
+        assert fits(str(rendered))
+    else:
+        assert rendered.endpoint.startswith("/")
+        assert type(rendered.size) is int
+        assert rendered.size >= 0
+        assert all(fits(text) for text in (rendered.endpoint, rendered.scenario))
+        assert all(isinstance(text, str) and fits(text) for text in rendered.warnings)
+        assert len(rendered.warnings) <= 100
     fetches(server, Rendered("/download/1", 5, "", ()), folder, limit)
     fetches(server, Rendered("/download/1", 0, "", ()), folder, limit)
 
@@ -618,13 +621,17 @@ def fetches(server: Loopback, rendered: Rendered, folder: Path, limit: float = L
     """Download; say if that many bytes came that were announced."""
     path = folder / "v.part"
     with within(limit + 2):
-        try:
-            server.api.fetch(rendered, path)
-        except SceneError as error:
-            assert not isinstance(error, SceneRejected), "the scene has nothing to do with it"
-            assert fits(str(error))
-            return False
-    return path.stat().st_size == rendered.size
+        error = outcome(SceneError, lambda: server.api.fetch(rendered, path))
+    if error is None:
+        return path.stat().st_size == rendered.size
+    assert not isinstance(error, SceneRejected), "the scene has nothing to do with it"
+    assert fits(str(error))
+    return False
+
+
+def naps(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 WORDS = ["0", "-1", "5", "9" * 30, "x", "", "true", "null", "chunked", "gzip", "identity", "\x7f"]
@@ -733,8 +740,19 @@ raws = st.builds(
         lambda status: f"HTTP/1.1 {status} Words"
     )
     | st.sampled_from(
-        ["HTTP/1.1 99999 x", "HTTP/1.1 abc", "HTTP/9.9 200 OK", "HTTP/1.0 200", "ICY 200 OK", "200"]
-        + ["HTTP/1.1 -1 x", "HTTP/1.1 000 x", "HTTP/1.1 100 Continue", "HTTP/1.1 \xff\xff \xff", ""]
+        [
+            "HTTP/1.1 99999 x",
+            "HTTP/1.1 abc",
+            "HTTP/9.9 200 OK",
+            "HTTP/1.0 200",
+            "ICY 200 OK",
+            "200",
+            "HTTP/1.1 -1 x",
+            "HTTP/1.1 000 x",
+            "HTTP/1.1 100 Continue",
+            "HTTP/1.1 ÿÿ ÿ",
+            "",
+        ]
     ),
     st.lists(headers, max_size=3),
     bodies,
@@ -768,7 +786,7 @@ def test_an_answer_of_any_json(
 
 
 @pytest.fixture
-def answering(hasty: None) -> Iterator[Loopback]:
+def answering() -> Iterator[Loopback]:
     with Loopback(lambda call: call.hang()) as server:
         yield server
 
@@ -821,11 +839,7 @@ def test_no_answer_holds_a_client_longer_than_its_limit(
     assert not fetches(answering, Rendered("/download/1", len(VIDEO), "", ()), folder)
 
 
-def test_a_client_that_cannot_get_rid_of_its_request_gives_up(
-    hasty: None, scene: Scene, folder: Path
-) -> None:
-    from dataclasses import replace
-
+def test_a_client_that_cannot_get_rid_of_its_request_gives_up(scene: Scene, folder: Path) -> None:
     (folder / "big.wav").write_bytes(b"x" * 30_000_000)
     big = replace(scene, audio=folder / "big.wav")
     with (
@@ -837,11 +851,9 @@ def test_a_client_that_cannot_get_rid_of_its_request_gives_up(
 
 
 def test_a_request_that_takes_longer_than_a_connection_is_sent_all_the_same(
-    hasty: None, scene: Scene, folder: Path
+    scene: Scene, folder: Path
 ) -> None:
     """A home's way up is slow: a narration of 10 MB takes it ten seconds, and is no failure."""
-    from dataclasses import replace
-
     (folder / "big.wav").write_bytes(b"x" * 12_000_000)
     big = replace(scene, audio=folder / "big.wav")
 
@@ -1056,11 +1068,9 @@ field_values = st.one_of(
             ["zoom_in"] * 9,
             ["random", 1],
             "english",
-        ]
-        + [
             "&H00FF0000&",
             "&H00FF0000\n",
-            1e-400,
+            0.0,
             10**400,
             -0.0,
             400,
@@ -1111,16 +1121,12 @@ def test_a_request_of_any_bytes(
 @bounded(200)
 @given(st.text(max_size=30), st.sampled_from(["/", "/download/", "/cleanup", "/health", "/x//"]))
 def test_a_request_to_any_place(api: Api, place: str, before: str) -> None:
-    from urllib.parse import quote
-
     api.asks(f"{before}{quote(place, errors='replace')}")
 
 
 @bounded(100)
 @given(st.text(max_size=20))
 def test_a_request_writes_one_line_of_log(api: Api, text: str) -> None:
-    from urllib.parse import quote
-
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -1236,9 +1242,8 @@ def test_a_damaged_video_is_whole_or_invalid(
 ) -> None:
     (folder / "v.mp4").write_bytes(damaged(video, changes))
     with within(10):
-        try:
-            found = verify(folder / "v.mp4", scene)
-        except ArtifactInvalid as error:
-            assert is_one_line(str(error))
-        else:
-            assert abs(found.sound_seconds - scene.seconds) <= 0.1
+        found = outcome(ArtifactInvalid, lambda: verify(folder / "v.mp4", scene))
+    if isinstance(found, ArtifactInvalid):
+        assert is_one_line(str(found))
+    else:
+        assert abs(found.sound_seconds - scene.seconds) <= 0.1

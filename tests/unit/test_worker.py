@@ -216,15 +216,15 @@ def test_health_that_does_not_come_is_told_with_its_last_answer(double: Double) 
 # -- downloads ----------------------------------------------------------------------------------
 
 
-def stub_video(path: Path) -> bytes:
-    """Encode one second of real video and sound."""
+def stub_video(path: Path, seconds: int = 1) -> bytes:
+    """Encode a second or more of real video and sound."""
     import subprocess
 
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-    command += ["-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=30"]
-    command += ["-f", "lavfi", "-i", "sine=d=1", "-pix_fmt", "yuv420p", str(path)]
+    command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
+    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, check=True)
     return path.read_bytes()
 
