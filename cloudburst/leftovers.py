@@ -32,15 +32,12 @@ class Leftovers:
         open: those.
         run_id: the run's.
         site: what the run shares.
-
-    Attributes:
-        left: what could not be verified as gone, a line each.
     """
 
     open: tuple[OpenLaunch, ...]
     run_id: str
     site: Site
-    left: list[str] = field(default_factory=list)
+    _problems: dict[str, str] = field(default_factory=dict)
     _adopted: list[Adopted] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -79,6 +76,8 @@ class Leftovers:
         """Give threads that end what was not taken over, one for each stack."""
         taken = {mine.launch.stack for mine in self._adopted}
         stacks = dict.fromkeys(one.stack for one in self.open if one.stack not in taken)
+        # Until it is seen to be gone, it is not: somebody may ask not to wait for that.
+        self._problems = dict.fromkeys(stacks, "its end was not waited for")
         return [
             threading.Thread(target=self._end, args=(stack,), name=stack, daemon=True)
             for stack in stacks
@@ -95,20 +94,29 @@ class Leftovers:
             tell=lambda text: self._tell(launch, text),
         )
         if problem:
-            removal = self.site.target.removal(stack)
             with self._lock:
-                self.left.append(
-                    f"{stack}: {problem}; remove it with: cloudburst cleanup {self.run_id}, "
-                    f"or: {removal}"
-                )
+                self._problems[stack] = problem
         else:
             self.site.journal.gone(stack, KILLED)
+            with self._lock:
+                del self._problems[stack]
             self._tell(launch, f"nothing is left of {stack}")
 
     def _tell(self, launch: OpenLaunch, text: str) -> None:
         self.site.timeline.tell(EventKind.RECOVERY, text, stack=launch.stack)
 
     # -- for the report -----------------------------------------------------------------------
+
+    @property
+    def left(self) -> list[str]:
+        """Tell what could not be verified as gone, a line each."""
+        with self._lock:
+            problems = dict(self._problems)
+        return [
+            f"{stack}: {problem}; remove it with: cloudburst cleanup {self.run_id}, "
+            f"or: {self.site.target.removal(stack)}"
+            for stack, problem in problems.items()
+        ]
 
     def launches_before(self, history: History, mine: Adopted) -> tuple[Launch, ...]:
         """Give the launches of an adopted worker's batch that came before it."""
@@ -118,7 +126,8 @@ class Leftovers:
     def batches(self, history: History, lives: Sequence[BatchLife]) -> tuple[BatchResult, ...]:
         """Give the batches of earlier sessions as they are now."""
         going_on = {life.stack for life in lives}
-        gone = {one.stack for one in self.open} - {line.partition(":")[0] for line in self.left}
+        with self._lock:
+            gone = {one.stack for one in self.open} - set(self._problems)
         return tuple(
             _ended(batch) if batch.stack in gone else batch
             for batch in history.batches

@@ -163,7 +163,7 @@ class VideoApi:
         Raises:
             ArtifactInvalid: fewer or more bytes came than were announced, they came too slowly,
                 it is not there, or the worker names no place of its own for it.
-            WorkerGone: the worker does not answer any more.
+            WorkerGone: the worker does not answer any more, or broke off in the middle.
         """
         endpoint = rendered.endpoint
         if not _ENDPOINT.fullmatch(endpoint):
@@ -186,11 +186,9 @@ class VideoApi:
                         if received > most:
                             raise ArtifactInvalid(f"more bytes came than the {most} expected")
         except _NoAnswerError as error:
-            if received is None:
-                raise WorkerGone(f"GET {endpoint}: {error}") from error
-            raise ArtifactInvalid(
-                f"the download broke off after {received} bytes: {error}"
-            ) from error
+            # Whoever breaks off in the middle may be falling: it is asked after before the next.
+            broke = "" if received is None else f"the download broke off after {received} bytes: "
+            raise WorkerGone(f"GET {endpoint}: {broke}{error}") from error
         except _TooMuchError as error:
             raise ArtifactInvalid(f"GET {endpoint} {error}, {received or 0} bytes came") from error
         if rendered.size and received != rendered.size:

@@ -1,0 +1,383 @@
+"""Every fault that the test cloud can inject, alone and in pairs: `python -m tests.chaos.faults`.
+
+Each combination gets a cloud, a state folder and a run of its own. Whatever happens, three things
+must hold: after a cleanup nothing runs; report, journal and the cloud's own ledger agree to the
+cent; each scene ends exactly once as done, or failed with a reason. Then the run is resumed without
+faults, and must finish without rendering again what was home.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.cloud.cloud import Cloud
+from tests.cloud.faults import Fault, MachineFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cloudburst import Event, Job, RunReport
+
+# The provider's own tries, and as many again.
+FEW, MANY = 3, 6
+CENT = 0.01
+COMBINATION_SECONDS = 240.0
+JOB = """version: 1
+target: aws
+aws: {zones: [us-east-1a, us-east-1b], instance_types: [c5.2xlarge], markets: [spot, on-demand]}
+limits: {health_timeout: 8, scene_timeout: 20}
+scenes:
+  - {name: s01, image: p.png, audio: a.wav}
+  - {name: s02, image: p.png, audio: a.wav}
+  - {name: s03, image: p.png, audio: long.wav, effects: [zoom_in]}
+"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A fault to be ordered from a cloud.
+
+    Attributes:
+        name: its.
+        order: orders it, before the run begins.
+        when: kind of the event at which `happen` is called; nothing for never.
+        happen: what befalls the cloud then.
+    """
+
+    name: str
+    order: Callable[[Cloud], None] = lambda _: None
+    when: str = ""
+    happen: Callable[[Cloud], None] = lambda _: None
+
+
+def _api(name: str, *faults: Fault) -> Order:
+    return Order(name, lambda cloud: cloud.faults.add(*faults))
+
+
+def _machine(kind: str, seconds: float = 0.0) -> Order:
+    return Order(
+        kind, lambda cloud: cloud.machine_faults.append(MachineFault(kind, 1, {}, seconds))
+    )
+
+
+def _to_newest(what: Callable[[Cloud, Any], None]) -> Callable[[Cloud], None]:
+    def happen(cloud: Cloud) -> None:
+        running = cloud.running()
+        if running:
+            what(cloud, running[-1])
+
+    return happen
+
+
+def _network_gone(cloud: Cloud) -> None:
+    cloud.faults.add(Fault("*", drop=True, times=40))
+
+
+# Built anew for each cloud: a fault is used up as it fires.
+def catalogue() -> dict[str, Order]:
+    """Give every fault by name."""
+    orders = [
+        *(
+            _api(f"RunInstances {code}", Fault("RunInstances", code, times=times))
+            for code, times in (
+                ("InsufficientInstanceCapacity", FEW),
+                ("VcpuLimitExceeded", 2),
+                ("RequestLimitExceeded", FEW),
+                ("InternalError", FEW),
+                ("UnauthorizedOperation", 1),
+                ("MaxSpotInstanceCountExceeded", 2),
+            )
+        ),
+        _api("RunInstances unanswered", Fault("RunInstances", drop=True, times=FEW)),
+        _api("RunInstances done, unanswered", Fault("RunInstances", drop=True, after=True)),
+        _api("RunInstances done, error", Fault("RunInstances", "InternalError", after=True)),
+        _api("RunInstances slow", Fault("RunInstances", delay=3.0, times=2)),
+        _api("TerminateInstances fails", Fault("TerminateInstances", "InternalError", times=MANY)),
+        _api(
+            "TerminateInstances refused",
+            Fault("TerminateInstances", "UnauthorizedOperation", times=None),
+        ),
+        _api(
+            "TerminateInstances unanswered",
+            Fault("TerminateInstances", drop=True, after=True, times=FEW),
+        ),
+        _api("DescribeInstances fails", Fault("DescribeInstances", "InternalError", times=MANY)),
+        _api("DescribeInstances unanswered", Fault("DescribeInstances", drop=True, times=MANY)),
+        _api(
+            "DeleteSecurityGroup fails",
+            Fault("DeleteSecurityGroup", "DependencyViolation", times=FEW),
+        ),
+        _api("CreateSecurityGroup fails", Fault("CreateSecurityGroup", "InternalError", times=FEW)),
+        Order("new machines hidden", lambda cloud: cloud.hide(2.0)),
+        Order("slow end", lambda cloud: setattr(cloud, "shutdown_seconds", 4.0)),
+        _machine("slow_boot", 3.0),
+        _machine("never_healthy"),
+        _machine("pull_fails"),
+        _machine("dies", 0.5),
+        _machine("silent", 0.5),
+        Order(
+            "spot notice",
+            when="scene_started",
+            happen=_to_newest(lambda cloud, one: cloud.spot_notice(one, 1.0)),
+        ),
+        Order(
+            "hardware fails",
+            when="scene_started",
+            happen=_to_newest(lambda cloud, one: cloud.kill(one)),
+        ),
+        Order(
+            "powered off",
+            when="scene_done",
+            happen=_to_newest(lambda cloud, one: cloud.power_off(one)),
+        ),
+        Order("network gone", when="scene_started", happen=_network_gone),
+    ]
+    return {order.name: order for order in orders}
+
+
+class World:
+    """A cloud, a job, and a run of it whose cloud suffers faults.
+
+    Args:
+        folder: for everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cloud = Cloud(folder / "cloud")
+        self.reports: list[RunReport] = []
+        self.home: dict[str, bytes] = {}
+
+    def __enter__(self) -> Self:
+        self.cloud.__enter__()
+        self._before = dict(os.environ)
+        os.environ.update(self.cloud.environment())
+        os.environ["CLOUDBURST_STATE"] = str(self.folder / "state")
+        os.environ.pop("PULUMI_BACKEND_URL", None)
+        _hurry()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.environ.clear()
+        os.environ.update(self._before)
+        self.cloud.__exit__(*error)  # type: ignore[arg-type]
+
+    def job(self) -> Job:
+        """Write the job and load it."""
+        from cloudburst import load_job
+        from tests.conftest import write_picture, write_sound
+
+        path = self.folder / "job" / "scenes.yaml"
+        if not path.exists():
+            write_picture(path.parent / "p.png")
+            write_sound(path.parent / "a.wav", 0.5)
+            write_sound(path.parent / "long.wav", 4.0, rate=8000)
+            path.write_text(JOB)
+        return load_job(path, output=self.folder / "out")
+
+    def run(self, orders: Iterable[Order] = ()) -> RunReport | None:
+        """Run the job, or go on with its run; give the report, None where there is none."""
+        from cloudburst import pipeline
+        from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
+        from cloudburst.resume import newest
+
+        waiting = list(orders)
+        for order in waiting:
+            order.order(self.cloud)
+
+        def watch(event: Event) -> None:
+            for order in [one for one in waiting if one.when == str(event.kind)]:
+                waiting.remove(order)
+                order.happen(self.cloud)
+
+        job = self.job()
+        try:
+            report = pipeline.run(job, resume=newest(job), on_event=watch)
+        except (Interrupted, LeftRunning) as error:
+            report = error.report
+        except InfrastructureError:
+            return None
+        self.reports.append(report)
+        return report
+
+    def clean(self) -> list[str]:
+        """Clean up without faults; give what is left then, and what does not agree."""
+        from cloudburst.audit import audit
+        from cloudburst.cleanup import choose, cleanup
+
+        self.cloud.faults.clear()
+        self.cloud.machine_faults.clear()
+        self.cloud.hide(0.0)
+        found = audit()
+        wrong = [f"could not be asked: {line}" for line in found.unseen]
+        truly = self.cloud.left() or self._stacks()
+        if bool(found.left) != bool(truly):
+            wrong.append(f"the audit found {found.left}, there is {truly}")
+        done = cleanup(choose(found, None, orphans=False).runs)
+        wrong += [f"cleanup failed: {one}" for one in done.failed]
+        wrong += [f"cleanup skipped: {one}" for one in done.skipped]
+        wrong += [f"left: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+        if audit().exit_code != 0:
+            wrong.append("the audit does not say clean")
+        return [*wrong, *self.disagreements()]
+
+    def _stacks(self) -> list[str]:
+        places = (self.folder / "state" / "backend" / ".pulumi" / "stacks").rglob("*.json")
+        return [place.stem for place in places]
+
+    def disagreements(self) -> list[str]:
+        """Say where report, journal and the cloud's ledger differ, or a scene did not end once."""
+        from cloudburst import journal
+
+        wrong = []
+        for folder in (self.folder / "out").glob("batch_*"):
+            history = journal.read(folder)
+            if history is None or not (folder / "report.json").exists():
+                wrong.append(f"{folder.name} has no journal or no report")
+                continue
+            report = json.loads((folder / "report.json").read_text())
+            told = sum(one["usd"] for one in report["cost"]["lines"] if one["kind"] == "machine")
+            bills = self.cloud.bills()
+            truly = sum(bill.usd for bill in bills)
+            if abs(told - truly) > CENT:
+                wrong.append(f"the report bills ${told:.4f}, the cloud ${truly:.4f}")
+            noted = {one.machine for one in history.rentals}
+            if noted != {bill.machine for bill in bills}:
+                wrong.append(f"the journal has {noted}, the cloud {[b.machine for b in bills]}")
+            for scene in report["scenes"]:
+                tries = history.attempts.get(scene["name"], ())
+                good = sum(one.error is None for one in tries)
+                if (scene["status"] == "done") != (scene["name"] in history.home):
+                    wrong.append(f"{scene['name']} is {scene['status']}, not so in the journal")
+                if good > 1 or (scene["status"] == "done") != (good == 1):
+                    wrong.append(f"{scene['name']} is {scene['status']} with {good} good tries")
+                if scene["status"] == "failed" and not scene["error"]:
+                    wrong.append(f"{scene['name']} failed without a reason")
+                if scene["status"] == "unfinished" and not (report["error"] or history.outcome):
+                    wrong.append(f"{scene['name']} is unfinished without a reason")
+        return wrong
+
+    def finish(self) -> list[str]:
+        """Resume without faults; say what is not as it should be."""
+        home = {path.name: path.read_bytes() for path in (self.folder / "out").rglob("s*.mp4")}
+        report = self.run()
+        if report is None or report.done != len(report.scenes):
+            return ["the resumed run did not finish"]
+        after = {path.name: path.read_bytes() for path in report.directory.glob("*.mp4")}
+        again = [name for name in home if after.get(name) != home[name]]
+        wrong = [f"{name} was home and was rendered again" for name in again]
+        if report.left_running:
+            wrong.append(f"left running: {report.left_running}")
+        wrong += [f"left: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+        return [*wrong, *self.disagreements()]
+
+
+def _hurry() -> None:
+    """Let what takes minutes take seconds: patience is not what is tried here."""
+    from cloudburst import batch, drive, launch, teardown
+    from cloudburst.targets import ec2
+
+    drive.SILENCE, drive.RESTART, drive.ASK_EVERY, drive.ASK_TIMEOUT = 4.0, 2.0, 0.5, 0.5
+    teardown.PATIENCE, teardown.LONGEST_PAUSE = 15.0, 1.0
+    batch.FIRST_PAUSE, ec2.END_TIMEOUT, launch.JOIN_TIMEOUT = 0.1, 15.0, 3.0
+
+
+def try_together(names: Sequence[str], folder: Path) -> list[str]:
+    """Let a run suffer some faults; say what is not as it should be afterwards."""
+    orders = catalogue()
+    with World(folder) as world:
+        world.run([orders[name] for name in names])
+        wrong = world.clean()
+        wrong += world.finish()
+    return wrong
+
+
+# -- many at once -------------------------------------------------------------------------------
+
+
+def chosen(seed: int, pairs: int | None) -> list[tuple[str, ...]]:
+    """Give every fault alone, and pairs: all, or so many by chance."""
+    names = list(catalogue())
+    couples = list(combinations(names, 2))
+    if pairs is not None:
+        couples = random.Random(seed).sample(couples, min(pairs, len(couples)))  # noqa: S311
+    return [*((name,) for name in names), *couples]
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Try a combination in a process of its own: clouds share what moto keeps."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        try:
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.chaos.faults",
+                    "--one",
+                    json.dumps(list(names)),
+                    folder,
+                ],
+                capture_output=True,
+                text=True,
+                timeout=COMBINATION_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return [f"it did not end within {COMBINATION_SECONDS:.0f} s"]
+    try:
+        return list(json.loads(done.stdout.splitlines()[-1]))
+    except (ValueError, IndexError):
+        return [f"it broke: {done.stderr[-1500:]}"]
+
+
+def run_all(seed: int, pairs: int | None, minutes: float, together: int = 2) -> tuple[int, int]:
+    """Try many combinations; print what is wrong; give how many were tried and how many failed."""
+    deadline, failed, tried = time.monotonic() + minutes * 60, 0, 0
+
+    def one(names: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]] | None:
+        return (names, apart(names)) if time.monotonic() < deadline else None
+
+    with ThreadPoolExecutor(together) as pool:
+        for answer in pool.map(one, chosen(seed, pairs)):
+            if answer is None:
+                continue
+            names, wrong = answer
+            tried += 1
+            failed += bool(wrong)
+            sys.stdout.write(f"{'WRONG' if wrong else 'ok':<6}{' + '.join(names)}\n")
+            sys.stdout.writelines(f"      {line}\n" for line in wrong)
+            sys.stdout.flush()
+    return tried, failed
+
+
+def main() -> int:
+    """Be the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", nargs=2, metavar=("NAMES", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pairs", type=int, help="so many pairs by chance; all without it")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    options = parser.parse_args()
+    if options.one:
+        wrong = try_together(json.loads(options.one[0]), Path(options.one[1]))
+        sys.stdout.write(f"{json.dumps(wrong)}\n")
+        return 0
+    tried, failed = run_all(options.seed, options.pairs, options.minutes)
+    sys.stdout.write(f"{tried} combinations, {failed} wrong\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
