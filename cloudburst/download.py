@@ -95,7 +95,8 @@ def verify(path: Path, scene: Scene) -> media.VideoInfo:
     """
     try:
         video = media.inspect_video(path)
-    except media.MediaError as error:
+    except (ValueError, ArithmeticError) as error:
+        # Besides `MediaError`: a damaged file may make its reader trip over text and numbers.
         raise ArtifactInvalid(f"the downloaded video is damaged: {error}") from error
     whole = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
     if not whole or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 HEADER = "X-Authentication-Key"
 CONNECT_TIMEOUT = 5.0
 GRACE = 5.0
-# A download is given up when it is slower than so many bytes in so many seconds: some 4 kB/s, a
-# tenth of what twenty downloads at once still get from a slow line.
+# A download is given up when it is slower than so many bytes in so many seconds: some 4 kB/s. Even
+# twenty downloads at once get more than that from a slow line.
 STEP = 256 * 1024
 PATIENCE = 60.0
 # The longest narration, as motion, is some 2 GB.
@@ -423,6 +423,8 @@ def _reason(error: Exception) -> str:
         ("RemoteDisconnected", "the worker closed the connection"),
         ("NewConnectionError", "cannot connect"),
         ("timed out", "timed out"),
+        ("IncompleteRead", "the connection ended early"),
+        ("BadStatusLine", "what answers there does not speak HTTP"),
     ):
         if sign in text:
             return words

@@ -117,6 +117,8 @@ class Server:
         settings.work.mkdir(parents=True)
         self.app = Flask("cloudburst.videoapi")
         self.app.config["MAX_CONTENT_LENGTH"] = settings.max_body
+        # A doubled slash is an unknown address, like any other; no redirection, which is HTML.
+        self.app.url_map.merge_slashes = False
         self.app.before_request(_begin)
         self.app.after_request(_finish)
         self.app.add_url_rule("/health", view_func=self.health)

@@ -28,7 +28,6 @@ from cloudburst.download import verify
 from cloudburst.errors import ArtifactInvalid, BadInput, SceneError, SceneRejected, WorkerUnhealthy
 from cloudburst.job import MAX_PROBLEMS, load_job
 from cloudburst.models import Job, Scene
-from cloudburst.videoapi import app as video_app
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.worker import Rendered
@@ -1032,19 +1031,13 @@ class Api:
 
 @pytest.fixture
 def api(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
-    def read_only(
-        request: render.Request, folder: Path, *_: object, threads: int
-    ) -> tuple[Path, list[str]]:
-        try:
-            _, warnings = render._read(request, folder, None, threads)
-        except (render.canvas.PictureError, render.media.MediaError) as error:
-            raise render.SceneRefused(str(error)) from error
-        except subtitles.SubtitleError as error:
-            raise render.SceneRefused(str(error)) from error
-        (folder / "video.mp4").write_bytes(b"video")
-        return folder / "video.mp4", warnings
+    def encode_nothing(_scene: object, where: Path, _deadline: object) -> None:
+        (where / "video.mp4").write_bytes(b"video")
 
-    monkeypatch.setattr(video_app, "render", read_only)
+    monkeypatch.setattr(render, "_render_held", encode_nothing)
+    monkeypatch.setattr(
+        render, "_render_moving", lambda scene, _, *rest: encode_nothing(scene, *rest)
+    )
     return Api(tmp_path / "work", folder)
 
 
@@ -1134,7 +1127,7 @@ def test_a_request_writes_one_line_of_log(api: Api, text: str) -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
-        api.asks(f"/{quote(text, errors='replace')}%0Alevel=error%1b[2J")
+        api.asks(f"/x{quote(text, errors='replace')}%0Alevel=error%1b[2J")
         api.asks("/create_video_onestep", method="POST", json={"language": text + "\n\x1b[2J"})
     finally:
         log.removeHandler(handler)
@@ -1231,7 +1224,7 @@ def test_a_job_with_a_damaged_file_is_loaded_or_refused(
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return stub_video(tmp_path_factory.mktemp("video") / "v.mp4")
+    return stub_video(tmp_path_factory.mktemp("video") / "v.mp4", title="the title of it")
 
 
 @pytest.mark.video
@@ -1247,3 +1240,17 @@ def test_a_damaged_video_is_whole_or_invalid(
         assert is_one_line(str(found))
     else:
         assert abs(found.sound_seconds - scene.seconds) <= 0.1
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    "title", [b"\xff" * 15, b"\0" * 15, b"\x1b[31m" + b"x" * 10, "画".encode() * 5]
+)
+def test_whatever_a_video_is_called_it_is_whole_or_invalid(
+    scene: Scene, folder: Path, video: bytes, title: bytes
+) -> None:
+    """A narration's own tags get into the video, in any encoding."""
+    assert video.count(b"the title of it") == 1
+    (folder / "v.mp4").write_bytes(video.replace(b"the title of it", title))
+    found = outcome(ArtifactInvalid, lambda: verify(folder / "v.mp4", scene))
+    assert isinstance(found, ArtifactInvalid) or found.frames == 30

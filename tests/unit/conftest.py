@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudburst.job import load_job
+from tests.conftest import scenes_yaml
 from tests.unit import fakes
+from tests.unit.fakes import Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +22,9 @@ def journals() -> Iterator[None]:
     yield
     while fakes.HELD:
         fakes.HELD.pop().__exit__(None, None, None)
+
+
+@pytest.fixture
+def whole(job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Whole:
+    text = scenes_yaml(3, "limits: {attempts: 1}\n")
+    return Whole(load_job(job_file(text), output=tmp_path / "out"), monkeypatch)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from cloudburst import drive, launch, pipeline
 from cloudburst.batch import BatchLife
 from cloudburst.dispatch import Dispatcher
+from cloudburst.download import as_artifact
+from cloudburst.fingerprint import file_digest
 from cloudburst.journal import Journal
 from cloudburst.ladder import Ladder
 from cloudburst.ledger import Ledger
@@ -31,10 +34,16 @@ from cloudburst.site import Site
 from cloudburst.stop import Stop
 from cloudburst.targets.local import PROCESS
 from cloudburst.timeline import Timeline
+from cloudburst.toolchain import VERSION
+from cloudburst.toolchain import Engine as Binary
 from cloudburst.worker import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    import pytest
+
+    from cloudburst.models import Job
 
 # Any file will do: what renders here looks into none.
 FILE = Path(__file__)
@@ -265,3 +274,47 @@ def live(site: Site) -> BatchLife:
     life = BatchLife(batch, "run", "job", 1, site)
     life.run()
     return life
+
+
+def doubles(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, target: FakeTarget) -> None:
+    """Let whole runs work with an engine and a target of a test's own, and wait for nothing."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setattr(
+        pipeline, "find_engine", lambda _: Binary(Path("/nowhere"), VERSION, "a test")
+    )
+    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
+    monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
+
+
+class Info:
+    """What a look into a video of one second says."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.seconds, self.width, self.height, self.frames = 1.0, 64, 36, 30
+
+
+class Whole:
+    """Runs with doubles in the place of the engine, the target and the video APIs."""
+
+    def __init__(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.job = job
+        self.engine = FakeEngine()
+        self.target = FakeTarget(self.engine)
+        self.asked: list[str] = []
+        self.broken: set[str] = set()
+        doubles(monkeypatch, self.engine, self.target)
+        monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
+        monkeypatch.setattr(drive, "download", self._download)
+
+    def _download(
+        self, _: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
+    ) -> tuple[Any, str] | None:
+        if not how["wanted"]():
+            return None
+        self.asked.append(scene.name)
+        if scene.name in self.broken:
+            raise ZeroDivisionError("a bug")
+        path = folder / f"{scene.name}.mp4"
+        path.write_bytes(f"video {scene.name}".encode())
+        return as_artifact(path, Info(rendered.size)), file_digest(path)  # type: ignore[arg-type]

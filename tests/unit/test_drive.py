@@ -394,3 +394,235 @@ def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_pa
     assert driven.api.asked == []
     (result,) = driven.site.ledger.results()
     assert result.attempts == (), "nothing was tried"
+
+
+# -- a worker that comes back -------------------------------------------------------------------
+
+
+class Away(FakeApi):
+    """A video API that breaks a request off, and is away for some looks at its health."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__([WorkerGone("POST: connection reset")])
+        self.answers: list[str | None] = []
+        self._looks = looks
+
+    def healthy(self, timeout: float = 5.0) -> str | None:
+        self.answers.append("connection refused" if len(self.answers) < self._looks else None)
+        return self.answers[-1]
+
+
+def test_a_worker_that_is_started_again_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 20.0)
+    monkeypatch.setattr(drive, "SILENCE", 0.0)
+    api = Away(2)
+    driven = Driven(tmp_path, api, scenes="ab", attempts=2)
+    driven.run()
+    assert api.answers == ["connection refused", "connection refused", None]
+    assert driven.drive.lost is None
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.DONE)
+    assert [one.error for one in first.attempts] == ["POST: connection reset", None]
+    assert {one.worker for one in first.attempts} == {"b01"}
+
+
+def test_who_can_ask_nobody_is_more_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 0.0)
+    monkeypatch.setattr(drive, "SILENCE", 20.0)
+    driven = Driven(tmp_path, Away(1), attempts=2)
+
+    def condition(_: Worker) -> Condition:
+        raise CloudRefused("DescribeInstances: no answer")
+
+    monkeypatch.setattr(driven.target, "condition", condition)
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "RESTART", 60.0)
+    monkeypatch.setattr(drive, "SILENCE", 0.1)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, attempts=2)
+    monkeypatch.setattr(driven.target, "condition", lambda _: 1 / 0)
+    driven.run()
+    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset")
+    assert driven.pending() == ["a"]
+
+
+def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api)
+    driven.start()
+    assert api.began.wait(10)
+    driven.site.stop.request()
+    driven.end()
+    began = time.monotonic()
+    driven.drive.join(10)
+    assert time.monotonic() - began < 5
+    assert driven.told() == [("scene_started", "a")]
+
+
+# -- the end of a run ---------------------------------------------------------------------------
+
+
+class Slow:
+    """Downloads that a test lets go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+        monkeypatch.setattr(drive, "download", self._download)
+
+    def _download(self, *given: Any, **how: Any) -> tuple[Artifact, str] | None:
+        self.began.set()
+        assert self.go_on.wait(10), "a test let a download go on for ever"
+        return fake_download(*given, **how)
+
+
+def coming_home(folder: Path, slow: Slow, **more: Any) -> Driven:
+    """Give a worker that has rendered scene a, whose video is on its way, and renders the next."""
+    driven = Driven(folder, FakeApi(), **more)
+    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.start()
+    assert slow.began.wait(10)
+    return driven
+
+
+def test_asked_to_stop_a_run_waits_for_a_video_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven._thread.join(0.3)
+    assert driven._thread.is_alive(), "the worker is not ended under it"
+    slow.go_on.set()
+    driven.end()
+    driven.drive.join(10)
+    assert driven.site.ledger.done_count() == 1
+    assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
+    assert list(driven.site.journal.history().home) == ["a"]
+
+
+def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HoldsB(FakeApi):
+        def render(self, scene: Scene, timeout: float) -> Rendered:
+            if scene.name == "b":
+                hanging.set()
+                assert let.wait(10)
+            return super().render(scene, timeout)
+
+    slow, hanging, let = Slow(monkeypatch), threading.Event(), threading.Event()
+    driven = Driven(tmp_path, HoldsB(), scenes="ab")
+    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.start()
+    assert slow.began.wait(10)
+    assert hanging.wait(10)
+    driven.site.stop.request()
+    slow.go_on.set()
+    driven.end()
+    assert driven.site.ledger.done_count() == 1, "b renders still"
+    let.set()
+    driven.drive.join(10)
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+    assert driven.told()[-1] == ("scene_done", "a")
+
+
+def test_what_is_rendered_when_a_run_is_asked_to_stop_is_not_sent_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.site.stop.request()
+    driven.api.go_on.set()
+    driven.end()
+    driven.drive.join(10)
+    assert not slow.began.is_set()
+    assert driven.site.ledger.done_count() == 0
+
+
+def test_asked_twice_a_run_waits_for_no_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven._thread.join(0.2)
+    assert driven._thread.is_alive()
+    driven.site.stop.request()
+    driven.end()
+    assert driven.site.ledger.done_count() == 0
+    slow.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "WAY_HOME", 0.2)
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    began = time.monotonic()
+    driven.end()
+    assert 0.1 < time.monotonic() - began < 5
+    slow.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_video_whose_worker_is_gone_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven.target.conditions.append(TAKEN)
+    driven.end()
+    assert driven.drive.lost == TAKEN
+    slow.go_on.set()
+    deadline = time.monotonic() + 10
+    while any(thread.is_alive() for thread in driven.drive._threads):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert driven.site.ledger.done_count() == 0, "and no longer counts"
+
+
+# -- the journal --------------------------------------------------------------------------------
+
+
+def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="ab", attempts=3)
+    lost = replace(SCENE, name="lost", audio=tmp_path / "lost.wav")
+    driven.site.dispatcher.add([Batch(2, (lost,))])
+    driven.site.ledger._attempts["lost"] = []
+    driven.run()
+    assert sorted(driven.api.asked) == ["a", "b"]
+    told = driven.told()
+    assert ("scene_failed", "lost") in told
+    (text,) = (event.text for event in driven.events if event.scene == "lost")
+    assert text == f"{tmp_path / 'lost.wav'} cannot be read: No such file or directory"
+    assert driven.site.ledger.done_count() == 2
+
+
+def test_the_journal_says_the_same_as_the_memory(tmp_path: Path) -> None:
+    errors = [RenderFailed("500"), None, SceneRejected("400"), ZeroDivisionError("a bug")]
+    driven = Driven(tmp_path, FakeApi(errors), scenes="abcd", attempts=2)
+    driven.run()
+    history, results = driven.site.journal.history(), driven.site.ledger.results()
+    assert sum(len(one.attempts) for one in results) == 6
+    for one in results:
+        assert history.attempts[one.name] == one.attempts
+        home = history.home.get(one.name)
+        assert (home.artifact if home else None) == one.artifact
+    assert history.inflight == {}

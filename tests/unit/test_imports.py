@@ -45,7 +45,7 @@ LIBRARIES = {
     "pulumi": {"targets.provider", "engine"},
     "pydantic": {"schema"},
     "requests": {"worker"},
-    "rich": {"console"},
+    "rich": {"console.after", "console.left", "console.live"},
     "sqlite3": {"journal"},
     "tenacity": {"teardown"},
     "waitress": {"videoapi.__main__"},

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import drive, fingerprint, launch, pipeline, registry, resume
+from cloudburst import fingerprint, pipeline, registry, resume
 from cloudburst.download import as_artifact, verify
 from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
 from cloudburst.job import load_job
@@ -27,17 +26,17 @@ from cloudburst.models import (
 )
 from cloudburst.registry import Known
 from cloudburst.resume import Past, take_stock
-from cloudburst.toolchain import VERSION, Engine
 from tests.conftest import scenes_yaml
-from tests.unit.fakes import HELD, FakeApi, FakeEngine, FakeTarget
+from tests.unit.fakes import HELD, Info
 from tests.unit.test_worker import stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from cloudburst.worker import Rendered
+    from tests.unit.fakes import Whole
 
-OLD, NEW = b"the old video", b"the new video"
+OLD = b"the old video"
 
 
 class Run:
@@ -105,14 +104,6 @@ class Run:
 
     def names(self, past: Past) -> tuple[list[str], list[str]]:
         return sorted(past.home), [scene.name for scene in past.rest]
-
-
-class Info:
-    """What a look into a video of one second says."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.seconds, self.width, self.height, self.frames = 1.0, 64, 36, 30
 
 
 @pytest.fixture
@@ -479,40 +470,6 @@ def test_the_newest_run_of_a_job_that_is_there(
 
 
 # -- the whole ----------------------------------------------------------------------------------
-
-
-class Whole:
-    """Runs with doubles in the place of the engine, the target and the video APIs."""
-
-    def __init__(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.job = job
-        self.engine = FakeEngine()
-        self.target = FakeTarget(self.engine)
-        self.asked: list[str] = []
-        self.broken: set[str] = set()
-        monkeypatch.setattr(pipeline, "find_engine", lambda _: Engine(Path("/no"), VERSION, ""))
-        monkeypatch.setattr(pipeline, "make_target", lambda *_: self.target)
-        monkeypatch.setattr(pipeline, "Engine", lambda *_: self.engine)
-        monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
-        monkeypatch.setattr(drive, "download", self._download)
-
-    def _download(
-        self, _: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
-    ) -> tuple[Any, str] | None:
-        if not how["wanted"]():
-            return None
-        self.asked.append(scene.name)
-        if scene.name in self.broken:
-            raise ZeroDivisionError("a bug")
-        path = folder / f"{scene.name}.mp4"
-        path.write_bytes(f"video {scene.name}".encode())
-        return as_artifact(path, Info(rendered.size)), fingerprint.file_digest(path)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def whole(job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Whole:
-    text = scenes_yaml(3, "limits: {attempts: 1}\n")
-    return Whole(load_job(job_file(text), output=tmp_path / "out"), monkeypatch)
 
 
 def test_a_run_that_goes_on_renders_the_rest_and_reports_on_all(whole: Whole) -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from cloudburst import pipeline, teardown
+from cloudburst import launch, pipeline, teardown
 from cloudburst.errors import (
     CloudRefused,
     EngineError,
     InfrastructureError,
+    JournalFailed,
     LeftRunning,
     StackLocked,
 )
-from cloudburst.models import Event, Job
+from cloudburst.journal import Journal
+from cloudburst.models import Event, Job, Lock
 from cloudburst.stop import Stop
-from cloudburst.teardown import TRIES
+from cloudburst.teardown import TRIES, recover
 from cloudburst.timeline import Timeline
-from tests.unit.fakes import SCENE, FakeEngine, FakeTarget, make_site
+from tests.unit.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_site
 from tests.unit.fakes import live as live_on
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloudburst.batch import BatchLife
 
 
@@ -126,9 +133,7 @@ def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
 ) -> None:
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
     target = FakeTarget(engine, stubborn=True, running=["process 7"])
-    monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
-    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
-    monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
+    doubles(monkeypatch, engine, target)
     job = Job("job", tmp_path / "scenes.yaml", (SCENE,), tmp_path / "out")
     events: list[Event] = []
     with pytest.raises(LeftRunning) as caught:
@@ -140,12 +145,6 @@ def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
     assert line.endswith(f"remove it with: cloudburst cleanup {run}, or: remove {stack}")
     assert (caught.value.report.directory / "report.json").exists()
     assert events[-1].kind == "run_finished"
-
-
-def _binary() -> Any:
-    from cloudburst.toolchain import VERSION, Engine
-
-    return Engine(Path("/nowhere"), VERSION, "a test")
 
 
 def test_a_batch_that_is_stopped_before_it_begins_touches_nothing(
@@ -226,10 +225,7 @@ def test_a_full_disk_does_not_hide_what_is_left(
 ) -> None:
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
     target = FakeTarget(engine, stubborn=True, running=["process 7"])
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    monkeypatch.setattr(pipeline, "find_engine", lambda _: _binary())
-    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
-    monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
+    doubles(monkeypatch, engine, target)
 
     def full(_: object) -> Path:
         raise InfrastructureError("report.json cannot be written: No space left on device")
@@ -241,3 +237,214 @@ def test_a_full_disk_does_not_hide_what_is_left(
     engine.up_errors, target.stubborn = [EngineError("no capacity")], False
     with pytest.raises(InfrastructureError, match="No space left"):
         pipeline.run(job)
+
+
+@pytest.mark.parametrize(
+    ("note", "calls"),
+    [
+        ("INSERT INTO launch", []),
+        ("UPDATE launch", ["up", "destroy"]),
+        ("INSERT INTO attempt", ["up", "destroy"]),
+    ],
+)
+def test_a_run_whose_journal_cannot_be_written_ends_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str, calls: list[str]
+) -> None:
+    engine = FakeEngine()
+    doubles(monkeypatch, engine, FakeTarget(engine))
+    api = FakeApi()
+    monkeypatch.setattr(launch, "VideoApi", lambda _: api)
+    write, full = Journal._write, threading.Event()
+
+    def limited(held: Journal, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
+        if full.is_set() or any(note in statement for statement, _ in rows):
+            full.set()
+            raise sqlite3.OperationalError("database or disk is full")
+        return write(held, rows)
+
+    monkeypatch.setattr(Journal, "_write", limited)
+    job = Job("job", tmp_path / "scenes.yaml", (SCENE,), tmp_path / "out")
+    with pytest.raises(JournalFailed, match="database or disk is full"):
+        pipeline.run(job)
+    assert api.asked == []
+    assert [call for call in engine.calls if call != "interrupt"] == calls
+    (report,) = (tmp_path / "out").glob("*/report.json")
+    assert '"left_running": []' in report.read_text()
+
+
+# -- what a dead run has left -------------------------------------------------------------------
+
+
+@dataclass
+class Dead(FakeEngine):
+    """An engine with a dead run's stack, whose operations fail as a test says."""
+
+    fails: dict[str, list[Exception]] = field(default_factory=dict)
+    lock: bool = False
+
+    def _do(self, what: str) -> None:
+        self.calls.append(what)
+        if self.fails.get(what):
+            raise self.fails[what].pop(0)
+
+    def end_owners(self, stack: str) -> None:
+        self._do("end owners")
+
+    def locks(self, stack: str) -> tuple[Lock, ...]:
+        return (Lock(1, "here", ""),) if self.lock else ()
+
+    def cancel(self, stack: str) -> None:
+        self._do("cancel")
+        self.lock = False
+
+    def refresh(self, stack: str) -> None:
+        self._do("refresh")
+
+    def destroy(self, stack: str, *, remove: bool = True) -> None:
+        self._do("destroy and remove" if remove else "destroy")
+
+    def remove(self, stack: str) -> None:
+        self._do("remove")
+
+
+class Watched(FakeTarget):
+    """A target that notes among the engine's operations when it is asked, and may refuse."""
+
+    engine: Dead
+
+    def inventory(self, stack: str) -> list[str]:
+        self.engine._do("inventory")
+        return super().inventory(stack)
+
+    def sweep(self, stack: str) -> None:
+        self.engine._do("sweep")
+        if not self.stubborn:
+            self.running.clear()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nothing between two tries."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+
+
+ORDER = ["end owners", "sweep", "refresh", "destroy", "inventory", "remove"]
+REFUSED = CloudRefused("ec2 describe-volumes: AccessDenied", "AccessDenied")
+
+
+def test_what_a_dead_run_has_left_is_ended_in_the_order_that_loses_nothing() -> None:
+    engine = Dead(lock=True)
+    assert recover(engine, Watched(engine, running=["i-1"]), "run-b01") == ""  # type: ignore[arg-type]
+    assert engine.calls == [ORDER[0], "cancel", *ORDER[1:]]
+    assert not engine.lock
+
+
+def test_where_there_is_no_lock_none_is_removed() -> None:
+    engine = Dead()
+    assert recover(engine, Watched(engine), "run-b01") == ""  # type: ignore[arg-type]
+    assert engine.calls == ORDER
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_lock_that_cannot_be_seen_is_removed_when_the_stack_turns_out_to_be_locked() -> None:
+    engine = Dead(fails={"refresh": [StackLocked("locked")]})
+    told: list[str] = []
+    assert recover(engine, Watched(engine), "run-b01", tell=told.append) == ""  # type: ignore[arg-type]
+    assert engine.calls == [*ORDER[:3], ORDER[0], "cancel", *ORDER[1:]]
+    assert told == ["destroying the stack, again: locked"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_while_somebody_else_works_on_a_stack_nothing_of_it_is_touched() -> None:
+    locked = StackLocked("run-b01 is locked by process 7 on elsewhere")
+    engine = Dead(fails={"end owners": [locked] * 9}, lock=True)
+    target = Watched(engine, running=["i-1"])
+    assert recover(engine, target, "run-b01") == f"i-1 ({locked})"  # type: ignore[arg-type]
+    assert engine.calls == ["end owners"] * TRIES + ["inventory"]
+    assert engine.lock
+
+
+def test_without_a_sweep_there_is_no_refresh_that_forgets() -> None:
+    engine = Dead(fails={"sweep": [REFUSED]})
+    assert recover(engine, Watched(engine), "run-b01") == ""  # type: ignore[arg-type]
+    assert engine.calls == ["end owners", "sweep", "destroy", "inventory", "remove"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_stacks_record_stays_while_something_is_left() -> None:
+    engine = Dead()
+    target = Watched(engine, running=["i-1"], stubborn=True)
+    assert recover(engine, target, "run-b01") == "i-1"  # type: ignore[arg-type]
+    assert "remove" not in engine.calls
+    assert engine.calls.count("destroy") == TRIES
+    target.stubborn = False
+    assert recover(engine, target, "run-b01") == ""  # type: ignore[arg-type]
+    assert engine.calls[-1] == "remove"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_stacks_record_stays_while_nobody_can_say_what_is_left() -> None:
+    engine = Dead(fails={"inventory": [REFUSED] * 99})
+    left = recover(engine, Watched(engine), "run-b01")  # type: ignore[arg-type]
+    assert left == f"the provider could not be asked: {REFUSED}"
+    assert "remove" not in engine.calls
+
+
+def test_what_shows_up_after_the_destroy_is_ended_before_the_record_goes() -> None:
+    engine = Dead()
+    target = Watched(engine)
+    destroy = engine.destroy
+
+    def late(stack: str, *, remove: bool = True) -> None:
+        destroy(stack, remove=remove)
+        target.running.append("i-late")
+
+    engine.destroy = late  # type: ignore[method-assign]
+    assert recover(engine, target, "run-b01") == ""  # type: ignore[arg-type]
+    assert engine.calls == [*ORDER[:-1], "sweep", "inventory", "remove"]
+
+
+OPERATIONS = [*ORDER, "cancel"]
+ERRORS = [EngineError("it broke"), StackLocked("locked"), REFUSED]
+failures = st.lists(st.sampled_from([*ERRORS, None, None, None]), max_size=6)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    script=st.fixed_dictionaries(dict.fromkeys(OPERATIONS, failures)),
+    lock=st.booleans(),
+    running=st.booleans(),
+    stubborn=st.booleans(),
+)
+@pytest.mark.usefixtures("at_once")
+def test_the_order_holds_whatever_fails(
+    script: dict[str, list[Exception | None]], lock: bool, running: bool, stubborn: bool
+) -> None:
+    ended: list[tuple[str, bool]] = []
+
+    class Scripted(Dead):
+        def _do(self, what: str) -> None:
+            error = script[what].pop(0) if script[what] else None
+            ended.append((what, error is None))
+            if error is not None:
+                raise error
+
+    engine = Scripted(lock=lock)
+    target = Watched(engine, running=["i-1"] if running else [], stubborn=stubborn)
+    problem = recover(engine, target, "run-b01")  # type: ignore[arg-type]
+    tries: list[list[tuple[str, bool]]] = []
+    for what, went_well in ended:
+        if what == "end owners":
+            tries.append([])
+        tries[-1].append((what, went_well))
+    for one in tries:
+        names = [what for what, _ in one]
+        if not one[0][1]:
+            assert set(names) <= {"end owners", "inventory"}, "whose owner lives is left alone"
+        if "refresh" in names:
+            assert ("sweep", True) in one[: names.index("refresh")]
+        if "remove" in names:
+            assert one[names.index("remove") - 1] == ("inventory", True)
+    assert (problem == "") == (ended[-1] == ("remove", True))
+    if problem == "":
+        assert target.running == []

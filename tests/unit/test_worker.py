@@ -216,7 +216,7 @@ def test_health_that_does_not_come_is_told_with_its_last_answer(double: Double) 
 # -- downloads ----------------------------------------------------------------------------------
 
 
-def stub_video(path: Path, seconds: int = 1) -> bytes:
+def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
     """Encode a second or more of real video and sound."""
     import subprocess
 
@@ -224,7 +224,8 @@ def stub_video(path: Path, seconds: int = 1) -> bytes:
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
     command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
-    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p", str(path)]
+    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p"]
+    command += ["-metadata", f"title={title}", str(path)]
     subprocess.run(command, check=True)
     return path.read_bytes()
 

@@ -1,0 +1,28 @@
+"""What people and machines are shown. The only package that imports rich."""
+
+from cloudburst.console.after import (
+    show_check,
+    show_error,
+    show_failures,
+    show_preview,
+    show_report,
+)
+from cloudburst.console.left import show_audit, show_choice, show_cleaned, show_step
+from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
+
+__all__ = [
+    "JsonLines",
+    "LiveLines",
+    "Plain",
+    "Silent",
+    "show_audit",
+    "show_check",
+    "show_choice",
+    "show_cleaned",
+    "show_error",
+    "show_failures",
+    "show_preview",
+    "show_report",
+    "show_step",
+    "watcher",
+]
