@@ -72,7 +72,7 @@ class StackFound:
     @property
     def kept(self) -> bool:
         """It was kept on purpose, for a person."""
-        return self.launch is not None and self.launch.state == "kept"
+        return self.launch is not None and self.launch.state == journal.KEPT
 
     @property
     def orphans(self) -> tuple[Remains, ...]:
@@ -192,8 +192,11 @@ def audit(
         looker.looked.append("AWS was not asked: no run of this machine was there")
     owners = {**_owners(known.values()), **owners}
     found = _held_together(known, histories, states, remains, owners)
+    # A stack that only a journal knows of has open books: a cleanup asks after it and closes them.
     telling = tuple(
-        run for run in found if run.owner or run.unfinished or any(one.left for one in run.stacks)
+        run
+        for run in found
+        if run.owner or run.unfinished or any(one.left or one.launch for one in run.stacks)
     )
     return Audit(
         at=time.time(),

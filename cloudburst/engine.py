@@ -270,7 +270,8 @@ class Engine:
         )
         if not backend.startswith("file://"):
             return ()
-        place = Path(url2pathname(urlsplit(backend).path)).expanduser()
+        parts = urlsplit(backend)  # "file://~/folder" has the home in the host's place
+        place = Path(url2pathname(parts.netloc + parts.path)).expanduser()
         folder = place / ".pulumi" / "locks" / "organization" / PROJECT / stack
         with _translated("reading the locks", stack):
             return tuple(_lock(path) for path in sorted(folder.glob("*.json")))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 NAME = "journal.db"
 LOCK = "journal.lock"
+# The state of a launch that was kept on purpose, see `Job.auto_terminate`.
+KEPT = "kept"
 _CLOCK_STEP = 2.0
 _PASSING = 0.3
 _SCHEMA = """

@@ -18,6 +18,7 @@ from cloudburst.errors import (
     InfrastructureError,
     WorkerLost,
 )
+from cloudburst.journal import KEPT
 from cloudburst.ladder import Verdict, code_of, verdict
 from cloudburst.models import EventKind, Health, Launch, Span
 from cloudburst.teardown import tear_down
@@ -250,7 +251,7 @@ class LaunchLife:
             self.kept_until = self.site.target.keep(self.worker)
             until, worker = clock_time(self.kept_until), self.worker
             self.site.journal.worker(self._number, worker.id, worker.endpoint, self.kept_until)
-            self.tell("kept", f"kept at {self.worker.endpoint} until {until}")
+            self.tell(KEPT, f"kept at {self.worker.endpoint} until {until}")
 
     # -- teardown -----------------------------------------------------------------------------
 

@@ -262,6 +262,7 @@ def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> Run
         bill=target.cost(past.history.batches, summary.downloaded(scenes)),
         seconds=past.history.seconds,
         stopped=False,
+        kept=[_stays(one.stack, one.endpoint, one.expires) for one in past.history.open],
     )
     _tell_start(timeline, EventKind.RUN_RESUMED, header, len(scenes), finished.done)
     unwritten = _written(finished)
@@ -460,10 +461,13 @@ def _left(life: BatchLife, run_id: str) -> str:
 
 def _kept(life: BatchLife) -> str:
     kept = life.kept
-    if kept is None or kept.worker is None or kept.kept_until is None:
+    if kept is None or kept.worker is None:
         return life.stack
-    until = clock_time(kept.kept_until)
-    return f"{life.stack} at {kept.worker.endpoint} until {until}"
+    return _stays(life.stack, kept.worker.endpoint, kept.kept_until)
+
+
+def _stays(stack: str, endpoint: str | None, until: float | None) -> str:
+    return f"{stack} at {endpoint} until {clock_time(until)}" if until else stack
 
 
 def _written(finished: RunReport) -> InfrastructureError | None:

@@ -16,7 +16,7 @@ from cloudburst import download, journal, registry
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.fingerprint import file_digest, fingerprint
 from cloudburst.job import load_job
-from cloudburst.journal import Home
+from cloudburst.journal import KEPT, Home
 from cloudburst.models import Attempt, Problem, Span
 from cloudburst.version import __version__
 
@@ -44,8 +44,8 @@ class Past:
 
     @property
     def finished(self) -> bool:
-        """Nothing is to be rendered, and nothing was left."""
-        return not self.rest and not self.history.open
+        """Nothing is to be rendered, and nothing was left but what was kept on purpose."""
+        return not self.rest and all(one.state == KEPT for one in self.history.open)
 
 
 def renderer(job: Job) -> str:

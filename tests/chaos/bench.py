@@ -261,6 +261,11 @@ class Bench:
                 self.found("loss", f"{path.name} has its final name and {video.sound_seconds} s")
             self.homes[path] = Video(path, file_digest(path), path.stat().st_mtime_ns)
 
+    def open_launches(self) -> list[str]:
+        """List the stacks of which no journal says that they are gone."""
+        histories = [journal.read(path.parent) for path in self.output.glob("*/journal.db")]
+        return [one.stack for history in histories if history for one in history.open]
+
     # -- checks ---------------------------------------------------------------------------------
 
     def check_audit(self, truth: Truth) -> None:

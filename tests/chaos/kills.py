@@ -327,16 +327,19 @@ def _program(arguments: list[str]) -> list[str]:
 def _told(path: Path, event: str, going_on: Callable[[], bool]) -> dict[str, Any] | None:
     """Wait until a run tells of an event; None when it ends without it."""
     with path.open() as lines:
+        line = ""
         while True:
-            line = lines.readline()
-            if not line and not going_on():
-                return None
+            # A run that writes a line has not always written all of it.
+            line += lines.readline()
             if not line.endswith("\n"):
+                if not going_on() and not line:
+                    return None
                 time.sleep(0.01)
                 continue
             said: dict[str, Any] = json.loads(line)
             if event in (said["event"], said.get("state")):
                 return said
+            line = ""
 
 
 def _kill_worker_of(bench: Bench, batch: str, kind: str) -> bool:
@@ -376,13 +379,17 @@ def _check_end(bench: Bench, step: Step) -> None:
 
 
 def _clean_up(bench: Bench) -> None:
+    open_before = bench.open_launches()
     step = bench.do("cleanup", CLEANUP, CLEANUP_TIMEOUT)
     if step.code != 0:
         bench.found("unfinished", f"cleanup gave {step.code}: {step.out[-300:]} {step.err[-300:]}")
     bench.check_nothing_left("after the cleanup")
     bench.check_kept()
-    for report in bench.output.glob("*/report.json"):
+    reports = list(bench.output.glob("*/report.json"))
+    for report in reports:
         bench.check_books(report.parent)
+    if open_before and not reports:
+        bench.found("wrong books", f"cleaned up and not reported: {', '.join(open_before)}")
 
 
 def _go_on(bench: Bench) -> None:

@@ -238,6 +238,10 @@ def test_kept_workers_outlive_their_run_until_they_are_cleaned_up(
     assert told.returncode == 4
     assert "kept on purpose" in told.stdout
     assert "ends itself in 60 min" in told.stdout
+    again = command("resume", run_id(state))
+    assert again.returncode == 0, again.stderr
+    assert kept in again.stdout, "going on with a finished run leaves them alone"
+    assert any("videoapi" in line for line in processes_of(state))
     assert command("cleanup", run_id(state), "--yes").returncode == 0
     assert_nothing_left(state)
     assert command("audit").returncode == 0

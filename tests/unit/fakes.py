@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from cloudburst.models import Job
+    from cloudburst.errors import InfrastructureError
+    from cloudburst.models import Job, TargetName
 
 # Any file will do: what renders here looks into none.
 FILE = Path(__file__)
@@ -109,7 +110,7 @@ class FakeTarget:
     conditions: list[Condition] = field(default_factory=list)
     price_error: Exception | None = None
     spent: tuple[float, float] = (0.0, 0.0)
-    name: str = "fake"
+    name: TargetName = "local"
     operation_bytes: int = 1
     settle: float = 0.0
 
@@ -157,7 +158,10 @@ class FakeTarget:
     def adopt(self, spec: WorkerSpec, launch: object) -> Worker | None:
         return None
 
-    def survey(self, regions: object) -> list[Remains]:
+    def all_regions(self) -> tuple[str, ...]:
+        return ()
+
+    def survey(self, regions: object) -> list[tuple[str, list[Remains] | InfrastructureError]]:
         return []
 
     def condition(self, worker: Worker) -> Condition:

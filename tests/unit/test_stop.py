@@ -158,9 +158,12 @@ class Going:
         for _ in range(times):
             self.stop.request()
 
+    def ended(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def end(self) -> BaseException | None:
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+        assert self.ended(10)
         return self.error
 
 
@@ -176,8 +179,7 @@ def test_asked_to_stop_a_run_ends_when_all_is_destroyed(whole: Whole, destroys: 
     going = Going(whole)
     assert destroys.began.wait(10)
     going.ask(2)
-    time.sleep(0.2)
-    assert going.error is None
+    assert not going.ended(0.2)
     assert whole.engine.calls == ["up"]
     destroys.go_on.set()
     assert going.end() is None, "all was home before it was asked"

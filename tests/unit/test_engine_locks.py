@@ -1,0 +1,156 @@
+"""Locks on stacks, and the engines of dead runs that hold them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from cloudburst import engine
+from cloudburst.engine import Engine
+from cloudburst.errors import StackLocked
+from cloudburst.models import Lock
+from cloudburst.places import PROJECT, state_folder
+from cloudburst.toolchain import VERSION
+from cloudburst.toolchain import Engine as Binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SINCE = "2026-11-24T10:15:00+00:00"
+
+
+def lock(place: Path, pid: int, host: str | None = None, name: str = "one") -> Path:
+    """Lock a stack as the engine does, in a backend that is a folder."""
+    folder = place / ".pulumi" / "locks" / "organization" / PROJECT / "run-b01"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    said = {"pid": pid, "username": "me", "hostname": host or socket.gethostname()}
+    path.write_text(json.dumps({**said, "timestamp": SINCE}))
+    return path
+
+
+def make() -> Engine:
+    state = state_folder()
+    return Engine(Binary(state / "pulumi", VERSION, "a test"), state)
+
+
+@pytest.fixture
+def made() -> Engine:
+    return make()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ENGINE_GRACE", 0.3)
+
+
+@contextmanager
+def running(name: str, folder: Path, *, deaf: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Run a process of a name; a deaf one hears no Ctrl-C."""
+    shell = shutil.which("sh")
+    assert shell is not None
+    binary = folder / name
+    shutil.copy(os.path.realpath(shell), binary)
+    trap = "trap '' INT" if deaf else "trap 'exit 0' INT"
+    script = f"{trap}; echo ready; while :; do sleep 0.02; done"
+    with subprocess.Popen(
+        [str(binary), "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_stack_without_a_lock(made: Engine) -> None:
+    assert made.locks("run-b01") == ()
+    made.end_owners("run-b01")
+
+
+def test_locks_are_read(made: Engine, state: Path) -> None:
+    lock(state / "backend", 7, "elsewhere")
+    lock(state / "backend", 8, "here", "two")
+    assert made.locks("run-b01") == (Lock(7, "elsewhere", SINCE), Lock(8, "here", SINCE))
+    assert made.locks("run-b02") == ()
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"pid": "x", "hostname": "h"}', "{}"])
+def test_a_damaged_lock_locks_all_the_same(made: Engine, state: Path, damaged: str) -> None:
+    lock(state / "backend", 7).write_text(damaged)
+    assert made.locks("run-b01") == (Lock(0, "", ""),)
+    made.end_owners("run-b01")  # nobody to end
+
+
+@pytest.mark.parametrize("url", ["file://{}", "file://{}?no_tmp_dir=true", "file://~/a folder"])
+def test_a_backend_of_the_users_own_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    place = tmp_path / "a folder"
+    lock(place, 7, "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url.format(place))
+    assert make().locks("run-b01") == (Lock(7, "elsewhere", SINCE),)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "https://api.pulumi.com"])
+def test_a_backend_that_is_no_folder_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    assert make().locks("run-b01") == ()
+
+
+def test_an_engine_that_has_lost_its_run_is_ended(
+    made: Engine, state: Path, tmp_path: Path
+) -> None:
+    with running("pulumi", tmp_path) as process:
+        lock(state / "backend", process.pid)
+        made.end_owners("run-b01")
+        assert process.wait(5) == 0, "politely, so that it writes its state"
+
+
+def test_an_engine_that_does_not_listen_is_killed(
+    made: Engine, state: Path, tmp_path: Path
+) -> None:
+    with running("pulumi", tmp_path, deaf=True) as process:
+        lock(state / "backend", process.pid)
+        began = time.monotonic()
+        made.end_owners("run-b01")
+        assert 0.3 <= time.monotonic() - began < 5
+        with pytest.raises(psutil.NoSuchProcess):
+            psutil.Process(process.pid)
+
+
+def test_another_process_that_has_its_number_is_left_alone(
+    made: Engine, state: Path, tmp_path: Path
+) -> None:
+    with running("editor", tmp_path) as process:
+        lock(state / "backend", process.pid)
+        made.end_owners("run-b01")
+        assert process.poll() is None
+
+
+def test_an_engine_that_has_ended_is_no_obstacle(made: Engine, state: Path) -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    lock(state / "backend", process.pid)
+    made.end_owners("run-b01")
+
+
+def test_an_engine_on_another_machine_cannot_be_ended(made: Engine, state: Path) -> None:
+    lock(state / "backend", os.getpid(), "elsewhere")
+    words = f"run-b01 is locked by process {os.getpid()} on elsewhere, which cannot be seen"
+    with pytest.raises(StackLocked, match=words):
+        made.end_owners("run-b01")
