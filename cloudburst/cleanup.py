@@ -201,12 +201,14 @@ def _settle(kept: Journal) -> None:
     history = kept.history()
     if history.outcome is None:
         kept.end(str(Outcome.INTERRUPTED))
+    # The folder may have been moved since.
+    header = {**history.header, "folder": str(kept.folder)}
     scenes = summary.results(history)
     name: TargetName = "aws" if history.header["target"] == "aws" else "local"
     target = make_target(name, aws_settings())
     target.know(history.header["run"], {}, history.rentals, lambda _: None)
     finished = summary.summarize(
-        history.header,
+        header,
         scenes=scenes,
         batches=history.batches,
         bill=target.cost(history.batches, summary.downloaded(scenes)),

@@ -252,7 +252,9 @@ def _run_to_its_end(planned: Plan, header: dict[str, str], site: Site, past: Pas
 
 def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> RunReport:
     """Report on a run of which everything is done: nothing is started, nothing costs anything."""
-    header, target = past.history.header, make_target(job.target, job.aws)
+    # The folder may have been moved since.
+    header = {**past.history.header, "folder": str(journal.folder)}
+    target = make_target(job.target, job.aws)
     target.know(header["run"], _places(past.history), past.history.rentals, journal.rental)
     scenes = Ledger(job.scenes, journal, past.history.attempts, past.home).results()
     finished = summary.summarize(

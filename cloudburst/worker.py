@@ -294,16 +294,25 @@ class _Adapter(HTTPAdapter):
     def __init__(self, budget: _Budget) -> None:
         super().__init__()
         self._budget = budget
+        self._opened: list[_Socket] = []
+
+    def close(self) -> None:
+        """Close what was opened: the library leaves a connection open at some broken headers."""
+        super().close()
+        for opened in self._opened:
+            if (descriptor := opened.detach()) >= 0:
+                socket.close(descriptor)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
         """Give connections that end with the budget."""
-        budget = self._budget
+        budget, opened = self._budget, self._opened
 
         class Connection(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
                 self.sock = _Socket(fileno=self.sock.detach())
                 self.sock.budget = budget
+                opened.append(self.sock)
 
         pool = super().get_connection_with_tls_context(*args, **kwargs)
         pool.ConnectionCls = Connection  # type: ignore[attr-defined] # the stubs know only its base

@@ -502,7 +502,6 @@ def test_a_finished_run_starts_nothing(whole: Whole) -> None:
     assert second.seconds == pytest.approx(first.seconds, abs=1)
 
 
-@pytest.mark.xfail(reason="its report goes to where it was", raises=InfrastructureError)
 def test_a_finished_run_that_was_moved_reports_where_it_is_now(
     whole: Whole, tmp_path: Path
 ) -> None:

@@ -1,0 +1,225 @@
+"""What three sources say, held together; and what a cleanup makes of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloudburst import audit, journal, registry
+from cloudburst.audit import Audit, RunFound, StackFound
+from cloudburst.cleanup import choose
+from cloudburst.errors import RunUnknown
+from cloudburst.journal import History, OpenLaunch, Owner
+from cloudburst.models import Lock, Remains, StackState
+from cloudburst.places import owner
+from cloudburst.registry import Known
+from cloudburst.targets.local import PROCESS
+
+RUN, OTHER = "20261124-101500-a1b2c3", "20261124-111500-d4e5f6"
+STACK = f"{RUN}-b01"
+MACHINE = Remains(
+    "machine",
+    "i-1",
+    "us-east-1",
+    STACK,
+    RUN,
+    "running",
+    since=1000.0,
+    usd_per_hour=0.36,
+    removal="aws ec2 terminate-instances",
+)
+EMPTY = StackState()
+HOLDS = StackState(("aws:ec2/instance:Instance worker i-1",), frozenset({"i-1"}))
+
+
+def known(run_id: str = RUN, target: str = "aws") -> Known:
+    return Known(run_id, "job", "/s.yaml", "/nowhere", target, ("us-east-1",), "2026-11-24")
+
+
+def launch(state: str = "working") -> OpenLaunch:
+    return OpenLaunch(
+        1, "b01", "b01", STACK, PROCESS, None, 0.0, 2000.0, "i-1", "http://x", 1, state, ()
+    )
+
+
+def history(*launches: OpenLaunch) -> History:
+    return History({"scenes": '[["s", 1.0]]'}, None, None, 0.0, open=launches)
+
+
+def together(
+    *,
+    runs: dict[str, Known] | None = None,
+    histories: dict[str, History] | None = None,
+    states: dict[str, StackState] | None = None,
+    remains: tuple[Remains, ...] = (),
+    owners: dict[str, Owner] | None = None,
+) -> list[RunFound]:
+    told = {name: (state, ()) for name, state in (states or {}).items()}
+    return audit._held_together(runs or {}, histories or {}, told, list(remains), owners or {})
+
+
+def found(*runs: RunFound, unseen: tuple[str, ...] = ()) -> Audit:
+    return Audit(1060.0, runs, 0, (), unseen)
+
+
+def test_a_stack_that_all_three_know_is_told_once() -> None:
+    (run,) = together(
+        runs={RUN: known()},
+        histories={RUN: history(launch())},
+        states={STACK: HOLDS},
+        remains=(MACHINE,),
+    )
+    (stack,) = run.stacks
+    assert stack.target == "aws"
+    assert stack.in_backend
+    assert stack.launch == launch()
+    assert stack.orphans == ()
+    assert run.left == (stack,)
+    assert run.unfinished
+
+
+def test_a_machine_that_its_stack_does_not_hold_is_an_orphan() -> None:
+    (run,) = together(runs={RUN: known()}, states={STACK: EMPTY}, remains=(MACHINE,))
+    assert run.stacks[0].orphans == (MACHINE,)
+
+
+def test_a_machine_that_nobody_else_knows_is_found_under_its_run() -> None:
+    (run,) = together(remains=(MACHINE,))
+    assert run.run_id == RUN
+    assert run.known is None
+    (stack,) = run.left
+    assert stack.target == "aws"
+    assert stack.orphans == (MACHINE,)
+
+
+def test_a_process_is_known_by_its_number_whatever_its_start() -> None:
+    process = replace(MACHINE, kind="process", id="17")
+    state = StackState(("cloudburst:local:Worker worker 17@99.5",), frozenset({"17@99.5"}))
+    (run,) = together(states={STACK: state}, remains=(process,))
+    assert run.stacks[0].target == "local"
+    assert run.stacks[0].orphans == ()
+
+
+def test_what_only_the_journal_knows_is_not_left_but_is_looked_after() -> None:
+    (run,) = together(runs={RUN: known()}, histories={RUN: history(launch())})
+    assert run.left == ()
+    choice = choose(found(run), RUN, orphans=False)
+    assert [stack.name for _, stacks in choice.runs for stack in stacks] == [STACK]
+
+
+def test_a_process_gets_its_end_from_the_journal() -> None:
+    process = replace(MACHINE, kind="process", id="17")
+    (run,) = together(
+        runs={RUN: known(target="local")},
+        histories={RUN: history(launch(journal.KEPT))},
+        remains=(process,),
+    )
+    assert run.stacks[0].remains[0].expires == 2000.0
+    assert run.stacks[0].kept
+
+
+def test_what_a_living_run_uses_is_not_left() -> None:
+    holder = Owner(os.getpid(), 0.0, "here")
+    (run,) = together(
+        runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,), owners={RUN: holder}
+    )
+    assert run.left == ()
+    assert not run.unfinished
+    assert found(run).exit_code == 0
+    assert choose(found(run), None, orphans=False).runs == ()
+    choice = choose(found(run), RUN, orphans=False)
+    assert choice.alive
+    assert choice.runs == ()
+    assert f"process {os.getpid()} on here" in choice.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "unseen", "code"),
+    [
+        ((), (), 0),
+        ((), ("AWS: no answer",), 3),
+        (tuple(together(states={STACK: HOLDS})), (), 4),
+        (tuple(together(states={STACK: HOLDS})), ("AWS: no answer",), 4),
+    ],
+)
+def test_nothing_is_clean_on_partial_sight(
+    runs: tuple[RunFound, ...], unseen: tuple[str, ...], code: int
+) -> None:
+    assert found(*runs, unseen=unseen).exit_code == code
+
+
+def test_what_is_left_has_a_price() -> None:
+    two = replace(MACHINE, id="i-2", usd_per_hour=None)
+    (run,) = together(remains=(MACHINE, two))
+    assert found(run).usd_per_hour == 0.36
+    assert audit.so_far(MACHINE, 1000.0 + 1800) == pytest.approx(0.18)
+    assert audit.so_far(MACHINE, 1001.0) == pytest.approx(0.36 / 60), "a minute at least"
+    assert audit.so_far(MACHINE, 0.0) == pytest.approx(0.36 / 60), "a clock may be wrong"
+    assert audit.so_far(two, 2000.0) is None
+
+
+def test_runs_are_chosen_by_their_beginning_their_stack_or_their_folder() -> None:
+    one, two = (
+        together(runs={RUN: known()}, states={STACK: HOLDS})[0],
+        together(runs={OTHER: known(OTHER)}, states={f"{OTHER}-b01": HOLDS})[0],
+    )
+    here = replace(one, known=replace(known(), folder=str(Path.cwd() / "out")))
+    everything = found(here, two)
+    for wanted in (RUN, RUN[:18], STACK, "out"):
+        chosen = choose(everything, wanted, orphans=False).runs
+        assert [run.run_id for run, _ in chosen] == [RUN], wanted
+    assert len(choose(everything, None, orphans=False).runs) == 2
+
+
+def test_orphans_alone() -> None:
+    one = together(runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,))[0]
+    two = together(remains=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
+    (chosen,) = choose(found(one, two), None, orphans=True).runs
+    assert chosen[0].run_id == OTHER
+
+
+def test_a_run_that_nobody_knows(state: Path) -> None:
+    with pytest.raises(RunUnknown, match="no run 'x'"):
+        choose(found(), "x", orphans=False)
+    registry.remember(known())
+    assert choose(found(), RUN, orphans=False).runs == (), "known, and nothing is left of it"
+    assert state.exists()
+
+
+@pytest.mark.parametrize(("name", "touched"), [("somebody@elsewhere", False), (owner(), True)])
+def test_what_others_have_begun_elsewhere_is_not_touched_unasked(name: str, touched: bool) -> None:
+    (run,) = together(remains=(replace(MACHINE, owner=name),))
+    choice = choose(found(run), None, orphans=False)
+    assert bool(choice.runs) is touched
+    assert bool(choice.notes) is not touched
+    assert choose(found(run), RUN, orphans=False).runs, "by its name it is"
+
+
+@pytest.mark.parametrize(
+    ("lock", "lives"),
+    [
+        (Lock(os.getpid(), socket.gethostname(), ""), True),
+        (Lock(2**22 + 1, socket.gethostname(), ""), False),
+        (Lock(os.getpid(), "elsewhere", ""), None),
+        (Lock(0, "", ""), False),
+    ],
+)
+def test_who_holds_a_lock(lock: Lock, lives: bool | None) -> None:
+    assert audit._lives(lock) is lives
+
+
+@pytest.mark.parametrize(
+    ("stack", "run_id"), [(STACK, RUN), (f"{RUN}-b123", RUN), ("mine", ""), (RUN, "")]
+)
+def test_a_stacks_name_says_whose_it_is(stack: str, run_id: str) -> None:
+    assert audit.run_of(stack) == run_id
+
+
+def test_a_stack_is_a_value() -> None:
+    stack = StackFound(STACK, "local", True, None, EMPTY, (), ())
+    assert stack.left
+    assert not replace(stack, in_backend=False).left
