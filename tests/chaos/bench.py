@@ -56,13 +56,11 @@ class Step:
         code: its exit code, negative for a signal.
         out: what it said.
         err: what it said on standard error.
-        seconds: how long it took.
     """
 
     code: int
     out: str
     err: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,8 @@ class Bench:
 
     Attributes:
         findings: what is wrong: one of `KINDS`, and words.
+        homes: videos that were home when something was killed.
+        took: what was done, with exit codes and seconds.
     """
 
     folder: Path
@@ -118,6 +118,7 @@ class Bench:
     cloud: Cloud | None = None
     findings: list[tuple[str, str]] = field(default_factory=list)
     homes: dict[Path, Video] = field(default_factory=dict)
+    took: list[str] = field(default_factory=list)
     _steps: int = 0
     _before: int = 0
 
@@ -188,11 +189,11 @@ class Bench:
             process.wait()
             self.found("hang", f"{path.name} took longer than {timeout:.0f} s")
             raise Stuck from None
+        self.took.append(f"{path.name}: {process.returncode}, {time.monotonic() - began:.1f} s")
         return Step(
             process.returncode,
             path.with_suffix(".out").read_text(),
             path.with_suffix(".err").read_text(),
-            time.monotonic() - began,
         )
 
     def do(self, name: str, arguments: list[str], timeout: float) -> Step:
@@ -224,8 +225,10 @@ class Bench:
     def truth(self, *, patient: bool = True) -> Truth:
         """Look; what ends by itself is waited for."""
         deadline = time.monotonic() + ENDING
+        began = time.monotonic()
         while (found := processes_of(self.state)) and patient and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.took.append(f"    processes ended after {time.monotonic() - began:.1f} s")
         workers = {
             line.partition(" ")[0]: f"process {line[:100]}"
             for line in found

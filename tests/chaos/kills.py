@@ -43,8 +43,14 @@ CLEANUP = ["cloudburst", "cleanup", "--all", "--yes"]
 # one video is home.
 SETUP = "journal home after#1"
 # After a kill: settle, look, clean up, look, resume; or without the cleanup; or without waiting for
-# anything, so that what the dead run has started is still at it.
-WAYS = ("cleanup", "resume", "cleanup at once", "resume at once")
+# anything, so that what the dead run has started is still at it; or all of that died with the run.
+POWER_CUT = "power cut, "
+WAYS = (
+    *("cleanup", "resume", "cleanup at once", "resume at once"),
+    *(f"{POWER_CUT}cleanup at once", f"{POWER_CUT}resume at once"),
+)
+# As on AWS, a new machine is described a little later. A power cut leaves nobody who knows of it.
+HIDDEN = float(os.environ.get("HIDE", 2.0))
 ROWS = ("run", "cleanup", "resume", "engine", "worker")
 WHAT = {
     "run": "`cloudburst-run`",
@@ -250,9 +256,9 @@ def play(task: Task, folder: Path, cloud: Cloud | None) -> Result:
         bench.found("unfinished", f"the harness: {type(error).__name__}: {error}")
     finally:
         bench.close()
-    (folder / "task").write_text(f"{task.target} {task}\n")
     if bench.findings:
-        (folder / "findings").write_text("\n".join(": ".join(one) for one in bench.findings))
+        told = [f"{task.target} {task}", *bench.took, *map(": ".join, bench.findings)]
+        (folder / "README").write_text("\n".join(told) + "\n")
     else:
         shutil.rmtree(folder, ignore_errors=True)
     seconds = time.monotonic() - began
@@ -264,11 +270,15 @@ def _resume(bench: Bench) -> list[str]:
 
 
 def _kill_run(bench: Bench, task: Task) -> bool:
-    step, _ = bench.victim("run", bench.run_arguments, RUN_TIMEOUT, at=task.point)
+    cut = task.way.startswith(POWER_CUT)
+    if bench.cloud is not None and cut:
+        bench.cloud.hide(HIDDEN)
+    aim = "all" if cut else "self"
+    step, _ = bench.victim("run", bench.run_arguments, RUN_TIMEOUT, at=task.point, aim=aim)
     bench.note_homes()
     if not task.way.endswith("at once"):
         bench.check_audit(bench.truth())
-    if task.way.startswith("cleanup"):
+    if task.way.removeprefix(POWER_CUT).startswith("cleanup"):
         _clean_up(bench)
     _go_on(bench)
     return step.code == KILLED

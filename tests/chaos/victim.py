@@ -10,7 +10,8 @@ product knows of it. Without ``--at`` they are only counted.
 ``--at`` takes the number of a point in the run (``137``), or its name (``rename s01.mp4#1``: just
 before the first such act; ``pulumi up#2+0.8``: 0.8 s after the second one). Several threads act at
 once, so a name is what can be met again. ``--aim engine`` ends the engine's process that the act
-has started, and not this one.
+has started, and not this one; ``--aim all`` ends this one and all that it has started, as a
+machine does that loses its power.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from cloudburst import cli
 from cloudburst.journal import Journal
@@ -51,7 +55,7 @@ class Points:
         folder: files elsewhere do not matter.
         trace: where every point is noted: number, seconds, name.
         at: number or name of the point; empty to count alone.
-        aim: what is to end, ``self`` or ``engine``.
+        aim: what is to end: ``self``, ``engine`` or ``all``.
     """
 
     def __init__(self, folder: Path, trace: Path, at: str, aim: str) -> None:
@@ -143,6 +147,10 @@ class Points:
         mine = pid == os.getpid()
         self._dying = mine  # the kill itself is an act, too
         self._note(f"killed\t{time.monotonic() - self._began:.4f}\t{name}")
+        if self._aim == "all":
+            for child in psutil.Process().children(recursive=True):
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -233,7 +241,7 @@ def main() -> None:
     parser.add_argument("--within", type=Path, required=True)
     parser.add_argument("--trace", type=Path, required=True)
     parser.add_argument("--at", default="")
-    parser.add_argument("--aim", choices=["self", "engine"], default="self")
+    parser.add_argument("--aim", choices=["self", "engine", "all"], default="self")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     points = Points(options.within, options.trace, options.at, options.aim)

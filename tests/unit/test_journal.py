@@ -616,8 +616,12 @@ def test_who_only_looks_for_a_moment_keeps_nobody_out(tmp_path: Path) -> None:
             pass
 
 
-def test_a_folder_that_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
+def test_what_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
     assert holder(tmp_path / "none") is None
+    assert holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
+    (tmp_path / journal.LOCK).mkdir()
+    assert holder(tmp_path) is None, "nobody can hold that"
     with pytest.raises(JournalFailed, match="cannot be written: No such file"):
         Journal(tmp_path / "none")
 
@@ -629,6 +633,9 @@ def test_a_lock_without_its_owner_in_it_still_holds(
     with begun(tmp_path):
         for damaged in ("", "{", "[1]", '{"pid": 1}'):
             (tmp_path / journal.LOCK).write_text(damaged)
+            owner = holder(tmp_path)
+            assert owner is not None
+            assert owner.lives is None, "somebody holds it, and nobody can say who"
             with pytest.raises(RunBusy, match="in use by another process"):
                 Journal(tmp_path)
 

@@ -82,8 +82,8 @@ def test_a_note_is_synced_before_it_has_its_name(
 def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
     remember(RUN)
     runs = state / "runs"
-    (runs / "20261124-121500-000000.part").write_text('{"run_id": "2026')
     whole = json.loads((runs / f"{RUN.run_id}.json").read_text())
+    (runs / "20261124-121500-000000.part").write_text(json.dumps(whole))
     for number, damaged in enumerate(
         [
             "",

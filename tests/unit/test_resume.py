@@ -16,6 +16,7 @@ from cloudburst.journal import Home, Journal, read
 from cloudburst.models import (
     Attempt,
     AwsSettings,
+    Event,
     Job,
     Outcome,
     Price,
@@ -144,6 +145,10 @@ def test_a_run_of_which_something_may_be_left_is_not_finished(run: Run) -> None:
     assert not past.finished
     run.held.gone("run-b01", "it was killed")
     assert run.stock().finished
+    number = run.held.launch(batch="b02", label="b02", stack="run-b02", **more)
+    assert not run.stock().finished
+    run.held.progress(number, resume.KEPT, ())
+    assert run.stock().finished, "what was kept on purpose may stay"
 
 
 def test_nothing_is_done_in_a_run_that_has_done_nothing(run: Run) -> None:
@@ -354,6 +359,11 @@ def test_a_new_video_that_was_not_noted_takes_the_place_of_the_old_note(
 # -- what cannot be -----------------------------------------------------------------------------
 
 
+def test_a_run_that_was_killed_before_it_was_one_is_not_gone_on_with(run: Run) -> None:
+    with Journal(run.folder) as held, pytest.raises(RunUnknown, match="is empty: nothing of that"):
+        take_stock(run.job, run.folder, held)
+
+
 def test_a_run_stays_on_its_target(run: Run) -> None:
     run.done("a")
     run.job = replace(run.job, target="aws")
@@ -467,6 +477,9 @@ def test_the_newest_run_of_a_job_that_is_there(
     assert resume.newest(job) == tmp_path / "run-3"
     shutil.rmtree(tmp_path / "run-3")
     assert resume.newest(job) == tmp_path / "run-2"
+    (tmp_path / "run-3").mkdir()
+    Journal(tmp_path / "run-3").__exit__(None, None, None)
+    assert resume.newest(job) == tmp_path / "run-2", "an empty one has started nothing"
 
 
 # -- the whole ----------------------------------------------------------------------------------
@@ -490,12 +503,15 @@ def test_a_run_that_goes_on_renders_the_rest_and_reports_on_all(whole: Whole) ->
     assert (history.outcome, history.open) == ("complete", ())
 
 
-def test_a_finished_run_starts_nothing(whole: Whole) -> None:
+def test_a_finished_run_starts_nothing(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pipeline.run(whole.job)
     whole.engine.calls.clear()
     whole.asked.clear()
-    second = pipeline.run(whole.job, resume=first.directory)
+    monkeypatch.setattr(pipeline, "find_engine", lambda _: pytest.fail("it needs no engine"))
+    events: list[Event] = []
+    second = pipeline.run(whole.job, resume=first.directory, on_event=events.append)
     assert (whole.engine.calls, whole.asked) == ([], [])
+    assert events[-1].text == "everything is done already; nothing was started"
     assert (second.outcome, second.done) == (Outcome.COMPLETE, 3)
     assert second.scenes == first.scenes
     assert second.batches == first.batches
