@@ -233,7 +233,10 @@ class Engine:
             EngineError: it cannot be read, or is not there.
         """
         with self._ends, _translated("stack export", stack):
-            deployment = self._select(stack).export_stack().deployment or {}
+            return self._read(stack)
+
+    def _read(self, stack: str) -> StackState:
+        deployment = self._select(stack).export_stack().deployment or {}
         pending = [
             f"{one.get('type')} {_named(one.get('resource', {}))}"
             for one in deployment.get("pending_operations") or []
@@ -248,6 +251,20 @@ class Engine:
             ids=frozenset(str(one.get("id") or "") for one in resources),
             pending=tuple(pending),
         )
+
+    def pending(self, stack: str) -> bool:
+        """Say if operations on a stack broke off, or may have. One that is not there has none.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        with (
+            self._ends,
+            _translated("stack export", stack),
+            contextlib.suppress(auto.StackNotFoundError),
+        ):
+            return bool(self._read(stack).pending)
+        return False
 
     def outputs(self, stack: str) -> dict[str, Any]:
         """Read a stack's outputs, secret ones too.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_exception_type, wait_exponential
@@ -124,14 +125,31 @@ def is_unreachable(error: BaseException | None) -> bool:
 
 def _recover(engine: Engine, target: Target, stack: str, number: int) -> None:
     engine.end_owners(stack)
-    if engine.locks(stack) or number > 1:
+    broke_off = _has_broken_off(engine, stack)
+    if broke_off or number > 1:
         engine.cancel(stack)
+    if broke_off:
+        # What an operation was just making when it was killed is described a little later.
+        time.sleep(target.settle)
     refused = _swept(target, stack)
+    if refused and target.settle:
+        # Such as a firewall whose machine is not described yet: the engine's destroy would wait
+        # for it for a quarter of an hour, while the machine runs.
+        time.sleep(target.settle)
+        refused = _swept(target, stack)
     if not refused:
         engine.refresh(stack)
     engine.destroy(stack, remove=False)
     _see_that_nothing_is_left(target, stack)
     engine.remove(stack)  # the last trace goes when there is nothing to trace
+
+
+def _has_broken_off(engine: Engine, stack: str) -> bool:
+    """Say if an operation on a stack was killed; a backend that cannot be read does not say no."""
+    try:
+        return bool(engine.locks(stack)) or engine.pending(stack)
+    except EngineError:
+        return True
 
 
 def _destroy(engine: Engine, target: Target, stack: str, number: int) -> None:

@@ -78,6 +78,9 @@ class FakeEngine:
     def remove(self, stack: str) -> None:
         self.calls.append("remove")
 
+    def pending(self, stack: str) -> bool:
+        return False
+
     def locks(self, stack: str) -> tuple[Lock, ...]:
         return ()
 
