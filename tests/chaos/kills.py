@@ -50,7 +50,7 @@ WAYS = (
     *(f"{POWER_CUT}cleanup at once", f"{POWER_CUT}resume at once"),
 )
 # As on AWS, a new machine is described a little later. A power cut leaves nobody who knows of it.
-HIDDEN = float(os.environ.get("HIDE", 2.0))
+HIDDEN = 2.0
 ROWS = ("run", "cleanup", "resume", "engine", "worker")
 WHAT = {
     "run": "`cloudburst-run`",
