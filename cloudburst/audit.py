@@ -20,7 +20,7 @@ import psutil
 
 from cloudburst import journal, registry
 from cloudburst.engine import Engine
-from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError
+from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError, StackGone
 from cloudburst.job import aws_settings
 from cloudburst.models import AwsSettings, SceneStatus, StackState
 from cloudburst.places import owner, state_folder
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _STACK = re.compile(r"(?P<run>\d{8}-\d{6}-[0-9a-f]{6})-b\d+")
 _READERS = 8
-SHORTEST_BILL = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,7 @@ def audit(
     # Asked before and after the rest: a run may end, or begin, while this looks.
     owners = _owners(known.values())
     histories = looker.journals(known.values())
-    states = looker.backend(known.values())
+    states, unread = looker.backend(known.values())
     on_aws = any(run.target == "aws" for run in known.values()) or any(
         _is_rented(state) for state, _ in states.values()
     )
@@ -191,6 +190,8 @@ def audit(
     else:
         looker.looked.append("AWS was not asked: no run of this machine was there")
     owners = {**_owners(known.values()), **owners}
+    # What a living run is just working on may be gone, or half written, when it is read.
+    unseen = [line for name, line in unread.items() if run_of(name) not in owners]
     found = _held_together(known, histories, states, remains, owners)
     # A stack that only a journal knows of has open books: a cleanup asks after it and closes them.
     telling = tuple(
@@ -203,7 +204,7 @@ def audit(
         runs=telling,
         finished=len(known) - sum(run.run_id in known for run in telling),
         looked=tuple(looker.looked),
-        unseen=tuple(looker.unseen),
+        unseen=(*looker.unseen, *unseen),
     )
 
 
@@ -216,15 +217,6 @@ def run_of(stack: str) -> str:
 def engine_for(target: Target, tell: Callable[[str], None] = lambda _: None) -> Engine:
     """Give an engine that can work on a target's stacks."""
     return Engine(find_engine(tell), state_folder(), target.environment(), target.operation_bytes)
-
-
-def so_far(one: Remains, at: float) -> float | None:
-    """Say what something has cost until now, in USD; None when its price or age is unknown."""
-    if one.usd_per_hour is None or one.since is None:
-        return None
-    if not one.usd_per_hour:
-        return 0.0
-    return one.usd_per_hour * max(SHORTEST_BILL, at - one.since) / 3600
 
 
 # -- looking ------------------------------------------------------------------------------------
@@ -276,31 +268,37 @@ class _Looker:
             self.unseen.append(f"AWS: {error}")
         return found
 
-    def backend(self, runs: Iterable[Known]) -> dict[str, tuple[StackState, tuple[Lock, ...]]]:
-        """Read every stack of the project with its locks."""
+    def backend(
+        self, runs: Iterable[Known]
+    ) -> tuple[dict[str, tuple[StackState, tuple[Lock, ...]]], dict[str, str]]:
+        """Read every stack of the project with its locks; say which could not be read, and why."""
         own = not os.environ.get("PULUMI_BACKEND_URL")
         if own and not (state_folder() / "backend").exists() and not list(runs):
             self.looked.append("no backend yet")
-            return {}
+            return {}, {}
+        found: dict[str, tuple[StackState, tuple[Lock, ...]]] = {}
+        unread: dict[str, str] = {}
+
+        def one(engine: Engine, name: str) -> None:
+            try:
+                found[name] = engine.state(name), engine.locks(name)
+            except StackGone:
+                pass  # since it was listed
+            except EngineError as error:
+                found[name] = StackState(), ()
+                unread[name] = f"stack {name}: {error}"
+
         try:
             with make_target("local", AwsSettings()) as target:
                 engine = engine_for(target, self._tell)
-                names = engine.stacks()
                 with ThreadPoolExecutor(_READERS) as pool:
-                    found = dict(pool.map(lambda name: self._stack(engine, name), names))
+                    list(pool.map(lambda name: one(engine, name), engine.stacks()))
         except (CloudBurstError, OSError) as error:
             self.unseen.append(f"backend: {error}")
-            return {}
+            return {}, {}
         where = "the backend" if own else f"the backend {os.environ['PULUMI_BACKEND_URL']}"
         self.looked.append(where)
-        return found
-
-    def _stack(self, engine: Engine, name: str) -> tuple[str, tuple[StackState, tuple[Lock, ...]]]:
-        try:
-            return name, (engine.state(name), engine.locks(name))
-        except EngineError as error:
-            self.unseen.append(f"stack {name}: {error}")
-            return name, (StackState(), ())
+        return found, unread
 
 
 # -- holding together ---------------------------------------------------------------------------

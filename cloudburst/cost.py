@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudburst.pricing import MINIMUM_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cloudburst.models import BatchResult, SceneResult, Span
+    from cloudburst.models import BatchResult, Remains, SceneResult, Span
 
 PHASES = ("up", "health", "drive", "destroy")
 
@@ -53,3 +55,17 @@ def serial_seconds(batches: Iterable[BatchResult], scenes: Iterable[SceneResult]
         for attempt in tries
     )
     return frame / max(1, len(used)) + work
+
+
+def so_far(one: Remains, at: float) -> float | None:
+    """Say what something has cost until a moment, in USD; None when price or age is unknown.
+
+    Args:
+        one: what is left.
+        at: seconds since 1970.
+    """
+    if one.usd_per_hour is None or one.since is None:
+        return None
+    if not one.usd_per_hour:
+        return 0.0
+    return one.usd_per_hour * max(MINIMUM_SECONDS, at - one.since) / 3600

@@ -33,7 +33,7 @@ from pulumi.automation.errors import create_command_error
 from pulumi.runtime import _grpc_settings
 from semver import VersionInfo
 
-from cloudburst.errors import EngineError, StackLocked
+from cloudburst.errors import EngineError, StackGone, StackLocked
 from cloudburst.models import Lock, PlannedResource, StackState
 from cloudburst.places import PROJECT, engine_environment
 
@@ -230,7 +230,8 @@ class Engine:
         """Read what the backend says of a stack: its resources and operations that broke off.
 
         Raises:
-            EngineError: it cannot be read, or is not there.
+            StackGone: it is not there.
+            EngineError: it cannot be read.
         """
         with self._ends, _translated("stack export", stack):
             return self._read(stack)
@@ -469,6 +470,8 @@ def _translated(operation: str, stack: str) -> Iterator[None]:
         raise StackLocked(
             f"pulumi {operation} of {stack}: another operation holds its lock"
         ) from error
+    except auto.StackNotFoundError as error:
+        raise StackGone(f"pulumi {operation} of {stack}: there is no such stack") from error
     except (auto.CommandError, OSError) as error:
         raise EngineError(f"pulumi {operation} of {stack} failed: {_gist(str(error))}") from error
 

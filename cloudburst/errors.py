@@ -10,7 +10,8 @@
      │   ├─ JournalFailed           3   the run's journal cannot be written or read
      │   ├─ EngineMissing           3   no Pulumi engine could be found or made
      │   ├─ EngineError             3   the engine refused or failed
-     │   │   └─ StackLocked         3   another operation holds the stack
+     │   │   ├─ StackLocked         3   another operation holds the stack
+     │   │   └─ StackGone           3   there is no such stack
      │   ├─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
      │   ├─ WorkerLost              3   its provider says that the worker is gone, and why
      │   ├─ CloudRefused            3   a cloud API refused or failed; carries its code
@@ -85,6 +86,10 @@ class EngineError(InfrastructureError):
 
 class StackLocked(EngineError):
     """Another operation holds the stack's lock."""
+
+
+class StackGone(EngineError):
+    """There is no such stack, or none any more."""
 
 
 class WorkerUnhealthy(InfrastructureError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst.models import Estimate
-from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
+from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, MINIMUM_SECONDS
 
 if TYPE_CHECKING:
     from cloudburst.models import Batch, Plan, Price, Rung, Scene
@@ -34,7 +34,6 @@ _LEASE_FACTOR = 3.0
 _LEASE_MARGIN = 20 * 60.0
 MIN_LEASE_MINUTES = 30
 MAX_LEASE_MINUTES = 24 * 60
-MINIMUM_SECONDS = 60.0  # AWS bills no less: aws.amazon.com/ec2/pricing/on-demand
 _GB = 1e9
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cloudburst.audit import so_far
 from cloudburst.console.text import safe
+from cloudburst.cost import so_far
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,8 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cloudburst.estimate import MINIMUM_SECONDS
 from cloudburst.models import Basis, Cost, CostLine
-from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
+from cloudburst.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, MINIMUM_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

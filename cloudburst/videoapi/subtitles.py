@@ -24,7 +24,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 # Half an hour, the longest narration, has some 50 000 characters however fast it is spoken. What
 # is far from that is no subtitles, and would keep a worker busy for hours.
 MAX_BYTES = 1024**2
-MAX_TEXT = 2000
+MAX_TEXT = 10_000
 MAX_SHOWN = 500_000
 # A line longer than this fills the screen in any case; it need not be broken into equal pieces.
 _BALANCED = 300

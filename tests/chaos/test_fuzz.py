@@ -519,6 +519,8 @@ def cue(number: int, text: str = "x", start: float = 0.0) -> str:
 LONG = {
     "one word": SRT.replace("Hello", "x" * 500_000),
     "one Chinese line": SRT.replace("Hello", "画" * 300_000),
+    "one word of a whole book": SRT.replace("Hello", "x" * 100_000),
+    "one Chinese line of a whole book": SRT.replace("Hello", "画" * 100_000),
     "spaces": SRT.replace("Hello", "a" + " " * 500_000 + "b"),
     "many lines": SRT.replace("Hello", "x\n" * 200_000),
     "open tags": SRT.replace("Hello", "<a" * 200_000),
@@ -539,6 +541,22 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 def test_endless_subtitles_are_read_or_refused_in_time(name: str) -> None:
     reads(LONG[name].encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" " * subtitles.MAX_BYTES, "bytes, more than 1048576"),
+        (
+            "x" * (subtitles.MAX_TEXT + 1),
+            "10001 characters in one subtitle, at 0.1 s; at most 10000",
+        ),
+    ],
+    ids=["a megabyte", "a cue without an end"],
+)
+def test_what_nobody_could_read_is_refused(text: str, words: str) -> None:
+    with pytest.raises(subtitles.SubtitleError, match=words):
+        subtitles.parse(SRT.replace("Hello there", text).encode())
 
 
 @bounded(60)
@@ -1249,6 +1267,19 @@ def test_a_damaged_sound_is_used_or_refused(
 ) -> None:
     body = api.good | {"input_audio": b64(damaged(api.sound, changes))}
     assert api.asks("/create_video_onestep", method="POST", json=body) in {200, 422, 400}
+
+
+def test_a_reader_of_pictures_that_raises_what_it_likes(api: Api, job_folder: Path) -> None:
+    """One of a format that has not been thought of, to Pillow's surprise."""
+    unknown = picture_of("DDS")
+    unknown = unknown[:80] + bytes(4) + unknown[84:]
+    body = api.good | {"input_image": b64(unknown)}
+    assert api.asks("/create_video_onestep", method="POST", json=body) == 422
+    (job_folder / "unknown.dds").write_bytes(unknown)
+    problems = loads(job_folder, VALID.replace("p.png", "unknown.dds").encode())
+    assert isinstance(problems, list)
+    assert len(problems) == 3
+    assert "expected a picture" in problems[0]
 
 
 @pillow_may_warn

@@ -179,7 +179,9 @@ def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_called_clean(
 def test_a_living_run_is_left_alone(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
-    with cli_run(slow_job(job_file), tmp_path / "out") as running:
+    path = slow_job(job_file)
+    write_sound(path.parent / "long.wav", 240, rate=8000)
+    with cli_run(path, tmp_path / "out") as running:
         running.until(scene_started)
         pid = running.process.pid
         resumed = command("resume", run_id(state))
@@ -192,8 +194,9 @@ def test_a_living_run_is_left_alone(
         assert cleaned.returncode == 2
         assert f"process {pid}" in cleaned.stderr
         assert command("cleanup", "--all", "--yes").returncode == 0
+        os.killpg(running.process.pid, signal.SIGINT)
         code, err = running.finish()
-    assert code == 0, err
+    assert code == 130, err
     assert_nothing_left(state)
 
 

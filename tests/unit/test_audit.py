@@ -12,6 +12,7 @@ import pytest
 from cloudburst import audit, journal, registry
 from cloudburst.audit import Audit, RunFound, StackFound
 from cloudburst.cleanup import choose
+from cloudburst.cost import so_far
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import History, OpenLaunch, Owner
 from cloudburst.models import Lock, Remains, StackState
@@ -156,10 +157,10 @@ def test_what_is_left_has_a_price() -> None:
     two = replace(MACHINE, id="i-2", usd_per_hour=None)
     (run,) = together(remains=(MACHINE, two))
     assert found(run).usd_per_hour == 0.36
-    assert audit.so_far(MACHINE, 1000.0 + 1800) == pytest.approx(0.18)
-    assert audit.so_far(MACHINE, 1001.0) == pytest.approx(0.36 / 60), "a minute at least"
-    assert audit.so_far(MACHINE, 0.0) == pytest.approx(0.36 / 60), "a clock may be wrong"
-    assert audit.so_far(two, 2000.0) is None
+    assert so_far(MACHINE, 1000.0 + 1800) == pytest.approx(0.18)
+    assert so_far(MACHINE, 1001.0) == pytest.approx(0.36 / 60), "a minute at least"
+    assert so_far(MACHINE, 0.0) == pytest.approx(0.36 / 60), "a clock may be wrong"
+    assert so_far(two, 2000.0) is None
 
 
 def test_runs_are_chosen_by_their_beginning_their_stack_or_their_folder() -> None:

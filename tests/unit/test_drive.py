@@ -58,13 +58,13 @@ class Driven:
         self.site.dispatcher.join("b01")
         worker = replace(WORKER, room=room)
         self.drive = Drive("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
-        self._thread = threading.Thread(target=self.drive.run)
+        self._thread = threading.Thread(target=self.drive.run, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def end(self) -> None:
-        self._thread.join(10)
+        self._thread.join(5)  # not so long as what hangs in a test
         assert not self._thread.is_alive()
 
     def run(self) -> None:
@@ -587,9 +587,14 @@ def test_a_video_whose_worker_is_gone_is_not_waited_for(
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
     driven.site.stop.request()
+    driven._thread.join(0.2)
+    assert driven._thread.is_alive()
     driven.target.conditions.append(TAKEN)
     driven.end()
     assert driven.drive.lost == TAKEN
+    began = time.monotonic()
+    driven.drive.join(5)
+    assert time.monotonic() - began < 1
     slow.go_on.set()
     deadline = time.monotonic() + 10
     while any(thread.is_alive() for thread in driven.drive._threads):

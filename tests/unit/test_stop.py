@@ -145,7 +145,7 @@ class Going:
         self.events: list[Event] = []
         self.error: BaseException | None = None
         self._whole, self._more = whole, more
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
