@@ -94,9 +94,7 @@ class LaunchLife:
             self.site.dispatcher.leave(self.label)
             if self.state == "waiting":
                 self.destroyed = True  # nothing was ever begun
-            elif self._is_to_be_kept():
-                self._keep()
-            else:
+            elif not (self._is_to_be_kept() and self._keep()):
                 self._end()
             if self._drive is not None:
                 self._drive.join(JOIN_TIMEOUT)
@@ -246,12 +244,19 @@ class LaunchLife:
         healthy = self.was_healthy and self.failure is None and self.lost is None
         return self.site.keep and healthy and not self.site.stop.requested
 
-    def _keep(self) -> None:
-        if self.worker is not None:
-            self.kept_until = self.site.target.keep(self.worker)
-            until, worker = clock_time(self.kept_until), self.worker
-            self.site.journal.worker(self._number, worker.id, worker.endpoint, self.kept_until)
-            self.tell(KEPT, f"kept at {self.worker.endpoint} until {until}")
+    def _keep(self) -> bool:
+        """Let the worker stay; say if it does. One that cannot be told to is ended."""
+        worker = self.worker
+        if worker is None:
+            return False
+        try:
+            self.kept_until = self.site.target.keep(worker)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must not be left running
+            self.error = f"it could not be kept: {error}"
+            return False
+        self.site.journal.worker(self._number, worker.id, worker.endpoint, self.kept_until)
+        self.tell(KEPT, f"kept at {worker.endpoint} until {clock_time(self.kept_until)}")
+        return True
 
     # -- teardown -----------------------------------------------------------------------------
 

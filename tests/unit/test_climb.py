@@ -592,3 +592,21 @@ def test_even_blameless_losses_end_when_they_bear_no_fruit(
     life = live(make_site(engine, target, tmp_path))
     assert len(life.launches) == launches
     assert words in str(life.error)
+
+
+def test_a_worker_that_cannot_be_kept_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> float:
+        raise BrokenPipeError("the worker is just gone")
+
+    monkeypatch.setattr(FakeTarget, "keep", refuse)
+    monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
+    monkeypatch.setattr(drive, "download", fake_download)
+    engine = FakeEngine()
+    site = replace(make_site(engine, FakeTarget(engine), tmp_path), keep=True)
+    life = live(site)
+    assert life.destroyed
+    assert life.kept is None
+    assert "destroy" in engine.calls
+    assert "could not be kept" in str(life.launches[0].error)
