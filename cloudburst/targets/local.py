@@ -157,9 +157,10 @@ class LocalTarget:
         return [f"process {identity.partition('@')[0]}" for identity, _ in provider.workers(stack)]
 
     def sweep(self, stack: str) -> None:
-        """End the worker processes that carry the stack's name."""
+        """End the worker processes that carry the stack's name, and what killed ones have left."""
         for identity, _ in provider.workers(stack):
             provider.end(identity, stack)
+        provider.clear(stack)
 
     def last_look(self) -> list[str]:
         """Processes are seen from their first moment: each stack's own look was enough."""

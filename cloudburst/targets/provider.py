@@ -252,7 +252,12 @@ def end(identity: str, stack: str) -> None:
         if not _ended(identity, GRACE):
             _signal(process.pid, signal.SIGKILL)
             _ended(identity, GRACE)
-    # A worker that was killed could not end its ffmpegs: they are known by where they work.
+    clear(stack)
+
+
+def clear(stack: str) -> None:
+    """Remove what a stack's worker has left that was killed itself: its ffmpegs and its files."""
+    # They are known by where they work.
     work = work_folder(stack)
     for child in psutil.process_iter(["cwd"]):
         if child.info["cwd"] and Path(child.info["cwd"]).is_relative_to(work):

@@ -30,6 +30,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
         pytest.param(
             "local", "run|cleanup|journal ended before#2", id="when-all-is-gone-and-not-noted"
         ),
+        pytest.param(
+            "local",
+            "run|power cut, cleanup at once|send body#2+0.1",
+            id="power-cut-while-rendering",
+        ),
         pytest.param("aws", "run|cleanup|journal attempt after#1", id="aws-while-rendering"),
         pytest.param("aws", "run|resume at once|journal rental after#2+0.4", id="aws-in-a-create"),
         pytest.param("local", "cleanup|at once|pulumi destroy#1+0.2", id="a-cleanup"),
