@@ -165,7 +165,7 @@ class Engine:
             if handle is not None and remove:
                 self._remove(stack, handle)
         if remove:
-            self._forget(stack)
+            self._forget(stack, gone=True)
 
     def remove(self, stack: str) -> None:
         """Remove a stack that holds nothing any more. One that is not there is no error.
@@ -179,7 +179,7 @@ class Engine:
             contextlib.suppress(auto.StackNotFoundError),
         ):
             self._remove(stack, self._known.get(stack) or self._select(stack))
-        self._forget(stack)
+        self._forget(stack, gone=True)
 
     def refresh(self, stack: str) -> None:
         """Bring a stack's state up to what its provider says, and drop pending creates.
@@ -319,8 +319,13 @@ class Engine:
 
         return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
 
-    def _forget(self, stack: str) -> None:
-        """Drop what the engine keeps of a stack that is gone: in CloudBurst's own folders alone."""
+    def _forget(self, stack: str, *, gone: bool = False) -> None:
+        """Drop what the engine keeps of a stack: in CloudBurst's own folders alone.
+
+        Args:
+            stack: its name.
+            gone: nobody works on it any more, for it is not there.
+        """
         self._known.pop(stack, None)
         shutil.rmtree(self._work / stack, ignore_errors=True)
         backend = self._state / "backend" / ".pulumi"
@@ -329,6 +334,10 @@ class Engine:
         logs = (self._state / "pulumi-home" / "logs").glob(f"organization+{PROJECT}+{name}-*.log")
         for path in [*(backend / "stacks" / PROJECT).glob(f"{name}.json.bak*"), *logs]:
             path.unlink(missing_ok=True)
+        if gone:
+            # An engine that is killed while it removes a stack leaves the lock and the history.
+            for kind in (Path("history"), Path("locks") / "organization"):
+                shutil.rmtree(backend / kind / PROJECT / stack, ignore_errors=True)
 
     def _remove(self, stack: str, handle: auto.Stack) -> None:
         try:

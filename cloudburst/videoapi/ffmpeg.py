@@ -76,33 +76,44 @@ def run(
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log
         )
+        # Asked before the feeder starts: it may be the one who collects the exit, and then the
+        # process's number is nobody's, or another's.
+        exit_sign = _exit_sign(process)
         feeder = threading.Thread(target=_feed, args=(process, frames), name="frames")
         feeder.start()
         try:
             while True:
                 deadline.check()
-                if _ended(process, _POLL):
+                if _ended(process, exit_sign, _POLL):
                     break
         finally:
             process.kill()
             process.wait()
             feeder.join()
+            if exit_sign is not None:
+                os.close(exit_sign)
     if process.returncode != 0:
         lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
         raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _exit_sign(process: subprocess.Popen[bytes]) -> int | None:
+    """Give a descriptor that can be read once the process has ended: None where there is none."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # an older kernel, or a container that forbids the call
+            return os.pidfd_open(process.pid)
+    return None
+
+
+def _ended(process: subprocess.Popen[bytes], exit_sign: int | None, seconds: float) -> bool:
     """Wait for a process, without the naps of `Popen.wait`, which add up to 50 ms to a render."""
-    if not hasattr(os, "pidfd_open"):
+    if exit_sign is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         return process.returncode is not None
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        select.select([descriptor], [], [], seconds)
-    finally:
-        os.close(descriptor)
+    poller = select.poll()  # select() refuses descriptors from 1024 on
+    poller.register(exit_sign, select.POLLIN)
+    poller.poll(seconds * 1000)
     return process.poll() is not None
 
 

@@ -306,7 +306,9 @@ class Bench:
         litter = [
             *(self.state / "workspaces").glob("*-b*"),
             *(self.state / "workers").glob("*"),
-            *(self.state / "backend/.pulumi/locks/organization/cloudburst").glob("*/*.json"),
+            *(self.state / "backend/.pulumi/locks/organization/cloudburst").glob("*"),
+            *(self.state / "backend/.pulumi/history/cloudburst").glob("*"),
+            *(self.state / "backend/.pulumi/backups/cloudburst").glob("*"),
         ]
         if litter:
             names = ", ".join(str(path.relative_to(self.state)) for path in litter)
