@@ -228,7 +228,11 @@ class _Looker:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self.looked: list[str] = []
-        self.unseen: list[str] = []
+        self.unseen: list[str] = [
+            f"a run's note: {note} cannot be read; where that run was, is not known; once you have "
+            "looked, remove it"
+            for note in registry.damaged()
+        ]
 
     def journals(self, runs: Iterable[Known]) -> dict[str, History]:
         found: dict[str, History] = {}

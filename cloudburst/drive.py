@@ -163,22 +163,28 @@ class Drive:
     def _take_off(self, scene: Scene) -> _Flight | None:
         """Begin a try, unless the worker was found gone since the scene was taken."""
         site, began = self._site, self._site.timeline.now()
+        mark, unread = "", None
         try:
             mark = fingerprint(scene, site.renderer)
-            flight = _Flight(scene, began, 0, mark)
-            with self._lock:
-                if not self._is_gone():
-                    flight.number = site.ledger.begin(scene, self._label, mark, began)
-                    self._flying[scene.name] = flight
-                    return flight
-        except JournalFailed:
-            pass  # the journal asks the run to end: nothing begins that it does not know of
         except OSError as error:
             unread = SceneRejected(f"{error.filename} cannot be read: {error.strerror}")
-            self._failed(_Flight(scene, began, 0, ""), unread)
+        flight = _Flight(scene, began, 0, mark)
+        try:
+            with self._lock:
+                begun = not self._is_gone()
+                if begun:
+                    flight.number = site.ledger.begin(scene, self._label, mark, began)
+                    self._flying[scene.name] = flight
+        except JournalFailed:
+            begun = False  # the journal asks the run to end: nothing begins that it knows not of
+        if not begun:
+            site.dispatcher.give_back(scene, self._batch)
             return None
-        site.dispatcher.give_back(scene, self._batch)
-        return None
+        if unread is not None:
+            if self._settle(flight):
+                self._failed(flight, unread)
+            return None
+        return flight
 
     def _settle(self, flight: _Flight) -> bool:
         """Say if a try still counts; it does not when its scene was given back meanwhile."""
@@ -267,9 +273,11 @@ class Drive:
             if condition is not None and condition.health is Health.GONE:
                 self._lose(condition, str(error))
                 return
-            if time.monotonic() - began > patience or self._site.stop.sleep(0.5):
+            if time.monotonic() - began > patience:
                 self._lose(Condition(Health.GONE, str(error)))
                 return
+            if self._site.stop.sleep(0.5):
+                return  # other videos of its may still be on their way home
 
     def _condition(self) -> Condition | None:
         """Ask the provider; None when it does not say."""

@@ -306,7 +306,7 @@ class Engine:
                     f"{stack} is locked by process {lock.pid} on {lock.host}, which cannot be seen "
                     f"from here; when that is over: pulumi cancel --yes --stack {stack}"
                 )
-            if lock.pid and not _ended(lock.pid):
+            if lock.pid and not _ended(lock.pid, stack):
                 raise StackLocked(f"{stack} is locked by process {lock.pid}, which does not end")
 
     def interrupt(self, stack: str, *, kill: bool = False) -> None:
@@ -366,21 +366,34 @@ def _named(resource: Mapping[str, Any]) -> str:
     return " ".join(word for word in words if word)
 
 
-def _ended(pid: int) -> bool:
+def _ended(pid: int, stack: str) -> bool:
     """End an engine process and what it started; politely first, so that it writes its state."""
     try:
         process = psutil.Process(pid)
-        if "pulumi" not in process.name():
+        if not _works_on(process, stack):
             return True  # its number is another's by now
         family = [process, *process.children(recursive=True)]
         process.send_signal(signal.SIGINT)
-        _, left = psutil.wait_procs(family, ENGINE_GRACE)
-        for one in left:
-            one.kill()
-        _, left = psutil.wait_procs(left, ENGINE_GRACE)
     except psutil.NoSuchProcess:
         return True
+    _, left = psutil.wait_procs(family, ENGINE_GRACE)
+    for one in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    _, left = psutil.wait_procs(left, ENGINE_GRACE)
     return not left
+
+
+def _works_on(process: psutil.Process, stack: str) -> bool:
+    """Say if a process is an engine that works on a stack: in its workspace, or by its name."""
+    if "pulumi" not in process.name():
+        return False
+    try:
+        # Of a folder that was removed, Linux says so behind its name.
+        place = Path(process.cwd().removesuffix(" (deleted)")).name
+        return place == stack or any(stack in word for word in process.cmdline())
+    except psutil.AccessDenied:
+        return True  # whoever it is, it holds the lock
 
 
 def _lock(path: Path) -> Lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cloudburst.models import SceneResult, SceneStatus
@@ -37,7 +38,9 @@ class Ledger:
             scene.name: list((attempts or {}).get(scene.name, ())) for scene in self._scenes
         }
         self._home = dict(home or {})
-        self._brought: dict[str, int] = {}
+        # A worker that was taken over has brought home what it did for earlier sessions, too.
+        last = (list(tries)[-1] for tries in (attempts or {}).values() if tries)
+        self._brought = Counter(attempt.worker for attempt in last if attempt.error is None)
         self._lock = threading.Lock()
 
     def begin(self, scene: Scene, worker: str, fingerprint: str, began: float) -> int:
@@ -54,7 +57,7 @@ class Ledger:
         with self._lock:
             self._attempts[scene.name].append(attempt)
             self._home[scene.name] = home
-            self._brought[attempt.worker] = self._brought.get(attempt.worker, 0) + 1
+            self._brought[attempt.worker] += 1
 
     def failed(self, scene: Scene, number: int, attempt: Attempt) -> None:
         """Note a try that failed."""
@@ -68,9 +71,9 @@ class Ledger:
             return len(self._home)
 
     def done_by(self, worker: str) -> int:
-        """Count the videos that one worker has brought home in this session."""
+        """Count the videos that one worker has brought home, in all sessions."""
         with self._lock:
-            return self._brought.get(worker, 0)
+            return self._brought[worker]
 
     def results(self) -> tuple[SceneResult, ...]:
         """Give every scene's result, in the order of the job."""

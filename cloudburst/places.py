@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from cloudburst.errors import InfrastructureError
+
 PROJECT = "cloudburst"
 
 
@@ -69,5 +71,11 @@ def _passphrase(path: Path) -> Path:
 
 
 def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InfrastructureError(
+            f"the folder {path} cannot be made: {error.strerror}; another one can be named with "
+            "CLOUDBURST_STATE, or CLOUDBURST_CACHE for what can be made again"
+        ) from error
     return path

@@ -70,9 +70,14 @@ def forget(run_id: str) -> None:
 
 
 def known_runs() -> list[Known]:
-    """List the runs this machine has begun, oldest first. A damaged note is left out."""
-    found = (_read(path) for path in sorted(_folder().glob("*.json")))
+    """List the runs this machine has begun, oldest first. `damaged` lists the notes left out."""
+    found = (_read(path) for path in _notes())
     return [run for run in found if run is not None]
+
+
+def damaged() -> list[Path]:
+    """List the notes that cannot be read: what they were about is not known."""
+    return [path for path in _notes() if _read(path) is None and path.exists()]
 
 
 def find(wanted: str) -> Known:
@@ -116,6 +121,10 @@ def _names(runs: Sequence[Known]) -> str:
 
 def _folder() -> Path:
     return state_folder() / "runs"
+
+
+def _notes() -> list[Path]:
+    return sorted(_folder().glob("*.json"))
 
 
 def _read(path: Path) -> Known | None:

@@ -28,7 +28,7 @@ class Books:
         self._record: Callable[[Rental], None] = lambda _: None
         self._rented: dict[str, Rental] = {}
         self._launching: dict[str, Rental] = {}
-        self._restored: set[str] = set()
+        self._began = clock()
         self._lock = threading.RLock()
 
     def restore(self, rentals: Iterable[Rental], record: Callable[[Rental], None]) -> None:
@@ -43,7 +43,6 @@ class Books:
             for one in rentals:
                 if one.machine:
                     self._rented[one.machine] = one
-                    self._restored.add(one.machine)
                 else:
                     self._launching[one.stack] = one
 
@@ -87,15 +86,16 @@ class Books:
             left: machines that are not gone.
             ended: when others ended, seconds since 1970, as far as the provider says it.
 
-        A machine of this session is billed until it was seen to be gone. One of an earlier session
-        may have ended long ago: until it ended, and never longer than its lease.
+        A machine of this session is billed until it was seen to be gone. One of an earlier session,
+        whenever it was first seen, may have ended long ago: it is billed until it ended, and never
+        longer than its lease.
         """
         known, now = ended or {}, self._clock()
         with self._lock:
             for identity, one in self._rented.items():
                 if one.stack == stack and identity not in left and one.until is None:
                     told = min(known.get(identity, now), one.expires)
-                    until = min(told, now) if identity in self._restored else now
+                    until = min(told, now) if one.since < self._began else now
                     until = max(one.since, until)
                     self._rented[identity] = replace(one, until=until)
                     self._record(self._rented[identity])

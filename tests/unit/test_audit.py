@@ -213,6 +213,14 @@ def test_who_holds_a_lock(lock: Lock, lives: bool | None) -> None:
     assert audit._lives(lock) is lives
 
 
+def test_what_a_damaged_note_was_about_is_not_known(state: Path) -> None:
+    (state / "runs").mkdir(parents=True)
+    (state / "runs" / f"{RUN}.json").write_text("{")
+    seen = audit.audit()
+    assert [line for line in seen.unseen if f"{RUN}.json cannot be read" in line]
+    assert seen.exit_code == 3
+
+
 @pytest.mark.parametrize(
     ("stack", "run_id"), [(STACK, RUN), (f"{RUN}-b123", RUN), ("mine", ""), (RUN, "")]
 )

@@ -226,6 +226,15 @@ def test_what_an_earlier_session_had_asked_for_may_show_up() -> None:
     assert kept.told == [ONE]
 
 
+def test_what_an_earlier_session_had_made_is_billed_until_its_end_even_when_first_seen_now() -> (
+    None
+):
+    kept = Kept(ASKED, now=9000.0)
+    kept.books.enter(ONE)
+    kept.books.close("run-b01", set(), {"i-1": 1500.0})
+    assert kept.ends() == {"i-1": 1500.0}
+
+
 def test_what_an_earlier_session_had_asked_for_may_never_have_come() -> None:
     kept = Kept(ASKED, now=2000.0)
     kept.books.close("run-b01", set())

@@ -468,6 +468,29 @@ def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
     assert driven.told() == [("scene_started", "a")]
 
 
+def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    api = FakeApi([None, WorkerGone("POST: connection reset")])
+    driven = coming_home(tmp_path, slow, api=api, scenes="ab")
+    asked = threading.Event()
+
+    def unhealthy(*_: object) -> str:
+        asked.set()
+        return "connection refused"
+
+    monkeypatch.setattr(api, "healthy", unhealthy)
+    assert asked.wait(10), "b has broken off, and its worker is being asked after"
+    driven.site.stop.request()
+    time.sleep(0.3)
+    slow.go_on.set()
+    driven.end()
+    assert driven.drive.lost is None
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+
+
 # -- the end of a run ---------------------------------------------------------------------------
 
 
@@ -485,9 +508,9 @@ class Slow:
         return fake_download(*given, **how)
 
 
-def coming_home(folder: Path, slow: Slow, **more: Any) -> Driven:
+def coming_home(folder: Path, slow: Slow, api: FakeApi | None = None, **more: Any) -> Driven:
     """Give a worker that has rendered scene a, whose video is on its way, and renders the next."""
-    driven = Driven(folder, FakeApi(), **more)
+    driven = Driven(folder, api or FakeApi(), **more)
     driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
     driven.start()
     assert slow.began.wait(10)
@@ -618,6 +641,9 @@ def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     (text,) = (event.text for event in driven.events if event.scene == "lost")
     assert text == f"{tmp_path / 'lost.wav'} cannot be read: No such file or directory"
     assert driven.site.ledger.done_count() == 2
+    history = driven.site.journal.history()
+    assert [one.error for one in history.attempts["lost"]] == [text], "the journal knows of it"
+    assert history.inflight == {}
 
 
 def test_the_journal_says_the_same_as_the_memory(tmp_path: Path) -> None:

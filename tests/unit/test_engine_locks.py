@@ -55,16 +55,24 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def running(name: str, folder: Path, *, deaf: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run a process of a name; a deaf one hears no Ctrl-C."""
+def running(
+    name: str, folder: Path, *, deaf: bool = False, stack: str = "run-b01"
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a process of a name in a stack's workspace; a deaf one hears no Ctrl-C."""
     shell = shutil.which("sh")
     assert shell is not None
     binary = folder / name
     shutil.copy(os.path.realpath(shell), binary)
     trap = "trap '' INT" if deaf else "trap 'echo state written; exit' INT"
     script = f"{trap}; echo ready; while :; do sleep 0.02; done"
+    workspace = folder / "workspaces" / stack
+    workspace.mkdir(parents=True)
     with subprocess.Popen(
-        [str(binary), "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [str(binary), "-c", script],
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -134,13 +142,26 @@ def test_an_engine_that_does_not_listen_is_killed(
             psutil.Process(process.pid)
 
 
+@pytest.mark.parametrize(
+    ("name", "stack"), [("editor", "run-b01"), ("pulumi", "of-another-project")]
+)
 def test_another_process_that_has_its_number_is_left_alone(
-    made: Engine, state: Path, tmp_path: Path
+    made: Engine, state: Path, tmp_path: Path, name: str, stack: str
 ) -> None:
-    with running("editor", tmp_path) as process:
+    with running(name, tmp_path, stack=stack) as process:
         lock(state / "backend", process.pid)
         made.end_owners("run-b01")
         assert process.poll() is None
+
+
+def test_an_engine_whose_workspace_is_gone_is_still_known(
+    made: Engine, state: Path, tmp_path: Path
+) -> None:
+    with running("pulumi", tmp_path) as process:
+        lock(state / "backend", process.pid)
+        shutil.rmtree(tmp_path / "workspaces")
+        made.end_owners("run-b01")
+        assert process.wait(5) == 0
 
 
 def test_an_engine_that_has_ended_is_no_obstacle(made: Engine, state: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def frames() -> Iterator[bytes]:
-    """Give frames slowly, as a busy machine does: between two of them ffmpeg's exit is collected."""
+    """Give frames slowly: between two of them, whoever asks for them sees that ffmpeg ended."""
     for _ in range(100):
         time.sleep(0.05)
         yield b"frame"
@@ -39,7 +39,7 @@ def test_an_ffmpeg_whose_exit_its_feeder_collected_is_a_failed_render(
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     if forbidden:
 
-        def refuse(pid: int) -> int:
+        def refuse(_: int) -> int:
             raise PermissionError(1, "Operation not permitted")
 
         monkeypatch.setattr(os, "pidfd_open", refuse)

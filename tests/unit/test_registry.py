@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cloudburst import registry
 from cloudburst.errors import InfrastructureError, RunUnknown
-from cloudburst.registry import Known, find, forget, known_runs, of_source, remember
+from cloudburst.registry import Known, damaged, find, forget, known_runs, of_source, remember
 
 RUN = Known(
     run_id="20261124-101500-a1b2c3",
@@ -84,7 +84,7 @@ def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
     runs = state / "runs"
     whole = json.loads((runs / f"{RUN.run_id}.json").read_text())
     (runs / "20261124-121500-000000.part").write_text(json.dumps(whole))
-    for number, damaged in enumerate(
+    for number, text in enumerate(
         [
             "",
             "{",
@@ -98,10 +98,11 @@ def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
             json.dumps({**whole, "more": 1}),
         ]
     ):
-        (runs / f"damaged-{number}.json").write_text(damaged)
+        (runs / f"damaged-{number}.json").write_text(text)
     (runs / "damaged.json").write_bytes(b"\xff\xfe{")
     (runs / "folder.json").mkdir()
     assert known_runs() == [RUN]
+    assert len(damaged()) == 12, "an audit names them"
 
 
 def test_where_nothing_was_begun_nothing_is_known() -> None:
