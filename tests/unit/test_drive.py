@@ -486,6 +486,7 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
     time.sleep(0.3)
     slow.go_on.set()
     driven.end()
+    driven.drive.join(10)
     assert driven.drive.lost is None
     first, second = driven.site.ledger.results()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
