@@ -115,6 +115,19 @@ class RunFound:
         return ", ".join(sorted(owners - {owner()}))
 
     @property
+    def removal(self) -> str:
+        """Give the command that ends what is left of it, from any machine."""
+        # What this machine has a note of is looked for where it was; of others it has to be told.
+        places = {
+            one.place
+            for stack in self.stacks
+            if self.known is None and stack.target == "aws"
+            for one in stack.remains
+        }
+        where = "".join(f" --region {place}" for place in sorted(places))
+        return f"cloudburst cleanup {self.run_id or '--all'}{where}"
+
+    @property
     def unfinished(self) -> bool:
         """It has scenes without a video, and nobody works on them."""
         return self.owner is None and self.done < self.scenes

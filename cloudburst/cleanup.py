@@ -185,7 +185,7 @@ def _end_all(
             hurried=lambda: stop.requested,
             tell=lambda text: tell(stack.name, text),
         )
-        tell(stack.name, problem or "nothing is left")
+        tell(stack.name, "could not be verified as gone" if problem else "nothing is left")
         ended.append((stack, problem, target.removal(stack.name)))
 
     threads = [threading.Thread(target=one, args=(stack,), name=stack.name) for stack in stacks]
@@ -261,7 +261,7 @@ def choose(found: Audit, wanted: str | None, *, orphans: bool) -> Choice:
         elif run.begun_by and wanted is None:
             notes.append(
                 f"{run.run_id} was begun by {run.begun_by} and may be going on there; to end it "
-                f"all the same: cloudburst cleanup {run.run_id}"
+                f"all the same: {run.removal}"
             )
         elif stacks:
             chosen.append((run, stacks))

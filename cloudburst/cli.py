@@ -229,11 +229,14 @@ def cleanup(
     from cloudburst.cleanup import cleanup as clean  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
-    for line in (*(f"could not be asked: {line}" for line in found.unseen), *choice.notes):
-        console.show_error(line)
+    for line in found.unseen:
+        console.show_error(f"could not be asked: {line}")
+    for line in choice.notes:
+        (console.show_error if choice.alive else console.show_note)(line)
     if not choice.runs:
         if not choice.alive:
-            click.echo("nothing was seen" if found.unseen else "nothing is left to remove")
+            whose = "nothing of this machine's" if choice.notes else "nothing"
+            click.echo("nothing was seen" if found.unseen else f"{whose} is left to remove")
         return 2 if choice.alive else found.exit_code if found.unseen else 0
     console.show_choice(choice.runs, found.at)
     if not yes:

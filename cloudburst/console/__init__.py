@@ -4,6 +4,7 @@ from cloudburst.console.after import (
     show_check,
     show_error,
     show_failures,
+    show_note,
     show_preview,
     show_report,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "show_cleaned",
     "show_error",
     "show_failures",
+    "show_note",
     "show_preview",
     "show_report",
     "show_step",

@@ -220,6 +220,11 @@ def show_check(check: Check) -> None:
     Console(highlight=False).print(line, soft_wrap=True)
 
 
+def show_note(text: str) -> None:
+    """Print what is no error, but should be known, on standard error."""
+    Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {safe(text)}", soft_wrap=True)
+
+
 def show_error(text: str) -> None:
     """Print an error on standard error."""
     Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {safe(text)}", soft_wrap=True)

@@ -34,10 +34,20 @@ def _verdict(found: Audit) -> str:
     if count:
         costs = f", ${found.usd_per_hour:.4f}/h" if found.usd_per_hour else ""
         what = f"{count} stack{'s' * (count != 1)}{costs}"
-        return f"[bold red]LEFT: {what}[/]; remove it with: cloudburst cleanup --all"
+        return f"[bold red]LEFT: {what}[/]; remove it with: {_removal(found)}"
     if found.unseen:
         return "[bold yellow]nothing was seen, but not everything could be asked: not clean[/]"
     return "[bold green]clean:[/] nothing is left"
+
+
+def _removal(found: Audit) -> str:
+    """Give the command that removes all, if there is one."""
+    runs = [run for run in found.runs if run.left]
+    if len(runs) == 1:
+        return runs[0].removal
+    if all(run.known for run in runs):
+        return "cloudburst cleanup --all"
+    return "what stands with each run"
 
 
 def _print_run(run: RunFound, at: float, console: Console) -> None:
@@ -61,8 +71,7 @@ def _print_run(run: RunFound, at: float, console: Console) -> None:
     if run.unfinished and known:
         console.print(f"   go on with it: cloudburst resume {run.run_id}", soft_wrap=True)
     if run.left:
-        wanted = run.run_id or "--all"
-        console.print(f"   remove what is left: cloudburst cleanup {wanted}", soft_wrap=True)
+        console.print(f"   remove what is left: {run.removal}", soft_wrap=True)
 
 
 def _print_stack(stack: StackFound, at: float, console: Console) -> None:
@@ -132,11 +141,9 @@ def show_cleaned(done: Cleaned) -> None:
         loud.print(f"[yellow]not touched:[/] {safe(line)}", soft_wrap=True)
     for one in done.failed:
         costs = f" at ${one.usd_per_hour:.4f}/h" if one.usd_per_hour else ""
-        loud.print(
-            f"[bold red]LEFT RUNNING{costs}:[/] {one.stack}: {safe(one.why)}; "
-            f"remove it with: {safe(one.removal)}",
-            soft_wrap=True,
-        )
+        loud.print(f"[bold red]LEFT RUNNING{costs}:[/] {one.stack}")
+        for line in (one.why, f"remove it with: {one.removal}"):
+            loud.print(f"   {safe(line)}", soft_wrap=True)
     count = len(done.removed)
     if count:
         plural = f"{count} stack{'s' * (count != 1)}"

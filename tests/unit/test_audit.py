@@ -12,6 +12,7 @@ import pytest
 from cloudburst import audit, journal, registry
 from cloudburst.audit import Audit, RunFound, StackFound
 from cloudburst.cleanup import choose
+from cloudburst.console import show_audit
 from cloudburst.cost import so_far
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import History, OpenLaunch, Owner
@@ -161,6 +162,32 @@ def test_what_is_left_has_a_price() -> None:
     assert so_far(MACHINE, 1001.0) == pytest.approx(0.36 / 60), "a minute at least"
     assert so_far(MACHINE, 0.0) == pytest.approx(0.36 / 60), "a clock may be wrong"
     assert so_far(two, 2000.0) is None
+
+
+def test_the_command_that_removes_a_run_says_where_it_was_if_this_machine_does_not_know() -> None:
+    (mine,) = together(runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,))
+    assert mine.removal == f"cloudburst cleanup {RUN}"
+    there = replace(MACHINE, kind="firewall", id="sg-1", place="eu-west-1")
+    (lost,) = together(remains=(MACHINE, there, replace(MACHINE, id="i-2")))
+    assert lost.removal == f"cloudburst cleanup {RUN} --region eu-west-1 --region us-east-1"
+    process = replace(MACHINE, kind="process", id="17", place="this machine")
+    (local,) = together(remains=(process,))
+    assert local.removal == f"cloudburst cleanup {RUN}"
+    (nameless,) = together(remains=(replace(MACHINE, stack="x", run_id=""),))
+    assert nameless.removal == "cloudburst cleanup --all --region us-east-1"
+
+
+def test_one_command_removes_all_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    one = together(runs={RUN: known()}, states={STACK: HOLDS})[0]
+    two = together(runs={OTHER: known(OTHER)}, states={f"{OTHER}-b01": HOLDS})[0]
+    lost = together(remains=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
+    for runs, words in (
+        ((one,), f"LEFT: 1 stack; remove it with: cloudburst cleanup {RUN}"),
+        ((one, two), "LEFT: 2 stacks; remove it with: cloudburst cleanup --all"),
+        ((one, lost), "LEFT: 2 stacks, $0.3600/h; remove it with: what stands with each run"),
+    ):
+        show_audit(found(*runs))
+        assert capsys.readouterr().out.splitlines()[-1] == words
 
 
 def test_runs_are_chosen_by_their_beginning_their_stack_or_their_folder() -> None:
