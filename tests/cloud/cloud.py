@@ -212,6 +212,10 @@ class Cloud:
         """Power a machine off from within."""
         self._hypervisor.power_off(machine)
 
+    def end_lease(self, machine: Machine) -> None:
+        """Let the moment come for which a machine's user-data has scheduled its power-off."""
+        self._hypervisor.bring_forward(machine)
+
 
 def _bill(machine: Machine) -> Bill:
     until = machine.ended if machine.ended is not None else time.time()

@@ -16,6 +16,8 @@ from moto.ec2.models.instances import StateReason
 from tests.cloud.clock import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cloud.faults import MachineFault
     from tests.cloud.machine import Machine
 
@@ -59,7 +61,7 @@ class Hypervisor:
         self.boot_seconds = 0.1
         self.shutdown_seconds = 0.2
         self.caller = "127.0.0.1"
-        self._power: dict[str, int] = {}
+        self._power_offs: dict[str, Callable[[], None]] = {}
 
     # -- the life of a machine ------------------------------------------------------------------
 
@@ -129,19 +131,23 @@ class Hypervisor:
 
     def schedule_power_off(self, machine: Machine, minutes: float) -> None:
         """Power a machine off in so many of its minutes, unless cancelled."""
-        mine = self.cancel_power_off(machine)
 
         def off() -> None:
-            if self._power[machine.id] == mine:
+            if self._power_offs.get(machine.id) is off:
                 self.power_off(machine)
 
+        with self.lock:
+            self._power_offs[machine.id] = off
         self.clock.after(minutes * self.minute, off)
 
-    def cancel_power_off(self, machine: Machine) -> int:
+    def cancel_power_off(self, machine: Machine) -> None:
         """Forget a power-off that is scheduled."""
         with self.lock:
-            self._power[machine.id] = self._power.get(machine.id, 0) + 1
-            return self._power[machine.id]
+            self._power_offs.pop(machine.id, None)
+
+    def bring_forward(self, machine: Machine) -> None:
+        """Let the moment of a machine's scheduled power-off be now; KeyError if none is."""
+        self._power_offs[machine.id]()
 
     def power_off(self, machine: Machine) -> None:
         """Power off from within: what then becomes of it is the instance's own setting."""

@@ -11,7 +11,6 @@ import pytest
 from cloudburst import EventKind, LeftRunning, batch, budget, drive
 from cloudburst.models import Outcome, SceneStatus
 from cloudburst.targets.aws import AwsTarget
-from tests.cloud.cloud import Cloud
 from tests.cloud.conftest import until
 from tests.cloud.faults import Fault, MachineFault
 from tests.cloud.site import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst import Event, RunReport
+    from tests.cloud.cloud import Cloud
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 
@@ -171,55 +171,41 @@ def test_a_machine_that_falls_silent_is_given_up(
 
 
 def test_a_dead_man_switch_that_fires_early_costs_no_scene(
-    job_file: Callable[..., Path],
-    tmp_path: Path,
-    state: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
     scene = slow_scene(job_file)
-    more = f"{ONE_ZONE[:-2]}, lease_minutes: 5}}\n"
-    path = job_file(f"version: 1\ntarget: aws\n{more}scenes:\n  - {{name: long{scene}}}\n")
+    path = job_file(f"version: 1\ntarget: aws\n{ONE_ZONE}scenes:\n  - {{name: long{scene}}}\n")
     from cloudburst import load_job
 
-    with Cloud(tmp_path / "cloud", minute=0.7) as cloud:
-        for name, value in cloud.environment().items():
-            monkeypatch.setenv(name, value)
-        watch = Watch()
-        # The second machine gets the time that the first one lacks.
-        watch.when(
-            lambda event: event.kind is EventKind.SCENE_RETRY,
-            lambda: setattr(cloud._hypervisor, "minute", 60.0),
-        )
-        report, _ = run_watched(load_job(path, output=path.parent / "out"), watch)
-        assert report.outcome is Outcome.COMPLETE
-        assert codes(report)[0] == "Client.InstanceInitiatedShutdown"
-        assert codes(report)[-1] is None
-        assert_cloud_empty(cloud, state)
+    watch = Watch()
+    watch.when(
+        lambda event: event.kind is EventKind.SCENE_STARTED,
+        lambda: cloud.end_lease(cloud.machines[0]),
+    )
+    report, _ = run_watched(load_job(path, output=path.parent / "out"), watch)
+    assert report.outcome is Outcome.COMPLETE
+    assert codes(report) == ["Client.InstanceInitiatedShutdown", None]
+    assert_cloud_empty(cloud, state)
 
 
 def test_after_kill_9_the_machine_ends_itself(
-    job_file: Callable[..., Path],
-    tmp_path: Path,
-    state: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
     """Nobody is there to tear down: the first line of the machine's user-data ends the bill."""
     scene = slow_scene(job_file)
-    more = f"{ONE_ZONE[:-2]}, lease_minutes: 5}}\n"
-    path = job_file(f"version: 1\ntarget: aws\n{more}scenes:\n  - {{name: long{scene}}}\n")
-    with Cloud(tmp_path / "cloud", minute=1.5) as cloud:
-        for name, value in cloud.environment().items():
-            monkeypatch.setenv(name, value)
-        with cli_run(path, tmp_path / "out") as running:
-            running.until(lambda event: event["event"] == "scene_started")
-            running.process.kill()
-            running.process.communicate()
-        (machine,) = cloud.machines
-        assert machine.state == "running"
-        until(lambda: machine.state == "terminated", 20)
-        assert machine.alive() == []
-        until(lambda: not processes_of(state))
-        assert len(stacks(state)) == 1, "what stays is the record, for audit and cleanup"
+    path = job_file(f"version: 1\ntarget: aws\n{ONE_ZONE}scenes:\n  - {{name: long{scene}}}\n")
+    with cli_run(path, tmp_path / "out") as running:
+        running.until(lambda event: event["event"] == "scene_started")
+        running.process.kill()
+        running.process.communicate()
+    (machine,) = cloud.machines
+    assert machine.state == "running"
+    cloud.end_lease(machine)
+    until(lambda: machine.state == "terminated", 20)
+    assert machine.alive() == []
+    until(lambda: not processes_of(state))
+    assert len(stacks(state)) == 1, "what stays is the record, for audit and cleanup"
+    cloud.expect_left = True
 
 
 @pytest.mark.parametrize(

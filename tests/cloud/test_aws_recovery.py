@@ -123,21 +123,19 @@ def test_a_machine_that_does_not_answer_is_ended_and_replaced(
 
 
 def test_a_machine_that_ended_itself_long_ago_is_not_billed_until_today(
-    job_file: Callable[..., Path], tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
     path = long_job(job_file)
     path.write_text(path.read_text().replace("c5.2xlarge]", "c5.2xlarge], lease_minutes: 5"))
-    with Cloud(tmp_path / "cloud", minute=1.0) as cloud:
-        for name, value in cloud.environment().items():
-            monkeypatch.setenv(name, value)
-        folder = killed(path, tmp_path / "out", scene_started, state)
-        (machine,) = cloud.machines
-        until(lambda: machine.state == "terminated", 60)
-        # The cleanup comes an hour after the lease was over.
-        with journal.sqlite3.connect(folder / "journal.db") as db:
-            db.execute("UPDATE rental SET since = since - 7200, expires = expires - 7200")
-        assert command("cleanup", "--all", "--yes").returncode == 0
-        assert_cloud_empty(cloud, state)
+    folder = killed(path, tmp_path / "out", scene_started, state)
+    (machine,) = cloud.machines
+    cloud.end_lease(machine)
+    until(lambda: machine.state == "terminated", 60)
+    # The cleanup comes an hour after the lease was over.
+    with journal.sqlite3.connect(folder / "journal.db") as db:
+        db.execute("UPDATE rental SET since = since - 7200, expires = expires - 7200")
+    assert command("cleanup", "--all", "--yes").returncode == 0
+    assert_cloud_empty(cloud, state)
     (rental,) = journal.read(folder).rentals  # type: ignore[union-attr]
     assert rental.until is not None
     assert rental.until - rental.since == pytest.approx(300, abs=10), "its lease, and no more"

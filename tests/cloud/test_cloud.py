@@ -98,34 +98,41 @@ def test_without_an_interpreter_the_user_data_is_not_run(launch: Launch) -> None
 
 @pytest.mark.parametrize(("behaviour", "end"), [("terminate", "terminated"), ("stop", "stopped")])
 def test_the_dead_mans_switch_outlives_the_user_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, end: str
+    cloud: Cloud, behaviour: str, end: str
 ) -> None:
-    with Cloud(tmp_path / "fast", minute=0.02) as cloud:
-        for name, value in cloud.environment().items():
-            monkeypatch.setenv(name, value)
-        script = "#!/bin/bash\nshutdown -h +30 bye\nsleep 100 &\nfalse || exit 3\n"
-        request = ask(script, InstanceInitiatedShutdownBehavior=behaviour)
-        boto3.client("ec2").run_instances(**request)
-        machine = cloud.machines[0]
-        until(lambda: "ended with 3" in machine.boot_log())
-        assert machine.state == "running"
-        until(lambda: machine.state == end)
-        shown = state_of(boto3.client("ec2"), machine)
-        assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-        assert machine.alive() == []
-        assert bool(cloud.left()) == (end == "stopped")
+    script = "#!/bin/bash\nshutdown -h +30 bye\nsleep 100 &\nfalse || exit 3\n"
+    request = ask(script, InstanceInitiatedShutdownBehavior=behaviour)
+    boto3.client("ec2").run_instances(**request)
+    machine = cloud.machines[0]
+    until(lambda: "ended with 3" in machine.boot_log())
+    assert machine.state == "running"
+    cloud.end_lease(machine)
+    until(lambda: machine.state == end)
+    shown = state_of(boto3.client("ec2"), machine)
+    assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert machine.alive() == []
+    assert bool(cloud.left()) == (end == "stopped")
+    cloud.expect_left = end == "stopped"
 
 
-def test_a_power_off_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Cloud(tmp_path / "fast", minute=0.2) as cloud:
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_power_off_comes_in_its_time_unless_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    with Cloud(tmp_path / "fast", minute=1.0) as cloud:
         for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)
-        script = "#!/bin/bash\nshutdown -h +2\nshutdown -c\necho so\nsleep 100\n"
-        boto3.client("ec2").run_instances(**ask(script))
+        then = "shutdown -c\n" if cancelled else ""
+        boto3.client("ec2").run_instances(
+            **ask(f"#!/bin/bash\nshutdown -h +3\n{then}echo so\nsleep 100\n")
+        )
         machine = cloud.machines[0]
-        until(lambda: "so" in machine.boot_log().split("cancel.")[-1])
-        time.sleep(0.6)
-        assert machine.state == "running"
+        if cancelled:
+            until(lambda: "so" in machine.boot_log().split("cancel.")[-1])
+            time.sleep(3.5)
+            assert machine.state == "running"
+        else:
+            until(lambda: machine.state == "terminated")
 
 
 @pytest.mark.parametrize(
