@@ -21,6 +21,7 @@ import psutil
 from cloudburst import journal, registry
 from cloudburst.engine import Engine
 from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError, StackGone
+from cloudburst.history import KEPT
 from cloudburst.job import aws_settings
 from cloudburst.models import AwsSettings, SceneStatus, StackState
 from cloudburst.places import owner, state_folder
@@ -31,7 +32,7 @@ from cloudburst.toolchain import find_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cloudburst.journal import History, OpenLaunch, Owner
+    from cloudburst.history import History, OpenLaunch, Owner
     from cloudburst.models import Lock, Remains, TargetName
     from cloudburst.registry import Known
     from cloudburst.targets.base import Target
@@ -71,7 +72,7 @@ class StackFound:
     @property
     def kept(self) -> bool:
         """It was kept on purpose, for a person."""
-        return self.launch is not None and self.launch.state == journal.KEPT
+        return self.launch is not None and self.launch.state == KEPT
 
     @property
     def orphans(self) -> tuple[Remains, ...]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from cloudburst import journal, registry, report, summary
 from cloudburst.audit import engine_for, run_of
 from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy
+from cloudburst.history import KILLED
 from cloudburst.job import aws_settings
 from cloudburst.journal import Journal
-from cloudburst.leftovers import KILLED
 from cloudburst.models import Outcome
 from cloudburst.places import state_folder
 from cloudburst.stop import Stop, on_signals

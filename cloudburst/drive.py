@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cloudburst.download import download
 from cloudburst.errors import JournalFailed, RenderFailed, SceneError, SceneRejected, WorkerGone
 from cloudburst.fingerprint import fingerprint
-from cloudburst.journal import Home
+from cloudburst.history import Home
 from cloudburst.models import Attempt, Condition, EventKind, Health, Span
 
 if TYPE_CHECKING:

@@ -15,35 +15,24 @@ import socket
 import sqlite3
 import threading
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 from cloudburst.errors import JournalFailed, RunBusy
-from cloudburst.models import (
-    Artifact,
-    Attempt,
-    Basis,
-    BatchResult,
-    Launch,
-    Price,
-    Rental,
-    Rung,
-    Span,
-)
+from cloudburst.history import History, Owner, assembled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
     from types import TracebackType
+
+    from cloudburst.history import Home
+    from cloudburst.models import Attempt, Launch, Price, Rental, Rung, Span
 
 NAME = "journal.db"
 LOCK = "journal.lock"
-# The state of a launch that was kept on purpose, see `Job.auto_terminate`.
-KEPT = "kept"
-_CLOCK_STEP = 2.0
 _PASSING = 0.3
 _SCHEMA = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -85,145 +74,6 @@ CREATE TABLE artifact (
     scenario TEXT NOT NULL, warnings TEXT NOT NULL
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whoever holds a run, or held it last.
-
-    Args:
-        pid: process id.
-        started: when that process began, seconds since 1970.
-        host: on which machine.
-    """
-
-    pid: int
-    started: float
-    host: str
-
-    @property
-    def lives(self) -> bool | None:
-        """Say if it lives; None when it is on another machine and cannot be seen."""
-        if self.host != socket.gethostname():
-            return None
-        try:
-            process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            # The time of the boot, from which a start is reckoned, moves when a clock is set.
-            return abs(process.create_time() - self.started) < _CLOCK_STEP
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.Error:
-            return True
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """A video that came home.
-
-    Args:
-        artifact: the file.
-        sha256: of its bytes.
-        fingerprint: of what it was made from.
-        scenario: the video API's word for what it rendered.
-        warnings: what the renderer could not do as asked.
-    """
-
-    artifact: Artifact
-    sha256: str
-    fingerprint: str
-    scenario: str
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLaunch:
-    """A worker of which the journal does not say that it is gone.
-
-    Args:
-        number: of its row.
-        batch: label of its batch.
-        label: the worker's.
-        stack: its stack's name.
-        rung: how and where.
-        price: by the hour, None where nothing is rented.
-        began: seconds since 1970.
-        expires: when it ends itself, seconds since 1970; None when it lives as long as its run.
-        worker: the provider's name for it, None when its `up` did not come to an end.
-        endpoint: base URL of its video API.
-        room: scenes it renders at once.
-        state: how far it had come.
-        spans: what it has been through.
-    """
-
-    number: int
-    batch: str
-    label: str
-    stack: str
-    rung: Rung
-    price: Price | None
-    began: float
-    expires: float | None
-    worker: str | None
-    endpoint: str | None
-    room: int
-    state: str
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A try of a scene of which the journal does not say how it ended.
-
-    Args:
-        number: of its row.
-        worker: label of the worker.
-        began: seconds since the run began.
-        fingerprint: of what the video was to be made from.
-    """
-
-    number: int
-    worker: str
-    began: float
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Everything that a journal says.
-
-    Args:
-        header: of the run: id, job, source, target, folder, began and the options it got.
-        owner: whoever holds it or held it last.
-        outcome: of the last session; None when that has not come to its end.
-        seconds: that the run's sessions took.
-        batches: with all their launches, open ones too.
-        open: launches of which something may be left.
-        attempts: by scene.
-        inflight: last tries of which no end is noted, by scene.
-        home: by scene.
-        rentals: what was rented.
-    """
-
-    header: dict[str, str]
-    owner: Owner | None
-    outcome: str | None
-    seconds: float
-    batches: tuple[BatchResult, ...] = ()
-    open: tuple[OpenLaunch, ...] = ()
-    attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
-    inflight: dict[str, InFlight] = field(default_factory=dict)
-    home: dict[str, Home] = field(default_factory=dict)
-    rentals: tuple[Rental, ...] = ()
-
-    @property
-    def highest_batch(self) -> int:
-        """The highest number that a batch of the run has had, 0 for none."""
-        return max((int(batch.label.removeprefix("b")) for batch in self.batches), default=0)
 
 
 class Journal:
@@ -538,133 +388,11 @@ def holder(folder: Path) -> Owner | None:
 
 def _history(db: sqlite3.Connection) -> History:
     db.row_factory = sqlite3.Row
-    rows = {
-        table: db.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
-        for table in ("run", "session", "launch", "rental", "attempt", "artifact")
-    }
-    session = rows["session"][-1] if rows["session"] else None
-    batches: dict[str, list[sqlite3.Row]] = {}
-    for row in rows["launch"]:
-        batches.setdefault(row["batch"], []).append(row)
-    attempts: dict[str, list[Attempt]] = {}
-    inflight: dict[str, InFlight] = {}
-    for row in rows["attempt"]:
-        inflight.pop(row["scene"], None)
-        if row["ended"] is None:
-            inflight[row["scene"]] = InFlight(
-                row["id"], row["worker"], row["began"], row["fingerprint"]
-            )
-        else:
-            attempts.setdefault(row["scene"], []).append(_attempt(row))
-    done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
-    return History(
-        header={row["name"]: row["value"] for row in rows["run"]},
-        owner=Owner(session["pid"], session["started"], session["host"]) if session else None,
-        outcome=session["outcome"] if session else None,
-        seconds=max((row["seconds"] for row in rows["session"]), default=0.0),
-        batches=tuple(_batch(label, found, done) for label, found in batches.items()),
-        open=tuple(_open(row) for row in rows["launch"] if not row["destroyed"]),
-        attempts={scene: tuple(found) for scene, found in attempts.items()},
-        inflight=inflight,
-        home={row["scene"]: _home(row) for row in rows["artifact"]},
-        rentals=tuple(_rental(row) for row in rows["rental"]),
-    )
-
-
-def _rung(row: sqlite3.Row) -> Rung:
-    return Rung(type=row["type"], market=row["market"], region=row["region"], zone=row["zone"])
-
-
-def _price(row: sqlite3.Row) -> Price | None:
-    if row["usd_per_hour"] is None:
-        return None
-    return Price(row["usd_per_hour"], row["price_source"])
-
-
-def _batch(label: str, rows: list[sqlite3.Row], done: Mapping[str, int]) -> BatchResult:
-    last = rows[-1]
-    return BatchResult(
-        label=label,
-        stack=last["stack"],
-        launches=tuple(
-            Launch(
-                label=row["label"],
-                worker=row["worker"],
-                rung=_rung(row),
-                price=_price(row),
-                # A session that was killed could not count.
-                scenes_done=row["scenes_done"] or (done[row["label"]] if row is last else 0),
-                spans=_read_spans(row),
-                destroyed=bool(row["destroyed"]),
-                expires=row["expires"],
-                code=row["code"],
-                error=row["error"],
-            )
-            for row in rows
-        ),
-        error=last["error"],
-    )
-
-
-def _open(row: sqlite3.Row) -> OpenLaunch:
-    return OpenLaunch(
-        number=row["id"],
-        batch=row["batch"],
-        label=row["label"],
-        stack=row["stack"],
-        rung=_rung(row),
-        price=_price(row),
-        began=row["began"],
-        expires=row["expires"],
-        worker=row["worker"],
-        endpoint=row["endpoint"],
-        room=row["room"],
-        state=row["state"],
-        spans=_read_spans(row),
-    )
-
-
-def _attempt(row: sqlite3.Row) -> Attempt:
-    rendered = row["rendered"]
-    return Attempt(
-        row["worker"],
-        Span("render", row["began"], rendered if rendered is not None else row["ended"]),
-        Span("download", rendered, row["ended"]) if rendered is not None else None,
-        row["error"],
-    )
-
-
-def _home(row: sqlite3.Row) -> Home:
-    return Home(
-        artifact=Artifact(
-            path=Path(row["path"]),
-            size=row["size"],
-            seconds=row["seconds"],
-            width=row["width"],
-            height=row["height"],
-            frames=row["frames"],
-        ),
-        sha256=row["sha256"],
-        fingerprint=row["fingerprint"],
-        scenario=row["scenario"],
-        warnings=tuple(json.loads(row["warnings"])),
-    )
-
-
-def _rental(row: sqlite3.Row) -> Rental:
-    return Rental(
-        stack=row["stack"],
-        machine=row["machine"],
-        rung=_rung(row),
-        price=Price(row["usd_per_hour"], row["price_source"]),
-        basis=Basis(row["basis"]),
-        since=row["since"],
-        until=row["until"],
-        expires=row["expires"],
-        disk_gb=row["disk_gb"],
-        disk_rate=row["disk_rate"],
-        disk_basis=Basis(row["disk_basis"]),
-        surplus=row["surplus"],
+    return assembled(
+        {
+            table: [dict(row) for row in db.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608
+            for table in ("run", "session", "launch", "rental", "attempt", "artifact")
+        }
     )
 
 
@@ -687,10 +415,6 @@ def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _spans(spans: Iterable[Span]) -> str:
     return json.dumps([asdict(span) for span in spans])
-
-
-def _read_spans(row: sqlite3.Row) -> tuple[Span, ...]:
-    return tuple(Span(**span) for span in json.loads(row["spans"]))
 
 
 # -- holding ------------------------------------------------------------------------------------

@@ -18,14 +18,14 @@ from cloudburst.errors import (
     InfrastructureError,
     WorkerLost,
 )
-from cloudburst.journal import KEPT
+from cloudburst.history import KEPT
 from cloudburst.ladder import Verdict, code_of, verdict
 from cloudburst.models import EventKind, Health, Launch, Span
 from cloudburst.teardown import tear_down
 from cloudburst.worker import VideoApi
 
 if TYPE_CHECKING:
-    from cloudburst.journal import OpenLaunch
+    from cloudburst.history import OpenLaunch
     from cloudburst.models import Batch, Condition, Price, Worker, WorkerSpec
     from cloudburst.site import Site
 

@@ -11,7 +11,8 @@ from cloudburst.models import SceneResult, SceneStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cloudburst.journal import Home, Journal
+    from cloudburst.history import Home
+    from cloudburst.journal import Journal
     from cloudburst.models import Attempt, Scene
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.batch import worker_spec
 from cloudburst.errors import InfrastructureError
+from cloudburst.history import KILLED
 from cloudburst.launch import Adopted
 from cloudburst.models import EventKind
 from cloudburst.teardown import recover
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudburst.batch import BatchLife
-    from cloudburst.journal import History, OpenLaunch
+    from cloudburst.history import History, OpenLaunch
     from cloudburst.models import BatchResult, Launch
     from cloudburst.site import Site
-
-KILLED = "its run was killed"
 
 
 @dataclass

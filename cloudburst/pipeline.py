@@ -23,7 +23,8 @@ from cloudburst.errors import (
     JournalFailed,
     LeftRunning,
 )
-from cloudburst.journal import History, Journal
+from cloudburst.history import History
+from cloudburst.journal import Journal
 from cloudburst.ladder import Ladder
 from cloudburst.launch import clock_time
 from cloudburst.ledger import Ledger

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from cloudburst import download, journal, registry
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.fingerprint import file_digest, fingerprint
+from cloudburst.history import KEPT, Home
 from cloudburst.job import load_job
-from cloudburst.journal import KEPT, Home
 from cloudburst.models import Attempt, Problem, Span
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
-    from cloudburst.journal import History, Journal
+    from cloudburst.history import History
+    from cloudburst.journal import Journal
     from cloudburst.models import Job, Scene, TargetName
 
 SUPERSEDED = "superseded"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from cloudburst.journal import History
+    from cloudburst.history import History
     from cloudburst.models import BatchResult, Cost, Job, SceneResult
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.console.text import safe
+from cloudburst.history import KILLED
 from cloudburst.models import Finding, SceneStatus
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _ended(launch: Launch) -> Text:
         return Text("LEFT RUNNING", style="bold red")
     if launch.error is None:
         return Text("destroyed")
-    return Text(f"{launch.code or 'failed'}, destroyed", style="yellow")
+    why = KILLED if launch.error == KILLED else "failed"
+    return Text(f"{launch.code or why}, destroyed", style="yellow")
 
 
 def _print_cost(cost: Cost, console: Console) -> None:

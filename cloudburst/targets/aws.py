@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.journal import OpenLaunch
+    from cloudburst.history import OpenLaunch
     from cloudburst.models import AwsSettings, BatchResult, Cost, Market, Plan, TargetName
 
 # github.com/pulumi/pulumi-aws, issue 5860: every operation starts a plugin of 317 to 430 MB.

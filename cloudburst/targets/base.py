@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal import OpenLaunch
+    from cloudburst.history import OpenLaunch
     from cloudburst.ladder import Ladder
     from cloudburst.models import (
         BatchResult,

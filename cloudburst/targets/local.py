@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal import OpenLaunch
+    from cloudburst.history import OpenLaunch
     from cloudburst.models import BatchResult, Plan, Rental, TargetName
 
 # As long as the video API keeps a video.

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import audit, journal, registry
+from cloudburst import audit, registry
 from cloudburst.audit import Audit, RunFound, StackFound
 from cloudburst.cleanup import choose
 from cloudburst.console import show_audit
 from cloudburst.cost import so_far
 from cloudburst.errors import RunUnknown
-from cloudburst.journal import History, OpenLaunch, Owner
+from cloudburst.history import KEPT, History, OpenLaunch, Owner
 from cloudburst.models import Lock, Remains, StackState
 from cloudburst.places import owner
 from cloudburst.registry import Known
@@ -117,7 +117,7 @@ def test_a_process_gets_its_end_from_the_journal() -> None:
     process = replace(MACHINE, kind="process", id="17")
     (run,) = together(
         runs={RUN: known(target="local")},
-        histories={RUN: history(launch(journal.KEPT))},
+        histories={RUN: history(launch(KEPT))},
         remains=(process,),
     )
     assert run.stacks[0].remains[0].expires == 2000.0

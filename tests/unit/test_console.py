@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from cloudburst import console, report
+from cloudburst.history import KILLED
 from cloudburst.models import (
     Artifact,
     Attempt,
@@ -373,6 +374,18 @@ def test_a_machine_that_may_still_run_is_shown_so(
     said = capsys.readouterr().out
     assert "LEFT RUNNING" in said
     assert "nothing is left running" not in said
+
+
+def test_a_machine_whose_run_was_killed_did_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    whole = rented(tmp_path)
+    killed = replace(whole.batches[0].launches[2], error=KILLED)
+    console.show_report(replace(whole, batches=(replace(whole.batches[0], launches=(killed,)),)))
+    said = capsys.readouterr().out
+    assert "its run was killed, destroyed" in said
+    assert "failed" not in said
 
 
 def test_where_nothing_is_rented_there_is_no_table_of_machines(

@@ -26,7 +26,7 @@ LAYERS = [
     {"engine", "dispatch", "download", "ledger", "timeline"},
     {"journal", "worker", "toolchain", "planner", "cost", "stop", "ladder", "estimate"},
     {"job", "pricing", "address"},
-    {"schema", "yamltree", "videoapi", "registry"},
+    {"schema", "yamltree", "videoapi", "registry", "history"},
     {"media", "places", "dotenv", "fingerprint"},
     {"errors"},
     {"models", "version"},

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from cloudburst import drive, journal, launch
 from cloudburst.errors import JournalFailed, RunBusy
 from cloudburst.fingerprint import fingerprint
-from cloudburst.journal import History, Home, InFlight, Journal, OpenLaunch, Owner, holder, read
+from cloudburst.history import History, Home, InFlight, OpenLaunch, Owner
+from cloudburst.journal import Journal, holder, read
 from cloudburst.models import (
     Artifact,
     Attempt,

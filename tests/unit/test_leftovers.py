@@ -34,7 +34,7 @@ from tests.unit.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_downlo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.journal import OpenLaunch
+    from cloudburst.history import OpenLaunch
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 UP = Span("up", 1.0, 2.0)

@@ -11,8 +11,9 @@ import pytest
 from cloudburst import fingerprint, pipeline, registry, resume
 from cloudburst.download import as_artifact, verify
 from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
+from cloudburst.history import Home
 from cloudburst.job import load_job
-from cloudburst.journal import Home, Journal, read
+from cloudburst.journal import Journal, read
 from cloudburst.models import (
     Attempt,
     AwsSettings,
