@@ -385,7 +385,7 @@ def test_a_machine_whose_run_was_killed_did_not_fail(
     console.show_report(replace(whole, batches=(replace(whole.batches[0], launches=(killed,)),)))
     said = capsys.readouterr().out
     assert "its run was killed, destroyed" in said
-    assert "failed" not in said
+    assert "failed, destroyed" not in said
 
 
 def test_where_nothing_is_rented_there_is_no_table_of_machines(
