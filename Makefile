@@ -19,12 +19,15 @@ test: $(READY) check
 	@$(BIN)/cloudburst doctor
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-# Kill runs at many points, clean up, resume, and count: docs/reliability.md has the table.
-SEED   ?= 1
-POINTS ?= 40
+# Kill runs at many points, let the test cloud fail in every way and every two ways at once, clean
+# up, resume, and count. The tables go to docs/reliability.md.
+SEED    ?= 1
+POINTS  ?= 40
 MINUTES ?= 60
 chaos: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos --seed $(SEED) --points $(POINTS) \
+		--minutes $(MINUTES) --write
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos.faults --seed $(SEED) \
 		--minutes $(MINUTES) --write
 
 # Style and types, without running anything.

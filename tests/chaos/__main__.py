@@ -17,13 +17,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing import get_context
 from pathlib import Path
 
-from tests.chaos import kills
-from tests.chaos.bench import KINDS, REPOSITORY
+from tests.chaos import document, kills
+from tests.chaos.bench import KINDS
 from tests.chaos.kills import Result, Task
 
 VICTIMS = 2
-BEGIN, END = "<!-- chaos table -->", "<!-- end of chaos table -->"
-DOCUMENT = REPOSITORY / "docs" / "reliability.md"
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after that")
     parser.add_argument("--rows", default=",".join(kills.ROWS), help="what is killed")
     parser.add_argument("--only", action="append", metavar="TASK", help="these, and nothing else")
-    parser.add_argument("--write", action="store_true", help=f"the table, into {DOCUMENT.name}")
+    parser.add_argument("--write", action="store_true", help="the table, into the documentation")
     options = parser.parse_args(arguments)
     targets = ["local", "aws"] if options.target == "all" else [options.target]
     root = Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -50,8 +48,10 @@ def main(arguments: list[str]) -> int:
             tasks = [task for task in tasks if task.row in options.rows.split(",")]
         results = _played(pool, tasks, root, deadline)
     _tell_all(results, len(tasks), time.monotonic() - began)
-    if options.write and DOCUMENT.exists():
-        _write(results, options.seed, time.monotonic() - began)
+    if options.write:
+        minutes = (time.monotonic() - began) / 60
+        words = f"{len(results)} kills, seed {options.seed}, {minutes:.0f} minutes on two cores."
+        document.write("kills", kills.table(results, KINDS), words)
     wrong = [one for one in results if one.findings]
     for one in wrong:
         _tell_again(one, options.seed)
@@ -117,7 +117,7 @@ def _tell(result: Result, number: int, count: int) -> None:
 
 def _tell_all(results: list[Result], planned: int, seconds: float) -> None:
     _say("")
-    for line in kills.table(results, KINDS):
+    for line in document.markdown(kills.table(results, KINDS)):
         _say(line)
     _say(f"{len(results)} of {planned} kills in {seconds / 60:.1f} minutes")
     if unmet := sum(not one.met for one in results):
@@ -132,18 +132,6 @@ def _tell_again(result: Result, seed: int) -> None:
         _say(f"  {kind}: {words}")
     task = result.task
     _say(f"  again: python -m tests.chaos --seed {seed} --target {task.target} --only '{task}'")
-
-
-def _write(results: list[Result], seed: int, seconds: float) -> None:
-    text = DOCUMENT.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        _say(f"{DOCUMENT.name} has no place for the table")
-        return
-    lines = [*kills.table(results, KINDS), ""]
-    lines += [f"{len(results)} kills, seed {seed}, {seconds / 60:.0f} minutes on two cores."]
-    DOCUMENT.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Every fault that the test cloud can inject, alone and in pairs: `python -m tests.chaos.faults`.
 
-Each combination gets a cloud, a state folder and a run of its own. Whatever happens, three things
-must hold: after a cleanup nothing runs; report, journal and the cloud's own ledger agree to the
-cent; each scene ends exactly once as done, or failed with a reason. Then the run is resumed without
-faults, and must finish without rendering again what was home.
+Each combination gets a cloud, a state folder and a run of its own. Whatever happens, `KINDS` must
+not: after a cleanup something runs; an audit that is not true; report, journal and the cloud's own
+ledger differ by a cent; a scene that does not end exactly once, as done or failed with a reason; a
+run that, resumed without faults, does not finish, or renders again what was home.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.chaos import document
 from tests.cloud.cloud import Cloud
 from tests.cloud.faults import Fault, MachineFault
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # The provider's own tries, and as many again.
 FEW, MANY = 3, 6
 CENT = 0.01
+# What may be wrong afterwards; every finding begins with one of them.
+LEAK, AUDIT, BILL, SCENE, END = KINDS = ("leak", "untrue audit", "bill", "scene", "end")
 COMBINATION_SECONDS = 240.0
 JOB = """version: 1
 target: aws
@@ -221,16 +224,16 @@ class World:
         self.cloud.machine_faults.clear()
         self.cloud.hide(0.0)
         found = audit()
-        wrong = [f"could not be asked: {line}" for line in found.unseen]
+        wrong = [f"{AUDIT}: could not ask {line}" for line in found.unseen]
         truly = self.cloud.left() or self._stacks()
         if bool(found.left) != bool(truly):
-            wrong.append(f"the audit found {found.left}, there is {truly}")
+            wrong.append(f"{AUDIT}: it found {found.left}, there is {truly}")
         done = cleanup(choose(found, None, orphans=False).runs)
-        wrong += [f"cleanup failed: {one}" for one in done.failed]
-        wrong += [f"cleanup skipped: {one}" for one in done.skipped]
-        wrong += [f"left: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+        wrong += [f"{LEAK}: cleanup failed: {one}" for one in done.failed]
+        wrong += [f"{LEAK}: cleanup skipped: {one}" for one in done.skipped]
+        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.left(), *self._stacks()]]
         if audit().exit_code != 0:
-            wrong.append("the audit does not say clean")
+            wrong.append(f"{AUDIT}: it does not say clean")
         return [*wrong, *self.disagreements()]
 
     def _stacks(self) -> list[str]:
@@ -245,28 +248,34 @@ class World:
         for folder in (self.folder / "out").glob("batch_*"):
             history = journal.read(folder)
             if history is None or not (folder / "report.json").exists():
-                wrong.append(f"{folder.name} has no journal or no report")
+                wrong.append(f"{BILL}: {folder.name} has no journal or no report")
                 continue
             report = json.loads((folder / "report.json").read_text())
             told = sum(one["usd"] for one in report["cost"]["lines"] if one["kind"] == "machine")
             bills = self.cloud.bills()
             truly = sum(bill.usd for bill in bills)
             if abs(told - truly) > CENT:
-                wrong.append(f"the report bills ${told:.4f}, the cloud ${truly:.4f}")
+                wrong.append(f"{BILL}: the report says ${told:.4f}, the cloud ${truly:.4f}")
             noted = {one.machine for one in history.rentals}
             if noted != {bill.machine for bill in bills}:
-                wrong.append(f"the journal has {noted}, the cloud {[b.machine for b in bills]}")
+                wrong.append(
+                    f"{BILL}: the journal has {noted}, the cloud {[b.machine for b in bills]}"
+                )
             for scene in report["scenes"]:
                 tries = history.attempts.get(scene["name"], ())
                 good = sum(one.error is None for one in tries)
                 if (scene["status"] == "done") != (scene["name"] in history.home):
-                    wrong.append(f"{scene['name']} is {scene['status']}, not so in the journal")
+                    wrong.append(
+                        f"{SCENE}: {scene['name']} is {scene['status']}, not so in the journal"
+                    )
                 if good > 1 or (scene["status"] == "done") != (good == 1):
-                    wrong.append(f"{scene['name']} is {scene['status']} with {good} good tries")
+                    wrong.append(
+                        f"{SCENE}: {scene['name']} {scene['status']} with {good} good tries"
+                    )
                 if scene["status"] == "failed" and not scene["error"]:
-                    wrong.append(f"{scene['name']} failed without a reason")
+                    wrong.append(f"{SCENE}: {scene['name']} failed without a reason")
                 if scene["status"] == "unfinished" and not (report["error"] or history.outcome):
-                    wrong.append(f"{scene['name']} is unfinished without a reason")
+                    wrong.append(f"{SCENE}: {scene['name']} is unfinished without a reason")
         return wrong
 
     def finish(self) -> list[str]:
@@ -274,13 +283,13 @@ class World:
         home = {path.name: path.read_bytes() for path in (self.folder / "out").rglob("s*.mp4")}
         report = self.run()
         if report is None or report.done != len(report.scenes):
-            return ["the resumed run did not finish"]
+            return [f"{END}: the resumed run did not finish"]
         after = {path.name: path.read_bytes() for path in report.directory.glob("*.mp4")}
         again = [name for name in home if after.get(name) != home[name]]
-        wrong = [f"{name} was home and was rendered again" for name in again]
+        wrong = [f"{END}: {name} was home and was rendered again" for name in again]
         if report.left_running:
-            wrong.append(f"left running: {report.left_running}")
-        wrong += [f"left: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+            wrong.append(f"{LEAK}: left running: {report.left_running}")
+        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.left(), *self._stacks()]]
         return [*wrong, *self.disagreements()]
 
 
@@ -335,16 +344,19 @@ def apart(names: Sequence[str]) -> list[str]:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return [f"it did not end within {COMBINATION_SECONDS:.0f} s"]
+            return [f"{END}: it did not end within {COMBINATION_SECONDS:.0f} s"]
     try:
         return list(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError):
-        return [f"it broke: {done.stderr[-1500:]}"]
+        return [f"{END}: it broke: {done.stderr[-1500:]}"]
 
 
-def run_all(seed: int, pairs: int | None, minutes: float, together: int = 2) -> tuple[int, int]:
-    """Try many combinations; print what is wrong; give how many were tried and how many failed."""
-    deadline, failed, tried = time.monotonic() + minutes * 60, 0, 0
+Tried = list[tuple[tuple[str, ...], list[str]]]
+
+
+def run_all(seed: int, pairs: int | None, minutes: float, together: int = 2) -> Tried:
+    """Try many combinations; print, and give, each with what is wrong afterwards."""
+    deadline, tried = time.monotonic() + minutes * 60, []
 
     def one(names: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]] | None:
         return (names, apart(names)) if time.monotonic() < deadline else None
@@ -354,12 +366,21 @@ def run_all(seed: int, pairs: int | None, minutes: float, together: int = 2) -> 
             if answer is None:
                 continue
             names, wrong = answer
-            tried += 1
-            failed += bool(wrong)
+            tried.append(answer)
             sys.stdout.write(f"{'WRONG' if wrong else 'ok':<6}{' + '.join(names)}\n")
             sys.stdout.writelines(f"      {line}\n" for line in wrong)
             sys.stdout.flush()
-    return tried, failed
+    return tried
+
+
+def table(tried: Tried) -> list[list[str]]:
+    """Give the table: how many combinations were tried, and what was wrong afterwards."""
+    rows = [["faults of the test cloud", "runs", *KINDS]]
+    for size, what in ((1, "each one alone"), (2, "two at once")):
+        mine = [wrong for names, wrong in tried if len(names) == size]
+        counts = [sum(any(line.startswith(kind) for line in one) for one in mine) for kind in KINDS]
+        rows.append([what, str(len(mine)), *map(str, counts)])
+    return rows
 
 
 def main() -> int:
@@ -368,15 +389,20 @@ def main() -> int:
     parser.add_argument("--one", nargs=2, metavar=("NAMES", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pairs", type=int, help="so many pairs by chance; all without it")
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after that")
+    parser.add_argument("--write", action="store_true", help="the table, into the documentation")
     options = parser.parse_args()
     if options.one:
         wrong = try_together(json.loads(options.one[0]), Path(options.one[1]))
         sys.stdout.write(f"{json.dumps(wrong)}\n")
         return 0
-    tried, failed = run_all(options.seed, options.pairs, options.minutes)
-    sys.stdout.write(f"{tried} combinations, {failed} wrong\n")
-    return 1 if failed else 0
+    began = time.monotonic()
+    tried = run_all(options.seed, options.pairs, options.minutes)
+    sys.stdout.write("\n".join(document.markdown(table(tried))) + "\n")
+    if options.write:
+        words = f"Seed {options.seed}, {(time.monotonic() - began) / 60:.0f} minutes on two cores."
+        document.write("faults", table(tried), words)
+    return 1 if any(wrong for _, wrong in tried) or not tried else 0
 
 
 if __name__ == "__main__":
