@@ -20,11 +20,17 @@ import psutil
 
 from cloudburst import journal, registry
 from cloudburst.engine import Engine
-from cloudburst.errors import CloudBurstError, EngineError, InfrastructureError, StackGone
+from cloudburst.errors import (
+    CloudBurstError,
+    EngineError,
+    InfrastructureError,
+    JournalFailed,
+    StackGone,
+)
 from cloudburst.history import KEPT
 from cloudburst.job import aws_settings
 from cloudburst.models import AwsSettings, SceneStatus, StackState
-from cloudburst.places import owner, state_folder
+from cloudburst.places import is_backend_own, owner, state_folder
 from cloudburst.summary import results
 from cloudburst.targets import make_target
 from cloudburst.toolchain import find_engine
@@ -88,6 +94,7 @@ class RunFound:
         run_id: its id; empty for what names no run.
         known: this machine's note of it, None when it was begun elsewhere.
         owner: the process that holds it now, None when nobody does.
+        unclear: why nobody can say if a process holds it; empty when that is known.
         outcome: how its last session ended; None when it did not come to its end.
         done: scenes that have a video.
         scenes: scenes of the job, 0 when there is no journal.
@@ -97,6 +104,7 @@ class RunFound:
     run_id: str
     known: Known | None
     owner: Owner | None
+    unclear: str
     outcome: str | None
     done: int
     scenes: int
@@ -109,11 +117,14 @@ class RunFound:
 
     @property
     def begun_by(self) -> str:
-        """Name who began it, if that was on another machine: it may be going on there."""
-        if self.known is not None or any(stack.in_backend for stack in self.stacks):
-            return ""
+        """Name who began it, if that was somebody else: it may be going on there."""
+        if self.known is not None:
+            return self.unclear
         owners = {one.owner for stack in self.stacks for one in stack.remains if one.owner}
-        return ", ".join(sorted(owners - {owner()}))
+        if owners:
+            return ", ".join(sorted(owners - {owner()}))
+        shared = any(stack.in_backend for stack in self.stacks) and not is_backend_own()
+        return "somebody who has the same backend" if shared else ""
 
     @property
     def removal(self) -> str:
@@ -191,8 +202,7 @@ def audit(
     looker = _Looker(tell)
     known = {run.run_id: run for run in registry.known_runs()}
     # Asked before and after the rest: a run may end, or begin, while this looks.
-    owners = _owners(known.values())
-    histories = looker.journals(known.values())
+    owners, _ = looker.owners(known.values())
     states, unread = looker.backend(known.values())
     on_aws = any(run.target == "aws" for run in known.values()) or any(
         _is_rented(state) for state, _ in states.values()
@@ -203,10 +213,14 @@ def audit(
         remains += looker.aws(used | set(regions), everywhere=everywhere)
     else:
         looker.looked.append("AWS was not asked: no run of this machine was there")
-    owners = {**_owners(known.values()), **owners}
+    known |= {run.run_id: run for run in registry.known_runs()}
+    owners_now, unclear = looker.owners(known.values())
+    owners = {**owners_now, **owners}
+    histories = looker.journals(known.values())
     # What a living run is just working on may be gone, or half written, when it is read.
     unseen = [line for name, line in unread.items() if run_of(name) not in owners]
-    found = _held_together(known, histories, states, remains, owners)
+    unseen += [f"the owner of {run_id}: {why}" for run_id, why in unclear.items()]
+    found = _held_together(known, histories, states, remains, owners, unclear)
     # A stack that only a journal knows of has open books: a cleanup asks after it and closes them.
     telling = tuple(
         run
@@ -247,6 +261,20 @@ class _Looker:
             "looked, remove it"
             for note in registry.damaged()
         ]
+
+    def owners(self, runs: Iterable[Known]) -> tuple[dict[str, Owner], dict[str, str]]:
+        """Give the processes that hold runs now, by run; and why of others it cannot be seen."""
+        held: dict[str, Owner] = {}
+        unclear: dict[str, str] = {}
+        for run in runs:
+            try:
+                owner = journal.holder(Path(run.folder))
+            except JournalFailed as error:
+                unclear[run.run_id] = str(error)
+                continue
+            if owner is not None:
+                held[run.run_id] = owner
+        return held, unclear
 
     def journals(self, runs: Iterable[Known]) -> dict[str, History]:
         found: dict[str, History] = {}
@@ -290,7 +318,7 @@ class _Looker:
         self, runs: Iterable[Known]
     ) -> tuple[dict[str, tuple[StackState, tuple[Lock, ...]]], dict[str, str]]:
         """Read every stack of the project with its locks; say which could not be read, and why."""
-        own = not os.environ.get("PULUMI_BACKEND_URL")
+        own = is_backend_own()
         if own and not (state_folder() / "backend").exists() and not list(runs):
             self.looked.append("no backend yet")
             return {}, {}
@@ -328,6 +356,7 @@ def _held_together(
     states: dict[str, tuple[StackState, tuple[Lock, ...]]],
     remains: list[Remains],
     owners: dict[str, Owner],
+    unclear: dict[str, str],
 ) -> list[RunFound]:
     shown: dict[str, list[Remains]] = {}
     for one in remains:
@@ -345,7 +374,12 @@ def _held_together(
         )
     return [
         _run_found(
-            run_id, known.get(run_id), histories.get(run_id), owners.get(run_id), tuple(stacks)
+            run_id,
+            known.get(run_id),
+            histories.get(run_id),
+            owners.get(run_id),
+            unclear.get(run_id, ""),
+            tuple(stacks),
         )
         for run_id, stacks in sorted(by_run.items())
     ]
@@ -398,6 +432,7 @@ def _run_found(
     known: Known | None,
     history: History | None,
     owner: Owner | None,
+    unclear: str,
     stacks: tuple[StackFound, ...],
 ) -> RunFound:
     scenes = results(history) if history is not None else ()
@@ -405,17 +440,12 @@ def _run_found(
         run_id=run_id,
         known=known,
         owner=owner,
+        unclear="" if owner else unclear,
         outcome=history.outcome if history else None,
         done=sum(scene.status is SceneStatus.DONE for scene in scenes),
         scenes=len(scenes),
         stacks=stacks,
     )
-
-
-def _owners(runs: Iterable[Known]) -> dict[str, Owner]:
-    """Give the processes that hold runs now, by run."""
-    held = ((run.run_id, journal.holder(Path(run.folder))) for run in runs)
-    return {run_id: owner for run_id, owner in held if owner is not None}
 
 
 def _is_known(one: Remains, ids: frozenset[str]) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudburst import journal, registry, report, summary
 from cloudburst.audit import engine_for, run_of
-from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy
+from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy, RunUnknown
 from cloudburst.history import KILLED
 from cloudburst.job import aws_settings
 from cloudburst.journal import Journal
@@ -87,18 +87,38 @@ def cleanup(
     stop = Stop()
     with on_signals(stop):
         for run, stacks in chosen:
-            name = run.run_id or "without a run"
             if stop.requested:
-                skipped.append(f"{name}: not begun, as asked")
+                failed += _untouched(run, stacks, "not begun, as asked")
                 continue
             try:
                 gone, there = _one_run(run, stacks, stop, tell)
-            except (RunBusy, InfrastructureError) as error:
-                skipped.append(f"{name}: {error}")
-                continue
-            removed += gone
-            failed += there
+            except RunBusy as error:
+                skipped.append(f"{run.run_id or 'without a run'}: {error}")
+            except InfrastructureError as error:
+                failed += _untouched(run, stacks, str(error))
+            else:
+                removed += gone
+                failed += there
     return Cleaned(tuple(removed), tuple(failed), tuple(skipped))
+
+
+def _untouched(run: RunFound, stacks: Sequence[StackFound], why: str) -> list[Failed]:
+    """Tell of stacks that are still as the audit has found them."""
+    return [
+        Failed(
+            stack.name,
+            f"{', '.join(f'{one.kind} {one.id}' for one in stack.remains) or 'in the backend'} "
+            f"({why})",
+            _hourly(stack),
+            " && ".join(one.removal for one in stack.remains if one.removal) or run.removal,
+        )
+        for stack in stacks
+        if stack.left
+    ]
+
+
+def _hourly(stack: StackFound) -> float:
+    return sum(one.usd_per_hour or 0.0 for one in stack.remains)
 
 
 def _one_run(
@@ -108,6 +128,8 @@ def _one_run(
     tell: Callable[[str, str], None],
 ) -> tuple[list[str], list[Failed]]:
     with ExitStack() as held:
+        # Since the audit looked, a run may have left its note: then it is held by its own lock.
+        run = replace(run, known=run.known or registry.noted(run.run_id))
         kept = _hold(run, held)
         gone: list[str] = []
         failed: list[Failed] = []
@@ -121,30 +143,39 @@ def _one_run(
                 ended = _end_all(engine_for(target), target, mine, stop, tell)
             for stack, problem, removal in ended:
                 if problem:
-                    costs = sum(one.usd_per_hour or 0.0 for one in stack.remains)
-                    failed.append(Failed(stack.name, problem, costs, removal))
+                    failed.append(Failed(stack.name, problem, _hourly(stack), removal))
                 else:
                     gone.append(stack.name)
                     if kept is not None:
                         kept.gone(stack.name, KILLED)
         if kept is not None and not kept.history().open:
             _settle(kept)
-    if not failed and run.known and not Path(run.known.folder).exists():
-        registry.forget(run.run_id)
+        if not failed and run.known and _is_gone(Path(run.known.folder) / journal.NAME):
+            registry.forget(run.run_id)
     return gone, failed
 
 
 def _hold(run: RunFound, held: ExitStack) -> Journal | None:
     """Hold the run: by its journal, or where that is gone by a lock for all such runs."""
     folder = Path(run.known.folder) if run.known else None
-    if folder is not None and (folder / journal.NAME).exists():
+    if folder is not None and not _is_gone(folder / journal.NAME):
         with contextlib.suppress(JournalFailed):
             return held.enter_context(Journal(folder))
-        # Damaged, or its disk is full: the machines have to go all the same.
-        held.enter_context(journal.holding(folder))
-        return None
+    # No journal, or a damaged one, or its disk is full: the machines have to go all the same.
+    if folder is not None and not _is_gone(folder):
+        with contextlib.suppress(JournalFailed):
+            held.enter_context(journal.holding(folder))
+            return None
     held.enter_context(journal.holding(state_folder()))
     return None
+
+
+def _is_gone(path: Path) -> bool:
+    """Say if something is not there; of what cannot be looked at nobody knows."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def _introduce(
@@ -152,7 +183,8 @@ def _introduce(
 ) -> None:
     """Tell a target where its stacks may have something, and what was rented for them."""
     places: dict[str, set[str]] = {stack.name: set() for stack in stacks}
-    regions = {*(run.known.regions if run.known else ()), *target.regions}
+    # The home region only where nobody knows better: it may be one that the account forbids.
+    regions = set(run.known.regions if run.known else target.regions)
     for stack in stacks:
         places[stack.name] |= regions | {one.place for one in stack.remains}
     history = kept.history() if kept is not None else None
@@ -176,16 +208,21 @@ def _end_all(
     """End stacks side by side; give each with why it is not gone and how to remove it."""
     ended: list[tuple[StackFound, str, str]] = []
 
+    def say(stack: str, text: str) -> None:
+        # A terminal that has gone ends whoever writes to it, and a thread says nothing of that.
+        with contextlib.suppress(Exception, SystemExit):
+            tell(stack, text)
+
     def one(stack: StackFound) -> None:
-        tell(stack.name, "ending what is left")
+        say(stack.name, "ending what is left")
         problem = recover(
             engine,
             target,
             stack.name,
             hurried=lambda: stop.requested,
-            tell=lambda text: tell(stack.name, text),
+            tell=lambda text: say(stack.name, text),
         )
-        tell(stack.name, "could not be verified as gone" if problem else "nothing is left")
+        say(stack.name, "could not be verified as gone" if problem else "nothing is left")
         ended.append((stack, problem, target.removal(stack.name)))
 
     threads = [threading.Thread(target=one, args=(stack,), name=stack.name) for stack in stacks]
@@ -199,6 +236,8 @@ def _end_all(
 def _settle(kept: Journal) -> None:
     """Close a run's books: its report says what it came to, with what the cleanup found."""
     history = kept.history()
+    if not history.header:
+        return  # its run was killed before it said anything
     if history.outcome is None:
         kept.end(str(Outcome.INTERRUPTED))
     # The folder may have been moved since.
@@ -249,6 +288,9 @@ def choose(found: Audit, wanted: str | None, *, orphans: bool) -> Choice:
     runs = [run for run in found.runs if wanted is None or _is_meant(run, wanted)]
     if wanted is not None and not runs:
         registry.find(run_of(wanted) or wanted)  # raises, unless it is known and nothing is left
+    if wanted is not None and len(runs) > 1:
+        names = ", ".join(run.run_id for run in runs)
+        raise RunUnknown(f"{wanted!r} means {names}; expected one of them")
     chosen, notes = [], []
     for run in runs:
         # What only the journal knows is asked after once more: it may just not be seen yet.
@@ -272,4 +314,6 @@ def choose(found: Audit, wanted: str | None, *, orphans: bool) -> Choice:
 def _is_meant(run: RunFound, wanted: str) -> bool:
     folder = run.known.folder if run.known else None
     named = run_of(wanted) or wanted
-    return run.run_id.startswith(named) or str(Path(wanted).expanduser().absolute()) == folder
+    return (bool(named) and run.run_id.startswith(named)) or str(
+        Path(wanted).expanduser().absolute()
+    ) == folder

@@ -96,7 +96,7 @@ def run(
     if resume:
         from cloudburst.resume import newest  # noqa: PLC0415
 
-        folder = newest(job)
+        job, folder = newest(job) or (job, None)
     return _run(job, folder, as_json=as_json, quiet=quiet)
 
 

@@ -77,6 +77,7 @@ class Drive:
         self._site = site
         self._places = threading.Semaphore(worker.room)
         self._flying: dict[str, _Flight] = {}
+        self._landing = 0  # tries that are settled, and whose end is not noted yet
         self._lock = threading.Lock()
         self._heard = self._asked = self._watched = time.monotonic()
         self.lost: Condition | None = None
@@ -95,17 +96,22 @@ class Drive:
                 self._see_home()
                 return
             if self._is_gone():
+                self._see_home()
                 return
             alive[0].join(0.1)
             self._watch()
 
     def _see_home(self) -> None:
-        """Wait for the videos that are on their way; what still renders ends with the worker."""
+        """Wait for the videos that are on their way; what still renders ends with the worker.
+
+        Those that are here and being verified are waited for even when the worker is gone.
+        """
         deadline = time.monotonic() + WAY_HOME
         while not self._site.stop.hurried and time.monotonic() < deadline:
             with self._lock:
                 coming = any(flight.coming_home for flight in self._flying.values())
-            if not coming or self._is_gone():
+                here = self._landing > 0
+            if not here and (not coming or self._is_gone()):
                 return
             time.sleep(0.05)
             self._watch()
@@ -159,6 +165,10 @@ class Drive:
             if claim():
                 unexpected = RenderFailed(f"unexpected {type(error).__name__}: {error}")
                 self._failed(flight, unexpected)
+        finally:
+            if mine:
+                with self._lock:
+                    self._landing -= 1
 
     def _take_off(self, scene: Scene) -> _Flight | None:
         """Begin a try, unless the worker was found gone since the scene was taken."""
@@ -183,13 +193,17 @@ class Drive:
         if unread is not None:
             if self._settle(flight):
                 self._failed(flight, unread)
+                with self._lock:
+                    self._landing -= 1
             return None
         return flight
 
     def _settle(self, flight: _Flight) -> bool:
         """Say if a try still counts; it does not when its scene was given back meanwhile."""
         with self._lock:
-            return self._flying.pop(flight.scene.name, None) is flight
+            mine = self._flying.pop(flight.scene.name, None) is flight
+            self._landing += mine
+            return mine
 
     def _turn_home(self, flight: _Flight) -> bool:
         """Begin to bring a video home, unless the run is being stopped."""

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -237,7 +238,8 @@ class Engine:
             return self._read(stack)
 
     def _read(self, stack: str) -> StackState:
-        deployment = self._select(stack).export_stack().deployment or {}
+        with self._reading(stack) as handle:
+            deployment = handle.export_stack().deployment or {}
         pending = [
             f"{one.get('type')} {_named(one.get('resource', {}))}"
             for one in deployment.get("pending_operations") or []
@@ -274,7 +276,8 @@ class Engine:
             EngineError: they cannot be read, or the stack is not there.
         """
         with self._ends, _translated("stack output", stack):
-            found = self._select(stack).outputs()
+            with self._reading(stack) as handle:
+                found = handle.outputs()
             return {name: output.value for name, output in found.items()}
 
     def locks(self, stack: str) -> tuple[Lock, ...]:
@@ -313,11 +316,17 @@ class Engine:
         """Ask the `up` of a stack to end early, or end it at once; one to come does not begin."""
         self._command.interrupt(self._work / stack, signal.SIGKILL if kill else signal.SIGINT)
 
-    def _select(self, stack: str) -> auto.Stack:
+    @contextmanager
+    def _reading(self, stack: str) -> Iterator[auto.Stack]:
+        """Select a stack from elsewhere: in its workspace its run may be working, or another's."""
+        with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
+            yield self._select(stack, Path(folder))
+
+    def _select(self, stack: str, folder: Path | None = None) -> auto.Stack:
         def nothing() -> None:
             """Destroy and refresh read the state, not a program."""
 
-        return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
+        return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack, folder))
 
     def _forget(self, stack: str, *, gone: bool = False) -> None:
         """Drop what the engine keeps of a stack: in CloudBurst's own folders alone.
@@ -347,8 +356,8 @@ class Engine:
         finally:
             self._forget(stack)
 
-    def _options(self, stack: str) -> auto.LocalWorkspaceOptions:
-        folder = self._work / stack
+    def _options(self, stack: str, folder: Path | None = None) -> auto.LocalWorkspaceOptions:
+        folder = folder or self._work / stack
         folder.mkdir(parents=True, exist_ok=True)
         settings = auto.ProjectSettings(name=PROJECT, runtime="python")
         return auto.LocalWorkspaceOptions(

@@ -153,6 +153,7 @@ class History:
         attempts: by scene.
         inflight: last tries of which no end is noted, by scene.
         home: by scene.
+        superseded: by scene, the SHA-256 of a video that came home and is no longer wanted.
         rentals: what was rented.
     """
 
@@ -165,6 +166,7 @@ class History:
     attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
     inflight: dict[str, InFlight] = field(default_factory=dict)
     home: dict[str, Home] = field(default_factory=dict)
+    superseded: dict[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
 
     @property
@@ -203,7 +205,8 @@ def assembled(rows: Mapping[str, list[Row]]) -> History:
         open=tuple(_open(row) for row in rows["launch"] if not row["destroyed"]),
         attempts={scene: tuple(found) for scene, found in attempts.items()},
         inflight=inflight,
-        home={row["scene"]: _home(row) for row in rows["artifact"]},
+        home={row["scene"]: _home(row) for row in rows["artifact"] if not row["superseded"]},
+        superseded={row["scene"]: row["sha256"] for row in rows["artifact"] if row["superseded"]},
         rentals=tuple(_rental(row) for row in rows["rental"]),
     )
 

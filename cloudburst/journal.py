@@ -71,7 +71,7 @@ CREATE TABLE artifact (
     scene TEXT PRIMARY KEY, fingerprint TEXT NOT NULL,
     path TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, frames INTEGER NOT NULL,
-    scenario TEXT NOT NULL, warnings TEXT NOT NULL
+    scenario TEXT NOT NULL, warnings TEXT NOT NULL, superseded INTEGER NOT NULL DEFAULT 0
 );
 """
 
@@ -202,6 +202,15 @@ class Journal:
             ]
         )
 
+    def superseded(self, scenes: Iterable[str]) -> None:
+        """Note that the videos of scenes are no longer what the job wants.
+
+        Raises:
+            JournalFailed: it could not be written: their files must stay where they are.
+        """
+        statement = "UPDATE artifact SET superseded = 1 WHERE scene = ?"
+        self._must([(statement, (scene,)) for scene in scenes])
+
     # -- what has happened: never raises, a teardown goes on without -----------------------------
 
     def worker(self, launch: int, worker: str, endpoint: str, expires: float | None) -> None:
@@ -293,7 +302,7 @@ class Journal:
             [
                 _tried(attempt, tried),
                 (
-                    "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
                     (
                         *(scene, home.fingerprint, str(one.path), one.size, home.sha256),
                         *(one.seconds, one.width, one.height, one.frames),
@@ -364,8 +373,9 @@ def read(folder: Path) -> History | None:
         JournalFailed: there is one, and it cannot be read.
     """
     path = folder / NAME
-    if not path.exists():
-        return None
+    with _told(folder, "read"):
+        if not path.exists():
+            return None
     with _told(folder, "read"), contextlib.closing(sqlite3.connect(path)) as db:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
             return None  # its process was killed before it was made
@@ -374,15 +384,18 @@ def read(folder: Path) -> History | None:
 
 
 def holder(folder: Path) -> Owner | None:
-    """Say who holds a run now; None when nobody does."""
-    if not (folder / LOCK).exists():
-        return None  # looking makes nothing
+    """Say who holds a run now; None when nobody does.
+
+    Raises:
+        JournalFailed: that cannot be seen.
+    """
+    with _told(folder, "read"):
+        if not (folder / LOCK).exists():
+            return None  # looking makes nothing
     try:
         os.close(_hold(folder, leave_mark=False))
     except RunBusy:
         return _marked(folder / LOCK) or Owner(0, 0.0, "an unknown host")
-    except JournalFailed:
-        return None
     return None
 
 
@@ -423,8 +436,14 @@ def _spans(spans: Iterable[Span]) -> str:
 def _hold(folder: Path, *, leave_mark: bool = True) -> int:
     """Take the run's lock, which ends with this process, whatever ends it."""
     path = folder / LOCK
-    with _told(folder):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with _told(folder, "written" if leave_mark else "read"):
+        try:
+            descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if leave_mark else 0), 0o644)
+        except OSError:
+            if leave_mark:
+                raise
+            # Whoever only looks may do so on a disk that takes no writes any more.
+            descriptor = os.open(path, os.O_RDONLY)
     # An audit takes it for a moment, to see if anybody has it.
     deadline = time.monotonic() + _PASSING
     while True:

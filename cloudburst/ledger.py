@@ -24,6 +24,9 @@ class Ledger:
         journal: where it is written, too.
         attempts: of earlier sessions, by scene.
         home: videos that are home already, by scene.
+
+    Attributes:
+        begun: a worker has begun with a scene in this session.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Ledger:
         attempts: Mapping[str, Iterable[Attempt]] | None = None,
         home: Mapping[str, Home] | None = None,
     ) -> None:
+        self.begun = False
         self._scenes = list(scenes)
         self._journal = journal
         self._attempts = {
@@ -50,6 +54,7 @@ class Ledger:
         Raises:
             JournalFailed: it could not be written.
         """
+        self.begun = True
         return self._journal.attempt(scene.name, worker, fingerprint, began)
 
     def done(self, scene: Scene, number: int, attempt: Attempt, home: Home) -> None:
@@ -112,10 +117,12 @@ def scene_result(
             scenario=home.scenario,
             warnings=home.warnings,
         )
+    # A video that came home and is not wanted any more did not fail.
+    error = tries[-1].error if tries else None
     return SceneResult(
         name=name,
-        status=SceneStatus.FAILED if tries else SceneStatus.UNFINISHED,
+        status=SceneStatus.UNFINISHED if error is None else SceneStatus.FAILED,
         narration=narration,
         attempts=tries,
-        error=tries[-1].error if tries else None,
+        error=error,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cloudburst.history import History, OpenLaunch
     from cloudburst.models import BatchResult, Launch
     from cloudburst.site import Site
+
+_ASKERS = 8
 
 
 @dataclass
@@ -42,12 +45,15 @@ class Leftovers:
 
     def adopt(self, wanted: int) -> list[Adopted]:
         """Take over as many workers as are wanted, of those that answer and are the run's."""
-        for launch in self.open:
-            if len(self._adopted) < wanted and (mine := self._taken_over(launch)):
-                self._adopted.append(mine)
+        if wanted and self.open:
+            with ThreadPoolExecutor(_ASKERS) as pool:
+                answers = list(pool.map(self._answering, self.open))
+            self._adopted = [one for one in answers if one is not None][:wanted]
+        for mine in self._adopted:
+            self._tell(mine.launch, f"going on with {mine.worker.id}, which still works")
         return list(self._adopted)
 
-    def _taken_over(self, launch: OpenLaunch) -> Adopted | None:
+    def _answering(self, launch: OpenLaunch) -> Adopted | None:
         site = self.site
         if launch.worker is None:
             return None
@@ -68,7 +74,6 @@ class Leftovers:
             return None
         if worker is None or VideoApi(worker).healthy() is not None:
             return None
-        self._tell(launch, f"going on with {worker.id}, which still works")
         return Adopted(launch, worker)
 
     def threads(self) -> list[threading.Thread]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +21,14 @@ from cloudburst.dispatch import Dispatcher
 from cloudburst.engine import Engine
 from cloudburst.errors import (
     BadInput,
+    CloudBurstError,
     InfrastructureError,
     Interrupted,
     JournalFailed,
     LeftRunning,
 )
-from cloudburst.history import History
-from cloudburst.journal import Journal
+from cloudburst.history import KEPT, History
+from cloudburst.journal import Journal, holding
 from cloudburst.ladder import Ladder
 from cloudburst.launch import clock_time
 from cloudburst.ledger import Ledger
@@ -51,7 +55,7 @@ from cloudburst.timeline import Timeline
 from cloudburst.toolchain import find_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from cloudburst.targets.base import Target
     from cloudburst.toolchain import Engine as Binary
@@ -128,11 +132,12 @@ def preview(
     timeline = Timeline(on_event, stop.end)
     binary = _engine(timeline)
     run_id = _run_id(datetime.now(UTC))
-    with on_signals(stop), make_target(job.target, job.aws) as target:
+    with on_signals(stop), make_target(job.target, job.aws) as target, ExitStack() as held:
         ladder = _prepared(target, planned, run_id)
         engine = _engine_for(binary, target)
         rung = ladder.rungs[0]
         target.price(rung)
+        held.enter_context(_passing(job, run_id, target))
 
         def one(batch: Batch) -> StackPreview:
             if stop.requested:
@@ -156,6 +161,21 @@ def preview(
     if failure is not None:
         raise failure
     return Preview(planned, previews, estimate)
+
+
+@contextmanager
+def _passing(job: Job, run_id: str, target: Target) -> Iterator[None]:
+    """Hold a run of which nothing is to stay: for an audit beside it, it is going on."""
+    folder = state_folder() / "previews" / run_id
+    folder.mkdir(parents=True)
+    try:
+        with holding(folder):
+            header = summary.header(job, run_id, folder, datetime.now(UTC))
+            _announce(header, target.regions)
+            yield
+    finally:
+        registry.forget(run_id)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # -- stages -------------------------------------------------------------------------------------
@@ -197,7 +217,7 @@ def _fresh(job: Job, binary: Binary, target: Target, timeline: Timeline, stop: S
     folder = _results_folder(job.output, began)
     header = summary.header(job, run_id, folder, began)
     with Journal(folder, timeline.now) as journal:
-        _announce(header, target)
+        _announce(header, target.regions)
         journal.begin(header)
         target.know(run_id, {}, (), journal.rental)
         site = _site(job, binary, target, ladder, timeline, stop, journal, folder)
@@ -222,15 +242,30 @@ def _resumed(
     rest = replace(job, scenes=past.rest)
     planned = Plan(job, plan(rest).batches if past.rest else ())
     target.know(header["run"], _places(history), history.rentals, journal.rental)
+    refused: CloudBurstError | None = None
+    ladder = Ladder((), time.monotonic)  # when all is home: what is left has to end, no more
     if past.rest:
-        ladder = _prepared(target, replace(planned, job=rest), header["run"])
-    else:
-        ladder = Ladder((), time.monotonic)  # all is home: what is left has to end, no more
+        try:
+            ladder = _prepared(target, replace(planned, job=rest), header["run"])
+        except (BadInput, InfrastructureError) as error:
+            if all(one.state == KEPT for one in history.open):
+                raise
+            refused = error
+            planned = replace(planned, batches=())
     journal.begin(header)
     site = _site(job, binary, target, ladder, timeline, stop, journal, folder, past)
-    _announce(header, target)
+    before = registry.noted(header["run"])
+    used = {one.rung.region for batch in history.batches for one in batch.launches}
+    used |= {*target.regions, *(before.regions if before else ())}
+    _announce(header, sorted(used) if target.regions else ())
     _tell_start(timeline, EventKind.RUN_RESUMED, header, len(job.scenes), len(past.home))
-    return _run_to_its_end(planned, header, site, past)
+    if refused is None:
+        return _run_to_its_end(planned, header, site, past)
+    # The run does not go on; what an earlier session has left costs money, and ends all the same.
+    timeline.tell(EventKind.RECOVERY, f"not going on: {refused}; what is left is ended")
+    with contextlib.suppress(InfrastructureError):
+        _run_to_its_end(planned, header, site, past)
+    raise refused
 
 
 def _run_to_its_end(planned: Plan, header: dict[str, str], site: Site, past: Past) -> RunReport:
@@ -247,8 +282,11 @@ def _run_to_its_end(planned: Plan, header: dict[str, str], site: Site, past: Pas
         f"{finished.done} of {len(finished.scenes)} scenes done",
         report=report.document(finished),
     )
-    failure = site.timeline.close() or site.journal.failure or unwritten
-    return _conclude(finished, failure, limited=bool(budget.reached))
+    # Who has asked to leave does not wait for a terminal that has stopped, either.
+    failure = site.timeline.close(lambda: site.stop.abandoned)
+    failure = failure or site.journal.failure or unwritten
+    idle = not bool(budget.reached) and not site.ledger.begun
+    return _conclude(finished, failure, idle=idle)
 
 
 def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> RunReport:
@@ -274,7 +312,7 @@ def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> Run
         "everything is done already; nothing was started",
         report=report.document(finished),
     )
-    return _conclude(finished, timeline.close() or unwritten, limited=True)
+    return _conclude(finished, timeline.close() or unwritten, idle=False)
 
 
 def _site(
@@ -305,7 +343,7 @@ def _site(
     )
 
 
-def _announce(header: dict[str, str], target: Target) -> None:
+def _announce(header: dict[str, str], regions: Sequence[str]) -> None:
     """Leave a note where an audit looks, before anything is started."""
     registry.remember(
         registry.Known(
@@ -314,7 +352,7 @@ def _announce(header: dict[str, str], target: Target) -> None:
             source=header["source"],
             folder=header["folder"],
             target=header["target"],
-            regions=target.regions,
+            regions=tuple(regions),
             began=header["began"],
         )
     )
@@ -482,7 +520,8 @@ def _written(finished: RunReport) -> InfrastructureError | None:
     return None
 
 
-def _conclude(finished: RunReport, failure: Exception | None, *, limited: bool) -> RunReport:
+def _conclude(finished: RunReport, failure: Exception | None, *, idle: bool) -> RunReport:
+    """Give the report, or raise what is to be known first; idle: no worker got any scene."""
     if finished.left_running:
         raise LeftRunning(list(finished.left_running), finished)
     if isinstance(failure, JournalFailed):
@@ -495,6 +534,6 @@ def _conclude(finished: RunReport, failure: Exception | None, *, limited: bool) 
         raise failure
     if finished.outcome is Outcome.INTERRUPTED:
         raise Interrupted(finished)
-    if not limited and not any(scene.attempts for scene in finished.scenes):
+    if idle and finished.done < len(finished.scenes):
         raise InfrastructureError(f"no worker could be used: {finished.error}")
     return finished

@@ -29,12 +29,22 @@ def cache_folder() -> Path:
 
 
 def owner() -> str:
-    """Name whoever runs this, in the characters that tags may have."""
+    """Name whoever runs this, in the characters that tags may have.
+
+    A state folder that was named is part of it: two of one user know nothing of each other.
+    """
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "unknown"
-    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}")[:200]
+    named = os.environ.get("CLOUDBURST_STATE")
+    where = f":{Path(named).absolute()}" if named else ""
+    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}{where}")[:200]
+
+
+def is_backend_own() -> bool:
+    """Say if stacks are in CloudBurst's own folder, which nobody else uses."""
+    return not os.environ.get("PULUMI_BACKEND_URL")
 
 
 def engine_environment(state: Path) -> dict[str, str]:
@@ -44,7 +54,7 @@ def engine_environment(state: Path) -> dict[str, str]:
     backend of their own keeps their credentials, plugins and passphrase too.
     """
     environment = {"PULUMI_SKIP_UPDATE_CHECK": "1"}
-    if not os.environ.get("PULUMI_BACKEND_URL"):
+    if is_backend_own():
         backend = _made(state / "backend")
         environment["PULUMI_BACKEND_URL"] = backend.resolve().as_uri()
         environment["PULUMI_HOME"] = str(_made(state / "pulumi-home"))

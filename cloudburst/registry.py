@@ -64,6 +64,11 @@ def remember(run: Known) -> None:
         ) from error
 
 
+def noted(run_id: str) -> Known | None:
+    """Give a run's note, None when there is none."""
+    return _read(_folder() / f"{run_id}.json")
+
+
 def forget(run_id: str) -> None:
     """Drop the note of a run of which nothing is left, not even its folder."""
     (_folder() / f"{run_id}.json").unlink(missing_ok=True)

@@ -75,10 +75,15 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
     header = history.header
     target: TargetName = "aws" if header["target"] == "aws" else "local"
     job = load_job(header["source"], output=folder.parent, target=target, max_cost_usd=max_cost_usd)
-    if job.limits.max_cost_usd is None and header["max_cost_usd"]:
-        limits = replace(job.limits, max_cost_usd=float(header["max_cost_usd"]))
-        job = replace(job, limits=limits)
-    return job, folder
+    return _as_limited(job, history), folder
+
+
+def _as_limited(job: Job, history: History) -> Job:
+    """Let a run cost what it was allowed to, unless a newer word was said."""
+    before = history.header.get("max_cost_usd")
+    if job.limits.max_cost_usd is not None or not before:
+        return job
+    return replace(job, limits=replace(job.limits, max_cost_usd=float(before)))
 
 
 def find_folder(wanted: str) -> Path:
@@ -96,8 +101,10 @@ def find_folder(wanted: str) -> Path:
     return folder
 
 
-def newest(job: Job) -> Path | None:
-    """Give the folder of the newest run of a job's file, None when there is none.
+def newest(job: Job) -> tuple[Job, Path] | None:
+    """Give the newest run of a job's file: the job as it is limited, and the run's folder.
+
+    None when there is none.
 
     A run that was killed before its journal said anything has started nothing: it is passed over.
 
@@ -107,7 +114,7 @@ def newest(job: Job) -> Path | None:
     for run in reversed(registry.of_source(job.source)):
         history = journal.read(Path(run.folder))
         if history is not None and history.header:
-            return Path(run.folder)
+            return _as_limited(job, history), Path(run.folder)
     return None
 
 
@@ -148,12 +155,13 @@ def take_stock(job: Job, folder: Path, held: Journal) -> Past:
     for name, home in homes.items():
         if history.home.get(name) != home:
             _note(held, history, name, home)
+    unwanted = [scene.name for scene in job.scenes if scene.name not in homes]
+    held.superseded(name for name in unwanted if name in history.home)
     try:
         for part in folder.glob("*.part"):
             part.unlink()
-        for scene in job.scenes:
-            if scene.name not in homes:
-                _set_aside(folder / f"{scene.name}.mp4")
+        for name in unwanted:
+            _set_aside(folder / f"{name}.mp4")
     except OSError as error:
         raise InfrastructureError(f"{folder} cannot be written to: {error.strerror}") from error
     rest = tuple(scene for scene in job.scenes if scene.name not in homes)
@@ -172,6 +180,8 @@ def _done(scene: Scene, folder: Path, history: History, made_by: str) -> Home | 
             # The folder may have been moved since.
             here = replace(home, artifact=replace(home.artifact, path=path))
             return here if home.fingerprint == mark else None
+        if digest == history.superseded.get(scene.name):
+            return None  # somebody has put it back
         if flight is not None and flight.fingerprint == mark:
             # Its session was killed between the rename, which is for whole videos, and the note.
             artifact = download.as_artifact(path, download.verify(path, scene))

@@ -39,10 +39,15 @@ class Timeline:
         """Set the clock to zero, or to the seconds that earlier sessions of the run took."""
         self._began = time.monotonic() - seconds
 
-    def close(self) -> Exception | None:
-        """Wait until every event is handed over; give what the watcher raised."""
+    def close(self, hurried: Callable[[], bool] = lambda: False) -> Exception | None:
+        """Wait until every event is handed over; give what the watcher raised.
+
+        Args:
+            hurried: says if a watcher that takes its time is not to be waited for.
+        """
         self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive() and not hurried():
+            self._thread.join(0.1)
         return self._failure
 
     def now(self) -> float:

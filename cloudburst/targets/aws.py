@@ -230,17 +230,15 @@ class AwsTarget:
                 "cloudburst:batch": spec.batch,
                 "cloudburst:job": spec.job,
                 "cloudburst:owner": owner(),
-                "cloudburst:expires-at": f"{expires:%Y-%m-%dT%H:%M:%SZ}",
             },
         )
         with self._lock:
-            before = self._places.get(spec.stack, ())
-            others = tuple(region for region in before if region != spec.rung.region)
-            self._places[spec.stack] = (*others, spec.rung.region)
+            self._goes_to(spec.stack, spec.rung.region)
             self._leases[spec.stack] = expires.timestamp()
 
         def declare() -> None:
             # Now, not when it was asked for: it may have waited for its turn.
+            expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=lease)
             rental = Rental(
                 stack=spec.stack,
                 machine="",
@@ -257,8 +255,10 @@ class AwsTarget:
             )
             with self._lock:
                 self._latest[spec.stack] = rental
+                self._leases[spec.stack] = rental.expires
             self.books.ask(rental)
-            aws_stack.program(spec, machine)
+            tags = machine.tags | {"cloudburst:expires-at": f"{expires:%Y-%m-%dT%H:%M:%SZ}"}
+            aws_stack.program(spec, replace(machine, tags=tags))
 
         return declare
 
@@ -297,6 +297,7 @@ class AwsTarget:
             return None
         with self._lock:
             self._leases[spec.stack] = launch.expires
+            self._goes_to(spec.stack, spec.rung.region)
         return Worker(
             stack=spec.stack,
             id=machine.id,
@@ -381,6 +382,11 @@ class AwsTarget:
             room=spec.room,
         )
 
+    def _goes_to(self, stack: str, region: str) -> None:
+        """Note that a stack's newest machine is in a region; it may have others elsewhere."""
+        others = tuple(place for place in self._places.get(stack, ()) if place != region)
+        self._places[stack] = (*others, region)
+
     def expires(self, stack: str) -> float | None:
         """Give the time of the dead-man switch."""
         with self._lock:
@@ -427,12 +433,17 @@ class AwsTarget:
         lines: list[str] = []
         alive: set[str] = set()
         ended: dict[str, float] = {}
+        refused: list[CloudRefused] = []
         for region in self._places.get(stack, ()):
-            found = self._of(stack, region)
+            try:
+                found = self._of(stack, region)
+                others = self._aws.leftovers(region, stack)
+            except CloudRefused as error:
+                refused.append(error)
+                continue
             left = [item for item in found if item.state != GONE]
             alive |= {item.id for item in left}
             ended |= {item.id: item.ended for item in found if item.ended is not None}
-            others = self._aws.leftovers(region, stack)
             self._others[stack, region] = others
             hourly = self.books.hourly(stack)
             lines += [
@@ -442,29 +453,49 @@ class AwsTarget:
             lines += [
                 f"{kind} {identity} in {region}" for kind, ids in others.items() for identity in ids
             ]
+        if refused:
+            there = f"; there is {', '.join(lines)}" if lines else ""
+            raise CloudRefused(f"{refused[0]}{there}", refused[0].code) from refused[0]
         self.books.close(stack, alive, ended)
         return lines
 
     def sweep(self, stack: str) -> None:
-        """Terminate a stack's machines by tag, then delete its firewalls and disks."""
+        """Terminate a stack's machines by tag, then delete its firewalls and disks.
+
+        A region that refuses keeps no other one from being swept.
+        """
+        refused: list[CloudRefused] = []
         for region in self._places.get(stack, ()):
-            left = [item.id for item in self._of(stack, region) if item.state != GONE]
-            if left:
-                self._aws.terminate(region, left)
-            others = self._aws.leftovers(region, stack)
-            self._aws.remove(region, others["group"], others["volume"])
+            try:
+                self._sweep(stack, region)
+            except CloudRefused as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
+
+    def _sweep(self, stack: str, region: str) -> None:
+        left = [item.id for item in self._of(stack, region) if item.state != GONE]
+        if left:
+            self._aws.terminate(region, left)
+        others = self._aws.leftovers(region, stack)
+        self._aws.remove(region, others["group"], others["volume"])
 
     def last_look(self) -> list[str]:
         """End what carries the run's tag in any region that was used, and tell what does not."""
         left = []
         for region in sorted({place for places in self._places.values() for place in places}):
+            alive: list[Instance] = []
             try:
                 alive = self._alive(region)
                 if alive:
                     self._aws.terminate(region, [item.id for item in alive])
                     alive = self._alive(region)
-            except CloudRefused:
-                continue  # every stack was asked after; who could not be is told already
+            except CloudRefused as error:
+                # Each stack was verified; but whoever cannot be asked once more does not say no.
+                if not alive:
+                    again = f"ask again with: cloudburst audit --region {region}"
+                    left.append(f"{region} did not say if the run has more there: {error}; {again}")
+                    continue
             still = {item.id for item in alive}
             for stack, latest in list(self._latest.items()):
                 if latest.rung.region == region:

@@ -119,7 +119,8 @@ class Books:
             for one in [*self._rented.values(), *unseen]:
                 usd = sum(line.usd for line in self._lines(one))
                 spent += usd
-                rate += 0.0 if one.until else usd / self._seconds(one) * 3600
+                runs = one.until is None and not self._is_over(one)
+                rate += usd / self._seconds(one) * 3600 if runs else 0.0
         return spent, rate
 
     def cost(self, downloaded: int) -> Cost:
@@ -172,5 +173,13 @@ class Books:
 
     def _seconds(self, one: Rental) -> float:
         """Give the seconds that AWS bills: whole ones, 60 at least."""
-        until = one.until if one.until is not None else self._clock()
+        until = one.until if one.until is not None else self._now_for(one)
         return max(MINIMUM_SECONDS, math.ceil(until - one.since))
+
+    def _now_for(self, one: Rental) -> float:
+        """Give the time until which a machine has run that has not been seen to be gone."""
+        return one.expires if self._is_over(one) else self._clock()
+
+    def _is_over(self, one: Rental) -> bool:
+        """Say if a machine of an earlier session has ended itself, for its lease is over."""
+        return one.since < self._began and one.expires < self._clock()

@@ -120,19 +120,18 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def keep(self, identity: str, seconds: float) -> None:
         """Tell a worker to live on for so many seconds when its lifeline ends."""
-        child = self._children.get(identity)
+        child = self._children.pop(identity, None)  # its lifeline ends with this process
         if child:
             os.write(child[1], f"keep {seconds:.0f}\n".encode())
-            del self._children[identity]  # its lifeline ends with this process
 
     def reap(self) -> None:
         """Close the lifelines that are left; their workers end themselves."""
-        for process, lifeline in self._children.values():
-            with contextlib.suppress(OSError):
+        # One by one: a destroy that nobody waits for may take them out of the same books.
+        while self._children:
+            with contextlib.suppress(KeyError, subprocess.TimeoutExpired):
+                _, (process, lifeline) = self._children.popitem()
                 os.close(lifeline)
-            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
-        self._children.clear()
 
     def _start(self, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Start a worker on a socket that already listens: no port is guessed, none is lost."""

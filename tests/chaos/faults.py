@@ -206,8 +206,9 @@ class World:
                 order.happen(self.cloud)
 
         job = self.job()
+        job, folder = newest(job) or (job, None)
         try:
-            report = pipeline.run(job, resume=newest(job), on_event=watch)
+            report = pipeline.run(job, resume=folder, on_event=watch)
         except (Interrupted, LeftRunning) as error:
             report = error.report
         except InfrastructureError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from cloudburst.console import show_audit
 from cloudburst.cost import so_far
 from cloudburst.errors import RunUnknown
 from cloudburst.history import KEPT, History, OpenLaunch, Owner
+from cloudburst.journal import Journal
 from cloudburst.models import Lock, Remains, StackState
 from cloudburst.places import owner
 from cloudburst.registry import Known
@@ -59,9 +62,12 @@ def together(
     states: dict[str, StackState] | None = None,
     remains: tuple[Remains, ...] = (),
     owners: dict[str, Owner] | None = None,
+    unclear: dict[str, str] | None = None,
 ) -> list[RunFound]:
     told = {name: (state, ()) for name, state in (states or {}).items()}
-    return audit._held_together(runs or {}, histories or {}, told, list(remains), owners or {})
+    return audit._held_together(
+        runs or {}, histories or {}, told, list(remains), owners or {}, unclear or {}
+    )
 
 
 def found(*runs: RunFound, unseen: tuple[str, ...] = ()) -> Audit:
@@ -218,13 +224,88 @@ def test_a_run_that_nobody_knows(state: Path) -> None:
     assert state.exists()
 
 
-@pytest.mark.parametrize(("name", "touched"), [("somebody@elsewhere", False), (owner(), True)])
-def test_what_others_have_begun_elsewhere_is_not_touched_unasked(name: str, touched: bool) -> None:
-    (run,) = together(remains=(replace(MACHINE, owner=name),))
+@pytest.mark.parametrize("in_backend", [False, True])
+@pytest.mark.parametrize(("name", "touched"), [("somebody@elsewhere", False), ("", True)])
+def test_what_others_have_begun_elsewhere_is_not_touched_unasked(
+    name: str, touched: bool, in_backend: bool
+) -> None:
+    (run,) = together(
+        states={STACK: HOLDS} if in_backend else {},
+        remains=(replace(MACHINE, owner=name or owner()),),
+    )
     choice = choose(found(run), None, orphans=False)
     assert bool(choice.runs) is touched
     assert bool(choice.notes) is not touched
     assert choose(found(run), RUN, orphans=False).runs, "by its name it is"
+
+
+def test_a_stack_in_a_backend_that_others_use_may_be_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (run,) = together(states={STACK: HOLDS})
+    assert choose(found(run), None, orphans=False).runs, "in this machine's own backend it is ours"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    choice = choose(found(run), None, orphans=False)
+    assert choice.runs == ()
+    assert "begun by somebody who has the same backend" in choice.notes[0]
+    (noted,) = together(runs={RUN: known()}, states={STACK: HOLDS})
+    assert choose(found(noted), None, orphans=False).runs, "of this one there is a note"
+
+
+def test_two_state_folders_of_one_user_are_two_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = owner()
+    monkeypatch.setenv("CLOUDBURST_STATE", str(tmp_path / "another"))
+    assert owner() != here
+    (run,) = together(remains=(replace(MACHINE, owner=here),))
+    assert choose(found(run), None, orphans=False).runs == ()
+
+
+def test_a_beginning_that_fits_two_runs_is_not_enough() -> None:
+    one = together(runs={RUN: known()}, states={STACK: HOLDS})[0]
+    two = together(runs={OTHER: known(OTHER)}, states={f"{OTHER}-b01": HOLDS})[0]
+    with pytest.raises(RunUnknown, match=f"'2026' means {RUN}, {OTHER}; expected one of them"):
+        choose(found(one, two), "2026", orphans=False)
+
+
+def test_a_run_that_begins_while_an_audit_looks_is_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as held:
+
+        def begins(*_: object) -> tuple[dict[str, Any], dict[str, str]]:
+            held.enter_context(Journal(tmp_path)).begin({"run": RUN})
+            registry.remember(replace(known(target="local"), folder=str(tmp_path)))
+            return {STACK: (StackState(("x",)), ())}, {}
+
+        monkeypatch.setattr(audit._Looker, "backend", begins)
+        seen = audit.audit()
+    (run,) = seen.runs
+    assert run.owner is not None
+    assert run.owner.pid == os.getpid()
+    assert (seen.left, seen.exit_code) == ((), 0)
+
+
+def test_a_run_whose_folder_does_not_answer_may_be_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.remember(replace(known(target="local"), folder=str(tmp_path / "run")))
+    monkeypatch.setattr(audit._Looker, "backend", lambda *_: ({STACK: (EMPTY, ())}, {}))
+    real = Path.exists
+
+    def exists(path: Path) -> bool:
+        if path.parent == tmp_path / "run":
+            raise OSError(116, "Stale file handle")
+        return real(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    seen = audit.audit()
+    assert len([line for line in seen.unseen if "Stale file handle" in line]) == 2
+    choice = choose(seen, None, orphans=False)
+    assert choice.runs == ()
+    assert "Stale file handle" in choice.notes[0]
+    assert choose(seen, RUN, orphans=False).runs, "by its name it is cleaned"
 
 
 @pytest.mark.parametrize(

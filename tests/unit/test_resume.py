@@ -475,12 +475,12 @@ def test_the_newest_run_of_a_job_that_is_there(
     for name in ("run-1", "run-3", "run-2"):
         begin(source, tmp_path / name)
     begin(job_file(scenes_yaml(1), "other.yaml"), tmp_path / "run-4")
-    assert resume.newest(job) == tmp_path / "run-3"
+    assert resume.newest(job) == (job, tmp_path / "run-3")
     shutil.rmtree(tmp_path / "run-3")
-    assert resume.newest(job) == tmp_path / "run-2"
+    assert resume.newest(job) == (job, tmp_path / "run-2")
     (tmp_path / "run-3").mkdir()
     Journal(tmp_path / "run-3").__exit__(None, None, None)
-    assert resume.newest(job) == tmp_path / "run-2", "an empty one has started nothing"
+    assert resume.newest(job) == (job, tmp_path / "run-2"), "an empty one has started nothing"
 
 
 # -- the whole ----------------------------------------------------------------------------------
