@@ -108,6 +108,24 @@ def test_a_machine_that_still_works_is_taken_over(
     assert_bill_is_the_clouds(cloud, folder)
 
 
+def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    folder = killed(long_job(job_file), tmp_path / "out", scene_done, state)
+    before = homes(folder)
+    refused = command("resume", run_id(state), "--max-cost-usd", "0.0001")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "limits.max_cost_usd: got 0.0001" in refused.stderr
+    assert_cloud_empty(cloud, state)
+    assert [one.state for one in cloud.machines] == ["terminated"]
+    assert command("audit").returncode == 0
+    assert_bill_is_the_clouds(cloud, folder)
+    done = command("resume", run_id(state), "--max-cost-usd", "5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = homes(folder)
+    assert {name: after[name] for name in before} == before
+
+
 def test_a_machine_that_does_not_answer_is_ended_and_replaced(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import requests
 
-from cloudburst import preview
+from cloudburst import preview, registry
+from cloudburst.audit import audit
 from cloudburst.engine import Engine
 from cloudburst.errors import EngineError, StackLocked
 from cloudburst.job import load_job
@@ -27,6 +29,8 @@ from tests.integration.conftest import assert_nothing_left, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cloudburst.audit import Audit
 
 pytestmark = pytest.mark.stack
 
@@ -166,6 +170,25 @@ def test_preview_says_what_would_be_created_and_creates_nothing(
         assert ("create", "cloudburst:local:Worker") in kinds
     assert processes_of(state) == []
     assert_nothing_left(state)
+    assert registry.known_runs() == []
+
+
+def test_a_preview_is_going_on_for_an_audit_beside_it(
+    job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Audit] = []
+    real = Engine.preview
+
+    def looked_at(engine: Engine, stack: str, program: Callable[[], None]) -> Any:
+        found.append(audit())
+        return real(engine, stack, program)
+
+    monkeypatch.setattr(Engine, "preview", looked_at)
+    preview(load_job(job_file(scenes_yaml(1))))
+    (seen,) = found
+    assert [run.owner is not None for run in seen.runs] == [True]
+    assert seen.exit_code == 0
+    assert not list((state / "previews").iterdir())
 
 
 def test_the_passphrase_is_made_once_and_is_private(state: Path) -> None:
@@ -208,3 +231,29 @@ def test_the_plugin_creates_nothing_that_would_outlive_it() -> None:
             stub.Create(provider_pb2.CreateRequest(type=provider.TYPE, properties=inputs))
     server.stop(None).wait()
     assert not any("--stack s" in " ".join(p.cmdline()) for p in psutil.Process().children())
+
+
+def test_the_end_of_a_run_and_a_destroy_may_end_the_same_workers_at_once() -> None:
+    """A third Ctrl-C ends the run while a destroy is still going on."""
+    made = provider.LocalProvider(creates=True)
+    pipes = []
+    for number in range(20):
+        theirs, ours = os.pipe()
+        pipes.append(theirs)
+        process = subprocess.Popen(["sleep", "0.05"])
+        made._children[str(number)] = (process, ours)
+
+    def destroy() -> None:
+        for number in range(20):
+            child = made._children.pop(str(number), None)
+            if child:
+                child[0].wait()
+                os.close(child[1])
+
+    destroying = threading.Thread(target=destroy)
+    destroying.start()
+    made.reap()
+    destroying.join()
+    for pipe in pipes:
+        assert os.read(pipe, 1) == b"", "each lifeline was closed, once"
+        os.close(pipe)

@@ -12,7 +12,7 @@ import pytest
 from cloudburst import drive
 from cloudburst.dispatch import Dispatcher
 from cloudburst.drive import Drive
-from cloudburst.errors import CloudRefused, RenderFailed, SceneRejected, WorkerGone
+from cloudburst.errors import ArtifactInvalid, CloudRefused, RenderFailed, SceneRejected, WorkerGone
 from cloudburst.ledger import Ledger
 from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
 from cloudburst.timeline import Timeline
@@ -490,6 +490,36 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
     assert driven.drive.lost is None
     first, second = driven.site.ledger.results()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_video_that_is_being_verified_is_waited_for_when_its_worker_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    here, go_on = threading.Event(), threading.Event()
+
+    def verifying(*given: Any, **how: Any) -> tuple[Artifact, str] | None:
+        assert how["wanted"]()
+        here.set()
+        assert go_on.wait(10)
+        if not whole:
+            raise ArtifactInvalid("it is damaged")
+        return fake_download(*given, **{**how, "wanted": lambda: True})
+
+    monkeypatch.setattr(drive, "download", verifying)
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    driven = Driven(tmp_path, FakeApi(), attempts=2)
+    driven.start()
+    assert here.wait(10)
+    driven.target.conditions[:] = [DIED] * 1000
+    time.sleep(0.5)
+    assert driven.drive.lost == DIED
+    assert driven._thread.is_alive(), "its last video is here, and is being looked at"
+    go_on.set()
+    driven.end()
+    (result,) = driven.site.ledger.results()
+    assert (result.status is SceneStatus.DONE) is whole
+    assert driven.pending() == ([] if whole else ["a"]), "a damaged one goes to another worker"
 
 
 # -- the end of a run ---------------------------------------------------------------------------

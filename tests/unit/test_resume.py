@@ -14,6 +14,7 @@ from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
 from cloudburst.history import Home
 from cloudburst.job import load_job
 from cloudburst.journal import Journal, read
+from cloudburst.ledger import scene_result
 from cloudburst.models import (
     Attempt,
     AwsSettings,
@@ -23,6 +24,7 @@ from cloudburst.models import (
     Price,
     Rung,
     Scene,
+    SceneStatus,
     Span,
     VideoOptions,
 )
@@ -195,6 +197,21 @@ def test_what_is_no_longer_as_wanted_is_set_aside_and_rendered_again(
     past = run.stock()
     assert run.names(past) == ([], ["a", "b"])
     assert run.files() == {"superseded/a-1.mp4": was}, "moved, not deleted"
+
+
+def test_a_video_that_is_not_wanted_any_more_does_not_count_as_done(run: Run) -> None:
+    run.done("a")
+    change_file("a.png")(run, pytest.MonkeyPatch())
+    run.stock()
+    history = read(run.folder)
+    assert history is not None
+    assert history.home == {}, "an audit, or a cleanup's report, would say that it is there"
+    assert scene_result("a", 1.0, history.attempts["a"], None).status is SceneStatus.UNFINISHED
+    run.done("a")
+    history = read(run.folder)
+    assert history is not None
+    assert set(history.home) == {"a"}
+    assert history.superseded == {}
 
 
 def test_another_image_means_other_videos(run: Run) -> None:
@@ -481,6 +498,17 @@ def test_the_newest_run_of_a_job_that_is_there(
     (tmp_path / "run-3").mkdir()
     Journal(tmp_path / "run-3").__exit__(None, None, None)
     assert resume.newest(job) == (job, tmp_path / "run-2"), "an empty one has started nothing"
+
+
+def test_a_run_may_cost_what_it_was_allowed_to_however_it_is_resumed(
+    job_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = job_file(scenes_yaml(1))
+    begin(source, tmp_path / "run-1", max_cost_usd="2.5")
+    for most, limit in ((None, 2.5), (4.0, 4.0)):
+        found = resume.newest(load_job(source, max_cost_usd=most))
+        assert found is not None
+        assert found[0].limits.max_cost_usd == limit
 
 
 # -- the whole ----------------------------------------------------------------------------------
