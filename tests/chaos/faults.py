@@ -318,11 +318,12 @@ def try_together(names: Sequence[str], folder: Path) -> list[str]:
 
 
 def chosen(seed: int, pairs: int | None) -> list[tuple[str, ...]]:
-    """Give every fault alone, and pairs: all, or so many by chance."""
+    """Give every fault alone, and pairs: all, or so many of them, in an order by chance."""
     names = list(catalogue())
     couples = list(combinations(names, 2))
-    if pairs is not None:
-        couples = random.Random(seed).sample(couples, min(pairs, len(couples)))  # noqa: S311
+    # Whatever --minutes cuts off, the rest has some of everything.
+    random.Random(seed).shuffle(couples)  # noqa: S311 - it has to be the same again
+    couples = couples[:pairs]
     return [*((name,) for name in names), *couples]
 
 
