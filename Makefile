@@ -19,8 +19,8 @@ test: $(READY) check
 	@$(BIN)/cloudburst doctor
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-# Kill runs at many points, let the test cloud fail in every way and every two ways at once, clean
-# up, resume, and count. The tables go to docs/reliability.md.
+# Kill runs at many points, let the test cloud fail in every way and in pairs of ways, clean up,
+# resume, and count. The tables go to docs/reliability.md.
 SEED    ?= 1
 POINTS  ?= 40
 MINUTES ?= 60
