@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 # gets the port of an old one, its program would be told "connection refused" without a try.
 _grpc_settings._GRPC_CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))  # noqa: SLF001
 
+_SETTINGS = auto.ProjectSettings(name=PROJECT, runtime="python")
 OPERATION_TIMEOUT = 1800.0
 LOOP_TIMEOUT = 2.0
 ENGINE_GRACE = 10.0
@@ -217,14 +218,7 @@ class Engine:
         Raises:
             EngineError: the backend cannot be read.
         """
-        with self._slots, _translated("stack ls", PROJECT):
-            options = self._options("stack-ls")
-            workspace = auto.LocalWorkspace(
-                work_dir=options.work_dir,
-                env_vars=options.env_vars,
-                project_settings=options.project_settings,
-                pulumi_command=self._command,
-            )
+        with self._slots, _translated("stack ls", PROJECT), self._reading() as workspace:
             return [summary.name for summary in workspace.list_stacks()]
 
     def state(self, stack: str) -> StackState:
@@ -238,8 +232,8 @@ class Engine:
             return self._read(stack)
 
     def _read(self, stack: str) -> StackState:
-        with self._reading(stack) as handle:
-            deployment = handle.export_stack().deployment or {}
+        with self._reading() as workspace:
+            deployment = workspace.export_stack(stack).deployment or {}
         pending = [
             f"{one.get('type')} {_named(one.get('resource', {}))}"
             for one in deployment.get("pending_operations") or []
@@ -276,8 +270,8 @@ class Engine:
             EngineError: they cannot be read, or the stack is not there.
         """
         with self._ends, _translated("stack output", stack):
-            with self._reading(stack) as handle:
-                found = handle.outputs()
+            with self._reading() as workspace:
+                found = workspace.stack_outputs(stack)
             return {name: output.value for name, output in found.items()}
 
     def locks(self, stack: str) -> tuple[Lock, ...]:
@@ -317,16 +311,21 @@ class Engine:
         self._command.interrupt(self._work / stack, signal.SIGKILL if kill else signal.SIGINT)
 
     @contextmanager
-    def _reading(self, stack: str) -> Iterator[auto.Stack]:
-        """Select a stack from elsewhere: in its workspace its run may be working, or another's."""
+    def _reading(self) -> Iterator[auto.LocalWorkspace]:
+        """Give a workspace of its own: in a stack's, its run may be working, or another's."""
         with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
-            yield self._select(stack, Path(folder))
+            yield auto.LocalWorkspace(
+                work_dir=folder,
+                env_vars=self._environment,
+                project_settings=_SETTINGS,
+                pulumi_command=self._command,
+            )
 
-    def _select(self, stack: str, folder: Path | None = None) -> auto.Stack:
+    def _select(self, stack: str) -> auto.Stack:
         def nothing() -> None:
             """Destroy and refresh read the state, not a program."""
 
-        return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack, folder))
+        return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
 
     def _forget(self, stack: str, *, gone: bool = False) -> None:
         """Drop what the engine keeps of a stack: in CloudBurst's own folders alone.
@@ -356,14 +355,13 @@ class Engine:
         finally:
             self._forget(stack)
 
-    def _options(self, stack: str, folder: Path | None = None) -> auto.LocalWorkspaceOptions:
-        folder = folder or self._work / stack
+    def _options(self, stack: str) -> auto.LocalWorkspaceOptions:
+        folder = self._work / stack
         folder.mkdir(parents=True, exist_ok=True)
-        settings = auto.ProjectSettings(name=PROJECT, runtime="python")
         return auto.LocalWorkspaceOptions(
             work_dir=str(folder),
             env_vars=self._environment,
-            project_settings=settings,
+            project_settings=_SETTINGS,
             pulumi_command=self._command,
         )
 

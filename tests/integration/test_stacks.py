@@ -16,7 +16,7 @@ import requests
 from cloudburst import preview, registry
 from cloudburst.audit import audit
 from cloudburst.engine import Engine
-from cloudburst.errors import EngineError, StackLocked
+from cloudburst.errors import EngineError, StackGone, StackLocked
 from cloudburst.job import load_job
 from cloudburst.models import WorkerSpec
 from cloudburst.places import engine_environment
@@ -157,6 +157,17 @@ def test_a_program_that_fails_is_told_in_the_engines_words(engine: Engine, state
         engine.up("broken", broken)
     engine.destroy("broken")
     assert_nothing_left(state)
+
+
+def test_looking_makes_nothing_and_finds_no_stack_where_there_is_none(
+    engine: Engine, state: Path
+) -> None:
+    assert engine.stacks() == []
+    assert not engine.pending("run-b01")
+    for look in (engine.state, engine.outputs):
+        with pytest.raises(StackGone, match="there is no such stack"):
+            look("run-b01")
+    assert not (state / "workspaces").exists()
 
 
 def test_preview_says_what_would_be_created_and_creates_nothing(
