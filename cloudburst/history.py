@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import psutil
 
 from cloudburst.models import (
     Artifact,
@@ -31,7 +28,6 @@ Row = dict[str, Any]
 KEPT = "kept"
 # What a launch ended of whose run was killed.
 KILLED = "its run was killed"
-_CLOCK_STEP = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +43,6 @@ class Owner:
     pid: int
     started: float
     host: str
-
-    @property
-    def lives(self) -> bool | None:
-        """Say if it lives; None when it is on another machine and cannot be seen."""
-        if self.host != socket.gethostname():
-            return None
-        try:
-            process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            # The time of the boot, from which a start is reckoned, moves when a clock is set.
-            return abs(process.create_time() - self.started) < _CLOCK_STEP
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.Error:
-            return True
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from cloudburst import clock
 from cloudburst.errors import JournalFailed, RunBusy
 from cloudburst.history import History, Owner, assembled
 
@@ -146,7 +147,7 @@ class Journal:
         rows = [("INSERT OR REPLACE INTO run VALUES (?, ?)", pair) for pair in header.items()]
         session = (
             "INSERT INTO session (pid, started, host, began, seconds) VALUES (?, ?, ?, ?, ?)",
-            (me.pid, me.create_time(), socket.gethostname(), time.time(), self.now()),
+            (me.pid, me.create_time(), socket.gethostname(), clock.now(), self.now()),
         )
         self._session = self._must([*rows, session])
 
@@ -178,7 +179,7 @@ class Journal:
                         *(self._session, batch, label, stack),
                         *(rung.type, rung.market, rung.region, rung.zone),
                         *((price.usd_per_hour, price.source) if price else (None, None)),
-                        *(time.time(), expires, room),
+                        *(clock.now(), expires, room),
                     ),
                 )
             ]

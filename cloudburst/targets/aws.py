@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from cloudburst import address, dotenv, estimate
+from cloudburst import address, clock, dotenv, estimate
 from cloudburst.engine import OPERATION_BYTES
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.ladder import Ladder, rungs
@@ -81,7 +81,7 @@ class AwsTarget:
     def __init__(
         self,
         settings: AwsSettings,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = clock.now,
     ) -> None:
         self._settings = settings
         self._clock = clock

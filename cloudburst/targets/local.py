@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from cloudburst import clock
 from cloudburst.cost import worker_seconds
 from cloudburst.engine import OPERATION_BYTES
 from cloudburst.ladder import Ladder
@@ -97,7 +98,7 @@ class LocalTarget:
     def keep(self, worker: Worker) -> float:
         """Tell a worker to outlive its run for as long as it keeps its videos."""
         self._provider.keep(worker.id, KEEP_SECONDS)
-        return time.time() + KEEP_SECONDS
+        return clock.now() + KEEP_SECONDS
 
     def know(
         self,
@@ -140,7 +141,7 @@ class LocalTarget:
 
     def condition(self, worker: Worker) -> Condition:
         """See if the process is there."""
-        if provider.find(worker.id) is None:
+        if provider.find(worker.id, worker.stack) is None:
             return Condition(Health.GONE, f"process {worker.id.partition('@')[0]} has ended")
         return Condition()
 

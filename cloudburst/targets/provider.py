@@ -34,7 +34,6 @@ PACKAGE = "cloudburst"
 TYPE = "cloudburst:local:Worker"
 MODULE = "cloudburst.videoapi"
 GRACE = 3.0
-CLOCK_STEP = 2.0
 
 
 class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -101,17 +100,20 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.CreateResponse(id=identity, properties=_struct(inputs | outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
-        if find(request.id) is None:
+        stack = str(dict(rpc.deserialize_properties(request.properties))["stack"])
+        if find(request.id, stack) is None:
             return pb.ReadResponse()  # an empty id says that it is gone
         return pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:
-        end(request.id, str(dict(rpc.deserialize_properties(request.properties))["stack"]))
+        stack = str(dict(rpc.deserialize_properties(request.properties))["stack"])
+        end(request.id, stack)
         child = self._children.pop(request.id, None)
         if child:
+            child[0].kill()  # no longer there, as a rule; but then the wait has an end
             child[0].wait()
             os.close(child[1])
-        if find(request.id) is not None:
+        if find(request.id, stack) is not None:
             context.abort(grpc.StatusCode.INTERNAL, f"process {request.id} is still there")
         return empty_pb2.Empty()
 
@@ -197,24 +199,34 @@ def work_folder(stack: str) -> Path:
 
 
 def identify(pid: int) -> str:
-    """Name a process so that another one with the same number later is not taken for it."""
+    """Name a process by its number, and by when it began."""
     try:
         return f"{pid}@{psutil.Process(pid).create_time():.2f}"
     except psutil.NoSuchProcess:
         return f"{pid}@gone"
 
 
-def find(identity: str) -> psutil.Process | None:
-    """Find the process of an identity, or None when it has ended."""
-    number, _, since = identity.partition("@")
+def find(identity: str, stack: str) -> psutil.Process | None:
+    """Find a stack's worker, or None when it has ended.
+
+    Another process with the same number later has not the stack's name in its command line. When
+    it began does not tell: that is reckoned from the time of the boot, which moves when a clock is
+    set.
+    """
     try:
-        process = psutil.Process(int(number))
-        if process.status() == psutil.STATUS_ZOMBIE or MODULE not in process.cmdline():
+        process = psutil.Process(int(identity.partition("@")[0]))
+        if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        # The time of the boot, from which a start is reckoned, moves when a clock is set.
-        return process if abs(process.create_time() - float(since)) < CLOCK_STEP else None
+        return process if _stack_of(process.cmdline()) == stack else None
     except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
         return None
+
+
+def _stack_of(line: list[str]) -> str | None:
+    """Give the stack that a worker's command line names; None when it is no worker's."""
+    if MODULE not in line or "--stack" not in line[:-1]:
+        return None
+    return line[line.index("--stack") + 1]
 
 
 def workers(stack: str | None = None) -> list[tuple[str, str]]:
@@ -225,18 +237,17 @@ def workers(stack: str | None = None) -> list[tuple[str, str]]:
     """
     found = []
     for process in psutil.process_iter(["pid", "cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        if MODULE not in line or "--stack" not in line or line.index("--stack") + 1 >= len(line):
+        named = _stack_of(process.info["cmdline"] or [])
+        if named is None or stack not in (None, named):
             continue
-        named = line[line.index("--stack") + 1]
-        if process.info["status"] != psutil.STATUS_ZOMBIE and stack in (None, named):
+        if process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append((identify(process.info["pid"]), named))
     return found
 
 
 def is_ours(identity: str, stack: str) -> bool:
     """Say if a worker keeps its files in this state folder."""
-    process = find(identity)
+    process = find(identity, stack)
     try:
         return process is not None and str(work_folder(stack)) in process.cmdline()
     except psutil.Error:
@@ -245,12 +256,12 @@ def is_ours(identity: str, stack: str) -> bool:
 
 def end(identity: str, stack: str) -> None:
     """End a worker, everything it started, and its files. Ending it twice is no error."""
-    process = find(identity)
+    process = find(identity, stack)
     if process is not None:
         _signal(process.pid, signal.SIGTERM)
-        if not _ended(identity, GRACE):
+        if not _ended(identity, stack, GRACE):
             _signal(process.pid, signal.SIGKILL)
-            _ended(identity, GRACE)
+            _ended(identity, stack, GRACE)
     clear(stack)
 
 
@@ -269,13 +280,13 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _ended(identity: str, seconds: float) -> bool:
+def _ended(identity: str, stack: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if find(identity) is None:
+        if find(identity, stack) is None:
             return True
         time.sleep(0.02)
-    return find(identity) is None
+    return find(identity, stack) is None
 
 
 # -- serving ------------------------------------------------------------------------------------

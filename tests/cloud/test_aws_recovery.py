@@ -18,7 +18,15 @@ from tests.cloud.cloud import Cloud, Fault
 from tests.cloud.conftest import until
 from tests.cloud.site import ONE_ZONE, assert_cloud_empty, stacks
 from tests.conftest import scenes_yaml
-from tests.integration.conftest import cli_run, command, killed, processes_of, run_id, state_is
+from tests.integration.conftest import (
+    cli_run,
+    command,
+    jumping,
+    killed,
+    processes_of,
+    run_id,
+    state_is,
+)
 from tests.integration.test_recovery import homes, scene_done, scene_started
 
 if TYPE_CHECKING:
@@ -256,6 +264,22 @@ def test_who_asks_three_times_is_told_what_is_left(
     done = command("cleanup", run_id(state), "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     until(lambda: not cloud.left(), 30)
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.parametrize("by", [7200.0, -7200.0])
+def test_a_clock_that_is_set_while_machines_are_rented_changes_no_bill(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path, by: float
+) -> None:
+    jump, environment = jumping(tmp_path, by)
+    with cli_run(small_job(job_file), tmp_path / "out", **environment) as running:
+        running.until(scene_started)
+        jump.touch()
+        code, err = running.finish()
+    assert code == 0, err
+    (folder,) = (tmp_path / "out").iterdir()
+    assert_bill_is_the_clouds(cloud, folder)
+    assert [one.error for one in journal.read(folder).batches[0].launches] == [None]  # type: ignore[union-attr]
     assert_cloud_empty(cloud, state)
 
 

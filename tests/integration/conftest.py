@@ -102,6 +102,23 @@ def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]
                 process.kill()
 
 
+def jumping(folder: Path, by: float) -> tuple[Path, dict[str, str]]:
+    """Give a file and an environment: once the file is there, the clock is off by some seconds.
+
+    For Python alone: gRPC compares Python's time with that of its C core, so it gets the real one.
+    """
+    jump = folder / "jump"
+    (folder / "sitecustomize.py").write_text(f"""
+import os, sys, time
+real = time.time
+def jumping():
+    inside_grpc = sys._getframe(1).f_globals.get("__name__", "").startswith("grpc")
+    return real() + (0.0 if inside_grpc or not os.path.exists({str(jump)!r}) else {by})
+time.time = jumping
+""")
+    return jump, {"PYTHONPATH": str(folder)}
+
+
 def state_is(state: str) -> Callable[[dict[str, Any]], bool]:
     """Match the event that a batch has come to a state."""
     return lambda event: event["event"] == "batch_state" and event["state"] == state

@@ -17,9 +17,11 @@ from cloudburst import journal, media
 from tests.conftest import scenes_yaml, write_picture, write_sound
 from tests.integration.conftest import (
     RUN,
+    CliRun,
     assert_nothing_left,
     cli_run,
     command,
+    jumping,
     killed,
     processes_of,
     run_id,
@@ -318,6 +320,87 @@ def test_videos_that_find_no_room_are_named_and_nothing_is_left(
     assert_nothing_left(state)
     resumed = command("resume", run_id(state))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+
+
+@pytest.fixture
+def apart() -> list[str]:
+    """Give what begins a command whose mounts nobody else sees."""
+    command = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs unprivileged mount namespaces")
+    return command
+
+
+def test_where_nothing_can_be_written_nothing_is_started(
+    job_file: Callable[..., Path], tmp_path: Path, state: Path, apart: list[str]
+) -> None:
+    path, output = job_file(scenes_yaml(1)), tmp_path / "out"
+    output.mkdir()
+    script = f"""
+    mount --bind {output} {output} && mount -o remount,bind,ro {output}
+    exec {RUN} {path} --output {output}
+    """
+    done = subprocess.run(
+        [*apart, "bash", "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"output.directory: {output} is not writable" in done.stderr
+    assert_nothing_left(state)
+
+
+def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
+    job_file: Callable[..., Path], tmp_path: Path, state: Path, apart: list[str]
+) -> None:
+    path, output, now = slow_job(job_file), tmp_path / "out", tmp_path / "now"
+    output.mkdir()
+    script = f"""
+    mount -t tmpfs -o size=16m none {output}
+    (until [ -e {now} ]; do sleep 0.02; done; cat /dev/zero > {output}/filler) 2> /dev/null &
+    {RUN} {path} --output {output} --json; code=$?
+    wait
+    rm {output}/filler
+    sha256sum {output}/*/*.mp4 > {tmp_path}/before
+    {RUN} {path} --output {output} --resume --quiet || exit 99
+    sha256sum {output}/*/*.mp4 > {tmp_path}/after
+    exit $code
+    """
+    with (
+        (tmp_path / "stderr").open("w") as errors,
+        subprocess.Popen(
+            [*apart, "bash", "-c", script], stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        running = CliRun(process, tmp_path / "stderr")
+        running.until(scene_done)
+        now.touch()
+        code, err = running.finish()
+    assert code == 3, err
+    assert "journal.db cannot be written: database or disk is full" in err
+    assert f"cloudburst resume {run_id(state)}" in err
+    assert "Traceback" not in err
+    assert_nothing_left(state)
+    before = set((tmp_path / "before").read_text().splitlines())
+    after = set((tmp_path / "after").read_text().splitlines())
+    assert 1 <= len(before) < 4
+    assert len(after) == 4
+    assert before <= after, "what was home is as it was"
+
+
+@pytest.mark.parametrize("by", [7200.0, -7200.0])
+def test_a_clock_that_is_set_while_a_run_goes_on_changes_nothing(
+    job_file: Callable[..., Path], tmp_path: Path, state: Path, by: float
+) -> None:
+    jump, environment = jumping(tmp_path, by)
+    with cli_run(job_file(scenes_yaml(2)), tmp_path / "out", **environment) as running:
+        running.until(scene_started)
+        jump.touch()
+        code, err = running.finish()
+    assert code == 0, err
+    report = running.events[-1]["report"]
+    assert [len(scene["attempts"]) for scene in report["scenes"]] == [1, 1]
+    assert report["seconds"] < 100
+    assert_nothing_left(state)
+    assert command("audit").returncode == 0
 
 
 @pytest.mark.parametrize("moment", ["creating", "working", "destroying"])

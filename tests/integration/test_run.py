@@ -119,7 +119,7 @@ def test_scenes_of_a_worker_that_dies_are_rendered_elsewhere(
         if event.kind is EventKind.SCENE_STARTED and not killed and event.batch:
             killed.append(event.batch)
             for identity, stack in provider.workers():
-                process = provider.find(identity)
+                process = provider.find(identity, stack)
                 if stack.endswith(event.batch) and stack.startswith(run_ids[0]) and process:
                     os.killpg(process.pid, signal.SIGKILL)
 
@@ -157,7 +157,7 @@ def test_when_the_only_worker_dies_another_one_is_made(
             run_ids.append(str(event.data["run"]))
         if event.kind is EventKind.SCENE_STARTED and not killed:
             for identity, stack in provider.workers():
-                process = provider.find(identity)
+                process = provider.find(identity, stack)
                 if stack.startswith(run_ids[0]) and process:
                     killed.append(stack)
                     os.killpg(process.pid, signal.SIGKILL)

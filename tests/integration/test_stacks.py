@@ -100,7 +100,7 @@ def test_a_worker_that_died_does_not_stop_its_destroy(
     engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
 ) -> None:
     outputs = engine.up(spec.stack, target.program(spec))
-    process = provider.find(str(outputs["id"]))
+    process = provider.find(str(outputs["id"]), spec.stack)
     assert process is not None
     process.kill()
     engine.destroy(spec.stack)

@@ -29,7 +29,7 @@ LAYERS = [
     {"schema", "yamltree", "videoapi", "registry", "history"},
     {"media", "places", "dotenv", "fingerprint"},
     {"errors"},
-    {"models", "version"},
+    {"models", "version", "clock"},
 ]
 LIBRARIES = {
     "av": {"media"},

@@ -636,7 +636,7 @@ def test_a_lock_without_its_owner_in_it_still_holds(
             (tmp_path / journal.LOCK).write_text(damaged)
             owner = holder(tmp_path)
             assert owner is not None
-            assert owner.lives is None, "somebody holds it, and nobody can say who"
+            assert owner.host == "an unknown host", "somebody holds it, and nobody can say who"
             with pytest.raises(RunBusy, match="in use by another process"):
                 Journal(tmp_path)
 
@@ -685,7 +685,7 @@ def test_a_writer_that_is_killed_leaves_what_it_has_told_and_no_lock(
                 Journal(tmp_path)
             owner = holder(tmp_path)
             assert owner is not None
-            assert (owner.pid, owner.lives) == (process.pid, True)
+            assert owner.pid == process.pid
             process.send_signal(signal.SIGKILL)
             process.wait()
             told = max([told, *(int(line) for line in process.stdout if line.endswith("\n"))])
@@ -694,7 +694,6 @@ def test_a_writer_that_is_killed_leaves_what_it_has_told_and_no_lock(
             history = read(tmp_path)
             assert history is not None
             assert history.owner == owner
-            assert owner.lives is False
             # The last note may have been written and not told.
             assert [f"s{number}" for number in range(1, told + 1)] == list(history.inflight)[:told]
             assert len(history.inflight) <= told + 1
@@ -722,28 +721,8 @@ except RunBusy as error:
     assert f"{tmp_path} is in use by process {os.getpid()} on " in said
 
 
-def test_an_owner_is_known_by_its_number_its_start_and_its_machine() -> None:
-    mine = me()
-    assert mine.lives is True
-    assert replace(mine, started=mine.started + 1.0).lives is True, "clocks are set"
-    assert replace(mine, started=mine.started - 3600.0).lives is False, "another had its number"
-    assert replace(mine, host="elsewhere").lives is None
-    assert str(replace(mine, host="elsewhere")) == f"process {mine.pid} on elsewhere"
-
-
-def test_an_owner_that_has_ended_does_not_live() -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        started = psutil.Process(process.pid).create_time()
-        owner = Owner(process.pid, started, socket.gethostname())
-        assert owner.lives is True
-        process.kill()
-        deadline = time.monotonic() + 10
-        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert owner.lives is False, "nobody has waited for it yet"
-        process.wait()
-    assert owner.lives is False
+def test_an_owner_is_named_by_its_number_and_its_machine() -> None:
+    assert str(Owner(7, 1.0, "elsewhere")) == "process 7 on elsewhere"
 
 
 # -- reading ------------------------------------------------------------------------------------

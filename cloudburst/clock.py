@@ -1,0 +1,17 @@
+"""The time, by a clock that nobody sets: what is billed, and what ends at a time, goes by it."""
+
+from __future__ import annotations
+
+import time
+
+# Goes on while a laptop sleeps, where the system has it.
+_ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BEGAN = time.time() - time.clock_gettime(_ELAPSED)
+
+
+def now() -> float:
+    """Give the seconds since 1970, as they were when the process began, and onwards.
+
+    A step of the system's clock, such as after a wake-up, changes nothing.
+    """
+    return _BEGAN + time.clock_gettime(_ELAPSED)
