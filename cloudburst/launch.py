@@ -264,13 +264,15 @@ class LaunchLife:
         site, stack = self.site, self.spec.stack
         self.tell("destroying", "destroying the stack")
         with site.timeline.span("destroy", self.spans):
-            if _may_have_made_more(self.failure):
+            unsure = _may_have_made_more(self.failure)
+            if unsure:
                 # What a call that broke off has made is not seen at once.
                 time.sleep(site.target.settle)
             problem = tear_down(
                 site.engine,
                 site.target,
                 stack,
+                unsure=unsure,
                 hurried=lambda: site.stop.hurried,
                 tell=lambda text: self.tell("destroying", text),
             )

@@ -36,6 +36,7 @@ def tear_down(
     target: Target,
     stack: str,
     *,
+    unsure: bool = False,
     hurried: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> str:
@@ -48,13 +49,17 @@ def tear_down(
         engine: destroys.
         target: sweeps, and says what is left.
         stack: its name.
+        unsure: it may hold something that its state does not know of, and which keeps the engine
+            from destroying the rest: that is ended first.
         hurried: says if nobody wants to wait for a provider that cannot be reached.
         tell: is called with why it is tried again.
 
     Returns:
         Why that could not be verified; nothing when it was. Never raises.
     """
-    return _persist(_destroy, engine, target, stack, hurried, tell)
+    return _persist(
+        _sweep_and_destroy if unsure else _destroy, engine, target, stack, hurried, tell
+    )
 
 
 def recover(
@@ -167,6 +172,11 @@ def _destroy(engine: Engine, target: Target, stack: str, number: int) -> None:
             engine.refresh(stack)  # forgets pending creates: only after a sweep
         raise
     _see_that_nothing_is_left(target, stack)
+
+
+def _sweep_and_destroy(engine: Engine, target: Target, stack: str, number: int) -> None:
+    """Destroy as from the second time on."""
+    _destroy(engine, target, stack, number + 1)
 
 
 def _see_that_nothing_is_left(target: Target, stack: str) -> None:

@@ -254,7 +254,7 @@ def test_throttled_the_same_rung_is_tried_again_after_pauses_that_grow(
     life = live(made.site)
     assert pauses == [2, 4, 8, 16, 32]
     assert target.launched == [A] * 6
-    assert engine.calls == ["up", "destroy"] * 6
+    assert engine.calls == ["up", "sweep", "destroy"] * 6
     assert spread == [(0.5, 1.5)] * 5
     assert life.error is not None
     assert "RequestLimitExceeded" in life.error
@@ -299,7 +299,7 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
     began = time.monotonic()
     live(site)
     assert time.monotonic() - began < 5
-    assert engine.calls == ["up", "destroy"]
+    assert engine.calls == ["up", "sweep", "destroy"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloudburst import launch, pipeline, teardown
+from cloudburst import batch, launch, pipeline, teardown
 from cloudburst.errors import (
     CloudRefused,
     EngineError,
@@ -46,7 +46,7 @@ def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(
 ) -> None:
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
     life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
-    assert engine.calls == ["up", "destroy"]
+    assert engine.calls == ["up", "sweep", "destroy"], "whatever it was, it may have made something"
     assert life.destroyed
     assert life.error == "no capacity"
 
@@ -90,6 +90,25 @@ def test_after_a_failed_destroy_a_sweep_comes_before_the_refresh_that_forgets(
     assert engine.calls == ["up", "destroy", "sweep", "destroy", "refresh", "sweep", "destroy"]
     assert life.destroyed
     assert target.running == []
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        ("RunInstances: request send failed, EOF", ["up", "sweep", "destroy"]),
+        ("api error InsufficientInstanceCapacity: none left", ["up", "destroy"]),
+    ],
+)
+def test_what_a_call_that_broke_off_may_have_made_is_ended_before_it_keeps_the_rest_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, calls: list[str]
+) -> None:
+    """A firewall is not deleted while a machine is in it: the engine waits a quarter of an hour."""
+    monkeypatch.setattr(batch, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(batch, "PATIENCE", 0)
+    engine = FakeEngine(up_errors=[EngineError(words)])
+    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert engine.calls == calls
+    assert life.destroyed
 
 
 def test_what_the_state_does_not_know_is_found_and_ended(
