@@ -595,7 +595,10 @@ def _expires_at(tags: Mapping[str, str]) -> float | None:
 
 
 def _removals(region: str, ids: Sequence[str], others: Mapping[str, Sequence[str]]) -> list[str]:
-    """Give the AWS CLI's commands that remove machines, then what they hold."""
+    """Give the AWS CLI's commands that remove machines, then what stays behind them.
+
+    A machine's disk goes with it.
+    """
     commands = [_removal(region, ids)] if ids else []
     if ids and any(others.values()):
         named = " ".join(ids)
@@ -607,6 +610,7 @@ def _removals(region: str, ids: Sequence[str], others: Mapping[str, Sequence[str
     commands += [
         f"aws ec2 delete-volume --region {region} --volume-id {volume}"
         for volume in others.get("volume", [])
+        if not ids
     ]
     return commands
 

@@ -261,7 +261,8 @@ def test_what_aws_will_not_end_is_told_with_its_price_and_the_command(
     told = rest.split(" && ")
     assert told[0] == command
     assert told[1].startswith("aws ec2 wait instance-terminated --region us-east-1 ")
-    assert {words.split()[2] for words in told[2:]} == {"delete-security-group", "delete-volume"}
+    # Its disk goes with it.
+    assert [words.split()[2] for words in told[2:]] == ["delete-security-group"]
     assert caught.value.report.done == 1, "the video is home all the same"
     assert caught.value.exit_code == 4
     cloud.expect_left = True
