@@ -377,11 +377,11 @@ def read(folder: Path) -> History | None:
     with _told(folder, "read"):
         if not path.exists():
             return None
-    with _told(folder, "read"), contextlib.closing(sqlite3.connect(path)) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
-            return None  # its process was killed before it was made
-        db.execute("BEGIN")  # all tables as they are at one moment
-        return _history(db)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
+                return None  # its process was killed before it was made
+            db.execute("BEGIN")  # all tables as they are at one moment
+            return _history(db)
 
 
 def holder(folder: Path) -> Owner | None:

@@ -210,7 +210,6 @@ class AwsTarget:
         """Declare one machine; `price` was asked before. Run, it begins to count its cost."""
         price, basis = self._prices[spec.rung]
         lease = self._lease(spec.rung)
-        expires = datetime.fromtimestamp(self._clock(), UTC) + timedelta(minutes=lease)
         settings = self._settings
         machine = MachineSpec(
             ami=settings.ami,
@@ -234,7 +233,7 @@ class AwsTarget:
         )
         with self._lock:
             self._goes_to(spec.stack, spec.rung.region)
-            self._leases[spec.stack] = expires.timestamp()
+            self._leases[spec.stack] = self._clock() + lease * 60
 
         def declare() -> None:
             # Now, not when it was asked for: it may have waited for its turn.

@@ -100,13 +100,13 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.CreateResponse(id=identity, properties=_struct(inputs | outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
-        stack = str(dict(rpc.deserialize_properties(request.properties))["stack"])
+        stack = _stack_in(request)
         if find(request.id, stack) is None:
             return pb.ReadResponse()  # an empty id says that it is gone
         return pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:
-        stack = str(dict(rpc.deserialize_properties(request.properties))["stack"])
+        stack = _stack_in(request)
         end(request.id, stack)
         child = self._children.pop(request.id, None)
         if child:
@@ -182,6 +182,11 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
 
 def _threads(room: int) -> int:
     return max(1, (os.cpu_count() or 1) // room)
+
+
+def _stack_in(request: Any) -> str:
+    """Give the stack of the worker that a request is about."""
+    return str(dict(rpc.deserialize_properties(request.properties))["stack"])
 
 
 def _struct(properties: dict[str, Any]) -> struct_pb2.Struct:
