@@ -12,7 +12,7 @@ demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
 
 demo-aws: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.cloud -- \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m testcloud -- \
 		cloudburst-run examples/scenes.yaml --target aws --output demo-output
 
 test: $(READY) check

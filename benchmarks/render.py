@@ -29,7 +29,7 @@ from PIL import Image
 
 from cloudburst.videoapi import ffmpeg, render
 from cloudburst.videoapi.ffmpeg import Deadline
-from tests import peer
+from tests.support import peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from cloudburst.models import Event, EventKind, Job, Plan, RunReport
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
-    from cloudburst.job import load_job
-    from cloudburst.pipeline import preview, run
-    from cloudburst.planner import plan
+    from cloudburst.job.loader import load_job
+    from cloudburst.run.pipeline import preview, run
+    from cloudburst.run.planner import plan
     from cloudburst.stop import Stop
 
 __all__ = [
@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 _LAZY = {
-    "load_job": "cloudburst.job",
-    "plan": "cloudburst.planner",
-    "preview": "cloudburst.pipeline",
-    "run": "cloudburst.pipeline",
+    "load_job": "cloudburst.job.loader",
+    "plan": "cloudburst.run.planner",
+    "preview": "cloudburst.run.pipeline",
+    "run": "cloudburst.run.pipeline",
     "Stop": "cloudburst.stop",
 }
 

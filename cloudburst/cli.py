@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudburst import console, report
+from cloudburst import console
 from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
+from cloudburst.report import json as report
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cloudburst.audit import Audit
     from cloudburst.models import Job, RunReport, TargetName
+    from cloudburst.recovery.audit import Audit
 
 INTERRUPTED = 130
 
@@ -79,10 +80,10 @@ def run(
         raise click.UsageError("--resume does not go with --dry-run")
     if offline and not dry_run:
         raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
-    from cloudburst.job import load_job  # noqa: PLC0415 - bad input is told before slow imports
+    from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is told before slow imports
 
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
-    from cloudburst import pipeline  # noqa: PLC0415
+    from cloudburst.run import pipeline  # noqa: PLC0415
 
     if dry_run:
         found = pipeline.preview(job, offline=offline)
@@ -94,7 +95,7 @@ def run(
 
     folder = None
     if resume:
-        from cloudburst.resume import newest  # noqa: PLC0415
+        from cloudburst.run.resume import newest  # noqa: PLC0415
 
         job, folder = newest(job) or (job, None)
     return _run(job, folder, as_json=as_json, quiet=quiet)
@@ -102,7 +103,7 @@ def run(
 
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or go on with a run of it; show what happens."""
-    from cloudburst import pipeline  # noqa: PLC0415 - bad input is told before slow imports
+    from cloudburst.run import pipeline  # noqa: PLC0415 - bad input is told before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
@@ -149,7 +150,7 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
     Videos that are home and made from what scenes.yaml says today are kept; the rest is rendered.
     A run that is finished starts nothing.
     """
-    from cloudburst.resume import load  # noqa: PLC0415
+    from cloudburst.run.resume import load  # noqa: PLC0415
 
     job, folder = load(run_id, max_cost_usd=max_cost_usd)
     return _run(job, folder, as_json=as_json, quiet=quiet)
@@ -171,7 +172,7 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _audit(target: TargetName | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
-    from cloudburst.audit import audit as look  # noqa: PLC0415
+    from cloudburst.recovery.audit import audit as look  # noqa: PLC0415
 
     return look(
         targets=[target] if target else (),
@@ -225,8 +226,8 @@ def cleanup(
     if sum((bool(run_id), orphans, everything)) != 1:
         raise click.UsageError("expected RUN, --orphans or --all; `cloudburst audit` shows them")
     found = _audit(target, regions, all_regions=all_regions)
-    from cloudburst.cleanup import choose  # noqa: PLC0415
-    from cloudburst.cleanup import cleanup as clean  # noqa: PLC0415
+    from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
+    from cloudburst.recovery.cleanup import cleanup as clean  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
     for line in found.unseen:
@@ -265,7 +266,7 @@ def serve(options: tuple[str, ...]) -> None:
 @group.command()
 def schema() -> None:
     """Print the JSON Schema of scenes.yaml, for editors."""
-    from cloudburst.schema import json_schema  # noqa: PLC0415
+    from cloudburst.job.schema import json_schema  # noqa: PLC0415
 
     click.echo(json.dumps(json_schema(), indent=2))
 
@@ -273,7 +274,7 @@ def schema() -> None:
 @group.command()
 def env() -> None:
     """Print the environment in which `pulumi` sees the stacks: eval "$(cloudburst env)"."""
-    from cloudburst.places import engine_environment, state_folder  # noqa: PLC0415
+    from cloudburst.paths import engine_environment, state_folder  # noqa: PLC0415
 
     for name, value in engine_environment(state_folder()).items():
         click.echo(f"export {name}={shlex.quote(value)}")
@@ -291,7 +292,7 @@ def doctor(scenes: str | None, target: TargetName | None, *, as_json: bool) -> i
     Makes the Pulumi engine if need be, and creates nothing else. The exit code is 3 when something
     is missing that a run needs.
     """
-    from cloudburst.job import aws_settings, load_job  # noqa: PLC0415
+    from cloudburst.job.loader import aws_settings, load_job  # noqa: PLC0415
 
     job = load_job(scenes, target=target) if scenes else None
     from cloudburst.doctor import examine  # noqa: PLC0415

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
-from cloudburst.engine import Engine
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineMissing, InfrastructureError
 from cloudburst.models import Check, Finding
-from cloudburst.places import PROJECT, cache_folder, engine_environment, state_folder
-from cloudburst.planner import plan
-from cloudburst.toolchain import find_engine
+from cloudburst.paths import PROJECT, cache_folder, engine_environment, state_folder
+from cloudburst.run.planner import plan
 from cloudburst.videoapi import fonts
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def examine(
     yield Check("cache", Finding.OK, str(cache_folder()))
     yield from _rendering(target)
     if target == "aws":
-        from cloudburst.targets import checkup  # noqa: PLC0415 - boto3 is for those who rent
+        from cloudburst.targets.aws import doctor as checkup  # noqa: PLC0415 - boto3 is for those who rent
 
         yield _plugin()
         batches = plan(job).batches if job is not None else ()

@@ -1,6 +1,8 @@
 """What people and machines are shown. The only package that imports rich."""
 
-from cloudburst.console.after import (
+from cloudburst.console.audit import show_audit, show_choice, show_cleaned, show_step
+from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
+from cloudburst.console.report import (
     show_check,
     show_error,
     show_failures,
@@ -8,8 +10,6 @@ from cloudburst.console.after import (
     show_preview,
     show_report,
 )
-from cloudburst.console.left import show_audit, show_choice, show_cleaned, show_step
-from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
 
 __all__ = [
     "JsonLines",

@@ -17,9 +17,9 @@ def make_target(name: TargetName, settings: AwsSettings) -> Target:
         settings: what the user asked of AWS.
     """
     if name == "aws":
-        from cloudburst.targets.aws import AwsTarget  # noqa: PLC0415
+        from cloudburst.targets.aws.target import AwsTarget  # noqa: PLC0415
 
         return AwsTarget(settings)
-    from cloudburst.targets.local import LocalTarget  # noqa: PLC0415
+    from cloudburst.targets.local.target import LocalTarget  # noqa: PLC0415
 
     return LocalTarget()

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.history import OpenLaunch
-    from cloudburst.ladder import Ladder
+    from cloudburst.journal.state import OpenLaunch
     from cloudburst.models import (
         BatchResult,
         Condition,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         Worker,
         WorkerSpec,
     )
+    from cloudburst.targets.failover import Ladder
 
 
 class Target(Protocol):

@@ -17,9 +17,9 @@ from werkzeug.exceptions import HTTPException
 
 from cloudburst.version import __version__
 from cloudburst.videoapi import ffmpeg
+from cloudburst.videoapi.admission import LeftError, Line, LineFullError
 from cloudburst.videoapi.ffmpeg import Cancelled, Deadline, RenderError
-from cloudburst.videoapi.fields import FieldError, parse
-from cloudburst.videoapi.line import LeftError, Line, LineFullError
+from cloudburst.videoapi.protocol import FieldError, parse
 from cloudburst.videoapi.render import SceneRefused, render
 
 if TYPE_CHECKING:

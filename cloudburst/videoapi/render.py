@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cloudburst import media
-from cloudburst.videoapi import canvas, ffmpeg, fonts, hold, motion, subtitles
+from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, subtitles
+from cloudburst.videoapi import still as hold
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Worker(pulumi.CustomResource):
-    """A process; its provider is `cloudburst.targets.provider`."""
+    """A process; its provider is `cloudburst.targets.local.provider`."""
 
     pid: pulumi.Output[int]
     endpoint: pulumi.Output[str]

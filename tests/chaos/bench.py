@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudburst import cost, journal
-from cloudburst.fingerprint import file_digest
+from cloudburst.job.fingerprint import file_digest
+from cloudburst.journal import store as journal
 from cloudburst.media import MediaError, inspect_video
+from cloudburst.report import cost
 from tests.conftest import scenes_yaml, write_picture, write_sound
 from tests.integration.conftest import processes_of
 
 if TYPE_CHECKING:
-    from tests.cloud.cloud import Bill, Cloud
+    from testcloud.cloud import Bill, Cloud
 
 SCENES = 4
 NARRATION = 0.6

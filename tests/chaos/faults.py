@@ -22,9 +22,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from testcloud.cloud import Cloud
+from testcloud.faults import Fault, MachineFault
 from tests.chaos import document
-from tests.cloud.cloud import Cloud
-from tests.cloud.faults import Fault, MachineFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -192,9 +192,9 @@ class World:
 
     def run(self, orders: Iterable[Order] = ()) -> RunReport | None:
         """Run the job, or go on with its run; give the report, None where there is none."""
-        from cloudburst import pipeline
         from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
-        from cloudburst.resume import newest
+        from cloudburst.run import pipeline
+        from cloudburst.run.resume import newest
 
         waiting = list(orders)
         for order in waiting:
@@ -218,8 +218,8 @@ class World:
 
     def clean(self) -> list[str]:
         """Clean up without faults; give what is left then, and what does not agree."""
-        from cloudburst.audit import audit
-        from cloudburst.cleanup import choose, cleanup
+        from cloudburst.recovery.audit import audit
+        from cloudburst.recovery.cleanup import choose, cleanup
 
         self.cloud.faults.clear()
         self.cloud.machine_faults.clear()
@@ -243,7 +243,7 @@ class World:
 
     def disagreements(self) -> list[str]:
         """Say where report, journal and the cloud's ledger differ, or a scene did not end once."""
-        from cloudburst import journal
+        from cloudburst.journal import store as journal
 
         wrong = []
         for folder in (self.folder / "out").glob("batch_*"):
@@ -296,8 +296,10 @@ class World:
 
 def _hurry() -> None:
     """Let what takes minutes take seconds: patience is not what is tried here."""
-    from cloudburst import batch, drive, launch, teardown
-    from cloudburst.targets import ec2
+    from cloudburst.run import batch, teardown
+    from cloudburst.run import render_loop as drive
+    from cloudburst.run import worker_run as launch
+    from cloudburst.targets.aws import ec2
 
     drive.SILENCE, drive.RESTART, drive.ASK_EVERY, drive.ASK_TIMEOUT = 4.0, 2.0, 0.5, 0.5
     teardown.PATIENCE, teardown.LONGEST_PAUSE = 15.0, 1.0

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from testcloud.cloud import Cloud
 from tests.chaos.bench import (
     CLEANUP_TIMEOUT,
     KILLED,
@@ -30,7 +31,6 @@ from tests.chaos.bench import (
     Step,
     Stuck,
 )
-from tests.cloud.cloud import Cloud
 
 if TYPE_CHECKING:
     import random

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from cloudburst.models import Worker
-from cloudburst.worker import VideoApi
+from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

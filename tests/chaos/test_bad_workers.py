@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from cloudburst import drive, worker
-from cloudburst.dispatch import Dispatcher
-from cloudburst.download import verify
-from cloudburst.drive import Drive
-from cloudburst.ledger import Ledger
 from cloudburst.models import Batch, Event, EventKind, Scene, SceneStatus
-from cloudburst.timeline import Timeline
+from cloudburst.run import render_loop as drive
+from cloudburst.run.events import Timeline
+from cloudburst.run.queue import Dispatcher
+from cloudburst.run.render_loop import Drive
+from cloudburst.run.results import Ledger
+from cloudburst.workers import client as worker
+from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, within
 from tests.conftest import write_picture, write_sound
-from tests.unit import fakes
-from tests.unit.test_worker import stub_video
+from tests.support import fakes
+from tests.unit.test_client import stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

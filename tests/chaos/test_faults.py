@@ -72,19 +72,19 @@ class Faults(RuleBasedStateMachine):
 @pytest.mark.video
 @pytest.mark.timeout(600)
 def test_whatever_the_cloud_does_the_promises_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    import cloudburst.batch
-    import cloudburst.drive
-    import cloudburst.launch
-    import cloudburst.targets.ec2
-    import cloudburst.teardown
+    import cloudburst.run.batch
+    import cloudburst.run.render_loop
+    import cloudburst.run.teardown
+    import cloudburst.run.worker_run
+    import cloudburst.targets.aws.ec2
 
     # What `World` makes quicker is as it was afterwards.
     for module, names in (
-        (cloudburst.drive, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
-        (cloudburst.teardown, ("PATIENCE", "LONGEST_PAUSE")),
-        (cloudburst.batch, ("FIRST_PAUSE",)),
-        (cloudburst.launch, ("JOIN_TIMEOUT",)),
-        (cloudburst.targets.ec2, ("END_TIMEOUT",)),
+        (cloudburst.run.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
+        (cloudburst.run.teardown, ("PATIENCE", "LONGEST_PAUSE")),
+        (cloudburst.run.batch, ("FIRST_PAUSE",)),
+        (cloudburst.run.worker_run, ("JOIN_TIMEOUT",)),
+        (cloudburst.targets.aws.ec2, ("END_TIMEOUT",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name))

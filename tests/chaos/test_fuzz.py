@@ -25,17 +25,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from cloudburst import worker, yamltree
-from cloudburst.download import verify
 from cloudburst.errors import ArtifactInvalid, BadInput, SceneError, SceneRejected, WorkerUnhealthy
-from cloudburst.job import MAX_PROBLEMS, load_job
+from cloudburst.job import yamltree
+from cloudburst.job.loader import MAX_PROBLEMS, load_job
 from cloudburst.models import Job, Scene
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
-from cloudburst.worker import Rendered
+from cloudburst.workers import client as worker
+from cloudburst.workers.client import Rendered
+from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, connections, within
 from tests.conftest import SRT, write_picture, write_sound
-from tests.unit.test_worker import stub_video
+from tests.unit.test_client import stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cloudburst import cli
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from cloudburst.engine import Engine
-from cloudburst.toolchain import find_engine
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import find_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

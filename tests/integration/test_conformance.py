@@ -13,12 +13,12 @@ import pytest
 import requests
 
 from cloudburst import media
-from cloudburst.download import verify
 from cloudburst.models import Scene, VideoOptions, Worker
-from cloudburst.worker import VideoApi
-from tests import peer
+from cloudburst.workers.client import VideoApi
+from cloudburst.workers.download import verify
 from tests.conftest import SRT, write_picture, write_sound
 from tests.integration.test_videoapi import serve
+from tests.support import peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

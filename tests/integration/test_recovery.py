@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import journal, media
+from cloudburst import media
+from cloudburst.journal import store as journal
 from tests.conftest import scenes_yaml, write_picture, write_sound
 from tests.integration.conftest import (
     RUN,

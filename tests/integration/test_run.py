@@ -22,7 +22,7 @@ from cloudburst import (
 )
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Outcome, SceneStatus
-from cloudburst.targets import provider
+from cloudburst.targets.local import provider
 from tests.conftest import EXAMPLE, scenes_yaml
 from tests.integration.conftest import assert_nothing_left, cli_run, state_is
 

@@ -13,24 +13,25 @@ import psutil
 import pytest
 import requests
 
-from cloudburst import preview, registry
-from cloudburst.audit import audit
-from cloudburst.engine import Engine
+from cloudburst import preview
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineError, StackGone, StackLocked
-from cloudburst.job import load_job
+from cloudburst.job.loader import load_job
+from cloudburst.journal import registry
 from cloudburst.models import WorkerSpec
-from cloudburst.places import engine_environment
-from cloudburst.targets import provider
-from cloudburst.targets.local import PROCESS, LocalTarget
-from cloudburst.toolchain import find_engine
-from cloudburst.worker import VideoApi
+from cloudburst.paths import engine_environment
+from cloudburst.recovery.audit import audit
+from cloudburst.targets.local import provider
+from cloudburst.targets.local.target import PROCESS, LocalTarget
+from cloudburst.workers.client import VideoApi
 from tests.conftest import scenes_yaml
 from tests.integration.conftest import assert_nothing_left, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudburst.audit import Audit
+    from cloudburst.recovery.audit import Audit
 
 pytestmark = pytest.mark.stack
 

@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from cloudburst import media
-from cloudburst.job import load_job
+from cloudburst.job.loader import load_job
 from cloudburst.models import Worker
-from cloudburst.worker import VideoApi
+from cloudburst.workers.client import VideoApi
 from tests.conftest import EXAMPLE, SRT, needs_font, write_picture, write_sound
 
 if TYPE_CHECKING:

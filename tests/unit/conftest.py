@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudburst.job import load_job
+from cloudburst.job.loader import load_job
 from tests.conftest import scenes_yaml
-from tests.unit import fakes
-from tests.unit.fakes import Whole
+from tests.support import fakes
+from tests.support.fakes import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

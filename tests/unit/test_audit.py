@@ -11,18 +11,19 @@ from typing import Any
 
 import pytest
 
-from cloudburst import audit, registry
-from cloudburst.audit import Audit, RunFound, StackFound
-from cloudburst.cleanup import choose
 from cloudburst.console import show_audit
-from cloudburst.cost import so_far
 from cloudburst.errors import RunUnknown
-from cloudburst.history import KEPT, History, OpenLaunch, Owner
-from cloudburst.journal import Journal
+from cloudburst.journal import registry
+from cloudburst.journal.registry import Known
+from cloudburst.journal.state import KEPT, History, OpenLaunch, Owner
+from cloudburst.journal.store import Journal
 from cloudburst.models import Lock, Remains, StackState
-from cloudburst.places import owner
-from cloudburst.registry import Known
-from cloudburst.targets.local import PROCESS
+from cloudburst.paths import owner
+from cloudburst.recovery import audit
+from cloudburst.recovery.audit import Audit, RunFound, StackFound
+from cloudburst.recovery.cleanup import choose
+from cloudburst.report.cost import so_far
+from cloudburst.targets.local.target import PROCESS
 
 RUN, OTHER = "20261124-101500-a1b2c3", "20261124-111500-d4e5f6"
 STACK = f"{RUN}-b01"

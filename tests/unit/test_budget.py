@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import budget
-from cloudburst.budget import Budget
 from cloudburst.models import Batch, Event, EventKind
-from cloudburst.timeline import Timeline
-from tests.unit.fakes import SCENE, FakeEngine, FakeTarget, make_site
+from cloudburst.run import budget
+from cloudburst.run.budget import Budget
+from cloudburst.run.events import Timeline
+from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.site import Site
+    from cloudburst.run.context import Site
 
 # 0.36 USD an hour are 0.006 USD in the 60 s that winding down may take.
 HOURLY = 0.36

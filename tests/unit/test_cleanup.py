@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import cleanup, registry
 from cloudburst.errors import EngineMissing
-from cloudburst.journal import Journal
+from cloudburst.journal import registry
+from cloudburst.journal.store import Journal
 from cloudburst.models import StackState
-from tests.unit.fakes import FakeEngine, FakeTarget
+from cloudburst.recovery import cleanup
+from tests.support.fakes import FakeEngine, FakeTarget
 from tests.unit.test_audit import HOLDS, MACHINE, OTHER, RUN, STACK, known, together
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.audit import RunFound
+    from cloudburst.recovery.audit import RunFound
 
 TWO = f"{RUN}-b02"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from cloudburst import console, report
-from cloudburst.history import KILLED
+from cloudburst import console
+from cloudburst.journal.state import KILLED
 from cloudburst.models import (
     Artifact,
     Attempt,
@@ -42,7 +42,8 @@ from cloudburst.models import (
     Span,
     StackPreview,
 )
-from cloudburst.targets.local import PROCESS
+from cloudburst.report import json as report
+from cloudburst.targets.local.target import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

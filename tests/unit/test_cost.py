@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import cost
 from cloudburst.models import (
     Artifact,
     Attempt,
@@ -16,7 +15,8 @@ from cloudburst.models import (
     SceneStatus,
     Span,
 )
-from cloudburst.targets.local import PROCESS
+from cloudburst.report import cost
+from cloudburst.targets.local.target import PROCESS
 
 
 def batch(label: str, *spans: Span, worker: str | None = "w") -> BatchResult:

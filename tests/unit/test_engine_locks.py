@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cloudburst import engine
-from cloudburst.engine import Engine
+from cloudburst.engine import engine
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import VERSION
+from cloudburst.engine.toolchain import Engine as Binary
 from cloudburst.errors import StackLocked
 from cloudburst.models import Lock
-from cloudburst.places import PROJECT, state_folder
-from cloudburst.toolchain import VERSION
-from cloudburst.toolchain import Engine as Binary
+from cloudburst.paths import PROJECT, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

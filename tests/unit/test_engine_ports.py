@@ -10,8 +10,6 @@ import pytest
 from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import Settings
 
-import cloudburst.engine  # noqa: F401
-
 
 def asked(address: str) -> grpc.StatusCode:
     """Ask as a program asks its engine; say how it ended."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst import estimate
 from cloudburst.models import Batch, Job, Plan, Price, Rung, Scene, VideoOptions
+from cloudburst.targets.aws import estimate
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
 # By the hour: 0.34 the machine, 30 * 0.0001 its disk, 0.005 its address: 0.348.

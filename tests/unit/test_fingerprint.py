@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst.fingerprint import file_digest, fingerprint
+from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.models import Scene, VideoOptions
 
 FILES = ("image", "audio", "subtitle", "watermark")

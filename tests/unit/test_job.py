@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from cloudburst.job import load_job
+from cloudburst.job.loader import load_job
+from cloudburst.job.schema import json_schema
 from cloudburst.models import AwsSettings, Distribution, Limits
-from cloudburst.schema import json_schema
 from tests.conftest import EXAMPLE, scenes_yaml, write_picture
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst import drive, journal, launch
 from cloudburst.errors import JournalFailed, RunBusy
-from cloudburst.fingerprint import fingerprint
-from cloudburst.history import History, Home, InFlight, OpenLaunch, Owner
-from cloudburst.journal import Journal, holder, read
+from cloudburst.job.fingerprint import fingerprint
+from cloudburst.journal import store as journal
+from cloudburst.journal.state import History, Home, InFlight, OpenLaunch, Owner
+from cloudburst.journal.store import Journal, holder, read
 from cloudburst.models import (
     Artifact,
     Attempt,
@@ -40,7 +40,9 @@ from cloudburst.models import (
     Rung,
     Span,
 )
-from tests.unit.fakes import (
+from cloudburst.run import render_loop as drive
+from cloudburst.run import worker_run as launch
+from tests.support.fakes import (
     SCENE,
     FakeApi,
     FakeEngine,
@@ -53,7 +55,7 @@ from tests.unit.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudburst.site import Site
+    from cloudburst.run.context import Site
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 PRICE = Price(0.34, "a test")
@@ -273,7 +275,7 @@ LIMITED = """
 import json, resource, sys
 from pathlib import Path
 from cloudburst.errors import JournalFailed
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 from cloudburst.models import Rung
 folder, told, count = Path(sys.argv[1]), [], 0
 with Journal(folder) as held:
@@ -657,7 +659,7 @@ def child(program: str, *given: str) -> Iterator[subprocess.Popen[str]]:
 WRITING = """
 import subprocess, sys
 from pathlib import Path
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 held = Journal(Path(sys.argv[1]))
 held.begin({"run": "run"})
 own = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
@@ -710,7 +712,7 @@ def test_another_process_is_refused_too(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from cloudburst.errors import RunBusy
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 try:
     Journal(Path(sys.argv[1]))
 except RunBusy as error:

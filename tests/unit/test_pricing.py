@@ -12,14 +12,14 @@ import pytest
 
 from cloudburst.errors import PriceUnknown
 from cloudburst.models import Basis, Price
-from cloudburst.pricing import (
+from cloudburst.targets.aws.pricing import (
     PriceBook,
     disk_filters,
     instance_filters,
     one_price,
     surplus_per_hour,
 )
-from tests.cloud.prices import get_products
+from testcloud.prices import get_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

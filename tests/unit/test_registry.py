@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst import registry
 from cloudburst.errors import InfrastructureError, RunUnknown
-from cloudburst.registry import Known, damaged, find, forget, known_runs, of_source, remember
+from cloudburst.journal import registry
+from cloudburst.journal.registry import (
+    Known,
+    damaged,
+    find,
+    forget,
+    known_runs,
+    of_source,
+    remember,
+)
 
 RUN = Known(
     run_id="20261124-101500-a1b2c3",

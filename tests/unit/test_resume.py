@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import fingerprint, pipeline, registry, resume
-from cloudburst.download import as_artifact, verify
 from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
-from cloudburst.history import Home
-from cloudburst.job import load_job
-from cloudburst.journal import Journal, read
-from cloudburst.ledger import scene_result
+from cloudburst.job import fingerprint
+from cloudburst.job.loader import load_job
+from cloudburst.journal import registry
+from cloudburst.journal.registry import Known
+from cloudburst.journal.state import Home
+from cloudburst.journal.store import Journal, read
 from cloudburst.models import (
     Attempt,
     AwsSettings,
@@ -28,17 +28,19 @@ from cloudburst.models import (
     Span,
     VideoOptions,
 )
-from cloudburst.registry import Known
-from cloudburst.resume import Past, take_stock
+from cloudburst.run import pipeline, resume
+from cloudburst.run.results import scene_result
+from cloudburst.run.resume import Past, take_stock
+from cloudburst.workers.download import as_artifact, verify
 from tests.conftest import scenes_yaml
-from tests.unit.fakes import HELD, Info
-from tests.unit.test_worker import stub_video
+from tests.support.fakes import HELD, Info
+from tests.unit.test_client import stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.unit.fakes import Whole
+    from tests.support.fakes import Whole
 
 OLD = b"the old video"
 

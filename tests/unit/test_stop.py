@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst import pipeline
 from cloudburst.errors import Interrupted, LeftRunning
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 from cloudburst.models import Event, EventKind, Rung
+from cloudburst.run import pipeline
 from cloudburst.stop import Stop, on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.unit.fakes import Whole
+    from tests.support.fakes import Whole
 
 
 class Asked(Stop):

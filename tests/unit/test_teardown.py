@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloudburst import batch, launch, pipeline, teardown
 from cloudburst.errors import (
     CloudRefused,
     EngineError,
@@ -20,18 +19,20 @@ from cloudburst.errors import (
     LeftRunning,
     StackLocked,
 )
-from cloudburst.journal import Journal
+from cloudburst.journal.store import Journal
 from cloudburst.models import Event, Job, Lock
+from cloudburst.run import batch, pipeline, teardown
+from cloudburst.run import worker_run as launch
+from cloudburst.run.events import Timeline
+from cloudburst.run.teardown import TRIES, recover
 from cloudburst.stop import Stop
-from cloudburst.teardown import TRIES, recover
-from cloudburst.timeline import Timeline
-from tests.unit.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_site
-from tests.unit.fakes import live as live_on
+from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_site
+from tests.support.fakes import live as live_on
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.batch import BatchLife
+    from cloudburst.run.batch import BatchLife
 
 
 def live(

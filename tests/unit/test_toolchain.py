@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst import toolchain
-from cloudburst.engine import slots_for
+from cloudburst.engine import toolchain
+from cloudburst.engine.engine import slots_for
+from cloudburst.engine.toolchain import VERSION, find_engine, fits
 from cloudburst.errors import EngineMissing
-from cloudburst.toolchain import VERSION, find_engine, fits
 
 
 def script(path: Path, text: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst import yamltree
+from cloudburst.job import yamltree
 
 CASES = {
     "a: 1\nb: [x, 2.5, true, ~]\n": {"a": 1, "b": ["x", 2.5, True, None]},

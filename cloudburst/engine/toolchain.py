@@ -1,0 +1,199 @@
+"""Finds the Pulumi engine, or makes one.
+
+The SDK from PyPI is not the engine: that is the `pulumi` CLI, a Go program. In this order: a
+fitting one on PATH, the cache, the official installer, a Go build of the pinned module. Whatever
+is made is made beside its place and moved there whole, so an interruption costs only time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from cloudburst.errors import EngineMissing
+from cloudburst.paths import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+VERSION = "3.259.0"
+INSTALLER = "https://get.pulumi.com/install.sh"
+CONNECT_TIMEOUT = 4.0
+_PACKAGE = "github.com/pulumi/pulumi"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A Pulumi CLI that fits.
+
+    Args:
+        binary: the executable.
+        version: such as ``3.259.0``.
+        origin: how it was found, for people.
+    """
+
+    binary: Path
+    version: str
+    origin: str
+
+
+def find_engine(tell: Callable[[str], None] = lambda _: None) -> Engine:
+    """Find a fitting engine or make one.
+
+    Args:
+        tell: is called with a line when something slow begins.
+
+    Raises:
+        EngineMissing: nothing worked; the message lists what was tried and what to install.
+    """
+    tried: list[str] = []
+    on_path = _on_path(tried)
+    if on_path:
+        return on_path
+    root = cache_folder() / "engine" / VERSION
+    binary = root / "bin" / "pulumi"
+    if binary.exists():
+        return Engine(binary, VERSION, f"the cache, {root}")
+    with _alone(root):
+        if binary.exists():  # another run has made it while this one waited
+            return Engine(binary, VERSION, f"the cache, {root}")
+        for make, origin in (
+            (_install, "the official installer"),
+            (_build, "a Go build of the pinned module"),
+        ):
+            staging = root.with_name(f"{VERSION}.making")
+            shutil.rmtree(staging, ignore_errors=True)
+            (staging / "bin").mkdir(parents=True)
+            problem = make(staging, tell) or _wrong_version(staging / "bin" / "pulumi")
+            if problem is None:
+                shutil.rmtree(root, ignore_errors=True)
+                staging.rename(root)
+                return Engine(binary, VERSION, origin)
+            tried.append(f"{origin}: {problem}")
+            shutil.rmtree(staging, ignore_errors=True)
+    lines = "\n".join(f"  - {line}" for line in tried)
+    raise EngineMissing(
+        f"no Pulumi engine (the `pulumi` command, {VERSION} or a later 3.x). Tried:\n{lines}\n"
+        "Install either of these and run again: Pulumi from https://www.pulumi.com/docs/install/ "
+        f"or Go 1.25 or newer from https://go.dev/dl/ (builds the engine, about 6 minutes once)."
+    )
+
+
+def version_of(binary: str | Path) -> str | None:
+    """Ask a CLI for its version, such as ``3.259.0``; None when it does not answer."""
+    try:
+        answer = subprocess.run(
+            [str(binary), "version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "1"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.fullmatch(r"v?(\d+\.\d+\.\d+).*", answer.stdout.strip())
+    return match[1] if match and answer.returncode == 0 else None
+
+
+def fits(version: str) -> bool:
+    """Say if a CLI fits the SDK this project is pinned to: the same major, not older."""
+    have, need = (tuple(map(int, text.split("."))) for text in (version, VERSION))
+    return have[0] == need[0] and have >= need
+
+
+def _on_path(tried: list[str]) -> Engine | None:
+    from pathlib import Path  # noqa: PLC0415 - only for typing elsewhere in this module
+
+    found = shutil.which("pulumi")
+    if not found:
+        tried.append("PATH: no `pulumi` on it")
+        return None
+    version = version_of(found)
+    if version and fits(version):
+        return Engine(Path(found), version, "PATH")
+    tried.append(f"PATH: {found} is {version or 'not answering'}; needs {VERSION} or a later 3.x")
+    return None
+
+
+def _wrong_version(binary: Path) -> str | None:
+    version = version_of(binary)
+    return None if version == VERSION else f"made {version or 'nothing that runs'}, not {VERSION}"
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Let one run make the engine while others wait; the lock ends with its process."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with (root.parent / f"{VERSION}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(root: Path, tell: Callable[[str], None]) -> str | None:
+    """Run the official installer; give the reason when it cannot be."""
+    script = root / "install.sh"
+    try:
+        with urllib.request.urlopen(INSTALLER, timeout=CONNECT_TIMEOUT) as answer:
+            script.write_bytes(answer.read())
+    except (urllib.error.URLError, OSError) as error:
+        return f"{INSTALLER} cannot be reached ({getattr(error, 'reason', error)})"
+    tell(f"downloading the Pulumi engine {VERSION} (once, about 100 MB)")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    command = [str(script), "--no-edit-path", "--install-root", str(root), "--version", VERSION]
+    return _ran(command, root, {}, timeout=900)
+
+
+def _build(root: Path, tell: Callable[[str], None]) -> str | None:
+    """Build the engine from the pinned module; give the reason when it cannot be."""
+    go = shutil.which("go")
+    if not go:
+        return "no `go` on PATH"
+    tell(
+        f"building the Pulumi engine {VERSION} with Go: about 6 minutes on 2 cores, once; "
+        "an interrupted build goes on where it was"
+    )
+    source = root / "source"
+    source.mkdir()
+    for name in ("go.mod", "go.sum"):
+        text = resources.files("cloudburst_engine").joinpath(name).read_text()
+        (source / name).write_text(text)
+    stamp = f"-X {_PACKAGE}/sdk/v3/go/common/version.Version=v{VERSION}"
+    binary = root / "bin" / "pulumi"
+    command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", f"-s -w {stamp}"]
+    command += ["-o", str(binary), f"{_PACKAGE}/pkg/v3/cmd/pulumi"]
+    # Without cgo a machine needs no C compiler.
+    problem = _ran(command, source, {"CGO_ENABLED": "0", "GOWORK": "off"}, timeout=3600)
+    shutil.rmtree(source)
+    return problem
+
+
+def _ran(command: list[str], folder: Path, more: dict[str, str], *, timeout: float) -> str | None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    return " | ".join(done.stdout.strip().splitlines()[-3:]) or f"exit code {done.returncode}"

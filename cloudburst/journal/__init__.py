@@ -1,0 +1,1 @@
+"""What is written down about a run, so that it can be resumed, audited and cleaned up."""

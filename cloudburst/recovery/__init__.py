@@ -1,0 +1,1 @@
+"""What dead runs have left behind: found by an audit, removed by a cleanup."""

@@ -1,0 +1,158 @@
+"""What an AWS account has and lacks for a run. Asks only; creates nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudburst import environment as dotenv
+from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.models import Check, Finding
+from cloudburst.targets.aws import public_ip as address
+from cloudburst.targets.aws.ec2 import Aws
+from cloudburst.targets.aws.target import price_book
+from cloudburst.targets.failover import family, rungs
+from cloudburst_stacks.aws import ami_parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudburst.models import AwsSettings, Rung
+
+# docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html, vCPU limits
+_QUOTAS = {
+    ("on-demand", "standard"): "L-1216C47A",
+    ("on-demand", "g"): "L-DB2E81BA",
+    ("spot", "standard"): "L-34B43A08",
+    ("spot", "g"): "L-3819A6DF",
+}
+_POLICY = "give the caller the policy in docs/aws.md"
+
+
+def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
+    """Look at everything that a run of so many machines needs, on the ladder's first rung."""
+    try:
+        aws = Aws(dotenv.additions())
+        account, caller = aws.account()
+    except CloudRefused as error:
+        fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"
+        yield Check("credentials", Finding.ERROR, str(error), fix)
+        return
+    yield Check("credentials", Finding.OK, f"account {masked(account)}, {_who(caller)}")
+    regions = settings.regions or (aws.home_region,)
+    yield Check("region", Finding.OK, ", ".join(regions))
+    yield _address(settings)
+    yield _image(settings.image)
+    for region in regions:
+        yield from _region(aws, settings, region, machines)
+    aws.close()
+
+
+def masked(account: str) -> str:
+    """Show an account number so that its owner knows it and nobody else does."""
+    return f"{account[:2]}{'*' * (len(account) - 4)}{account[-2:]}"
+
+
+def _who(arn: str) -> str:
+    return arn.rpartition(":")[2]
+
+
+def _address(settings: AwsSettings) -> Check:
+    if settings.ingress:
+        return Check("address", Finding.OK, f"{settings.ingress}, as given")
+    try:
+        return Check("address", Finding.OK, f"{address.public_address()} alone reaches the workers")
+    except InfrastructureError as error:
+        return Check("address", Finding.ERROR, str(error), "aws.ingress: ADDRESS/32")
+
+
+def _image(image: str) -> Check:
+    pinned = "@sha256:" in image
+    return Check("image", Finding.OK, image if pinned else f"{image} (not pinned by its digest)")
+
+
+def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iterator[Check]:
+    types = settings.instance_types
+    try:
+        offers = {(region, kind): where for kind, where in aws.offers(region, types).items()}
+        vcpus = aws.vcpus(region, types)
+    except CloudRefused as error:
+        yield Check(f"{region} types", Finding.ERROR, str(error), _POLICY)
+        return
+    steps = [rung for rung in rungs(settings, offers) if rung.region == region]
+    missing = [kind for kind in types if not offers.get((region, kind))]
+    if not steps:
+        fix = "change aws.instance_types, aws.zones or aws.regions"
+        yield Check(f"{region} types", Finding.ERROR, f"no zone offers {', '.join(types)}", fix)
+        return
+    first = steps[0]
+    without = f"; not here: {', '.join(missing)}" if missing else ""
+    words = f"first choice {first}, {vcpus[first.type]} vCPUs; {len(steps)} rungs{without}"
+    yield Check(f"{region} types", Finding.OK, words)
+    yield _quota(aws, first, vcpus[first.type] * machines, machines)
+    yield _network(aws, settings, region)
+    yield _ami(aws, settings, first)
+    yield _price(aws, settings, first)
+
+
+def _quota(aws: Aws, rung: Rung, needed: int, machines: int) -> Check:
+    name = f"{rung.region} quota"
+    code = _QUOTAS.get((rung.market, family(rung.type)))
+    if code is None:
+        return Check(name, Finding.WARNING, f"not known for {rung.type}", "look in Service Quotas")
+    try:
+        quota = aws.quota(rung.region, code)
+    except CloudRefused as error:
+        return Check(name, Finding.WARNING, str(error), _POLICY)
+    words = f"{needed} vCPUs for {machines} machine(s), of {quota:.0f} ({rung.market}, {code})"
+    if needed <= quota:
+        return Check(name, Finding.OK, words)
+    fits = int(quota * machines / needed)
+    finding = Finding.WARNING if fits else Finding.ERROR
+    fix = f"{fits} fit(s) at once: ask for more in Service Quotas, or fewer or smaller machines"
+    return Check(name, finding, words, fix)
+
+
+def _network(aws: Aws, settings: AwsSettings, region: str) -> Check:
+    name = f"{region} network"
+    try:
+        if settings.subnet:
+            zone, vpc = aws.subnet(region, settings.subnet)
+            where = f"{settings.subnet} in {zone}"
+        else:
+            vpc = aws.default_vpc(region) or ""
+            where = f"default VPC {vpc}"
+        if not vpc:
+            return Check(name, Finding.ERROR, "no default VPC", "name aws.subnet in scenes.yaml")
+        if not aws.has_way_out(region, vpc, settings.subnet):
+            fix = "add a route 0.0.0.0/0 to an internet gateway, or name another aws.subnet"
+            return Check(name, Finding.ERROR, f"{where} has no way to the internet", fix)
+    except CloudRefused as error:
+        return Check(name, Finding.ERROR, str(error), _POLICY)
+    return Check(name, Finding.OK, f"{where}, with a route to the internet")
+
+
+def _ami(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
+    name = f"{rung.region} AMI"
+    if settings.ami:
+        return Check(name, Finding.OK, f"{settings.ami}, as given")
+    try:
+        ami = aws.parameter(rung.region, ami_parameter(rung.type))
+    except CloudRefused as error:
+        return Check(name, Finding.ERROR, str(error), "name aws.ami in scenes.yaml")
+    return Check(name, Finding.OK, f"{ami}, Amazon's newest with Docker")
+
+
+def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
+    name = f"{rung.region} price"
+    book = price_book(aws, settings)
+    try:
+        listed = book.on_demand(rung.type, rung.region)[0]
+        words = f"{rung.type} ${listed.usd_per_hour:.4f}/h on demand ({listed.source})"
+        if rung.market == "spot":
+            spot = aws.spot_price(rung.type, rung.region, rung.zone)
+            words += f", ${spot:.4f}/h spot now" if spot else ", no spot price"
+    except PriceUnknown as error:
+        return Check(name, Finding.ERROR, str(error), "aws.price_per_hour in scenes.yaml")
+    except CloudRefused as error:
+        return Check(name, Finding.ERROR, str(error), _POLICY)
+    return Check(name, Finding.OK, words)

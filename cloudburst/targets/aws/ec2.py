@@ -1,0 +1,397 @@
+"""The AWS APIs, each call by its own name. The only module that imports boto3.
+
+Foreign errors become `CloudRefused` here, with AWS's code, its words and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cloudburst.errors import CloudRefused
+from cloudburst.targets.failover import advice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+STACK_TAG = "cloudburst:stack"
+RUN_TAG = "cloudburst:run"
+# Where the Price List API answers: docs.aws.amazon.com/awsaccountbilling/.../using-price-list-query
+PRICE_REGION = "us-east-1"
+GONE = "terminated"
+END_TIMEOUT = 180.0
+_POLL = 1.0
+# Volumes go on being described for a moment while they are deleted.
+_VOLUME_IS_THERE = ["creating", "available", "in-use", "error"]
+_NOT_FOUND = ("InvalidGroup.NotFound", "InvalidVolume.NotFound", "InvalidInstanceID.NotFound")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An EC2 instance as EC2 describes it.
+
+    Args:
+        launched: seconds since 1970, by AWS's clock.
+        spot_request: id of its spot request, None on demand.
+        reason: StateReason's code and message.
+        ended: when it was ended, seconds since 1970, if EC2 says so.
+        tags: by key.
+    """
+
+    id: str
+    type: str
+    region: str
+    zone: str
+    state: str
+    launched: float
+    spot_request: str | None
+    code: str
+    reason: str
+    ended: float | None
+    tags: dict[str, str]
+
+
+class Aws:
+    """AWS for one caller, in any region. Every method may be called from any thread.
+
+    Args:
+        credentials: ``AWS_…`` variables that the environment lacks, see `cloudburst.environment`.
+    """
+
+    def __init__(self, credentials: Mapping[str, str]) -> None:
+        with _translated("finding credentials"):
+            self._session = boto3.Session(
+                aws_access_key_id=credentials.get("AWS_ACCESS_KEY_ID"),
+                aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY"),
+                aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
+                profile_name=credentials.get("AWS_PROFILE"),
+            )
+        self._clients: dict[tuple[str, str, bool], Any] = {}
+        # Making clients is not safe from several threads; using them is.
+        self._lock = threading.Lock()
+
+    @property
+    def home_region(self) -> str:
+        """The region of the environment or the profile, us-east-1 where neither says one."""
+        return str(self._session.region_name or PRICE_REGION)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    # -- who and where ------------------------------------------------------------------------
+
+    def account(self) -> tuple[str, str]:
+        """Ask who is calling; give account number and ARN."""
+        with _translated("sts get-caller-identity"):
+            said = self._client("sts", self.home_region).get_caller_identity()
+        return str(said["Account"]), str(said["Arn"])
+
+    def offers(self, region: str, types: Sequence[str]) -> dict[str, set[str]]:
+        """Give for each instance type the zones of a region that offer it."""
+        found: dict[str, set[str]] = {name: set() for name in types}
+        filters = [{"Name": "instance-type", "Values": list(types)}]
+        pages = self._pages(
+            "ec2",
+            region,
+            "describe_instance_type_offerings",
+            LocationType="availability-zone",
+            Filters=filters,
+        )
+        for page in pages:
+            for offer in page["InstanceTypeOfferings"]:
+                found[offer["InstanceType"]].add(offer["Location"])
+        return found
+
+    def vcpus(self, region: str, types: Sequence[str]) -> dict[str, int]:
+        """Give the number of virtual CPUs of instance types that the region has."""
+        filters = [{"Name": "instance-type", "Values": list(types)}]
+        pages = self._pages("ec2", region, "describe_instance_types", Filters=filters)
+        return {
+            kind["InstanceType"]: int(kind["VCpuInfo"]["DefaultVCpus"])
+            for page in pages
+            for kind in page["InstanceTypes"]
+        }
+
+    def subnet(self, region: str, subnet: str) -> tuple[str, str]:
+        """Give a subnet's zone and VPC."""
+        with _translated(f"ec2 describe-subnets {subnet} in {region}"):
+            said = self._client("ec2", region).describe_subnets(SubnetIds=[subnet])
+        (found,) = said["Subnets"]
+        return str(found["AvailabilityZone"]), str(found["VpcId"])
+
+    def default_vpc(self, region: str) -> str | None:
+        """Give the region's default VPC, None when it has none."""
+        with _translated(f"ec2 describe-vpcs in {region}"):
+            said = self._client("ec2", region).describe_vpcs(
+                Filters=[{"Name": "is-default", "Values": ["true"]}]
+            )
+        return next((str(vpc["VpcId"]) for vpc in said["Vpcs"]), None)
+
+    def has_way_out(self, region: str, vpc: str, subnet: str | None) -> bool:
+        """Say if a subnet, or a VPC's main table, has a route to an internet gateway."""
+        with _translated(f"ec2 describe-route-tables of {vpc} in {region}"):
+            said = self._client("ec2", region).describe_route_tables(
+                Filters=[{"Name": "vpc-id", "Values": [vpc]}]
+            )
+        tables = said["RouteTables"]
+        own = [t for t in tables if any(a.get("SubnetId") == subnet for a in t["Associations"])]
+        main = [t for t in tables if any(a.get("Main") for a in t["Associations"])]
+        chosen = (own if subnet and own else main)[:1]
+        return any(
+            route.get("DestinationCidrBlock") == "0.0.0.0/0"
+            and str(route.get("GatewayId", "")).startswith("igw-")
+            for table in chosen
+            for route in table["Routes"]
+        )
+
+    def parameter(self, region: str, name: str) -> str:
+        """Read a public SSM parameter."""
+        with _translated(f"ssm get-parameter {name} in {region}"):
+            said = self._client("ssm", region).get_parameter(Name=name)
+        return str(said["Parameter"]["Value"])
+
+    def quota(self, region: str, code: str) -> float:
+        """Read an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines)."""
+        with _translated(f"service-quotas get-service-quota ec2 {code} in {region}"):
+            client = self._client("service-quotas", region)
+            said = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)
+        return float(said["Quota"]["Value"])
+
+    # -- prices -------------------------------------------------------------------------------
+
+    def products(self, filters: Mapping[str, str]) -> list[str]:
+        """Ask the Price List for EC2 products; JSON each."""
+        wanted = [
+            {"Type": "TERM_MATCH", "Field": field, "Value": value}
+            for field, value in filters.items()
+        ]
+        pages = self._pages(
+            "pricing", PRICE_REGION, "get_products", ServiceCode="AmazonEC2", Filters=wanted
+        )
+        return [document for page in pages for document in page["PriceList"]]
+
+    @property
+    def is_genuine(self) -> bool:
+        """Say if the Price List is AWS's own, whose answers hold for other runs too."""
+        endpoint = str(self._client("pricing", PRICE_REGION).meta.endpoint_url)
+        return endpoint.endswith(".amazonaws.com")
+
+    def spot_price(self, instance_type: str, region: str, zone: str) -> float | None:
+        """Give the current spot price in a zone, in USD per hour; None when there is none."""
+        with _translated(f"ec2 describe-spot-price-history of {instance_type} in {zone}"):
+            said = self._client("ec2", region).describe_spot_price_history(
+                InstanceTypes=[instance_type],
+                AvailabilityZone=zone,
+                ProductDescriptions=["Linux/UNIX"],
+                StartTime=datetime.now(UTC),  # the price in force, not its history
+            )
+        history = sorted(said["SpotPriceHistory"], key=lambda item: item["Timestamp"])
+        return float(history[-1]["SpotPrice"]) if history else None
+
+    # -- instances ----------------------------------------------------------------------------
+
+    def instances(
+        self, region: str, tag: str, value: str, *, patient: bool = True
+    ) -> list[Instance]:
+        """List the instances with a tag, terminated ones of the last hour too.
+
+        Args:
+            region: such as ``us-east-1``.
+            tag: its key.
+            value: its value.
+            patient: try again when the network fails; who merely looks need not.
+        """
+        pages = self._pages(
+            "ec2",
+            region,
+            "describe_instances",
+            patient=patient,
+            Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
+        )
+        return [
+            _instance(item, region)
+            for page in pages
+            for reservation in page["Reservations"]
+            for item in reservation["Instances"]
+        ]
+
+    def remains(self, region: str) -> tuple[list[Instance], dict[str, list[dict[str, str]]]]:
+        """List everything in a region that carries CloudBurst's tags.
+
+        Returns:
+            Instances that are not terminated, and the tags of security groups and volumes:
+            ``{"group": [{"id": ..., tag: value, ...}], "volume": [...]}``.
+        """
+        filters = [{"Name": "tag-key", "Values": [STACK_TAG]}]
+        pages = self._pages("ec2", region, "describe_instances", Filters=filters)
+        machines = [
+            _instance(item, region)
+            for page in pages
+            for reservation in page["Reservations"]
+            for item in reservation["Instances"]
+        ]
+        groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
+        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
+        others = {
+            "group": [_tags(one, "GroupId") for page in groups for one in page["SecurityGroups"]],
+            "volume": [_tags(one, "VolumeId") for page in volumes for one in page["Volumes"]],
+        }
+        return [one for one in machines if one.state != GONE], others
+
+    def all_regions(self) -> list[str]:
+        """List the regions that the account has enabled."""
+        with _translated("ec2 describe-regions"):
+            said = self._client("ec2", self.home_region).describe_regions()
+        return sorted(str(one["RegionName"]) for one in said["Regions"])
+
+    def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
+        """Give the status code of spot requests, such as ``marked-for-termination``."""
+        with _translated(f"ec2 describe-spot-instance-requests in {region}"):
+            said = self._client("ec2", region).describe_spot_instance_requests(
+                Filters=[{"Name": "spot-instance-request-id", "Values": list(requests)}]
+            )
+        return {
+            str(one["SpotInstanceRequestId"]): str(one["Status"]["Code"])
+            for one in said["SpotInstanceRequests"]
+        }
+
+    def console(self, region: str, instance: str) -> str:
+        """Read what an instance wrote to its console, the boot log."""
+        with _translated(f"ec2 get-console-output of {instance}"):
+            said = self._client("ec2", region).get_console_output(InstanceId=instance, Latest=True)
+        return str(said.get("Output", ""))
+
+    def leftovers(self, region: str, stack: str) -> dict[str, list[str]]:
+        """List a stack's security groups and volumes: ``{"group": [...], "volume": [...]}``."""
+        filters = [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
+        groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
+        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
+        return {
+            "group": [one["GroupId"] for page in groups for one in page["SecurityGroups"]],
+            "volume": [one["VolumeId"] for page in volumes for one in page["Volumes"]],
+        }
+
+    def terminate(self, region: str, instances: Sequence[str]) -> None:
+        """End instances and wait until they are terminated. Ending them twice is no error.
+
+        Raises:
+            CloudRefused: AWS refused, or they are not terminated within `END_TIMEOUT` seconds.
+        """
+        names = ", ".join(instances)
+        for instance in instances:  # one unknown id would have the whole call refused
+            with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
+                self._client("ec2", region).terminate_instances(InstanceIds=[instance])
+        deadline = time.monotonic() + END_TIMEOUT
+        filters = [
+            {"Name": "instance-id", "Values": list(instances)},
+            {
+                "Name": "instance-state-name",
+                "Values": ["pending", "running", "shutting-down", "stopping", "stopped"],
+            },
+        ]
+        while any(
+            page["Reservations"]
+            for page in self._pages("ec2", region, "describe_instances", Filters=filters)
+        ):
+            if time.monotonic() > deadline:
+                raise CloudRefused(f"{names} did not terminate within {END_TIMEOUT:.0f} s")
+            time.sleep(_POLL)
+
+    def remove(self, region: str, groups: Iterable[str], volumes: Iterable[str]) -> None:
+        """Delete security groups and volumes. What is not there is no error."""
+        client = self._client("ec2", region)
+        for group in groups:
+            with _translated(f"ec2 delete-security-group {group}", known=_NOT_FOUND):
+                client.delete_security_group(GroupId=group)
+        for volume in volumes:
+            with _translated(f"ec2 delete-volume {volume}", known=_NOT_FOUND):
+                client.delete_volume(VolumeId=volume)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def _client(self, service: str, region: str, *, patient: bool = True) -> Any:
+        key = (service, region, patient)
+        with self._lock, _translated(f"making a client of {service}"):
+            if key not in self._clients:
+                self._clients[key] = self._session.client(
+                    service,
+                    region_name=region,
+                    config=Config(
+                        retries={"mode": "standard", "max_attempts": 4 if patient else 1},
+                        connect_timeout=5,
+                        read_timeout=20 if patient else 5,
+                        max_pool_connections=32,
+                    ),
+                )
+            return self._clients[key]
+
+    def _pages(
+        self, service: str, region: str, operation: str, *, patient: bool = True, **arguments: Any
+    ) -> Iterator[Any]:
+        client = self._client(service, region, patient=patient)
+        with _translated(f"{service} {operation.replace('_', '-')} in {region}"):
+            yield from client.get_paginator(operation).paginate(**arguments)
+
+
+def _instance(item: dict[str, Any], region: str) -> Instance:
+    launched: datetime = item["LaunchTime"]
+    reason = item.get("StateReason") or {}
+    return Instance(
+        id=str(item["InstanceId"]),
+        type=str(item["InstanceType"]),
+        region=region,
+        zone=str(item["Placement"]["AvailabilityZone"]),
+        state=str(item["State"]["Name"]),
+        launched=launched.timestamp(),
+        spot_request=item.get("SpotInstanceRequestId"),
+        code=str(reason.get("Code", "")),
+        reason=str(reason.get("Message", "")),
+        ended=_moment(str(item.get("StateTransitionReason") or "")),
+        tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
+    )
+
+
+def _tags(item: dict[str, Any], identity: str) -> dict[str, str]:
+    named = {str(tag["Key"]): str(tag["Value"]) for tag in item.get("Tags", [])}
+    return {**named, "id": str(item[identity])}
+
+
+def _moment(words: str) -> float | None:
+    """Read the time in such words as ``User initiated (2026-11-24 18:00:00 GMT)``."""
+    found = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", words)
+    if not found:
+        return None
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+
+
+@contextmanager
+def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
+    """Translate AWS's errors into ours, once; codes in `known` are no errors."""
+    try:
+        yield
+    except ClientError as error:
+        said = error.response.get("Error", {})
+        code = str(said.get("Code", ""))
+        if code in known:
+            return
+        todo = advice(code)
+        raise CloudRefused(
+            f"{call}: {code}: {said.get('Message', '')}{f' ({todo})' if todo else ''}", code
+        ) from error
+    except BotoCoreError as error:
+        raise CloudRefused(f"{call}: {error}") from error

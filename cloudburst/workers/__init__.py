@@ -1,0 +1,1 @@
+"""What the runner asks of a worker: render a scene, hand over its video."""

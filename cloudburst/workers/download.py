@@ -1,0 +1,107 @@
+"""A video comes home: .part file, verification, atomic rename."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cloudburst import media
+from cloudburst.errors import ArtifactInvalid
+from cloudburst.job.fingerprint import file_digest
+from cloudburst.journal.registry import sync_folder
+from cloudburst.models import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cloudburst.models import Scene
+    from cloudburst.workers.client import Rendered, VideoApi
+
+TOLERANCE = 0.1
+# The public image shows a still up to two seconds longer than its narration lasts.
+LONGEST_TAIL = 2.5
+
+
+def download(
+    api: VideoApi,
+    rendered: Rendered,
+    scene: Scene,
+    folder: Path,
+    *,
+    worker: str,
+    wanted: Callable[[], bool],
+) -> tuple[Artifact, str] | None:
+    """Bring one video home.
+
+    Until it is verified it is called ``<scene>.mp4.<worker>.part``; a file called ``<scene>.mp4``
+    is whole, on disk, and the video of its scene.
+
+    Args:
+        api: the worker's video API.
+        rendered: what it has ready.
+        scene: whose video it is.
+        folder: where it goes.
+        worker: label of the worker, so that two never write the same file.
+        wanted: is asked once, when all of it is here; false throws it away, for its scene was
+            given to another worker meanwhile.
+
+    Returns:
+        The video and the SHA-256 of its bytes, or None when it was no longer wanted.
+
+    Raises:
+        ArtifactInvalid: what came is not that video.
+        WorkerGone: the worker does not answer any more.
+    """
+    path = folder / f"{scene.name}.mp4"
+    part = path.with_name(f"{path.name}.{worker}.part")
+    try:
+        api.fetch(rendered, part)
+        if not wanted():
+            return None
+        artifact = verify(part, scene)
+        digest = file_digest(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(folder)
+    except OSError as error:
+        raise ArtifactInvalid(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return as_artifact(path, artifact), digest
+
+
+def as_artifact(path: Path, video: media.VideoInfo) -> Artifact:
+    """Say what a verified file is."""
+    return Artifact(
+        path=path,
+        size=video.size,
+        seconds=video.seconds,
+        width=video.width,
+        height=video.height,
+        frames=video.frames,
+    )
+
+
+def verify(path: Path, scene: Scene) -> media.VideoInfo:
+    """Check that a file is a decodable MP4 with both streams, as long as the narration.
+
+    The picture may stay a little longer than the sound, as it does with the public image; it may
+    never end before it.
+
+    Raises:
+        ArtifactInvalid: it is not.
+    """
+    try:
+        video = media.inspect_video(path)
+    except (ValueError, ArithmeticError) as error:
+        # Besides `MediaError`: a damaged file may make its reader trip over text and numbers.
+        raise ArtifactInvalid(f"the downloaded video is damaged: {error}") from error
+    whole = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
+    if not whole or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL:
+        raise ArtifactInvalid(
+            f"its picture is {video.picture_seconds:.2f} s long and its sound "
+            f"{video.sound_seconds:.2f} s, the narration {scene.seconds:.2f} s"
+        )
+    return video

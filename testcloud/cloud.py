@@ -1,0 +1,236 @@
+"""The test cloud: AWS on one machine, for as long as a test lasts."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from moto.core.base_backend import BackendDict
+
+from testcloud import prices, spot
+from testcloud.api import Api, Call, Server
+from testcloud.ec2 import ALIVE, Ec2
+from testcloud.faults import Fault, Faults, MachineFault
+from testcloud.hypervisor import Hypervisor
+from testcloud.metadata import PREFIX, Metadata
+from testcloud.provider import AwsProvider, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from testcloud.machine import Machine
+
+__all__ = ["Bill", "Call", "Cloud", "Fault", "MachineFault"]
+
+_SHORTEST_BILL = 60
+_ENDED_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a machine costs by AWS's own rules.
+
+    Attributes:
+        launched, ended: epoch seconds; ended is None while it runs.
+        seconds: billed, at least 60, up to now while it runs.
+        usd_per_hour: of the list, or of the spot market.
+    """
+
+    machine: str
+    type: str
+    zone: str
+    market: str
+    launched: float
+    ended: float | None
+    seconds: int
+    usd_per_hour: float
+    usd: float
+
+
+class Cloud:
+    """AWS on one machine.
+
+    Args:
+        folder: for machines' files.
+        minute: seconds that one minute of a machine's ``shutdown +N`` lasts.
+
+    Attributes:
+        calls: every API call that came, in order.
+        faults: what API calls are to suffer.
+        machine_faults: what is to befall machines that boot from now on.
+        expect_left: the test leaves something on purpose.
+    """
+
+    def __init__(self, folder: Path, *, minute: float = 60.0) -> None:
+        self.calls: list[Call] = []
+        self.faults = Faults()
+        self.machine_faults: list[MachineFault] = []
+        self.expect_left = False
+        self._folder, self._minute = folder, minute
+
+    def __enter__(self) -> Self:
+        BackendDict.reset()
+        self._hypervisor = Hypervisor(self._minute, self.machine_faults)
+        api = Api(self.faults, self.calls)
+        self._server = Server(api)
+        control = f"{self._server.url}{PREFIX.rstrip('/')}"
+        self._ec2 = api.ec2 = Ec2(self._hypervisor, self._folder, control)
+        api.metadata = Metadata(self._hypervisor)
+        self._server.start()
+        self._provider = AwsProvider(self._server.url)
+        self._grpc, self._port = serve(self._provider)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Whatever will not end, the rest does.
+        with ExitStack() as closing:
+            closing.callback(BackendDict.reset)
+            closing.callback(self._server.close)
+            closing.callback(self._hypervisor.close)
+            closing.callback(self._provider.close)
+            closing.callback(self._grpc.stop(0.5).wait)
+        if error is None and self._hypervisor.clock.errors:
+            raise RuntimeError(self._hypervisor.clock.errors[0])
+
+    def environment(self) -> dict[str, str]:
+        """Give what makes a program take this for AWS."""
+        return {
+            "AWS_ENDPOINT_URL": self._server.url,
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "PULUMI_DEBUG_PROVIDERS": f"aws:{self._port}",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "CLOUDBURST_CHECKIP_URL": f"{self._server.url}/checkip",
+        }
+
+    # -- what there is --------------------------------------------------------------------------
+
+    @property
+    def machines(self) -> list[Machine]:
+        """All machines ever launched, in order."""
+        return list(self._hypervisor.machines)
+
+    def running(self) -> list[Machine]:
+        """Those that are pending or running."""
+        return [machine for machine in self.machines if machine.state in ALIVE]
+
+    def left(self) -> list[str]:
+        """List what is not gone: in the API's books, and processes of machines.
+
+        Machines that shut down are waited for.
+        """
+        self._settle()
+        with self._hypervisor.lock:
+            found = self._ec2.left()
+        for machine in self.machines:
+            found += [f"process {pid} of {machine.id}" for pid in machine.alive()]
+        return found
+
+    def _settle(self) -> None:
+        deadline = time.monotonic() + _ENDED_WITHIN
+        while any(m.state in ("shutting-down", "stopping") for m in self.machines):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.01)
+
+    def bills(self) -> list[Bill]:
+        """Say what every machine costs, up to now if it runs."""
+        return [_bill(machine) for machine in self.machines]
+
+    @property
+    def quotas(self) -> dict[str, float]:
+        """VCPUs allowed, by quota code."""
+        return self._ec2.quotas
+
+    # -- what it takes how long -----------------------------------------------------------------
+
+    @property
+    def visible_after(self) -> float:
+        """Seconds for which describing instances does not show a new one."""
+        return self._ec2.visible_after
+
+    @visible_after.setter
+    def visible_after(self, seconds: float) -> None:
+        self._ec2.visible_after = seconds
+
+    def hide(self, seconds: float) -> None:
+        """Do not show instances younger than so many seconds."""
+        self.visible_after = seconds
+
+    @property
+    def boot_seconds(self) -> float:
+        """Seconds for which an instance is pending."""
+        return self._hypervisor.boot_seconds
+
+    @boot_seconds.setter
+    def boot_seconds(self, seconds: float) -> None:
+        self._hypervisor.boot_seconds = seconds
+
+    @property
+    def shutdown_seconds(self) -> float:
+        """Seconds for which an instance is shutting-down, at least."""
+        return self._hypervisor.shutdown_seconds
+
+    @shutdown_seconds.setter
+    def shutdown_seconds(self, seconds: float) -> None:
+        self._hypervisor.shutdown_seconds = seconds
+
+    @property
+    def caller(self) -> str:
+        """The runner's public address, as /checkip tells it."""
+        return self._hypervisor.caller
+
+    @caller.setter
+    def caller(self, address: str) -> None:
+        self._hypervisor.caller = address
+
+    # -- what may happen ------------------------------------------------------------------------
+
+    def spot_notice(self, machine: Machine, seconds: float = 2.0) -> None:
+        """Take a spot machine back: notice now, the end so many seconds later."""
+        self._hypervisor.notify_spot(machine, seconds)
+
+    def kill(self, machine: Machine, reason: str = "Server.InternalError") -> None:
+        """Let a machine's hardware fail."""
+        self._hypervisor.end(machine, reason)
+
+    def power_off(self, machine: Machine) -> None:
+        """Power a machine off from within."""
+        self._hypervisor.power_off(machine)
+
+    def end_lease(self, machine: Machine) -> None:
+        """Let the moment come for which a machine's user-data has scheduled its power-off."""
+        self._hypervisor.bring_forward(machine)
+
+
+def _bill(machine: Machine) -> Bill:
+    until = machine.ended if machine.ended is not None else time.time()
+    # A microsecond more is the clock's doing, not a second to be paid.
+    seconds = max(_SHORTEST_BILL, math.ceil(until - machine.launched - 1e-6))
+    on_demand = prices.on_demand(machine.type, machine.region)
+    hourly = spot.price(machine.type, machine.zone) if machine.market == "spot" else on_demand
+    return Bill(
+        machine=machine.id,
+        type=machine.type,
+        zone=machine.zone,
+        market=machine.market,
+        launched=machine.launched,
+        ended=machine.ended,
+        seconds=seconds,
+        usd_per_hour=hourly or 0.0,
+        usd=(hourly or 0.0) * seconds / 3600,
+    )

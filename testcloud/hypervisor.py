@@ -1,0 +1,234 @@
+"""What runs machines: boots them, watches their power, ends them, and lets nothing be left."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.models.instances import StateReason
+
+from testcloud.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testcloud.faults import MachineFault
+    from testcloud.machine import Machine
+
+PORT = 5000
+STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64}
+STATES |= {"stopped": 80}
+_REASONS = {
+    "Client.UserInitiatedShutdown": "User initiated shutdown",
+    "Client.InstanceInitiatedShutdown": "Instance initiated shutdown",
+    "Server.SpotInstanceTermination": "Spot instance termination",
+    "Server.InternalError": "Internal error on launch",
+}
+_SPOT_STATUS = {
+    "Client.UserInitiatedShutdown": "instance-terminated-by-user",
+    "Client.InstanceInitiatedShutdown": "instance-terminated-by-user",
+    "Server.SpotInstanceTermination": "instance-terminated-no-capacity",
+}
+
+
+class Hypervisor:
+    """Runs machines.
+
+    Args:
+        minute: seconds that one of a machine's minutes lasts.
+        faults: what is to befall machines that boot.
+
+    Attributes:
+        machines: all that were ever launched.
+        lock: held while the API's picture of the world is read or changed.
+        boot_seconds: how long an instance is pending.
+        shutdown_seconds: how long it is shutting-down, at least.
+        caller: the address from which the runner reaches machines.
+    """
+
+    def __init__(self, minute: float, faults: list[MachineFault]) -> None:
+        self.minute = minute
+        self.machines: list[Machine] = []
+        self.faults = faults
+        self.lock = threading.RLock()
+        self.clock = Clock()
+        self.boot_seconds = 0.1
+        self.shutdown_seconds = 0.2
+        self.caller = "127.0.0.1"
+        self._power_offs: dict[str, Callable[[], None]] = {}
+
+    # -- the life of a machine ------------------------------------------------------------------
+
+    def launch(self, machine: Machine) -> None:
+        """Take a machine in; it boots by itself."""
+        self.machines.append(machine)
+        set_state(machine, "pending")
+        self.clock.after(self.boot_seconds, lambda: self._boot(machine))
+
+    def _boot(self, machine: Machine) -> None:
+        with self.lock:
+            if machine.state != "pending":
+                return
+            for fault in self.faults:
+                if fault.take(machine.facts):
+                    machine.faults[fault.kind] = fault.seconds
+            if machine.instance.public_wanted:
+                machine.address = free_address({other.address for other in self.machines})
+                machine.instance.nics[0].public_ip = machine.address
+            set_state(machine, "running")
+        self.clock.after(machine.faults.get("slow_boot", 0.0), machine.start)
+
+    def end(self, machine: Machine, reason: str, *, stop: bool = False) -> None:
+        """Shut a machine down; in the end it is terminated, or stopped. Twice is no error."""
+        with self.lock:
+            if machine.state in ("shutting-down", "terminated", "stopping"):
+                return
+            machine.ended = machine.ended or time.time()
+            machine.reason = reason
+            set_state(machine, "stopping" if stop else "shutting-down", reason)
+            if machine.request is not None:
+                machine.request.close(_SPOT_STATUS.get(reason, "instance-terminated-no-capacity"))
+        began = time.monotonic()
+
+        def finish() -> None:
+            machine.stop()
+            left = self.shutdown_seconds - (time.monotonic() - began)
+            self.clock.after(left, lambda: self._gone(machine, reason, stop=stop))
+
+        self.clock.after(0, finish)
+
+    def _gone(self, machine: Machine, reason: str, *, stop: bool) -> None:
+        with self.lock:
+            if stop:
+                machine.instance.nics[0].public_ip = None
+                set_state(machine, "stopped", reason)
+            else:
+                machine.instance.terminate()
+                machine.instance.security_groups = []
+                set_state(machine, "terminated", reason)
+            machine.address = ""
+
+    def notify_spot(self, machine: Machine, seconds: float) -> None:
+        """Give a spot machine notice; after so many seconds it is taken away."""
+        with self.lock:
+            if machine.request is None:
+                raise ValueError(f"{machine.id} is no spot instance")
+            machine.notice = time.time() + seconds
+            machine.request.code = "marked-for-termination"
+        self.clock.after(seconds, lambda: self.end(machine, "Server.SpotInstanceTermination"))
+
+    # -- what machines tell ---------------------------------------------------------------------
+
+    def find(self, identity: str) -> Machine | None:
+        """Find a machine by its instance id."""
+        return next((each for each in self.machines if each.id == identity), None)
+
+    def schedule_power_off(self, machine: Machine, minutes: float) -> None:
+        """Power a machine off in so many of its minutes, unless cancelled."""
+
+        def off() -> None:
+            if self._power_offs.get(machine.id) is off:
+                self.power_off(machine)
+
+        with self.lock:
+            self._power_offs[machine.id] = off
+        self.clock.after(minutes * self.minute, off)
+
+    def cancel_power_off(self, machine: Machine) -> None:
+        """Forget a power-off that is scheduled."""
+        with self.lock:
+            self._power_offs.pop(machine.id, None)
+
+    def bring_forward(self, machine: Machine) -> None:
+        """Let the moment of a machine's scheduled power-off be now; KeyError if none is."""
+        self._power_offs[machine.id]()
+
+    def power_off(self, machine: Machine) -> None:
+        """Power off from within: what then becomes of it is the instance's own setting."""
+        behaviour = machine.instance.instance_initiated_shutdown_behavior
+        self.end(machine, "Client.InstanceInitiatedShutdown", stop=behaviour != "terminate")
+
+    def container_starts(self, machine: Machine, port: int) -> dict[str, object]:
+        """Say where a machine's container is to listen, and let befall it what is to."""
+        if "dies" in machine.faults:
+            seconds = machine.faults["dies"]
+            self.clock.after(seconds, lambda: self.end(machine, "Server.InternalError"))
+        if "silent" in machine.faults:
+            self.clock.after(machine.faults["silent"], machine.freeze)
+        address = machine.address or "127.0.0.1"
+        with self.lock:
+            reachable = bool(machine.address) and admits(machine, self.caller, port)
+        return {"address": address, "port": port if reachable else free_port(address)}
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End everything."""
+        self.clock.close()
+        with contextlib.ExitStack() as closing:
+            for machine in self.machines:
+                machine.ended = machine.ended or time.time()
+                closing.callback(machine.stop)
+
+
+def set_state(machine: Machine, name: str, reason: str = "") -> None:
+    """Set an instance's state as the API shows it."""
+    instance = machine.instance
+    # Not in place: answers may hold the old state object as the previous one.
+    instance._state = type(instance._state)(name, STATES[name])
+    if reason:
+        told = _REASONS.get(reason, reason)
+        instance.state_reason = StateReason(f"{reason}: {told}", reason)
+        moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
+        by_user = reason == "Client.UserInitiatedShutdown"
+        instance._reason = f"User initiated ({moment})" if by_user else reason
+    if name == "pending":
+        instance.state_reason = StateReason("pending", "pending")
+    elif name == "running":
+        instance.state_reason = None
+
+
+def admits(machine: Machine, caller: str, port: int) -> bool:
+    """Say whether a security group of a machine lets a caller in on a TCP port."""
+    address = ipaddress.ip_address(caller)
+    for group in groups_of(machine.instance):
+        for rule in group.ingress_rules:
+            network = (rule.ip_range or {}).get("CidrIp")
+            if str(rule.ip_protocol) not in ("tcp", "6", "-1") or not network:
+                continue
+            everything = str(rule.ip_protocol) == "-1"
+            if not everything and not int(rule.from_port) <= port <= int(rule.to_port):
+                continue
+            if address in ipaddress.ip_network(network, strict=False):
+                return True
+    return False
+
+
+def groups_of(instance: Any) -> list[Any]:
+    """List an instance's security groups, wherever they were named."""
+    found = {group.id: group for group in instance.security_groups}
+    for card in instance.nics.values():
+        found |= {group.id: group for group in card.group_set}
+    return list(found.values())
+
+
+def free_address(taken: set[str]) -> str:
+    """Choose a loopback address on which the video API's port is free."""
+    while True:
+        parts = (16 + secrets.randbelow(235), secrets.randbelow(256), 1 + secrets.randbelow(254))
+        address = "127.{}.{}.{}".format(*parts)
+        if address not in taken:
+            with contextlib.suppress(OSError), socket.create_server((address, PORT)):
+                return address
+
+
+def free_port(address: str) -> int:
+    """Choose a port that nobody was told of."""
+    with socket.create_server((address, 0)) as found:
+        return int(found.getsockname()[1])

@@ -1,0 +1,129 @@
+"""A RunInstances call: what it asks for, and whether AWS would let it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+from testcloud import spot
+from testcloud.machine import vcpus
+from testcloud.wire import Ask, AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+USER_DATA_BYTES = 16384
+# Quota codes by (graphics, market); graphics types have quotas of their own.
+_QUOTAS = {
+    (False, "on-demand"): "L-1216C47A",
+    (False, "spot"): "L-34B43A08",
+    (True, "on-demand"): "L-DB2E81BA",
+    (True, "spot"): "L-3819A6DF",
+}
+
+
+class Launch:
+    """What a RunInstances call asks for, with AWS's own choice where it leaves one."""
+
+    def __init__(self, ask: Ask, backend: Any) -> None:
+        params = ask.params
+        self.ask, self.backend = ask, backend
+        self.type = str(params.get("InstanceType", "m1.small"))
+        self.image = str(params.get("ImageId", ""))
+        self.count = int(params.get("MaxCount", 1))
+        self.token = str(params.get("ClientToken", ""))
+        market = params.get("InstanceMarketOptions.MarketType", "on-demand")
+        self.market = "spot" if market == "spot" else "on-demand"
+        self.max_price = str(params.get("InstanceMarketOptions.SpotOptions.MaxPrice", ""))
+        self.token_required = params.get("MetadataOptions.HttpTokens") != "optional"
+        self.zones = sorted(z for kind, z in spot.offered(ask.region) if kind == self.type)
+        self.zone = self._zone() or (self.zones[0] if self.zones else f"{ask.region}a")
+        self.user_data = self._user_data()
+        self.kept_devices = {
+            params.get(key.removesuffix("Ebs.DeleteOnTermination") + "DeviceName")
+            for key, value in params.items()
+            if key.endswith(".Ebs.DeleteOnTermination") and value == "false"
+        }
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What faults may ask for."""
+        return {"type": self.type, "zone": self.zone, "market": self.market}
+
+    def _zone(self) -> str:
+        asked = self.ask.params.get("Placement.AvailabilityZone", "")
+        for name in ("SubnetId", "NetworkInterface.1.SubnetId"):
+            subnet = str(self.ask.params.get(name, ""))
+            for by_zone in self.backend.subnets.values():
+                if subnet in by_zone:
+                    asked = by_zone[subnet].availability_zone
+        return str(asked)
+
+    def _user_data(self) -> bytes:
+        try:
+            return base64.b64decode(str(self.ask.params.get("UserData", "")), validate=True)
+        except binascii.Error:
+            return b""  # moto refuses it in AWS's words
+
+
+def quota_of(kind: str, market: str) -> str:
+    """Give the code of the quota against which a type counts."""
+    return _QUOTAS[kind.startswith(("g", "vt")), market]
+
+
+def refuse(launch: Launch, quotas: Mapping[str, float], used: Iterable[tuple[str, str]]) -> None:
+    """Refuse a launch as AWS does.
+
+    Args:
+        launch: what is asked.
+        quotas: vCPUs allowed, by quota code.
+        used: type and market of what runs in the region.
+
+    Raises:
+        AwsError: it is refused.
+    """
+    _refuse_parameters(launch)
+    if launch.zone not in launch.zones:
+        others = ", ".join(launch.zones)
+        raise AwsError("Unsupported", type=launch.type, zone=launch.zone, zones=others)
+    if launch.max_price:
+        _refuse_price(launch)
+    code = quota_of(launch.type, launch.market)
+    total = launch.count * vcpus(launch.type)
+    total += sum(vcpus(kind) for kind, market in used if quota_of(kind, market) == code)
+    if total > quotas[code]:
+        if launch.market == "spot":
+            raise AwsError("MaxSpotInstanceCountExceeded")
+        raise AwsError("VcpuLimitExceeded", limit=f"{quotas[code]:.0f}")
+
+
+def _refuse_parameters(launch: Launch) -> None:
+    if launch.type not in INSTANCE_TYPES:
+        message = f"Invalid value '{launch.type}' for InstanceType."
+        raise AwsError("InvalidParameterValue", message)
+    if len(launch.user_data) > USER_DATA_BYTES:
+        message = f"User data is limited to {USER_DATA_BYTES} bytes"
+        raise AwsError("InvalidParameterValue", message)
+    if not launch.image:
+        message = "The request must contain the parameter ImageId"
+        raise AwsError("MissingParameter", message)
+    if not launch.backend.describe_images(filters={"image-id": [launch.image]}):
+        message = f"The image id '[{launch.image}]' does not exist"
+        raise AwsError("InvalidAMIID.NotFound", message)
+    known = {name for groups in launch.backend.groups.values() for name in groups}
+    asked = launch.ask.listed("SecurityGroupId")
+    asked += launch.ask.listed(r"NetworkInterface\.1\.SecurityGroupId")
+    for group in asked:
+        if group not in known:
+            message = f"The security group '{group}' does not exist"
+            raise AwsError("InvalidGroup.NotFound", message)
+
+
+def _refuse_price(launch: Launch) -> None:
+    current = spot.price(launch.type, launch.zone)
+    if current is not None and float(launch.max_price) < current:
+        asked = f"{float(launch.max_price):.6f}"
+        raise AwsError("SpotMaxPriceTooLow", max_price=asked, price=f"{current:.6f}")

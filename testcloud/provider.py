@@ -1,0 +1,316 @@
+"""A double of the Pulumi provider `aws`: refuses, retries, waits and words things as it does.
+
+The engine attaches to it (``PULUMI_DEBUG_PROVIDERS``), many engine processes to the one. What a
+provider resource configures is kept for each stack; a resource's own `region` comes first.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from testcloud import checks, groups, instances, invokes, schema
+from testcloud.schema import GROUP, INSTANCE
+from testcloud.sdk import Aws, AwsFailure, Cancelled, Clients, attempts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = "7.51.1"
+_SECRET, _SECRET_MARK = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+# What only AWS knows, until the resource is there.
+_UNKNOWN = {
+    INSTANCE: (
+        "arn",
+        "instanceState",
+        "privateDns",
+        "privateIp",
+        "publicDns",
+        "publicIp",
+        "spotInstanceRequestId",
+        "availabilityZone",
+    ),
+    GROUP: ("arn", "ownerId", "vpcId"),
+}
+_CHANGEABLE = ("tags", "tagsAll", "volumeTags")
+
+
+@dataclass
+class Settings:
+    """What a provider was configured with, for one stack."""
+
+    region: str = "us-east-1"
+    attempts: int = 25
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
+    """The provider.
+
+    Args:
+        url: of the AWS API.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._clients = Clients(url)
+        self._settings: dict[str, Settings] = {}
+        self._last = Settings()
+        self._cancelled: set[str] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._clients.close()
+
+    # -- the engine's questions, in the order in which it asks them -----------------------------
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def Attach(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return pb.ProviderHandshakeResponse(accept_secrets=False)
+
+    def GetSchema(self, request: Any, context: Any) -> Any:
+        return pb.GetSchemaResponse(schema='{"name": "aws", "version": "7.51.1"}')
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return pb.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return pb.DiffResponse(changes=pb.DiffResponse.DIFF_NONE)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        given = {name.rpartition(":")[2]: value for name, value in request.variables.items()}
+        given |= _plain(request.args)
+        settings = Settings(
+            region=str(given.get("region") or "us-east-1"),
+            attempts=attempts_of(given.get("maxRetries")),
+            tags=dict(_decoded(given.get("defaultTags")).get("tags") or {}),
+        )
+        with self._lock:
+            self._settings[_stack(request.urn)] = self._last = settings
+        # As the real one, which so finds out whether the credentials are any good.
+        if str(given.get("skipCredentialsValidation")).lower() != "true":
+            try:
+                self._aws(settings, settings.region, context).call("sts", "GetCallerIdentity")
+            except AwsFailure as failure:
+                context.abort(
+                    grpc.StatusCode.UNKNOWN,
+                    "unable to validate AWS credentials.\nDetails: validating provider credentials:"
+                    f" retrieving caller identity from STS: {failure}",
+                )
+        return pb.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        args = _plain(request.args)
+        settings = self._last
+        aws = self._aws(settings, str(args.get("region") or settings.region), context)
+        if request.tok not in invokes.KNOWN:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {request.tok}")
+        try:
+            given = invokes.KNOWN[request.tok](aws, args)
+        except AwsFailure as failure:
+            context.abort(grpc.StatusCode.UNKNOWN, f"invoking {request.tok}: {failure}")
+        return pb.InvokeResponse(**{"return": _struct(given)})
+
+    def Check(self, request: Any, context: Any) -> Any:
+        kind = self._kind(request, context)
+        inputs = _plain(request.news)
+        found = schema.problems(kind, inputs) or checks.problems(kind, inputs)
+        failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in found]
+        if kind == GROUP and not inputs.get("name"):
+            old = _plain(request.olds).get("name")
+            prefix = inputs.get("namePrefix") or f"{_name(request.urn)}-"
+            inputs["name"] = old or f"{prefix}{secrets.token_hex(4)[:7]}"
+        if kind == GROUP:
+            inputs.setdefault("description", "Managed by Pulumi")
+        return pb.CheckResponse(inputs=_struct(inputs), failures=failures)
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        old, new = _plain(request.old_inputs), _plain(request.news)
+        changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        replaces = [name for name in changed if name not in _CHANGEABLE]
+        kind = pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE
+        return pb.DiffResponse(
+            changes=kind, diffs=changed, replaces=replaces, deleteBeforeReplace=bool(replaces)
+        )
+
+    def Create(self, request: Any, context: Any) -> Any:
+        kind = self._kind(request, context)
+        inputs = _plain(request.properties)
+        settings = self._of(request.urn)
+        region = str(inputs.get("region") or settings.region)
+        tags = {**settings.tags, **(inputs.get("tags") or {})}
+        outputs = inputs | {"region": region, "tagsAll": tags}
+        if request.preview:
+            outputs |= {name: rpc.UNKNOWN for name in _UNKNOWN[kind] if name not in outputs}
+            return pb.CreateResponse(id="", properties=_struct(outputs))
+        aws = self._aws(settings, region, context)
+        try:
+            identity = (instances if kind == INSTANCE else groups).create(aws, inputs, tags)
+        except (AwsFailure, Cancelled) as failure:
+            _refuse(context, _words(failure))
+        try:
+            if kind == INSTANCE:
+                instances.wait_running(aws, identity)
+            else:
+                groups.set_rules(aws, identity, inputs)
+            outputs |= self._read(aws, kind, identity) or {}
+        except (AwsFailure, Cancelled) as failure:
+            # It exists: the engine must know it, or nobody would delete it.
+            _half_done(context, identity, outputs, inputs, _words(failure))
+        return pb.CreateResponse(id=identity, properties=_struct(outputs))
+
+    def Read(self, request: Any, context: Any) -> Any:
+        kind = self._kind(request, context)
+        state, settings = _plain(request.properties), self._of(request.urn)
+        aws = self._aws(settings, str(state.get("region") or settings.region), context)
+        try:
+            found = self._read(aws, kind, request.id)
+        except (AwsFailure, Cancelled) as failure:
+            _refuse(context, f"reading {request.id}: {_words(failure)}")
+        if found is None:
+            return pb.ReadResponse()  # an empty id says that it is gone
+        whole = _struct({**state, **found})
+        return pb.ReadResponse(id=request.id, properties=whole, inputs=request.inputs)
+
+    def Update(self, request: Any, context: Any) -> Any:
+        news, settings = _plain(request.news), self._of(request.urn)
+        aws = self._aws(settings, str(news.get("region") or settings.region), context)
+        tags = {**settings.tags, **(news.get("tags") or {})}
+        if not request.preview and tags:
+            pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+            try:
+                aws.call("ec2", "CreateTags", Resources=[request.id], Tags=pairs)
+            except (AwsFailure, Cancelled) as failure:
+                _refuse(context, f"updating tags for {request.id}: {_words(failure)}")
+        outputs = _plain(request.olds) | news | {"tagsAll": tags}
+        return pb.UpdateResponse(properties=_struct(outputs))
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        kind = self._kind(request, context)
+        state, settings = _plain(request.properties), self._of(request.urn)
+        aws = self._aws(settings, str(state.get("region") or settings.region), context)
+        try:
+            if kind == INSTANCE:
+                instances.delete(aws, request.id, state)
+            else:
+                groups.delete(aws, request.id)
+        except (AwsFailure, Cancelled) as failure:
+            _refuse(context, _words(failure))
+        return empty_pb2.Empty()
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        # Each engine process has a connection of its own: the others go on.
+        with self._lock:
+            self._cancelled.add(context.peer())
+        return empty_pb2.Empty()
+
+    # -- what they share ------------------------------------------------------------------------
+
+    def _aws(self, settings: Settings, region: str, context: Any) -> Aws:
+        peer = context.peer()
+        return Aws(
+            lambda service: self._clients.get(service, region),
+            settings.attempts,
+            lambda: peer in self._cancelled,
+        )
+
+    def _of(self, urn: str) -> Settings:
+        with self._lock:
+            return self._settings.get(_stack(urn), self._last)
+
+    def _kind(self, request: Any, context: Any) -> str:
+        kind = request.urn.split("::")[2].rpartition("$")[2]
+        if kind not in (INSTANCE, GROUP):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {kind}")
+        return str(kind)
+
+    def _read(self, aws: Aws, kind: str, identity: str) -> dict[str, Any] | None:
+        return (instances if kind == INSTANCE else groups).read(aws, identity)
+
+
+def _words(failure: Exception) -> str:
+    return "context canceled" if isinstance(failure, Cancelled) else str(failure)
+
+
+def _refuse(context: Any, text: str) -> NoReturn:
+    context.abort(grpc.StatusCode.UNKNOWN, f"1 error occurred:\n\t* {text}\n\n")
+    raise AssertionError
+
+
+def _half_done(
+    context: Any,
+    identity: str,
+    outputs: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    text: str,
+) -> NoReturn:
+    """Fail, and say in the failure's details that there is a resource all the same."""
+    reason = f"1 error occurred:\n\t* {text}\n\n"
+    detail = pb.ErrorResourceInitFailed(
+        id=identity, properties=_struct(outputs), inputs=_struct(inputs), reasons=[reason]
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
+    status.details.add().Pack(detail)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc.StatusCode.UNKNOWN, reason)
+    raise AssertionError
+
+
+def _stack(urn: str) -> str:
+    return urn.split("::", maxsplit=1)[0]
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+    """Give properties as Python values: secrets opened, whole numbers whole, unknowns as told."""
+    return dict(_opened(MessageToDict(struct)))
+
+
+def _opened(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get(_SECRET) == _SECRET_MARK:
+            return _opened(value.get("value"))
+        return {name: _opened(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_opened(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _decoded(value: Any) -> dict[str, Any]:
+    """Give a nested setting, which comes as JSON in a string."""
+    return dict(json.loads(value) if isinstance(value, str) and value else value or {})
+
+
+def _struct(properties: Mapping[str, Any]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update(dict(properties))
+    return struct
+
+
+def serve(provider: AwsProvider) -> tuple[grpc.Server, int]:
+    """Serve the provider on a loopback port; give the server and the port."""
+    # An instance that comes up holds a thread, and there may be many at once.
+    server = grpc.server(ThreadPoolExecutor(max_workers=64, thread_name_prefix="aws-provider"))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port

@@ -1,0 +1,94 @@
+"""What the tests of the aws target share: jobs, runs, and proof that nothing is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudburst import EventKind, load_job, run
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import find_engine
+from tests.conftest import scenes_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cloudburst import Event, Job, RunReport
+    from cloudburst.models import Launch
+    from testcloud.cloud import Cloud
+    from testcloud.machine import Machine
+
+ONE_ZONE = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge]}\n"
+
+
+def aws_job(
+    job_file: Callable[..., Path],
+    scenes: int = 2,
+    more: str = "",
+    *,
+    scene: str = "",
+    **options: Any,
+) -> Job:
+    """Load a job of so many small scenes for the aws target; one batch unless told otherwise."""
+    path = job_file(scenes_yaml(scenes, f"target: aws\n{more}", scene))
+    return load_job(path, output=path.parent / "out", **options)
+
+
+class Watch:
+    """A run, watched: what happened, and what a test does when it happens."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._reactions: list[tuple[Callable[[Event], bool], Callable[[], None]]] = []
+
+    def when(self, wanted: Callable[[Event], bool], react: Callable[[], None]) -> None:
+        """Do something, once, at the first event that is as wanted."""
+        self._reactions.append((wanted, react))
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        for reaction in list(self._reactions):
+            if reaction[0](event):
+                self._reactions.remove(reaction)
+                reaction[1]()
+
+    def texts(self, kind: EventKind) -> list[str]:
+        """Give the texts of one kind of event."""
+        return [event.text for event in self.events if event.kind is kind]
+
+
+def run_watched(job: Job, watch: Watch | None = None) -> tuple[RunReport, Watch]:
+    """Run a job to its end."""
+    watch = watch or Watch()
+    return run(job, on_event=watch), watch
+
+
+def launches(report: RunReport) -> list[Launch]:
+    """Give all launches of a run."""
+    return [launch for batch in report.batches for launch in batch.launches]
+
+
+def codes(report: RunReport) -> list[str | None]:
+    """Give the codes of all launches."""
+    return [launch.code for launch in launches(report)]
+
+
+def stacks(state: Path) -> list[str]:
+    """Give the stacks in the backend."""
+    return Engine(find_engine(), state).stacks()
+
+
+def assert_cloud_empty(cloud: Cloud, state: Path) -> None:
+    """Nothing in AWS's books, no process of a machine, no stack in the backend."""
+    assert cloud.left() == []
+    assert stacks(state) == []
+
+
+def machine_cost(report: RunReport) -> float:
+    """Give what the machines alone cost, in USD."""
+    return sum(line.usd for line in report.cost.lines if line.kind == "machine")
+
+
+def newest(cloud: Cloud) -> Machine:
+    """Give the machine that was launched last."""
+    return cloud.machines[-1]

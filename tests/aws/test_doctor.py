@@ -1,0 +1,191 @@
+"""What `cloudburst doctor` finds of an account, and the calls and words that a user needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from cloudburst import doctor
+from cloudburst.job.loader import aws_settings, load_job
+from cloudburst.models import Check, Finding
+from cloudburst.targets.aws.doctor import masked
+from testcloud.faults import Fault
+from tests.aws.site import ONE_ZONE, aws_job, run_watched
+from tests.conftest import EXAMPLE, scenes_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testcloud.cloud import Cloud
+
+CLOUDBURST = Path(sys.executable).with_name("cloudburst")
+RUN = Path(sys.executable).with_name("cloudburst-run")
+DOCS = EXAMPLE.parent.parent / "docs" / "aws.md"
+TEN_BATCHES = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
+
+
+def examine(job: object = None) -> dict[str, Check]:
+    settings = job.aws if job is not None else aws_settings()  # type: ignore[attr-defined]
+    return {check.name: check for check in doctor.examine("aws", settings, job)}  # type: ignore[arg-type]
+
+
+def call(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=os.environ
+    )
+
+
+@pytest.mark.stack
+def test_everything_is_looked_at_and_fine(cloud: Cloud) -> None:
+    done = call(str(CLOUDBURST), "doctor", str(EXAMPLE), "--target", "aws")
+    assert done.returncode == 0, done.stdout
+    lines = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()]
+    found = {line[0].split(maxsplit=1)[-1] if len(line) == 2 else line[1]: line for line in lines}
+    text = done.stdout
+    for words in (
+        "account 12********12, user/moto",
+        "127.0.0.1/32 alone reaches the workers",
+        "betashow/video-generation-api:latest (not pinned by its digest)",
+        "first choice c5.2xlarge on-demand in us-east-1a, 8 vCPUs; 30 rungs",
+        "16 vCPUs for 2 machine(s), of 64 (on-demand, L-1216C47A)",
+        "with a route to the internet",
+        "Amazon's newest with Docker",
+        "c5.2xlarge $0.3400/h on demand (AWS price list of 20",
+    ):
+        assert words in text, found
+    assert "error" not in text
+    assert cloud.machines == []
+
+
+def test_a_quota_that_is_too_small_is_a_warning_with_the_number_that_fits(
+    cloud: Cloud, job_file: Callable[..., Path]
+) -> None:
+    cloud.quotas["L-1216C47A"] = 20.0
+    check = examine(aws_job(job_file, 4, TEN_BATCHES))["us-east-1 quota"]
+    assert check.finding is Finding.WARNING
+    assert check.text.startswith("32 vCPUs for 4 machine(s), of 20")
+    assert check.fix.startswith("2 fit(s) at once")
+    cloud.quotas["L-1216C47A"] = 4.0
+    assert examine(aws_job(job_file, 4, TEN_BATCHES))["us-east-1 quota"].finding is Finding.ERROR
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "name"),
+    [
+        ("GetCallerIdentity", "InvalidClientTokenId", "credentials"),
+        ("GetProducts", "AccessDeniedException", "us-east-1 price"),
+        ("GetParameter", "AccessDeniedException", "us-east-1 AMI"),
+        ("DescribeRouteTables", "UnauthorizedOperation", "us-east-1 network"),
+        ("DescribeInstanceTypeOfferings", "UnauthorizedOperation", "us-east-1 types"),
+    ],
+)
+def test_what_may_not_be_asked_is_an_error_with_its_mend(
+    cloud: Cloud, action: str, code: str, name: str
+) -> None:
+    cloud.faults.add(Fault(action, code, times=None))
+    check = examine()[name]
+    assert check.finding is Finding.ERROR
+    assert code in check.text
+    assert check.fix
+
+
+def test_a_quota_that_may_not_be_asked_is_no_error(cloud: Cloud) -> None:
+    cloud.faults.add(Fault("GetServiceQuota", "AccessDeniedException", times=None))
+    assert examine()["us-east-1 quota"].finding is Finding.WARNING
+
+
+def test_without_a_way_out_no_image_can_be_pulled(cloud: Cloud) -> None:
+    ec2 = boto3.client("ec2")
+    for table in ec2.describe_route_tables()["RouteTables"]:
+        ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
+    check = examine()["us-east-1 network"]
+    assert check.finding is Finding.ERROR
+    assert check.text.endswith("has no way to the internet")
+    assert cloud.calls
+
+
+@pytest.mark.stack
+def test_the_exit_code_and_the_json_say_that_something_is_missing(cloud: Cloud) -> None:
+    cloud.faults.add(Fault("GetCallerIdentity", "ExpiredToken", times=None))
+    done = call(str(CLOUDBURST), "doctor", "--target", "aws", "--json")
+    assert done.returncode == 3
+    checks = json.loads(done.stdout)
+    (bad,) = [check for check in checks if check["finding"] == "error"]
+    assert bad["name"] == "credentials"
+    assert "aws sso login" in bad["text"]
+
+
+def test_an_account_number_is_masked() -> None:
+    assert masked("123456789012") == "12********12"
+
+
+@pytest.mark.stack
+@pytest.mark.video
+def test_the_policy_in_the_docs_allows_every_call_that_was_made_and_no_other(
+    cloud: Cloud, job_file: Callable[..., Path]
+) -> None:
+    """The calls of a run with a failover, a spot machine, a doctor and a sweep."""
+    full = {"market": "on-demand"}
+    cloud.faults.add(
+        Fault("RunInstances", "InsufficientInstanceCapacity", times=None, where=full),
+        Fault("TerminateInstances", "InternalError", times=3),
+    )
+    more = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge], markets: [on-demand, spot]}\n"
+    job = aws_job(job_file, 1, more)
+    examine(job)
+    report, _ = run_watched(job)
+    assert report.done == 1
+    text = DOCS.read_text()
+    policy = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    allowed = {
+        action
+        for statement in policy["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in statement["Action"]
+    }
+    made = {
+        f"{'servicequotas' if call.service == 'service-quotas' else call.service}:{call.action}"
+        for call in cloud.calls
+        if call.action != "GetCallerIdentity"  # needs no permission
+    }
+    missing = {one for one in made if not any(fnmatchcase(one, rule) for rule in allowed)}
+    assert missing == set()
+    assert not any("*" in action for action in allowed), "each action by its own name"
+    unseen = allowed - made
+    listed = set(re.findall(r"`((?:ec2|ssm|pricing|servicequotas):\w+)`", text))
+    assert unseen <= listed, "what the test cloud did not see, the docs say why it is there"
+
+
+@pytest.mark.stack
+@pytest.mark.video
+def test_credentials_and_settings_of_a_dotenv_file_are_enough(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = cloud.environment()
+    folder = job_file(scenes_yaml(1, f"target: aws\n{ONE_ZONE[:-2]}, regions: [us-east-1]}}\n"))
+    lines = [
+        f"{name}={environment[name]}"
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+    ]
+    (tmp_path / ".env").write_text("\n".join([*lines, "DOCKER_IMAGE=example/mine:1"]))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    done = call(str(RUN), str(folder), "--output", str(tmp_path / "out"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (machine,) = cloud.machines
+    assert "example/mine:1" in " ".join(machine.commands())
+    assert environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert load_job(folder).aws.image == "example/mine:1"

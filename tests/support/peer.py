@@ -1,0 +1,96 @@
+"""The public image's own server, from PyPI, in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import venv
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import requests
+
+from cloudburst.paths import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REQUIREMENT = "video-generation-api==1.0.1"
+
+
+def missing() -> str | None:
+    """Say why it cannot run here, or None if it can."""
+    absent = [tool for tool in ("ffmpeg", "ffprobe") if shutil.which(tool) is None]
+    return f"{REQUIREMENT} needs {' and '.join(absent)} on PATH" if absent else None
+
+
+def interpreter() -> Path:
+    """Give the Python that has it; install it once, beside the engine's cache."""
+    folder = cache_folder() / "peer" / REQUIREMENT
+    python = folder / "bin" / "python"
+    folder.parent.mkdir(exist_ok=True)
+    # Tests run in several processes; one of them installs it.
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            venv.create(folder, with_pip=True)
+            command = [str(python), "-m", "pip", "install", "--quiet"]
+            command += ["--disable-pip-version-check", REQUIREMENT]
+            subprocess.run(command, check=True, timeout=600)
+            (folder / "ready").touch()
+    return python
+
+
+@contextmanager
+def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run it in a folder; give its address and its process."""
+    python = interpreter()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PORT": str(port)}
+    environment.pop("AUTHENTICATION_KEY", None)
+    if key:
+        environment["AUTHENTICATION_KEY"] = key
+    # It writes below its working directory and reads below its package: they must be one.
+    package = work / "video_generation_api"
+    find = "import video_generation_api as p; print(p.__path__[0])"
+    answer = subprocess.run([str(python), "-c", find], capture_output=True, text=True, check=True)
+    shutil.copytree(answer.stdout.strip(), package, dirs_exist_ok=True)
+    environment["PYTHONPATH"] = str(work)
+    with (work / "peer.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(python), "-m", "video_generation_api.app"],
+            cwd=package,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url, process)
+        yield url, process
+    finally:
+        # Its ffmpegs too: given a picture that is none, one of them would loop for ever.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            requests.get(f"{url}/health", timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.2)
+        else:
+            return
+    sys.exit("the peer does not answer; see peer.log in its folder")

@@ -1,0 +1,573 @@
+"""The test cloud itself, through real clients: it must refuse, delay and end things as AWS does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.config
+import pytest
+import requests
+from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
+
+from testcloud.cloud import Cloud, Fault, MachineFault
+from testcloud.machine import processes
+from tests.testcloud.conftest import SLEEPER, USER_DATA, ask, image, make_group, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testcloud.machine import Machine
+
+    Launch = Callable[..., Machine]
+
+CONTAINER = """#!/bin/bash
+docker run -d --name video-api --restart always -p 5000:5000 -e PORT=5000 example/image:latest
+echo started
+"""
+
+
+def code_of(failed: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    answer = failed.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def once(service: str) -> Any:
+    """Give a client that does not try again."""
+    config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=5)
+    return boto3.client(service, config=config)
+
+
+def state_of(ec2: Any, machine: Machine) -> dict[str, Any]:
+    found = ec2.describe_instances(InstanceIds=[machine.id])["Reservations"][0]["Instances"][0]
+    return dict(found)
+
+
+# -- machines -----------------------------------------------------------------------------------
+
+
+def test_a_machine_executes_its_user_data_and_leaves_nothing(
+    cloud: Cloud, ec2: Any, launch: Launch
+) -> None:
+    group = make_group(ec2)
+    machine = launch(USER_DATA, SecurityGroupIds=[group])
+    until(lambda: "healthy" in machine.boot_log())
+    health = requests.get(f"http://{machine.address}:5000/health", timeout=5).json()
+    assert health["authentication"]["mode"] == "secure", "the key came through"
+    assert f"{machine.id} c5.2xlarge in us-east-1a" in machine.boot_log()
+    assert "shutdown -h +30 'cloudburst: the lease is over'" in machine.commands()
+    assert not [line for line in machine.commands() if "secret" in line]
+    shown = state_of(ec2, machine)
+    assert shown["PublicIpAddress"] == machine.address != ""
+    assert machine.container_pid in machine.alive()
+    told = " ".join(cloud.left())
+    for what in ("instance", "volume", "security group", "network interface", "process"):
+        assert what in told
+    ec2.terminate_instances(InstanceIds=[machine.id])
+    assert machine.state == "shutting-down"
+    until(lambda: machine.state == "terminated")
+    assert machine.alive() == []
+    shown = state_of(ec2, machine)
+    assert shown["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+    assert "PublicIpAddress" not in shown
+
+
+def test_an_instance_is_pending_before_it_runs(cloud: Cloud, ec2: Any) -> None:
+    cloud.boot_seconds = 0.3
+    launched = ec2.run_instances(**ask())["Instances"][0]
+    assert launched["State"]["Name"] == "pending"
+    assert "PublicIpAddress" not in launched
+    assert state_of(ec2, cloud.machines[0])["State"]["Name"] == "pending"
+    assert cloud.machines[0].alive() == []
+    until(lambda: cloud.machines[0].state == "running")
+    until(cloud.machines[0].alive)
+    ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+
+
+def test_without_an_interpreter_the_user_data_is_not_run(launch: Launch) -> None:
+    machine = launch("touch made\n")
+    until(lambda: "nothing is run" in machine.boot_log())
+    assert not (machine.folder / "made").exists()
+
+
+@pytest.mark.parametrize(("behaviour", "end"), [("terminate", "terminated"), ("stop", "stopped")])
+def test_the_dead_mans_switch_outlives_the_user_data(
+    cloud: Cloud, behaviour: str, end: str
+) -> None:
+    script = "#!/bin/bash\nshutdown -h +30 bye\nsleep 100 &\nfalse || exit 3\n"
+    request = ask(script, InstanceInitiatedShutdownBehavior=behaviour)
+    boto3.client("ec2").run_instances(**request)
+    machine = cloud.machines[0]
+    until(lambda: "ended with 3" in machine.boot_log())
+    assert machine.state == "running"
+    cloud.end_lease(machine)
+    until(lambda: machine.state == end)
+    shown = state_of(boto3.client("ec2"), machine)
+    assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert machine.alive() == []
+    assert bool(cloud.left()) == (end == "stopped")
+    cloud.expect_left = end == "stopped"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_power_off_comes_in_its_time_unless_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    with Cloud(tmp_path / "fast", minute=1.0) as cloud:
+        for name, value in cloud.environment().items():
+            monkeypatch.setenv(name, value)
+        then = "shutdown -c\n" if cancelled else ""
+        boto3.client("ec2").run_instances(
+            **ask(f"#!/bin/bash\nshutdown -h +3\n{then}echo so\nsleep 100\n")
+        )
+        machine = cloud.machines[0]
+        if cancelled:
+            until(lambda: "so" in machine.boot_log().split("cancel.")[-1])
+            time.sleep(3.5)
+            assert machine.state == "running"
+        else:
+            until(lambda: machine.state == "terminated")
+
+
+@pytest.mark.parametrize(
+    ("block", "port", "public", "reached"),
+    [
+        ("127.0.0.1/32", 5000, True, True),
+        ("0.0.0.0/0", 5000, True, True),
+        ("203.0.113.7/32", 5000, True, False),
+        ("127.0.0.1/32", 22, True, False),
+        (None, 5000, True, False),
+        ("127.0.0.1/32", 5000, False, False),
+    ],
+)
+def test_only_a_rule_for_the_caller_lets_it_in(
+    cloud: Cloud,
+    ec2: Any,
+    launch: Launch,
+    block: str | None,
+    port: int,
+    public: bool,
+    reached: bool,
+) -> None:
+    cloud.machine_faults.append(MachineFault("never_healthy"))
+    group = make_group(ec2, block, port)
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    card = {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group]}
+    machine = launch(CONTAINER, NetworkInterfaces=[card | {"AssociatePublicIpAddress": public}])
+    until(lambda: machine.container_pid)
+    assert bool(machine.address) == public
+    time.sleep(0 if reached else 0.3)
+    try:
+        until(lambda: answers(machine.address), 2.0 if reached else 0.2)
+        came = True
+    except AssertionError:
+        came = False
+    assert came == reached
+
+
+def answers(address: str) -> bool:
+    try:
+        return (
+            requests.get(f"http://{address or '127.0.0.1'}:5000/health", timeout=1).status_code
+            == 503
+        )
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_container_that_falls_is_started_again(launch: Launch) -> None:
+    machine = launch(CONTAINER)
+    first = until(lambda: machine.container_pid)
+    os.kill(first, signal.SIGKILL)
+    second = until(lambda: machine.container_pid if machine.container_pid != first else None)
+    assert second in machine.alive()
+
+
+def test_docker_refuses_what_docker_does_not_know(launch: Launch) -> None:
+    machine = launch("#!/bin/bash\ndocker run --detatch image; echo said $?\n")
+    until(lambda: "said 125" in machine.boot_log())
+    assert "unknown flag: --detatch" in machine.boot_log()
+    assert machine.container_pid is None
+
+
+def test_metadata_wants_a_token(launch: Launch) -> None:
+    script = """#!/bin/bash
+m=http://169.254.169.254/latest
+curl -sf $m/meta-data/instance-id; echo "without $?"
+t=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $m/api/token)
+curl -sf -H "X-aws-ec2-metadata-token: $t" $m/meta-data/public-ipv4; echo " with $?"
+curl -sf -H "X-aws-ec2-metadata-token: $t" $m/meta-data/spot/instance-action; echo "notice $?"
+curl -sf http://localhost:5000/health; echo "container $?"
+"""
+    machine = launch(script)
+    until(lambda: "container 7" in machine.boot_log())
+    log = machine.boot_log()
+    assert "without 22" in log
+    assert f"{machine.address} with 0" in log
+    assert "notice 22" in log
+
+
+def test_a_spot_machine_gets_notice_and_goes(cloud: Cloud, ec2: Any, launch: Launch) -> None:
+    script = """#!/bin/bash
+m=http://169.254.169.254/latest
+t=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $m/api/token)
+until curl -sf -H "X-aws-ec2-metadata-token: $t" $m/meta-data/spot/instance-action; do
+  sleep 0.05; done
+"""
+    machine = launch(script, spot=True)
+    shown = state_of(ec2, machine)
+    mine = [{"Name": "instance-id", "Values": [machine.id]}]
+
+    def request() -> dict[str, Any]:
+        found = ec2.describe_spot_instance_requests(Filters=mine)["SpotInstanceRequests"]
+        return dict(found[0])
+
+    assert request()["SpotInstanceRequestId"] == shown["SpotInstanceRequestId"]
+    assert (request()["State"], request()["Status"]["Code"]) == ("active", "fulfilled")
+    cloud.spot_notice(machine, 0.8)
+    assert request()["Status"]["Code"] == "marked-for-termination"
+    until(lambda: '"action": "terminate"' in machine.boot_log())
+    assert machine.state == "running"
+    until(lambda: machine.state == "terminated")
+    assert state_of(ec2, machine)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
+    after = request()
+    assert (after["State"], after["Status"]["Code"]) == (
+        "closed",
+        "instance-terminated-no-capacity",
+    )
+
+
+def test_faults_of_machines(cloud: Cloud, ec2: Any, launch: Launch) -> None:
+    cloud.machine_faults += [
+        MachineFault("pull_fails", where={"zone": "us-east-1b"}),
+        MachineFault("dies", where={"zone": "us-east-1c"}, seconds=0.1),
+        MachineFault("silent", where={"zone": "us-east-1d"}, seconds=0.1),
+        MachineFault("slow_boot", where={"zone": "us-east-1f"}, seconds=0.5),
+    ]
+    script = CONTAINER.replace("docker run", "docker pull image; echo pulled $?\ndocker run")
+    pulls, dies, silent, slow = (
+        launch(script, Placement={"AvailabilityZone": f"us-east-1{zone}"}) for zone in "bcdf"
+    )
+    assert slow.alive() == []
+    until(lambda: "pulled 1" in pulls.boot_log())
+    assert pulls.container_pid is None
+    until(lambda: dies.state == "terminated")
+    assert state_of(ec2, dies)["StateReason"]["Code"] == "Server.InternalError"
+    pid = until(lambda: silent.container_pid)
+    until(lambda: "T (stopped)" in Path(f"/proc/{pid}/status").read_text())
+    assert silent.state == "running"
+    until(lambda: "started" in slow.boot_log())
+
+
+def test_machines_end_with_the_process_that_holds_the_cloud(tmp_path: Path) -> None:
+    script = (
+        "import boto3, os, pathlib, sys, time\n"
+        "from testcloud.cloud import Cloud\n"
+        "from tests.testcloud.conftest import ask, SLEEPER\n"
+        "with Cloud(pathlib.Path(sys.argv[1])) as cloud:\n"
+        "    os.environ.update(cloud.environment())\n"
+        "    boto3.client('ec2').run_instances(**ask(SLEEPER))\n"
+        "    while len(cloud.machines[0].alive()) < 2: time.sleep(0.01)\n"
+        "    print(cloud.machines[0].id, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    with holder:
+        assert holder.stdout is not None
+        identity = holder.stdout.readline().strip()
+        assert processes(identity)
+        holder.kill()
+    until(lambda: not processes(identity), 5)
+
+
+# -- what RunInstances refuses ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        ({"UserData": "#" * 16385}, "InvalidParameterValue", "limited to 16384 bytes"),
+        ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound", "does not exist"),
+        ({"InstanceType": "c5.3xlarge"}, "InvalidParameterValue", "c5.3xlarge"),
+        ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound", "sg-0123"),
+        ({"Placement": {"AvailabilityZone": "us-east-1e"}}, "Unsupported", "choosing us-east-1a"),
+        ({"InstanceType": "c5.18xlarge"}, "VcpuLimitExceeded", "vCPU limit of 64"),
+        (
+            {
+                "InstanceType": "c5.18xlarge",
+                "InstanceMarketOptions": {"MarketType": "spot"},
+            },
+            "MaxSpotInstanceCountExceeded",
+            "Max spot",
+        ),
+        (
+            {
+                "InstanceMarketOptions": {
+                    "MarketType": "spot",
+                    "SpotOptions": {"MaxPrice": "0.01"},
+                }
+            },
+            "SpotMaxPriceTooLow",
+            "0.010000 is lower",
+        ),
+    ],
+)
+def test_what_aws_refuses_is_refused(
+    cloud: Cloud, ec2: Any, more: dict[str, Any], code: str, words: str
+) -> None:
+    with pytest.raises(ClientError, match=words) as failed:
+        ec2.run_instances(**ask(**more))
+    assert code_of(failed) == (code, 400)
+    assert cloud.machines == []
+    assert cloud.calls[-1].error == code
+
+
+def test_a_quota_counts_what_runs_of_its_family(cloud: Cloud, ec2: Any, launch: Launch) -> None:
+    cloud.quotas["L-1216C47A"] = 12.0
+    machine = launch()
+    with pytest.raises(ClientError, match="limit of 12 "):
+        launch()
+    launch(InstanceType="g4dn.xlarge")
+    launch(spot=True)
+    ec2.terminate_instances(InstanceIds=[machine.id])
+    launch()
+    quota = boto3.client("service-quotas").get_service_quota
+    assert quota(ServiceCode="ec2", QuotaCode="L-1216C47A")["Quota"]["Value"] == 12.0
+    with pytest.raises(ClientError, match="NoSuchResource"):
+        quota(ServiceCode="ec2", QuotaCode="L-0")
+
+
+def test_a_client_token_launches_once(cloud: Cloud, ec2: Any, launch: Launch) -> None:
+    first = launch(ClientToken="one")
+    again = ec2.run_instances(**ask(ClientToken="one"))["Instances"][0]["InstanceId"]
+    assert again == first.id
+    assert len(cloud.machines) == 1
+    with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
+        ec2.run_instances(**ask(ClientToken="one", InstanceType="m5.large"))
+
+
+@pytest.mark.usefixtures("launch")
+def test_a_new_instance_may_not_be_seen_at_once(cloud: Cloud, ec2: Any) -> None:
+    cloud.hide(0.6)
+    identity = ec2.run_instances(**ask())["Instances"][0]["InstanceId"]
+    assert ec2.describe_instances()["Reservations"] == []
+    with pytest.raises(ClientError, match=r"InvalidInstanceID\.NotFound"):
+        ec2.describe_instances(InstanceIds=[identity])
+    until(lambda: ec2.describe_instances()["Reservations"])
+    cloud.hide(600)
+    ec2.terminate_instances(InstanceIds=[identity])
+    cloud.hide(0)
+
+
+def test_a_security_group_in_use_stays(ec2: Any, launch: Launch) -> None:
+    group = make_group(ec2)
+    machine = launch(SecurityGroupIds=[group])
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        ec2.delete_security_group(GroupId=group)
+    ec2.terminate_instances(InstanceIds=[machine.id])
+    until(lambda: machine.state == "terminated")
+    ec2.delete_security_group(GroupId=group)
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "eu-central-1"])
+def test_the_default_network_leads_to_the_internet(region: str) -> None:
+    ec2 = boto3.client("ec2", region_name=region)
+    vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+    main = [{"Name": "association.main", "Values": ["true"]}]
+    routes = ec2.describe_route_tables(Filters=main)["RouteTables"][0]["Routes"]
+    [way] = [each for each in routes if each["DestinationCidrBlock"] == "0.0.0.0/0"]
+    gateway = ec2.describe_internet_gateways()["InternetGateways"][0]
+    assert way["GatewayId"] == gateway["InternetGatewayId"]
+    assert gateway["Attachments"][0]["VpcId"] == vpc["VpcId"]
+
+
+# -- faults of the API --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "words"),
+    [
+        ("InsufficientInstanceCapacity", 500, "do not have sufficient c5.2xlarge capacity"),
+        ("VcpuLimitExceeded", 400, "more vCPU capacity"),
+        ("InstanceLimitExceeded", 400, "quota allows for 0 more"),
+        ("Unsupported", 400, "not supported in your requested Availability Zone"),
+        ("UnauthorizedOperation", 403, "not authorized"),
+        ("AuthFailure", 401, "validate the provided access credentials"),
+        ("RequestLimitExceeded", 503, "Request limit exceeded"),
+        ("InsufficientFreeAddressesInSubnet", 400, "not enough free addresses"),
+        ("MaxSpotInstanceCountExceeded", 400, "Max spot"),
+        ("InternalError", 500, "internal error"),
+    ],
+)
+def test_an_ordered_error_has_awss_code_status_and_words(
+    cloud: Cloud, code: str, status: int, words: str
+) -> None:
+    cloud.faults.add(Fault("RunInstances", code))
+    with pytest.raises(ClientError, match=words) as failed:
+        once("ec2").run_instances(**ask())
+    assert code_of(failed) == (code, status)
+    assert (cloud.machines, len(cloud.faults.fired)) == ([], 1)
+
+
+def test_an_error_has_the_shape_of_its_protocol(cloud: Cloud) -> None:
+    for service, action, call in (
+        ("sts", "GetCallerIdentity", lambda client: client.get_caller_identity()),
+        ("pricing", "GetProducts", lambda client: client.get_products(ServiceCode="AmazonEC2")),
+        ("ssm", "GetParameter", lambda client: client.get_parameter(Name="/a")),
+    ):
+        cloud.faults.add(Fault(action, "AccessDeniedException", message="no, thank you"))
+        with pytest.raises(ClientError, match="no, thank you") as failed:
+            call(once(service))
+        assert failed.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert [(c.service, c.action, c.error) for c in cloud.calls] == [
+        ("sts", "GetCallerIdentity", "AccessDeniedException"),
+        ("pricing", "GetProducts", "AccessDeniedException"),
+        ("ssm", "GetParameter", "AccessDeniedException"),
+    ]
+
+
+def test_a_fault_fires_where_and_as_often_as_it_says(cloud: Cloud, launch: Launch) -> None:
+    there = {"type": "c5.2xlarge", "zone": "us-east-1b", "market": "spot", "caller": "runner"}
+    cloud.faults.add(Fault("RunInstances", "VcpuLimitExceeded", times=2, where=there))
+    zone = {"Placement": {"AvailabilityZone": "us-east-1b"}}
+    launch(spot=True)
+    launch(**zone)
+    for _ in range(2):
+        with pytest.raises(ClientError):
+            launch(spot=True, **zone)
+    launch(spot=True, **zone)
+    assert len(cloud.faults.fired) == 2
+
+
+@pytest.mark.usefixtures("launch")
+def test_a_call_may_take_effect_and_fail(cloud: Cloud) -> None:
+    cloud.faults.add(Fault("RunInstances", "InternalError", after=True))
+    with pytest.raises(ClientError):
+        once("ec2").run_instances(**ask())
+    assert len(cloud.machines) == 1
+    cloud.faults.add(Fault("RunInstances", drop=True, after=True))
+    with pytest.raises((ConnectionClosedError, HTTPClientError)):
+        once("ec2").run_instances(**ask())
+    assert len(cloud.machines) == 2
+    assert cloud.calls[-1].error == "dropped"
+
+
+@pytest.mark.usefixtures("launch")
+def test_a_dropped_call_has_no_effect_and_a_late_one_has(cloud: Cloud) -> None:
+    began = time.monotonic()
+    cloud.faults.add(Fault("RunInstances", drop=True))
+    with pytest.raises((ConnectionClosedError, HTTPClientError)):
+        once("ec2").run_instances(**ask())
+    assert time.monotonic() - began < 3
+    assert cloud.machines == []
+    cloud.faults.add(Fault("RunInstances", delay=0.5))
+    began = time.monotonic()
+    once("ec2").run_instances(**ask())
+    assert time.monotonic() - began > 0.5
+    assert len(cloud.machines) == 1
+
+
+# -- the ledger, and the cloud as a whole -------------------------------------------------------
+
+
+def test_a_bill_is_by_the_second_and_a_minute_at_least(
+    cloud: Cloud, ec2: Any, launch: Launch
+) -> None:
+    plain, spot = launch(), launch(spot=True)
+    history = ec2.describe_spot_price_history(
+        InstanceTypes=["c5.2xlarge"],
+        ProductDescriptions=["Linux/UNIX"],
+        AvailabilityZone=spot.zone,
+        StartTime=time.time(),
+    )["SpotPriceHistory"]
+    plain.launched -= 3600
+    ec2.terminate_instances(InstanceIds=[plain.id, spot.id])
+    first, second = cloud.bills()
+    assert first.ended is not None
+    assert 3600 <= first.ended - first.launched <= first.seconds <= 3605
+    assert (first.market, first.usd_per_hour) == ("on-demand", 0.34)
+    assert first.usd == pytest.approx(0.34 * first.seconds / 3600)
+    assert (second.market, second.seconds) == ("spot", 60)
+    assert [second.usd_per_hour] == [float(each["SpotPrice"]) for each in history]
+    assert second.usd == pytest.approx(second.usd_per_hour / 60)
+
+
+def test_clouds_do_not_see_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        with Cloud(tmp_path / name) as cloud:
+            for key, value in cloud.environment().items():
+                monkeypatch.setenv(key, value)
+            ec2 = boto3.client("ec2")
+            assert ec2.describe_instances()["Reservations"] == []
+            ec2.run_instances(**ask(SLEEPER))
+            machine = cloud.machines[0]
+            until(machine.alive)
+            assert cloud.left()
+        assert machine.alive() == []
+
+
+def test_the_callers_address_is_told(cloud: Cloud) -> None:
+    url = cloud.environment()["CLOUDBURST_CHECKIP_URL"]
+    assert requests.get(url, timeout=5).text == "127.0.0.1\n"
+    cloud.caller = "203.0.113.7"
+    assert requests.get(url, timeout=5).text == "203.0.113.7\n"
+
+
+def test_the_console_shows_the_boot_log(ec2: Any, launch: Launch) -> None:
+    machine = launch()
+    until(lambda: "up" in machine.boot_log())
+    assert "up\n" in ec2.get_console_output(InstanceId=machine.id)["Output"]
+
+
+def test_the_image_is_one_that_can_be_launched(ec2: Any) -> None:
+    assert ec2.describe_images(ImageIds=[image()])["Images"][0]["RootDeviceName"]
+
+
+# -- python -m testcloud ----------------------------------------------------------------------
+
+
+def in_a_cloud(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testcloud", "--", *command],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+RENT = """
+import boto3
+from tests.testcloud.conftest import ask
+ec2 = boto3.client("ec2")
+identity = ec2.run_instances(**ask())["Instances"][0]["InstanceId"]
+"""
+
+
+def test_a_command_runs_in_a_cloud_and_is_accounted_for() -> None:
+    tidy = f"{RENT}ec2.terminate_instances(InstanceIds=[identity])\nraise SystemExit(7)"
+    done = in_a_cloud(sys.executable, "-c", tidy)
+    assert done.returncode == 7, done.stderr
+    assert "c5.2xlarge on-demand in us-east-1a  60 s at $0.3400/h = $0.0057" in done.stdout
+    assert "3 AWS API calls: 3 by the run, 0 by its engine" in done.stdout
+    assert done.stdout.endswith("nothing is left\n")
+
+
+def test_what_a_command_leaves_is_told() -> None:
+    done = in_a_cloud(sys.executable, "-c", RENT)
+    assert done.returncode == 4, done.stderr
+    assert "left behind:" in done.stdout
+    assert "is running" in done.stdout or "is pending" in done.stdout

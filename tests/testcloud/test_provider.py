@@ -1,0 +1,315 @@
+"""The provider double, with the real engine, and its refusals without."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+import pytest
+from google.protobuf import struct_pb2
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from cloudburst.engine.engine import Engine
+from cloudburst.engine.toolchain import find_engine
+from cloudburst.errors import EngineError
+from testcloud import schema
+from testcloud.cloud import Cloud, Fault
+from testcloud.provider import AwsProvider
+from testcloud.schema import GROUP, INSTANCE
+from tests.testcloud.conftest import IMAGE, SLEEPER, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# pulumi_aws loads its parts at first use, which threads do not survive.
+assert schema.arguments(INSTANCE)
+# Pulumi leaves a failed program's event loop open.
+in_vain = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+TAGS = {"cloudburst:stack": "s1"}
+
+
+@pytest.fixture
+def engine(cloud: Cloud, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    # What a failed program's server logs would hold its event loop until some later test.
+    monkeypatch.setattr(logging.getLogger("grpc._server"), "disabled", True)
+    state.mkdir(exist_ok=True)
+    yield Engine(find_engine(), state, cloud.environment())
+    gc.collect()
+
+
+def words_of_failure(engine: Engine, program: Callable[[], None]) -> str:
+    """Bring a stack up in vain; give the engine's whole answer."""
+    try:
+        engine.up("s1", program)
+    except EngineError as error:
+        words = str(error.__cause__)
+    else:
+        pytest.fail("it came up")
+    return words
+
+
+def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable[[], None]:
+    """Give a program: a security group and a machine in it."""
+
+    def program() -> None:
+        provider = aws.Provider("aws", region=region, max_retries=retries)
+        options = pulumi.ResourceOptions(provider=provider)
+        asked = pulumi.InvokeOptions(provider=provider)
+        found = aws.ssm.get_parameter(name=IMAGE, region=region, opts=asked)
+        rule = {"protocol": "tcp", "from_port": 5000, "to_port": 5000}
+        group = aws.ec2.SecurityGroup(
+            "group",
+            region=region,
+            ingress=[{**rule, "cidr_blocks": ["127.0.0.1/32"]}],
+            tags=TAGS,
+            opts=options,
+        )
+        machine = aws.ec2.Instance(
+            "machine",
+            region=region,
+            ami=found.value,
+            availability_zone=f"{region}b",
+            user_data=pulumi.Output.secret(SLEEPER),
+            vpc_security_group_ids=[group.id],
+            instance_initiated_shutdown_behavior="terminate",
+            metadata_options={"http_tokens": "required", "http_put_response_hop_limit": 1},
+            root_block_device={"volume_size": 16, "volume_type": "gp3"},
+            tags=TAGS,
+            volume_tags=TAGS,
+            opts=options,
+            **{"instance_type": "c5.2xlarge", **more},
+        )
+        pulumi.export("id", machine.id)
+        pulumi.export("address", machine.public_ip)
+        pulumi.export("request", machine.spot_instance_request_id)
+
+    return program
+
+
+@pytest.mark.stack
+def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
+    spot = {"market_type": "spot", "spot_options": {"spot_instance_type": "one-time"}}
+    program = worker(instance_market_options=spot)
+    planned = [step.type for step in engine.preview("s1", program)]
+    assert planned[-2:] == [GROUP, INSTANCE]
+    assert cloud.left() == []
+    outputs = engine.up("s1", program)
+    [machine] = cloud.machines
+    assert outputs["id"] == machine.id
+    assert outputs["address"] == machine.address
+    assert outputs["request"].startswith("sir-")
+    assert (machine.region, machine.zone, machine.market) == ("us-west-2", "us-west-2b", "spot")
+    assert machine.user_data == SLEEPER
+    assert machine.tags == TAGS
+    backend = machine.instance.ec2_backend
+    [volume] = backend.volumes.values()
+    assert (volume.size, volume.volume_type) == (16, "gp3")
+    assert {tag["key"]: tag["value"] for tag in volume.get_tags()} == TAGS
+    [group] = [g for g in backend.groups[backend.default_vpc.id].values() if g.name != "default"]
+    assert group.egress_rules == [], "AWS's own rule is taken away"
+    assert [rule.ip_range["CidrIp"] for rule in group.ingress_rules] == ["127.0.0.1/32"]
+    engine.destroy("s1")
+    assert cloud.left() == []
+    assert {call.caller for call in cloud.calls} == {"provider"}
+    assert {call.region for call in cloud.calls} == {"us-west-2"}
+
+
+@pytest.mark.stack
+def test_a_refresh_finds_that_a_machine_is_gone(cloud: Cloud, engine: Engine) -> None:
+    engine.up("s1", worker())
+    cloud.kill(cloud.machines[0])
+    until(lambda: cloud.machines[0].state == "terminated")
+    engine.refresh("s1")
+    engine.destroy("s1")
+    assert "TerminateInstances" not in [call.action for call in cloud.calls]
+
+
+@in_vain
+@pytest.mark.stack
+def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engine: Engine) -> None:
+    cloud.boot_seconds = 60
+
+    def hardware_fails() -> None:
+        until(lambda: cloud.machines and "DescribeInstances" in [c.action for c in cloud.calls])
+        cloud.kill(cloud.machines[0])
+
+    failing = threading.Thread(target=hardware_fails)
+    failing.start()
+    words = words_of_failure(engine, worker())
+    failing.join()
+    identity = cloud.machines[0].id
+    assert f"waiting for EC2 Instance ({identity}) create: unexpected state" in words
+    assert "wanted target 'running'. last error: Server.InternalError" in words
+    engine.destroy("s1")
+    assert "TerminateInstances" in [call.action for call in cloud.calls], "it was in the state"
+
+
+@in_vain
+@pytest.mark.stack
+def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engine) -> None:
+    cloud.boot_seconds = 60
+
+    def interrupt() -> None:
+        until(lambda: cloud.machines)
+        engine.interrupt("s1")
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    began = time.monotonic()
+    words = words_of_failure(engine, worker())
+    interrupting.join()
+    assert time.monotonic() - began < 20
+    assert "context canceled" in words
+    engine.destroy("s1")
+
+
+@in_vain
+@pytest.mark.stack
+@pytest.mark.parametrize("retries", [1, 4])
+def test_capacity_is_asked_for_as_often_as_configured(
+    cloud: Cloud, engine: Engine, retries: int
+) -> None:
+    cloud.faults.add(Fault("RunInstances", "InsufficientInstanceCapacity", times=None))
+    words = words_of_failure(engine, worker(retries=retries))
+    assert (
+        "creating EC2 Instance: operation error EC2: RunInstances, exceeded maximum number of"
+        f" attempts, {retries}, https response error StatusCode: 500, RequestID: " in words
+    )
+    assert "api error InsufficientInstanceCapacity: We currently do not have sufficient" in words
+    assert [call.action for call in cloud.calls].count("RunInstances") == retries
+    engine.destroy("s1")
+
+
+@in_vain
+@pytest.mark.stack
+def test_what_the_provider_would_refuse_is_refused_before_anything_is_made(
+    cloud: Cloud, engine: Engine
+) -> None:
+    words = words_of_failure(engine, worker(tenancy="hotel", user_data_base64="IyE="))
+    assert "tenancy to be one of" in words
+    assert "conflicts with userDataBase64" in words
+    assert cloud.machines == []
+    engine.destroy("s1")
+
+
+# -- refusals, without the engine ---------------------------------------------------------------
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    INSTANCE: {
+        "ami": "ami-1",
+        "instanceType": "c5.2xlarge",
+        "userData": "#!/bin/bash\n",
+        "vpcSecurityGroupIds": [rpc.UNKNOWN],
+        "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
+        "rootBlockDevice": {"volumeSize": 16, "volumeType": "gp3"},
+        "tags": {"a": "b"},
+    },
+    GROUP: {
+        "name": "workers",
+        "ingress": [
+            {"protocol": "tcp", "fromPort": 1, "toPort": 5000, "cidrBlocks": ["10.0.0.0/8"]}
+        ],
+        "egress": [{"protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]}],
+    },
+}
+
+
+def check(kind: str, inputs: dict[str, Any]) -> list[tuple[str, str]]:
+    news = struct_pb2.Struct()
+    news.update(inputs)
+    request = pb.CheckRequest(urn=f"urn:pulumi:s::p::{kind}::name", news=news)
+    answer = AwsProvider("http://127.0.0.1:1").Check(request, SimpleNamespace())
+    return [(failure.property, failure.reason) for failure in answer.failures]
+
+
+@pytest.mark.parametrize("kind", [INSTANCE, GROUP])
+def test_what_is_right_passes(kind: str) -> None:
+    assert check(kind, GOOD[kind]) == []
+
+
+RULE = {"protocol": "tcp", "fromPort": 1, "toPort": 2, "cidrBlocks": ["10.0.0.0/8"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "where", "why"),
+    [
+        (INSTANCE, {"instanceTyp": "c5.large"}, "instanceTyp", "unknown key"),
+        (INSTANCE, {"ami": 7}, "ami", "expected type 'str'"),
+        (INSTANCE, {"ami": None}, "ami", "must be specified"),
+        (INSTANCE, {"monitoring": "yes"}, "monitoring", "expected type 'bool'"),
+        (INSTANCE, {"tags": ["a"]}, "tags", "expected type 'map'"),
+        (INSTANCE, {"tags": {"a": 1}}, "tags.a", "expected type 'str'"),
+        (INSTANCE, {"vpcSecurityGroupIds": "sg-1"}, "vpcSecurityGroupIds", "expected type 'list'"),
+        (INSTANCE, {"metadataOptions": []}, "metadataOptions", "expected type 'object'"),
+        (
+            INSTANCE,
+            {"rootBlockDevice": {"volumeSize": 1.5}},
+            "rootBlockDevice.volumeSize",
+            "expected type 'int'",
+        ),
+        (
+            INSTANCE,
+            {"rootBlockDevice": {"volumetype": "gp3"}},
+            "rootBlockDevice.volumetype",
+            "unknown key",
+        ),
+        (INSTANCE, {"rootBlockDevice": {"volumeType": "gp9"}}, "rootBlockDevice.volumeType", "gp9"),
+        (INSTANCE, {"userData": "#" * 16385}, "userData", "0 - 16384"),
+        (INSTANCE, {"userDataBase64": "IyE="}, "userData", "conflicts"),
+        (INSTANCE, {"securityGroups": ["a"]}, "securityGroups", "conflicts"),
+        (
+            INSTANCE,
+            {"metadataOptions": {"httpTokens": "maybe"}},
+            "metadataOptions.httpTokens",
+            "maybe",
+        ),
+        (
+            INSTANCE,
+            {"metadataOptions": {"httpPutResponseHopLimit": 65}},
+            "metadataOptions.httpPutResponseHopLimit",
+            "1 - 64",
+        ),
+        (
+            INSTANCE,
+            {"instanceInitiatedShutdownBehavior": "halt"},
+            "instanceInitiatedShutdownBehavior",
+            "halt",
+        ),
+        (INSTANCE, {"tags": {"aws:a": "b"}}, "tags.aws:a", "reserved"),
+        (INSTANCE, {"tags": {"k" * 129: "b"}}, f"tags.{'k' * 129}", "128"),
+        (INSTANCE, {"volumeTags": {"a": "v" * 257}}, "volumeTags.a", "256"),
+        (GROUP, {"name": "sg-mine"}, "name", "sg-"),
+        (GROUP, {"name": "n" * 256}, "name", "255"),
+        (GROUP, {"description": "what?"}, "description", "restrictions"),
+        (GROUP, {"ingress": [RULE | {"fromPort": None}]}, "ingress[0].fromPort", "required"),
+        (GROUP, {"ingress": [RULE | {"toPort": 65536}]}, "ingress[0].toPort", "65535"),
+        (GROUP, {"ingress": [RULE | {"protocol": "tpc"}]}, "ingress[0].protocol", "tpc"),
+        (GROUP, {"ingress": [RULE | {"protocol": "-1"}]}, "ingress[0]", "must both be 0"),
+        (
+            GROUP,
+            {"ingress": [RULE | {"cidrBlocks": ["10.0.0.1"]}]},
+            "ingress[0].cidrBlocks[0]",
+            "CIDR",
+        ),
+        (
+            GROUP,
+            {"ingress": [RULE | {"cidrBlocks": ["10.0.0.1/8"]}]},
+            "ingress[0].cidrBlocks[0]",
+            "CIDR",
+        ),
+        (GROUP, {"ingress": [RULE | {"cidrBlocks": []}]}, "ingress[0]", "at least one"),
+    ],
+)
+def test_what_is_wrong_is_refused(kind: str, change: dict[str, Any], where: str, why: str) -> None:
+    found = check(kind, {**GOOD[kind], **change})
+    assert [name for name, _ in found] == [where]
+    assert why in found[0][1]

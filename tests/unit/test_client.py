@@ -1,0 +1,360 @@
+"""The client of a video API, against a server that misbehaves."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudburst.errors import (
+    ArtifactInvalid,
+    RenderFailed,
+    SceneError,
+    SceneRejected,
+    WorkerGone,
+    WorkerUnhealthy,
+)
+from cloudburst.models import Artifact, Scene, VideoOptions, Worker
+from cloudburst.workers.client import Rendered, VideoApi
+from cloudburst.workers.download import download, verify
+from tests.conftest import write_picture, write_sound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Double:
+    """A server whose answers a test decides."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda handler: handler.send_error(500)
+        self.bodies: list[dict[str, object]] = []
+        self.headers: list[dict[str, str]] = []
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                double.headers.append(dict(self.headers))
+                double.answer(self)
+
+            def do_POST(self) -> None:
+                double.headers.append(dict(self.headers))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                double.bodies.append(json.loads(body))
+                double.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def api(self) -> VideoApi:
+        port = self.server.server_address[1]
+        return VideoApi(Worker("s", "1", f"http://127.0.0.1:{port}/", "the key", 1))
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    made = Double()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene("s", write_picture(tmp_path / "p.png"), write_sound(tmp_path / "a.wav"), 1.0)
+
+
+def bring(
+    api: VideoApi, rendered: Rendered, scene: Scene, folder: Path, *, wanted: bool = True
+) -> tuple[Artifact, str] | None:
+    return download(api, rendered, scene, folder, worker="b01", wanted=lambda: wanted)
+
+
+def says(status: int, body: object) -> Answer:
+    data = json.dumps(body).encode() if not isinstance(body, bytes) else body
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return answer
+
+
+def hangs_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+
+
+def sleeps(_: BaseHTTPRequestHandler) -> None:
+    time.sleep(3)
+
+
+DONE = {"success": True, "download_endpoint": "/download/1", "size": 4, "scenario": "baseline"}
+
+
+def test_the_request_has_the_key_and_every_option(
+    double: Double, scene: Scene, tmp_path: Path
+) -> None:
+    (tmp_path / "s.srt").write_bytes(b"srt")
+    options = VideoOptions(
+        language="english",
+        effects=("zoom_in", "random"),
+        background_box=False,
+        background_opacity=0.7,
+        font_size=40,
+        outline_color="&H00FF0000",
+        is_portrait=True,
+        watermark=scene.image,
+        subtitle=tmp_path / "s.srt",
+    )
+    double.answer = says(200, DONE | {"warnings": ["w"]})
+    full = Scene(scene.name, scene.image, scene.audio, 1.0, options)
+    assert double.api.render(full, 5) == Rendered("/download/1", 4, "baseline", ("w",))
+    assert double.headers[0]["X-Authentication-Key"] == "the key"
+    picture = base64.b64encode(scene.image.read_bytes()).decode()
+    assert double.bodies[0] == {
+        "input_image": picture,
+        "input_audio": base64.b64encode(scene.audio.read_bytes()).decode(),
+        "subtitle": base64.b64encode(b"srt").decode(),
+        "effects": ["zoom_in", "random"],
+        "language": "english",
+        "background_box": False,
+        "background_opacity": 0.7,
+        "font_size": 40,
+        "outline_color": "&H00FF0000",
+        "is_portrait": True,
+        "watermark": picture,
+        "output_filename": "s.mp4",
+    }
+
+
+def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
+    double.answer = says(200, DONE)
+    double.api.render(scene, 5)
+    assert not {"subtitle", "watermark", "font_size", "is_portrait"} & set(double.bodies[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "retry", "words"),
+    [
+        (says(400, {"error": "bad picture"}), SceneRejected, False, "400: bad picture"),
+        (says(401, {"error": "Unauthorized"}), RenderFailed, True, "401: Unauthorized"),
+        (says(422, {"error": "no"}), SceneRejected, False, "422: no"),
+        (says(429, {"error": "busy"}), RenderFailed, True, "429: busy"),
+        (says(500, {"error": "ffmpeg"}), RenderFailed, True, "500: ffmpeg"),
+        (says(502, b"<html>bad gateway"), RenderFailed, True, "502: <html>bad gateway"),
+        (says(200, {"success": False, "error": "odd"}), RenderFailed, True, "odd"),
+        (hangs_up, WorkerGone, True, "closed the connection"),
+        (sleeps, RenderFailed, True, "took longer than 1 s"),
+    ],
+)
+def test_an_answer_becomes_the_right_error(
+    double: Double,
+    scene: Scene,
+    answer: Answer,
+    error: type[SceneError],
+    retry: bool,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cloudburst.workers.client.GRACE", 0.0)
+    double.answer = answer
+    with pytest.raises(error, match=words) as caught:
+        double.api.render(scene, 1)
+    assert caught.value.retry is retry
+
+
+def test_nobody_there(double: Double, scene: Scene) -> None:
+    double.server.shutdown()
+    double.server.server_close()
+    with pytest.raises(WorkerGone, match="connection refused"):
+        double.api.render(scene, 1)
+
+
+def test_a_file_that_has_gone_since_is_named(double: Double, scene: Scene) -> None:
+    scene.audio.unlink()
+    with pytest.raises(SceneRejected, match=r"a\.wav cannot be read"):
+        double.api.render(scene, 1)
+
+
+def test_health_is_waited_for(double: Double) -> None:
+    answers = [hangs_up, says(500, {}), says(200, {"status": "starting"}), says(200, b"no json")]
+    remaining = iter([*answers, says(200, {"status": "healthy"})])
+
+    def one_after_the_other(handler: BaseHTTPRequestHandler) -> None:
+        next(remaining)(handler)
+
+    double.answer = one_after_the_other
+    naps: list[float] = []
+    double.api.wait_healthy(20, lambda seconds: bool(naps.append(seconds)))
+    assert len(naps) == 4
+    assert naps == sorted(naps)
+
+
+def test_health_that_does_not_come_is_told_with_its_last_answer(double: Double) -> None:
+    double.answer = says(503, {"status": "loading"})
+    with pytest.raises(WorkerUnhealthy, match=r"not healthy within 0 s; last: .*503.*loading"):
+        double.api.wait_healthy(0.2, lambda seconds: bool(time.sleep(seconds)))
+    with pytest.raises(WorkerUnhealthy, match="ended"):
+        double.api.wait_healthy(60, lambda _: True)
+
+
+# -- downloads ----------------------------------------------------------------------------------
+
+
+def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
+    """Encode a second or more of real video and sound."""
+    import subprocess
+
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
+    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p"]
+    command += ["-metadata", f"title={title}", str(path)]
+    subprocess.run(command, check=True)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return stub_video(tmp_path_factory.mktemp("video") / "v.mp4")
+
+
+@pytest.mark.video
+def test_a_good_video_comes_home_under_its_name(
+    double: Double, scene: Scene, tmp_path: Path, video: bytes
+) -> None:
+    double.answer = says(200, video)
+    rendered = Rendered("/download/1", len(video), "baseline", ())
+    brought = bring(double.api, rendered, scene, tmp_path)
+    assert brought is not None
+    artifact, digest = brought
+    assert artifact.path == tmp_path / "s.mp4"
+    assert artifact.path.read_bytes() == video
+    assert digest == hashlib.sha256(video).hexdigest()
+    assert (artifact.width, artifact.height, artifact.frames) == (64, 64, 30)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.video
+def test_a_video_that_is_no_longer_wanted_leaves_no_file(
+    double: Double, scene: Scene, tmp_path: Path, video: bytes
+) -> None:
+    double.answer = says(200, video)
+    rendered = Rendered("/download/1", len(video), "baseline", ())
+    assert bring(double.api, rendered, scene, tmp_path, wanted=False) is None
+    assert not list(tmp_path.glob("s.mp4*"))
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    ("change", "seconds", "words"),
+    [
+        (lambda data: data[:-100], 1.0, "bytes came"),
+        (lambda data: b"x" * len(data), 1.0, "does not decode"),
+        (lambda data: data, 1.3, r"its sound 1\.0. s, the narration 1\.30 s"),
+    ],
+    ids=["short", "noise", "wrong length"],
+)
+def test_a_bad_video_does_not_come_home(
+    double: Double,
+    scene: Scene,
+    tmp_path: Path,
+    video: bytes,
+    change: Callable[[bytes], bytes],
+    seconds: float,
+    words: str,
+) -> None:
+    double.answer = says(200, change(video))
+    rendered = Rendered("/download/1", len(video), "baseline", ())
+    asked = Scene(scene.name, scene.image, scene.audio, seconds)
+    with pytest.raises(ArtifactInvalid, match=words):
+        bring(double.api, rendered, asked, tmp_path)
+    assert not list(tmp_path.glob("s.mp4*"))
+
+
+@pytest.mark.video
+def test_a_video_cut_off_behind_its_index_is_found_out(
+    scene: Scene, tmp_path: Path, video: bytes
+) -> None:
+    # faststart puts the index first: a cut file opens well and only fails to decode.
+    import subprocess
+
+    import imageio_ffmpeg
+
+    (tmp_path / "v.mp4").write_bytes(video)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "v.mp4")]
+    command += ["-c", "copy", "-movflags", "+faststart", str(tmp_path / "f.mp4")]
+    subprocess.run(command, check=True)
+    verify(tmp_path / "f.mp4", scene)
+    data = (tmp_path / "f.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(ArtifactInvalid, match="damaged"):
+        verify(tmp_path / "cut.mp4", scene)
+
+
+@pytest.mark.video
+def test_a_video_without_sound_is_found_out(scene: Scene, tmp_path: Path, video: bytes) -> None:
+    import subprocess
+
+    import imageio_ffmpeg
+
+    (tmp_path / "v.mp4").write_bytes(video)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "v.mp4")]
+    subprocess.run([*command, "-an", "-c", "copy", str(tmp_path / "mute.mp4")], check=True)
+    with pytest.raises(ArtifactInvalid, match="no audio stream"):
+        verify(tmp_path / "mute.mp4", scene)
+
+
+@pytest.mark.video
+@pytest.mark.parametrize(
+    ("picture", "sound", "good"),
+    [(1.0, 1.0, True), (3.0, 1.0, True), (4.0, 1.0, False), (0.5, 1.0, False), (1.0, 0.5, False)],
+)
+def test_a_picture_may_stay_two_seconds_after_its_sound_and_never_end_before_it(
+    scene: Scene, tmp_path: Path, picture: float, sound: float, *, good: bool
+) -> None:
+    import subprocess
+
+    import imageio_ffmpeg
+
+    path = tmp_path / "v.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    command += ["-f", "lavfi", "-i", f"color=size=64x64:rate=30:duration={picture}"]
+    command += ["-f", "lavfi", "-i", f"sine=sample_rate=48000:duration={sound}"]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(path)], check=True)
+    if good:
+        verify(path, scene)
+    else:
+        with pytest.raises(ArtifactInvalid, match=r"the narration 1\.00 s"):
+            verify(path, scene)
+
+
+def test_a_download_that_is_refused(double: Double, scene: Scene, tmp_path: Path) -> None:
+    double.answer = says(404, {"error": "expired"})
+    with pytest.raises(ArtifactInvalid, match=r"404.*expired"):
+        bring(double.api, Rendered("/download/1", 4, "baseline", ()), scene, tmp_path)
+
+
+@pytest.mark.video
+def test_a_folder_that_has_gone_is_told(
+    double: Double, scene: Scene, tmp_path: Path, video: bytes
+) -> None:
+    double.answer = says(200, video)
+    with pytest.raises(ArtifactInvalid, match="cannot be written"):
+        bring(double.api, Rendered("/d", len(video), "b", ()), scene, tmp_path / "no" / "folder")

@@ -1,0 +1,242 @@
+"""Settings and credentials from scenes.yaml, the environment and `.env`, in this order."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudburst import environment as dotenv
+from cloudburst.errors import BadInput
+from cloudburst.job.loader import aws_settings, load_job
+from cloudburst.job.schema import AwsSection
+from tests.conftest import scenes_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder, with none of the variables that count."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name in ("DOCKER_IMAGE", "RESULTS_DIR"):
+            monkeypatch.delenv(name)
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def dot_env(folder: Path, **variables: str) -> None:
+    (folder / ".env").write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+
+
+VARIABLES = [
+    ("AWS_REGION", "regions", ["eu-west-1"], ("eu-west-1",), "eu-west-2", ("eu-west-2",)),
+    (
+        "AWS_INSTANCE_TYPE",
+        "instance_types",
+        ["c7i.2xlarge"],
+        ("c7i.2xlarge",),
+        "m5.xlarge",
+        ("m5.xlarge", "c5.2xlarge", "g4dn.xlarge", "t3.xlarge", "t3.large", "m5.large"),
+    ),
+    ("AWS_SUBNET_ID", "subnet", "subnet-01234567", "subnet-01234567", "subnet-1", "subnet-1"),
+    ("AWS_SECURITY_GROUP_ID", "security_group", "sg-01234567", "sg-01234567", "sg-1", "sg-1"),
+    ("AWS_KEY_PAIR_NAME", "key_name", "mine", "mine", "yours", "yours"),
+    ("DOCKER_IMAGE", "image", "me/mine:1", "me/mine:1", "you/yours:2", "you/yours:2"),
+]
+DEFAULTS = {
+    "regions": (),
+    "instance_types": (
+        "c5.2xlarge",
+        "m5.xlarge",
+        "g4dn.xlarge",
+        "t3.xlarge",
+        "t3.large",
+        "m5.large",
+    ),
+    "subnet": None,
+    "security_group": None,
+    "key_name": None,
+    "image": "betashow/video-generation-api:latest",
+}
+
+
+@pytest.mark.parametrize(("name", "field", "said", "as_said", "value", "as_value"), VARIABLES)
+def test_the_file_wins_over_the_environment_over_dot_env_over_the_default(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    field: str,
+    said: object,
+    as_said: object,
+    value: str,
+    as_value: object,
+) -> None:
+    assert getattr(aws_settings(), field) == DEFAULTS[field]
+    dot_env(folder, **{name: value})
+    assert getattr(aws_settings(), field) == as_value
+    dot_env(folder, **{name: "from-dot-env"})
+    monkeypatch.setenv(name, value)
+    assert getattr(aws_settings(), field) == as_value
+    section = AwsSection.model_validate({field: said})
+    assert getattr(aws_settings(section), field) == as_said
+
+
+def test_the_environments_type_goes_first_and_the_default_list_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_INSTANCE_TYPE", "c7i.2xlarge")
+    assert aws_settings().instance_types == ("c7i.2xlarge", *DEFAULTS["instance_types"])  # type: ignore[misc]
+
+
+def test_the_sdks_name_for_the_region_counts_after_the_tools_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
+    assert aws_settings().regions == ("eu-west-2",)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert aws_settings().regions == ("eu-west-1",)
+
+
+def test_results_go_where_the_file_the_environment_or_dot_env_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, job_file: Callable[..., Path]
+) -> None:
+    path = job_file(scenes_yaml(1))
+    assert load_job(path).output == folder / "cloudburst_results"
+    dot_env(folder, RESULTS_DIR="from-dot-env")
+    assert load_job(path).output == folder / "from-dot-env"
+    monkeypatch.setenv("RESULTS_DIR", "from-environment")
+    assert load_job(path).output == folder / "from-environment"
+    path = job_file(scenes_yaml(1, "output: {directory: from-file}\n"))
+    assert load_job(path).output == path.parent / "from-file"
+
+
+def test_a_job_takes_its_settings_from_dot_env(folder: Path, job_file: Callable[..., Path]) -> None:
+    dot_env(folder, AWS_REGION="eu-west-2", AWS_KEY_PAIR_NAME="mine")
+    job = load_job(job_file(scenes_yaml(1, "target: aws\naws: {key_name: other}\n")))
+    assert (job.aws.regions, job.aws.key_name) == (("eu-west-2",), "other")
+
+
+def test_without_a_file_the_environment_is_all_there_is() -> None:
+    given = {name: value for name, value in os.environ.items() if value}
+    assert dotenv.environment() == given
+    assert dotenv.additions() == {}
+
+
+def test_an_empty_line_in_dot_env_says_nothing(folder: Path) -> None:
+    (folder / ".env").write_text("# a comment\nAWS_REGION=\nAWS_SUBNET_ID\nAWS_PROFILE='mine'\n")
+    assert dotenv.additions() == {"AWS_PROFILE": "mine"}
+    assert aws_settings().regions == ()
+
+
+def test_only_what_aws_and_its_tools_read_is_added(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    dot_env(
+        folder,
+        AWS_REGION="eu-west-2",
+        AWS_PROFILE="mine",
+        DOCKER_IMAGE="x",
+        PATH="elsewhere",
+        PULUMI_BACKEND_URL="file:///elsewhere",
+        LD_PRELOAD="evil.so",
+    )
+    assert dotenv.additions() == {"AWS_PROFILE": "mine"}
+    assert dotenv.environment()["DOCKER_IMAGE"] == "x"
+    assert dotenv.environment()["PATH"] == os.environ["PATH"]
+
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "id-in-file",
+    "AWS_SECRET_ACCESS_KEY": "secret-in-file",
+    "AWS_SESSION_TOKEN": "token-in-file",
+}
+
+
+def test_credentials_in_dot_env_are_taken_whole(folder: Path) -> None:
+    dot_env(folder, **KEYS, AWS_REGION="eu-west-1")
+    assert dotenv.additions() == {**KEYS, "AWS_REGION": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+        {"AWS_ACCESS_KEY_ID": "id"},
+        {"AWS_SESSION_TOKEN": "token"},
+        {"AWS_PROFILE": "mine"},
+    ],
+)
+def test_credentials_of_two_places_are_never_mixed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, own: dict[str, str]
+) -> None:
+    dot_env(folder, **KEYS, AWS_PROFILE="theirs", AWS_REGION="eu-west-1")
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    assert dotenv.additions() == {"AWS_REGION": "eu-west-1"}
+    seen = dotenv.environment()
+    assert {name: seen[name] for name in [*KEYS, "AWS_PROFILE"] if name in seen} == own
+
+
+def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "other"}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in pair.items()))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+    assert dotenv.additions() == pair
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DOCKER_IMAGE", "--privileged", "a container image"),
+        ("AWS_SUBNET_ID", "default", "a subnet such as"),
+        ("AWS_REGION", "Virginia", "a region such as"),
+        ("AWS_INSTANCE_TYPE", "big", "an instance type such as"),
+    ],
+)
+def test_a_bad_variable_is_told_by_its_name_where_it_matters(
+    job_file: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_job(job_file(scenes_yaml(1))).target == "local"
+    with pytest.raises(BadInput) as caught:
+        load_job(job_file(scenes_yaml(1)), target="aws")
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"environment: {name}: got '{value}'; expected {words}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"DOCKER_IMAGE=\xff\xfe", "cannot be read"),
+        (b"AWS_SECRET_ACCESS_KEY=alone", "expected both or none"),
+    ],
+)
+def test_a_bad_dot_env_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    job_file: Callable[..., Path],
+    content: bytes,
+    words: str,
+) -> None:
+    path = job_file(scenes_yaml(1))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(BadInput, match=words):
+        load_job(path)
+
+
+def test_a_limit_that_is_no_number_is_refused(job_file: Callable[..., Path]) -> None:
+    with pytest.raises(BadInput, match="--max-cost-usd: got nan; expected more than 0"):
+        load_job(job_file(scenes_yaml(1)), max_cost_usd=float("nan"))

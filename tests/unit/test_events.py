@@ -1,0 +1,35 @@
+"""A run's voice: a watcher may be slow, and may stop altogether."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from cloudburst.models import Event, EventKind
+from cloudburst.run.events import Timeline
+
+
+def test_every_event_is_handed_over_before_the_end() -> None:
+    told: list[str] = []
+
+    def slow(event: Event) -> None:
+        time.sleep(0.05)
+        told.append(event.text)
+
+    timeline = Timeline(slow, lambda: None)
+    for number in range(5):
+        timeline.tell(EventKind.ENGINE, str(number))
+    assert timeline.close() is None
+    assert told == list("01234")
+
+
+def test_who_has_asked_to_leave_does_not_wait_for_a_terminal_that_has_stopped() -> None:
+    stopped = threading.Event()
+    timeline = Timeline(lambda _: stopped.wait(10) and None, lambda: None)
+    timeline.tell(EventKind.ENGINE)
+    hurried = threading.Event()
+    threading.Timer(0.2, hurried.set).start()
+    began = time.monotonic()
+    timeline.close(hurried.is_set)
+    assert 0.15 < time.monotonic() - began < 5
+    stopped.set()

@@ -1,0 +1,359 @@
+"""What a refusal means, in which order rungs are tried, and what batches learn from each other."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudburst.models import AwsSettings, Market, Rung
+from cloudburst.targets.failover import (
+    CLOSED_FOR,
+    Ladder,
+    Verdict,
+    advice,
+    code_of,
+    family,
+    rungs,
+    verdict,
+)
+
+CAPACITY = [
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "UnfulfillableCapacity",
+    "Unsupported",
+    "SpotMaxPriceTooLow",
+    "InsufficientFreeAddressesInSubnet",
+    "Server.InsufficientInstanceCapacity",
+    "Server.SpotInstanceTermination",
+    "Server.InternalError",
+]
+QUOTA = ["VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"]
+LATER = ["RequestLimitExceeded", "Throttling", "ThrottlingException", "InternalError"]
+FINAL = [
+    "UnauthorizedOperation",
+    "AuthFailure",
+    "RequestExpired",
+    "ExpiredToken",
+    "InvalidAMIID.NotFound",
+    "InvalidParameterValue",
+    "InvalidSubnetID.NotFound",
+    "OptInRequired",
+    "Client.InternalError",
+    "ACodeOfTheFuture",
+]
+
+
+FULL = """creating EC2 Instance: operation error EC2: RunInstances, https response error \
+StatusCode: 500, RequestID: 1-2, api error InsufficientInstanceCapacity: We currently do not \
+have sufficient c5.2xlarge capacity in the Availability Zone you requested (us-east-1a)."""
+ENDED = """waiting for EC2 Instance (i-0abc) create: unexpected state 'terminated', wanted target \
+'running'. last error: Server.InternalError: Internal error on launch"""
+NO_IMAGE = """operation error EC2: RunInstances, https response error StatusCode: 400, \
+RequestID: 1-2, api error InvalidAMIID.NotFound: The image id '[ami-1]' does not exist"""
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (FULL, "InsufficientInstanceCapacity"),
+        (ENDED, "Server.InternalError"),
+        (NO_IMAGE, "InvalidAMIID.NotFound"),
+        ("gone: Client.InstanceInitiatedShutdown: by itself", "Client.InstanceInitiatedShutdown"),
+        ("dial tcp: lookup ec2.us-east-1.amazonaws.com: no such host", None),
+        ("the server. It is gone", None),
+        ("", None),
+    ],
+)
+def test_the_providers_code_is_found_in_its_words(message: str, code: str | None) -> None:
+    assert code_of(message) == code
+
+
+@pytest.mark.parametrize("code", CAPACITY)
+def test_no_capacity_means_the_next_rung(code: str) -> None:
+    assert verdict(code) is Verdict.NEXT
+
+
+@pytest.mark.parametrize("code", QUOTA)
+def test_a_full_quota_means_another_family(code: str) -> None:
+    assert verdict(code) is Verdict.SKIP_FAMILY
+
+
+@pytest.mark.parametrize("code", LATER)
+def test_throttling_means_the_same_rung_later(code: str) -> None:
+    assert verdict(code) is Verdict.WAIT
+
+
+@pytest.mark.parametrize("code", FINAL)
+def test_what_no_other_rung_would_change_stops_at_once(code: str) -> None:
+    assert verdict(code) is Verdict.STOP
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "read tcp 10.0.0.1:443: i/o timeout",
+        "context deadline exceeded",
+        "read: connection reset by peer",
+        "dial tcp: connect: connection refused",
+        "request send failed",
+        "unexpected EOF",
+        "dial tcp: lookup ec2.amazonaws.com: no such host",
+        "exceeded maximum number of attempts, 3",
+    ],
+)
+def test_without_a_code_a_broken_connection_is_waited_for(message: str) -> None:
+    assert code_of(message) is None
+    assert verdict(None, message) is Verdict.WAIT
+
+
+@pytest.mark.parametrize("message", ["", "the program raised ZeroDivisionError", "no capacity"])
+def test_without_a_code_other_words_end_the_batch_and_not_the_run(message: str) -> None:
+    assert verdict(None, message) is Verdict.FAIL
+
+
+def test_a_code_counts_more_than_the_words_around_it() -> None:
+    assert verdict("UnauthorizedOperation", "timed out") is Verdict.STOP
+
+
+def test_advice_is_given_where_a_person_can_do_something() -> None:
+    assert advice("UnauthorizedOperation") == "give the caller the policy in docs/aws.md"
+    assert advice("InvalidAMIID.NotFound") == "check aws.ami in scenes.yaml; AMIs differ by region"
+    assert advice("ACodeOfTheFuture") == ""
+    assert advice(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "name"),
+    [
+        ("c5.2xlarge", "standard"),
+        ("c7gn.xlarge", "standard"),
+        ("m5.xlarge", "standard"),
+        ("t3.large", "standard"),
+        ("r6i.large", "standard"),
+        ("im4gn.large", "standard"),
+        ("g4dn.xlarge", "g"),
+        ("g5.xlarge", "g"),
+        ("gr6.4xlarge", "g"),
+        ("vt1.3xlarge", "g"),
+        ("p3.2xlarge", "p"),
+        ("inf1.xlarge", "inf"),
+        ("trn1.2xlarge", "trn"),
+        ("dl1.24xlarge", "dl"),
+        ("hpc7a.96xlarge", "hpc"),
+        ("mac2.metal", "mac"),
+        ("x2idn.16xlarge", "x"),
+        ("u-6tb1.metal", "u"),
+    ],
+)
+def test_a_family_is_what_shares_a_quota(instance_type: str, name: str) -> None:
+    assert family(instance_type) == name
+
+
+SETTINGS = AwsSettings(
+    regions=("us-west-2", "us-east-1"),
+    markets=("spot", "on-demand"),
+    instance_types=("m5.xlarge", "c5.2xlarge"),
+)
+OFFERS = {
+    ("us-east-1", "m5.xlarge"): {"us-east-1b", "us-east-1a"},
+    ("us-east-1", "c5.2xlarge"): {"us-east-1b"},
+    ("us-west-2", "m5.xlarge"): {"us-west-2a"},
+}
+
+
+def lines(asked: AwsSettings) -> list[str]:
+    return [str(rung) for rung in rungs(asked, OFFERS)]
+
+
+def test_the_last_axis_changes_with_every_rung() -> None:
+    assert lines(SETTINGS) == [
+        "m5.xlarge spot in us-west-2a",
+        "m5.xlarge on-demand in us-west-2a",
+        "m5.xlarge spot in us-east-1a",
+        "m5.xlarge spot in us-east-1b",
+        "c5.2xlarge spot in us-east-1b",
+        "m5.xlarge on-demand in us-east-1a",
+        "m5.xlarge on-demand in us-east-1b",
+        "c5.2xlarge on-demand in us-east-1b",
+    ]
+
+
+def test_the_user_says_which_axis_comes_first() -> None:
+    asked = AwsSettings(
+        regions=SETTINGS.regions,
+        markets=SETTINGS.markets,
+        instance_types=SETTINGS.instance_types,
+        order=("type", "zone", "market", "region"),
+    )
+    assert lines(asked) == [
+        "m5.xlarge spot in us-east-1a",
+        "m5.xlarge on-demand in us-east-1a",
+        "m5.xlarge spot in us-east-1b",
+        "m5.xlarge on-demand in us-east-1b",
+        "m5.xlarge spot in us-west-2a",
+        "m5.xlarge on-demand in us-west-2a",
+        "c5.2xlarge spot in us-east-1b",
+        "c5.2xlarge on-demand in us-east-1b",
+    ]
+
+
+def test_zones_that_are_named_are_tried_as_named_and_no_others() -> None:
+    asked = AwsSettings(
+        regions=("us-east-1",),
+        instance_types=("m5.xlarge", "c5.2xlarge"),
+        zones=("us-east-1b", "us-east-1a", "us-east-1f"),
+    )
+    assert lines(asked) == [
+        "m5.xlarge on-demand in us-east-1b",
+        "m5.xlarge on-demand in us-east-1a",
+        "c5.2xlarge on-demand in us-east-1b",
+    ]
+
+
+def test_a_rung_knows_its_region() -> None:
+    assert {(rung.region, rung.zone) for rung in rungs(SETTINGS, OFFERS)} == {
+        ("us-east-1", "us-east-1a"),
+        ("us-east-1", "us-east-1b"),
+        ("us-west-2", "us-west-2a"),
+    }
+
+
+REGIONS = ("us-east-1", "us-west-2", "eu-central-1")
+TYPES = ("c5.2xlarge", "m5.xlarge", "g4dn.xlarge")
+MARKETS: tuple[Market, ...] = ("spot", "on-demand")
+
+
+@settings(deadline=None)
+@given(
+    regions=st.permutations(REGIONS),
+    types=st.permutations(TYPES),
+    markets=st.permutations(MARKETS),
+    order=st.permutations(("region", "market", "type", "zone")),
+    letters=st.lists(st.sets(st.sampled_from("abc")), min_size=9, max_size=9),
+)
+def test_every_rung_that_can_exist_is_there_once_in_any_order(
+    regions: list[str],
+    types: list[str],
+    markets: list[Market],
+    order: list[str],
+    letters: list[set[str]],
+) -> None:
+    places = list(product(REGIONS, TYPES))
+    offers = {
+        (region, kind): {f"{region}{letter}" for letter in some}
+        for (region, kind), some in zip(places, letters, strict=True)
+    }
+    asked = AwsSettings(
+        regions=tuple(regions),
+        markets=tuple(markets),
+        instance_types=tuple(types),
+        order=tuple(order),  # type: ignore[arg-type]
+    )
+    laid = rungs(asked, offers)
+    assert len(laid) == len(set(laid))
+    assert set(laid) == {
+        Rung(kind, market, region, zone)
+        for (region, kind), zones in offers.items()
+        for zone in zones
+        for market in MARKETS
+    }
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+A = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
+B = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1b")
+C = Rung("m5.xlarge", "on-demand", "us-east-1", "us-east-1a")
+
+
+def test_rungs_are_picked_in_order_and_those_that_were_tried_are_not() -> None:
+    ladder = Ladder([A, B, C], Clock())
+    assert ladder.pick() == A
+    assert ladder.pick({A}) == B
+    assert ladder.pick({A, C}) == B
+    assert ladder.pick({A, B, C}) is None
+
+
+def test_what_one_batch_found_closed_the_others_do_not_try_first() -> None:
+    ladder = Ladder([A, B, C], Clock())
+    assert ladder.close(A, Verdict.NEXT) == (A,)
+    assert ladder.pick() == B
+
+
+def test_a_closed_rung_opens_again_after_a_while() -> None:
+    clock = Clock()
+    ladder = Ladder([A, B, C], clock)
+    ladder.close(A, Verdict.NEXT)
+    clock.now += CLOSED_FOR - 1
+    assert ladder.pick() == B
+    clock.now += 1
+    assert ladder.pick() == A
+    assert CLOSED_FOR == 300
+
+
+def test_a_closed_rung_is_tried_all_the_same_when_no_other_is_left() -> None:
+    ladder = Ladder([A, B, C], Clock())
+    for rung in (A, B, C):
+        ladder.close(rung, Verdict.NEXT)
+    assert ladder.pick({A}) == B
+    assert ladder.pick({A, B, C}) is None
+
+
+def test_a_quota_closes_its_family_in_its_region_and_market_alone() -> None:
+    same_family = Rung("m5.xlarge", "spot", "us-east-1", "us-east-1b")
+    others = [
+        Rung("g4dn.xlarge", "spot", "us-east-1", "us-east-1a"),
+        C,
+        Rung("c5.2xlarge", "spot", "us-west-2", "us-west-2a"),
+    ]
+    ladder = Ladder([A, B, same_family, *others], Clock())
+    assert ladder.close(A, Verdict.SKIP_FAMILY) == (A, B, same_family)
+    assert ladder.pick() == others[0]
+    assert ladder.pick({others[0]}) == others[1]
+    assert ladder.pick(others[:2]) == others[2]
+
+
+def test_once_stopped_no_rung_will_do_and_the_first_reason_stays() -> None:
+    ladder = Ladder([A, B], Clock())
+    assert ladder.stopped == ""
+    ladder.stop("not allowed")
+    ladder.stop("something else")
+    assert ladder.pick() is None
+    assert ladder.stopped == "not allowed"
+
+
+def test_gos_own_timeout_is_no_code_of_awss() -> None:
+    words = (
+        'Post "https://ec2.us-east-1.amazonaws.com/": context deadline exceeded '
+        "(Client.Timeout exceeded while awaiting headers)"
+    )
+    assert code_of(words) is None
+    assert verdict(None, words) is Verdict.WAIT
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "meaning"),
+    [
+        ("InvalidInput", "No default subnet for availability zone: 'us-east-1e'.", Verdict.NEXT),
+        ("InvalidInput", "The parameter is wrong", Verdict.STOP),
+        ("InsufficientVolumeCapacity", "", Verdict.NEXT),
+        ("InvalidInstanceID.NotFound", "", Verdict.WAIT),
+        (None, "timeout while waiting for state to become 'running'", Verdict.NEXT),
+        (None, "rpc error: code = Unavailable desc = error reading from server: EOF", Verdict.WAIT),
+        (None, "Connection was closed before we received a valid response", Verdict.WAIT),
+    ],
+)
+def test_words_decide_where_a_code_does_not(
+    code: str | None, message: str, meaning: Verdict
+) -> None:
+    assert verdict(code, message) is meaning

@@ -1,0 +1,690 @@
+"""A worker renders scenes, and is watched while it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloudburst.errors import ArtifactInvalid, CloudRefused, RenderFailed, SceneRejected, WorkerGone
+from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
+from cloudburst.run import render_loop as drive
+from cloudburst.run.events import Timeline
+from cloudburst.run.queue import Dispatcher
+from cloudburst.run.render_loop import Drive
+from cloudburst.run.results import Ledger
+from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.run.context import Site
+    from cloudburst.workers.client import Rendered
+
+WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
+FINE = Condition()
+TAKEN = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
+DIED = Condition(Health.GONE, "stopped: out of memory")
+LEAVING = Condition(Health.LEAVING, "marked-for-termination", blameless=True)
+
+
+class Driven:
+    """A worker with scenes to render, driven in a thread of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        api: FakeApi,
+        *conditions: Condition,
+        scenes: str = "a",
+        attempts: int = 1,
+        room: int = 1,
+    ) -> None:
+        self.events: list[Event] = []
+        self.api = api
+        self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
+        self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
+        site = make_site(self.target.engine, self.target, folder)
+        self.site: Site = replace(
+            site,
+            ledger=Ledger(self.scenes, site.journal),
+            dispatcher=Dispatcher(attempts),
+            timeline=Timeline(self.events.append, lambda: None),
+        )
+        self.site.dispatcher.add([Batch(1, self.scenes)])
+        self.site.dispatcher.join("b01")
+        worker = replace(WORKER, room=room)
+        self.drive = Drive("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self.drive.run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._thread.join(5)  # not so long as what hangs in a test
+        assert not self._thread.is_alive()
+
+    def run(self) -> None:
+        self.start()
+        self.end()
+        if self.api.go_on.is_set():
+            self.drive.join(10)
+
+    def told(self) -> list[tuple[str, str | None]]:
+        self.site.timeline.close()
+        return [(event.kind.value, event.scene) for event in self.events]
+
+    def pending(self) -> list[str]:
+        """Name the scenes that another worker gets."""
+        self.site.dispatcher.leave("b01")
+        self.site.dispatcher.join("b02")
+        count = self.site.dispatcher.pending()
+        taken = [self.site.dispatcher.take("b02", "b02") for _ in range(count)]
+        return [one.name for one in taken if one]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the provider often, and at /health never."""
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(drive, "ASK_EVERY", 60.0)
+    monkeypatch.setattr(drive, "download", fake_download)
+
+
+def test_scenes_are_rendered_and_come_home(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="abc")
+    driven.run()
+    assert sorted(driven.api.asked) == ["a", "b", "c"]
+    results = driven.site.ledger.results()
+    assert [one.status for one in results] == [SceneStatus.DONE] * 3
+    assert [one.scenario for one in results] == ["baseline"] * 3
+    assert results[0].artifact == Artifact(tmp_path / "a.mp4", 1000, 1.0, 1920, 1080, 30)
+    assert driven.drive.lost is None
+
+
+def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = most = 0
+    lock = threading.Lock()
+
+    def render(scene: Scene, timeout: float) -> object:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return FakeApi().render(scene, timeout)
+
+    api = FakeApi()
+    monkeypatch.setattr(api, "render", render)
+    driven = Driven(tmp_path, api, scenes="abcdefgh", room=2)
+    driven.run()
+    assert most == 2
+    assert driven.site.ledger.done_count() == 8
+
+
+def test_the_next_scene_renders_while_the_last_one_comes_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="ab")
+    together: list[bool] = []
+
+    def slow(
+        api: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
+    ) -> tuple[Artifact, str] | None:
+        deadline = time.monotonic() + 5
+        while len(driven.api.asked) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        together.append(len(driven.api.asked) == 2)
+        return fake_download(api, rendered, scene, folder, **how)
+
+    monkeypatch.setattr(drive, "download", slow)
+    driven.run()
+    assert together == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("condition", "attempts", "event", "pending"),
+    [
+        (TAKEN, 1, "scene_retry", ["a"]),
+        (DIED, 2, "scene_retry", ["a"]),
+        (DIED, 1, "scene_failed", []),
+    ],
+)
+def test_a_worker_that_is_gone_while_a_render_hangs(
+    tmp_path: Path, condition: Condition, attempts: int, event: str, pending: list[str]
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), FINE, FINE, condition, attempts=attempts)
+    driven.run()
+    assert driven.drive.lost == condition
+    assert driven.pending() == pending
+    # The answer comes all the same, much too late.
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    (scene,) = driven.site.ledger.results()
+    assert scene.artifact is None
+    assert [(one.worker, one.error) for one in scene.attempts] == [("b01", condition.reason)]
+    assert driven.told() == [("scene_started", "a"), (event, "a")]
+    assert driven.site.dispatcher.pending() == 0
+
+
+def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
+    api = FakeApi([RenderFailed("the video API answered 500")], holds=True)
+    driven = Driven(tmp_path, api, FINE, TAKEN)
+    driven.run()
+    api.go_on.set()
+    driven.drive.join(10)
+    assert driven.told() == [("scene_started", "a"), ("scene_retry", "a")]
+    assert len(driven.site.ledger.results()[0].attempts) == 1
+    assert driven.pending() == ["a"]
+
+
+def test_all_scenes_in_flight_go_back(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), *[FINE] * 5, TAKEN, scenes="abcd", room=3)
+    driven.run()
+    assert len(driven.api.asked) == 3
+    assert sorted(driven.pending()) == ["a", "b", "c", "d"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    assert driven.site.ledger.done_count() == 0
+    assert len(driven.api.asked) == 3, "nothing new was begun"
+
+
+def test_a_worker_about_to_leave_finishes_what_it_renders_and_takes_nothing_new(
+    tmp_path: Path,
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), scenes="ab")
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.target.conditions[:] = [LEAVING] * 10_000
+    deadline = time.monotonic() + 10
+    while driven.drive.lost is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert driven.drive.lost == LEAVING
+    driven.api.go_on.set()
+    driven.end()
+    assert driven.drive.lost == LEAVING
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+    assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
+    assert driven.api.asked == ["a"]
+    assert driven.pending() == ["b"]
+
+
+def test_a_worker_that_was_about_to_leave_may_be_gone_before_it_finishes(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True), FINE, LEAVING, LEAVING, TAKEN)
+    driven.run()
+    assert driven.drive.lost == TAKEN
+    assert driven.pending() == ["a"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_silent_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 0.3)
+    driven = Driven(tmp_path, FakeApi(sick="timed out", holds=True), attempts=2)
+    began = time.monotonic()
+    driven.run()
+    assert 0.3 <= time.monotonic() - began < 5
+    assert driven.drive.lost == Condition(
+        Health.GONE, "its video API has not answered for 0 s", blameless=False
+    )
+    assert driven.pending() == ["a"]
+    driven.api.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_worker_that_answers_now_and_then_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    answers: list[str | None] = []
+
+    def healthy(_: float = 5.0) -> str | None:
+        answers.append("timed out" if len(answers) % 3 else None)
+        if len(answers) > 15:
+            driven.api.go_on.set()
+        return answers[-1]
+
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    monkeypatch.setattr(driven.api, "healthy", healthy)
+    driven.run()
+    assert len(answers) > 15
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    api = FakeApi(sick="timed out")
+    at_once = api.render
+
+    def render(scene: Scene, timeout: float) -> Rendered:
+        time.sleep(0.3)
+        return at_once(scene, timeout)
+
+    monkeypatch.setattr(api, "render", render)
+    driven = Driven(tmp_path, api, scenes="abcde")
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 5
+
+
+def test_not_being_told_how_a_worker_is_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    asked: list[Worker] = []
+
+    def condition(worker: Worker) -> Condition:
+        asked.append(worker)
+        if len(asked) == 3:
+            driven.api.go_on.set()
+        raise CloudRefused("DescribeInstances: throttled", "RequestLimitExceeded")
+
+    monkeypatch.setattr(driven.target, "condition", condition)
+    driven.run()
+    assert len(asked) >= 3
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "attempts", "pending"), [(TAKEN, 1, ["a"]), (DIED, 2, ["a"]), (DIED, 1, [])]
+)
+def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    condition: Condition,
+    attempts: int,
+    pending: list[str],
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, condition, attempts=attempts)
+    driven.run()
+    assert driven.drive.lost == condition
+    (scene,) = driven.site.ledger.results()
+    assert scene.error == f"POST: connection reset; {condition.reason}"
+    assert driven.pending() == pending
+
+
+def test_the_provider_may_know_a_little_later_than_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, FINE, TAKEN)
+    driven.target.settle = 5.0
+    driven.run()
+    assert driven.drive.lost == TAKEN
+    assert driven.pending() == ["a"]
+
+
+def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 0.1)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, attempts=2)
+    driven.run()
+    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
+    assert driven.pending() == ["a"]
+
+
+def test_a_request_that_breaks_off_on_a_healthy_worker_is_tried_again_there(tmp_path: Path) -> None:
+    api = FakeApi([WorkerGone("POST: connection reset")])
+    driven = Driven(tmp_path, api, attempts=2)
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.told() == [
+        ("scene_started", "a"),
+        ("scene_retry", "a"),
+        ("scene_started", "a"),
+        ("scene_done", "a"),
+    ]
+
+
+def test_a_scene_that_the_api_refuses_is_not_tried_again(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi([SceneRejected("400: no picture")]), attempts=3)
+    driven.run()
+    assert driven.told() == [("scene_started", "a"), ("scene_failed", "a")]
+    assert driven.pending() == []
+
+
+def test_a_bug_costs_its_scene_a_try_and_no_more(tmp_path: Path) -> None:
+    api = FakeApi([ZeroDivisionError("a bug")])
+    driven = Driven(tmp_path, api, scenes="ab", attempts=1)
+    driven.run()
+    first, second = driven.site.ledger.results()
+    assert first.error == "unexpected ZeroDivisionError: a bug"
+    assert second.status is SceneStatus.DONE
+
+
+def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi([WorkerGone("POST: reset")], holds=True))
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.site.stop.request()
+    driven.end()
+    driven.api.go_on.set()
+    driven.drive.join(10)
+    assert driven.told() == [("scene_started", "a")], "its end is no failure of the scene"
+
+
+def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi())
+    scene = driven.site.dispatcher.take("b01", "b01")
+    assert scene is not None
+    driven.drive._lose(DIED)
+    driven.drive._places.acquire()
+    driven.drive._one_scene(scene)
+    assert driven.pending() == ["a"]
+    assert driven.api.asked == []
+    (result,) = driven.site.ledger.results()
+    assert result.attempts == (), "nothing was tried"
+
+
+# -- a worker that comes back -------------------------------------------------------------------
+
+
+class Away(FakeApi):
+    """A video API that breaks a request off, and is away for some looks at its health."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__([WorkerGone("POST: connection reset")])
+        self.answers: list[str | None] = []
+        self._looks = looks
+
+    def healthy(self, timeout: float = 5.0) -> str | None:
+        self.answers.append("connection refused" if len(self.answers) < self._looks else None)
+        return self.answers[-1]
+
+
+def test_a_worker_that_is_started_again_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 20.0)
+    monkeypatch.setattr(drive, "SILENCE", 0.0)
+    api = Away(2)
+    driven = Driven(tmp_path, api, scenes="ab", attempts=2)
+    driven.run()
+    assert api.answers == ["connection refused", "connection refused", None]
+    assert driven.drive.lost is None
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.DONE)
+    assert [one.error for one in first.attempts] == ["POST: connection reset", None]
+    assert {one.worker for one in first.attempts} == {"b01"}
+
+
+def test_who_can_ask_nobody_is_more_patient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "RESTART", 0.0)
+    monkeypatch.setattr(drive, "SILENCE", 20.0)
+    driven = Driven(tmp_path, Away(1), attempts=2)
+
+    def condition(_: Worker) -> Condition:
+        raise CloudRefused("DescribeInstances: no answer")
+
+    monkeypatch.setattr(driven.target, "condition", condition)
+    driven.run()
+    assert driven.drive.lost is None
+    assert driven.site.ledger.done_count() == 1
+
+
+def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "RESTART", 60.0)
+    monkeypatch.setattr(drive, "SILENCE", 0.1)
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, attempts=2)
+    monkeypatch.setattr(driven.target, "condition", lambda _: 1 / 0)
+    driven.run()
+    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset")
+    assert driven.pending() == ["a"]
+
+
+def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
+    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api)
+    driven.start()
+    assert api.began.wait(10)
+    driven.site.stop.request()
+    driven.end()
+    began = time.monotonic()
+    driven.drive.join(10)
+    assert time.monotonic() - began < 5
+    assert driven.told() == [("scene_started", "a")]
+
+
+def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    api = FakeApi([None, WorkerGone("POST: connection reset")])
+    driven = coming_home(tmp_path, slow, api=api, scenes="ab")
+    asked = threading.Event()
+
+    def unhealthy(*_: object) -> str:
+        asked.set()
+        return "connection refused"
+
+    monkeypatch.setattr(api, "healthy", unhealthy)
+    assert asked.wait(10), "b has broken off, and its worker is being asked after"
+    driven.site.stop.request()
+    time.sleep(0.3)
+    slow.go_on.set()
+    driven.end()
+    driven.drive.join(10)
+    assert driven.drive.lost is None
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_video_that_is_being_verified_is_waited_for_when_its_worker_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    here, go_on = threading.Event(), threading.Event()
+
+    def verifying(*given: Any, **how: Any) -> tuple[Artifact, str] | None:
+        assert how["wanted"]()
+        here.set()
+        assert go_on.wait(10)
+        if not whole:
+            raise ArtifactInvalid("it is damaged")
+        return fake_download(*given, **{**how, "wanted": lambda: True})
+
+    monkeypatch.setattr(drive, "download", verifying)
+    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    driven = Driven(tmp_path, FakeApi(), attempts=2)
+    driven.start()
+    assert here.wait(10)
+    driven.target.conditions[:] = [DIED] * 1000
+    time.sleep(0.5)
+    assert driven.drive.lost == DIED
+    assert driven._thread.is_alive(), "its last video is here, and is being looked at"
+    go_on.set()
+    driven.end()
+    (result,) = driven.site.ledger.results()
+    assert (result.status is SceneStatus.DONE) is whole
+    assert driven.pending() == ([] if whole else ["a"]), "a damaged one goes to another worker"
+
+
+# -- the end of a run ---------------------------------------------------------------------------
+
+
+class Slow:
+    """Downloads that a test lets go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+        monkeypatch.setattr(drive, "download", self._download)
+
+    def _download(self, *given: Any, **how: Any) -> tuple[Artifact, str] | None:
+        self.began.set()
+        assert self.go_on.wait(10), "a test let a download go on for ever"
+        return fake_download(*given, **how)
+
+
+def coming_home(folder: Path, slow: Slow, api: FakeApi | None = None, **more: Any) -> Driven:
+    """Give a worker that has rendered scene a, whose video is on its way, and renders the next."""
+    driven = Driven(folder, api or FakeApi(), **more)
+    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.start()
+    assert slow.began.wait(10)
+    return driven
+
+
+def test_asked_to_stop_a_run_waits_for_a_video_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven._thread.join(0.3)
+    assert driven._thread.is_alive(), "the worker is not ended under it"
+    slow.go_on.set()
+    driven.end()
+    driven.drive.join(10)
+    assert driven.site.ledger.done_count() == 1
+    assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
+    assert list(driven.site.journal.history().home) == ["a"]
+
+
+def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HoldsB(FakeApi):
+        def render(self, scene: Scene, timeout: float) -> Rendered:
+            if scene.name == "b":
+                hanging.set()
+                assert let.wait(10)
+            return super().render(scene, timeout)
+
+    slow, hanging, let = Slow(monkeypatch), threading.Event(), threading.Event()
+    driven = Driven(tmp_path, HoldsB(), scenes="ab")
+    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.start()
+    assert slow.began.wait(10)
+    assert hanging.wait(10)
+    driven.site.stop.request()
+    slow.go_on.set()
+    driven.end()
+    assert driven.site.ledger.done_count() == 1, "b renders still"
+    let.set()
+    driven.drive.join(10)
+    first, second = driven.site.ledger.results()
+    assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
+    assert driven.told()[-1] == ("scene_done", "a")
+
+
+def test_what_is_rendered_when_a_run_is_asked_to_stop_is_not_sent_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = Driven(tmp_path, FakeApi(holds=True))
+    driven.start()
+    assert driven.api.began.wait(10)
+    driven.site.stop.request()
+    driven.api.go_on.set()
+    driven.end()
+    driven.drive.join(10)
+    assert not slow.began.is_set()
+    assert driven.site.ledger.done_count() == 0
+
+
+def test_asked_twice_a_run_waits_for_no_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven._thread.join(0.2)
+    assert driven._thread.is_alive()
+    driven.site.stop.request()
+    driven.end()
+    assert driven.site.ledger.done_count() == 0
+    slow.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "WAY_HOME", 0.2)
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    began = time.monotonic()
+    driven.end()
+    assert 0.1 < time.monotonic() - began < 5
+    slow.go_on.set()
+    driven.drive.join(10)
+
+
+def test_a_video_whose_worker_is_gone_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(monkeypatch)
+    driven = coming_home(tmp_path, slow)
+    driven.site.stop.request()
+    driven._thread.join(0.2)
+    assert driven._thread.is_alive()
+    driven.target.conditions.append(TAKEN)
+    driven.end()
+    assert driven.drive.lost == TAKEN
+    began = time.monotonic()
+    driven.drive.join(5)
+    assert time.monotonic() - began < 1
+    slow.go_on.set()
+    deadline = time.monotonic() + 10
+    while any(thread.is_alive() for thread in driven.drive._threads):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert driven.site.ledger.done_count() == 0, "and no longer counts"
+
+
+# -- the journal --------------------------------------------------------------------------------
+
+
+def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    driven = Driven(tmp_path, FakeApi(), scenes="ab", attempts=3)
+    lost = replace(SCENE, name="lost", audio=tmp_path / "lost.wav")
+    driven.site.dispatcher.add([Batch(2, (lost,))])
+    driven.site.ledger._attempts["lost"] = []
+    driven.run()
+    assert sorted(driven.api.asked) == ["a", "b"]
+    told = driven.told()
+    assert ("scene_failed", "lost") in told
+    (text,) = (event.text for event in driven.events if event.scene == "lost")
+    assert text == f"{tmp_path / 'lost.wav'} cannot be read: No such file or directory"
+    assert driven.site.ledger.done_count() == 2
+    history = driven.site.journal.history()
+    assert [one.error for one in history.attempts["lost"]] == [text], "the journal knows of it"
+    assert history.inflight == {}
+
+
+def test_the_journal_says_the_same_as_the_memory(tmp_path: Path) -> None:
+    errors = [RenderFailed("500"), None, SceneRejected("400"), ZeroDivisionError("a bug")]
+    driven = Driven(tmp_path, FakeApi(errors), scenes="abcd", attempts=2)
+    driven.run()
+    history, results = driven.site.journal.history(), driven.site.ledger.results()
+    assert sum(len(one.attempts) for one in results) == 6
+    for one in results:
+        assert history.attempts[one.name] == one.attempts
+        home = history.home.get(one.name)
+        assert (home.artifact if home else None) == one.artifact
+    assert history.inflight == {}
