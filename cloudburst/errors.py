@@ -96,7 +96,7 @@ class WorkerUnhealthy(InfrastructureError):
     """A worker was created and did not become healthy."""
 
 
-class WorkerLost(InfrastructureError):
+class WorkerTerminated(InfrastructureError):
     """A worker's provider says that it is gone.
 
     Args:
@@ -147,7 +147,7 @@ class RenderFailed(SceneError):
     """The video API took the scene and failed to render it (5xx, time-out)."""
 
 
-class WorkerGone(SceneError):
+class WorkerUnreachable(SceneError):
     """The worker stopped answering in the middle of a scene."""
 
 

@@ -334,7 +334,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class Resource:
     """Something of CloudBurst's that a provider shows, whoever else knows of it.
 
     Args:

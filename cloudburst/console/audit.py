@@ -12,7 +12,7 @@ from cloudburst.report.cost import so_far
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudburst.models import Remains
+    from cloudburst.models import Resource
     from cloudburst.recovery.audit import Audit, RunFound, StackFound
     from cloudburst.recovery.cleanup import Cleaned
 
@@ -96,7 +96,7 @@ def _print_stack(stack: StackFound, at: float, console: Console) -> None:
         console.print(f"      {orphan}{_remains_words(one, at)}", soft_wrap=True)
 
 
-def _remains_words(one: Remains, at: float) -> str:
+def _remains_words(one: Resource, at: float) -> str:
     words = [f"{one.kind} [bold]{safe(one.id)}[/] {safe(one.what)}".strip()]
     words.append(f"{safe(one.state)} in {safe(one.place)}")
     if one.since is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RunRecord:
     """A run that this machine has begun.
 
     Args:
@@ -42,7 +42,7 @@ class Known:
     began: str
 
 
-def remember(run: Known) -> None:
+def remember(run: RunRecord) -> None:
     """Keep a run's note, on disk, before anything of it is started.
 
     Raises:
@@ -64,7 +64,7 @@ def remember(run: Known) -> None:
         ) from error
 
 
-def noted(run_id: str) -> Known | None:
+def noted(run_id: str) -> RunRecord | None:
     """Give a run's note, None when there is none."""
     return _read(_folder() / f"{run_id}.json")
 
@@ -74,7 +74,7 @@ def forget(run_id: str) -> None:
     (_folder() / f"{run_id}.json").unlink(missing_ok=True)
 
 
-def known_runs() -> list[Known]:
+def known_runs() -> list[RunRecord]:
     """List the runs this machine has begun, oldest first. `damaged` lists the notes left out."""
     found = (_read(path) for path in _notes())
     return [run for run in found if run is not None]
@@ -85,7 +85,7 @@ def damaged() -> list[Path]:
     return [path for path in _notes() if _read(path) is None and path.exists()]
 
 
-def find(wanted: str) -> Known:
+def find(wanted: str) -> RunRecord:
     """Find a run by its id, the beginning of it, or its folder.
 
     Raises:
@@ -105,7 +105,7 @@ def find(wanted: str) -> Known:
     raise RunUnknown(f"no run {wanted!r}; expected a run's id or its folder{newest}")
 
 
-def of_source(source: Path) -> list[Known]:
+def of_source(source: Path) -> list[RunRecord]:
     """List the runs of a job file, oldest first."""
     place = str(source.absolute())
     return [run for run in known_runs() if run.source == place]
@@ -120,7 +120,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _names(runs: Sequence[Known]) -> str:
+def _names(runs: Sequence[RunRecord]) -> str:
     return ", ".join(run.run_id for run in runs)
 
 
@@ -132,9 +132,9 @@ def _notes() -> list[Path]:
     return sorted(_folder().glob("*.json"))
 
 
-def _read(path: Path) -> Known | None:
+def _read(path: Path) -> RunRecord | None:
     try:
         value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return Known(**{**value, "regions": tuple(value["regions"])})
+        return RunRecord(**{**value, "regions": tuple(value["regions"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -49,7 +49,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class DownloadedVideo:
     """A video that came home.
 
     Args:
@@ -68,7 +68,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenLaunch:
+class UnfinishedWorker:
     """A worker of which the journal does not say that it is gone.
 
     Args:
@@ -120,7 +120,7 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class RunState:
     """Everything that a journal says.
 
     Args:
@@ -142,10 +142,10 @@ class History:
     outcome: str | None
     seconds: float
     batches: tuple[BatchResult, ...] = ()
-    open: tuple[OpenLaunch, ...] = ()
+    open: tuple[UnfinishedWorker, ...] = ()
     attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
     inflight: dict[str, InFlight] = field(default_factory=dict)
-    home: dict[str, Home] = field(default_factory=dict)
+    home: dict[str, DownloadedVideo] = field(default_factory=dict)
     superseded: dict[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
 
@@ -155,7 +155,7 @@ class History:
         return max((int(batch.label.removeprefix("b")) for batch in self.batches), default=0)
 
 
-def assembled(rows: Mapping[str, list[Row]]) -> History:
+def state_from_rows(rows: Mapping[str, list[Row]]) -> RunState:
     """Make sense of a journal's tables.
 
     Args:
@@ -176,7 +176,7 @@ def assembled(rows: Mapping[str, list[Row]]) -> History:
         else:
             attempts.setdefault(row["scene"], []).append(_attempt(row))
     done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
-    return History(
+    return RunState(
         header={row["name"]: row["value"] for row in rows["run"]},
         owner=Owner(session["pid"], session["started"], session["host"]) if session else None,
         outcome=session["outcome"] if session else None,
@@ -226,8 +226,8 @@ def _batch(label: str, rows: list[Row], done: Mapping[str, int]) -> BatchResult:
     )
 
 
-def _open(row: Row) -> OpenLaunch:
-    return OpenLaunch(
+def _open(row: Row) -> UnfinishedWorker:
+    return UnfinishedWorker(
         number=row["id"],
         batch=row["batch"],
         label=row["label"],
@@ -254,8 +254,8 @@ def _attempt(row: Row) -> Attempt:
     )
 
 
-def _home(row: Row) -> Home:
-    return Home(
+def _home(row: Row) -> DownloadedVideo:
+    return DownloadedVideo(
         artifact=Artifact(
             path=Path(row["path"]),
             size=row["size"],

@@ -22,14 +22,14 @@ import psutil
 
 from cloudburst import clock
 from cloudburst.errors import JournalFailed, RunBusy
-from cloudburst.journal.state import History, Owner, assembled
+from cloudburst.journal.state import Owner, RunState, state_from_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-    from cloudburst.journal.state import Home
+    from cloudburst.journal.state import DownloadedVideo
     from cloudburst.models import Attempt, Launch, Price, Rental, Rung, Span
 
 NAME = "journal.db"
@@ -130,7 +130,7 @@ class Journal:
                 self._db.close()
             os.close(self._held)
 
-    def history(self) -> History:
+    def history(self) -> RunState:
         """Read all of it."""
         with self._lock, _told(self.folder):
             return _history(self._db)
@@ -296,7 +296,7 @@ class Journal:
         """Note how a try ended."""
         self._may([_tried(attempt, tried)])
 
-    def home(self, scene: str, attempt: int, tried: Attempt, home: Home) -> None:
+    def home(self, scene: str, attempt: int, tried: Attempt, home: DownloadedVideo) -> None:
         """Note a video that is home, verified and renamed."""
         one = home.artifact
         self._may(
@@ -367,7 +367,7 @@ class Journal:
 # -- reading ------------------------------------------------------------------------------------
 
 
-def read(folder: Path) -> History | None:
+def read(folder: Path) -> RunState | None:
     """Read a run's journal, whoever holds it; None when there is none.
 
     Raises:
@@ -400,9 +400,9 @@ def holder(folder: Path) -> Owner | None:
     return None
 
 
-def _history(db: sqlite3.Connection) -> History:
+def _history(db: sqlite3.Connection) -> RunState:
     db.row_factory = sqlite3.Row
-    return assembled(
+    return state_from_rows(
         {
             table: [dict(row) for row in db.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608
             for table in ("run", "session", "launch", "rental", "attempt", "artifact")

@@ -39,9 +39,9 @@ from cloudburst.targets import make_target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cloudburst.journal.registry import Known
-    from cloudburst.journal.state import History, OpenLaunch, Owner
-    from cloudburst.models import Lock, Remains, TargetName
+    from cloudburst.journal.registry import RunRecord
+    from cloudburst.journal.state import Owner, RunState, UnfinishedWorker
+    from cloudburst.models import Lock, Resource, TargetName
     from cloudburst.targets.base import Target
 
 _STACK = re.compile(r"(?P<run>\d{8}-\d{6}-[0-9a-f]{6})-b\d+")
@@ -66,10 +66,10 @@ class StackFound:
     name: str
     target: TargetName
     in_backend: bool
-    launch: OpenLaunch | None
+    launch: UnfinishedWorker | None
     state: StackState
     locks: tuple[tuple[Lock, bool | None], ...]
-    remains: tuple[Remains, ...]
+    remains: tuple[Resource, ...]
 
     @property
     def left(self) -> bool:
@@ -82,7 +82,7 @@ class StackFound:
         return self.launch is not None and self.launch.state == KEPT
 
     @property
-    def orphans(self) -> tuple[Remains, ...]:
+    def orphans(self) -> tuple[Resource, ...]:
         """What of it no stack knows."""
         return tuple(one for one in self.remains if not _is_known(one, self.state.ids))
 
@@ -103,7 +103,7 @@ class RunFound:
     """
 
     run_id: str
-    known: Known | None
+    known: RunRecord | None
     owner: Owner | None
     unclear: str
     outcome: str | None
@@ -263,7 +263,7 @@ class _Looker:
             for note in registry.damaged()
         ]
 
-    def owners(self, runs: Iterable[Known]) -> tuple[dict[str, Owner], dict[str, str]]:
+    def owners(self, runs: Iterable[RunRecord]) -> tuple[dict[str, Owner], dict[str, str]]:
         """Give the processes that hold runs now, by run; and why of others it cannot be seen."""
         held: dict[str, Owner] = {}
         unclear: dict[str, str] = {}
@@ -277,8 +277,8 @@ class _Looker:
                 held[run.run_id] = owner
         return held, unclear
 
-    def journals(self, runs: Iterable[Known]) -> dict[str, History]:
-        found: dict[str, History] = {}
+    def journals(self, runs: Iterable[RunRecord]) -> dict[str, RunState]:
+        found: dict[str, RunState] = {}
         for run in runs:
             try:
                 history = journal.read(Path(run.folder))
@@ -290,12 +290,12 @@ class _Looker:
         self.looked.append(f"{len(found)} journal{'s' * (len(found) != 1)}")
         return found
 
-    def local(self) -> list[Remains]:
+    def local(self) -> list[Resource]:
         with make_target("local", AwsSettings()) as target:
             return self._survey(target, ())
 
-    def _survey(self, target: Target, regions: Sequence[str]) -> list[Remains]:
-        found: list[Remains] = []
+    def _survey(self, target: Target, regions: Sequence[str]) -> list[Resource]:
+        found: list[Resource] = []
         for place, answer in target.survey(regions):
             if isinstance(answer, CloudBurstError):
                 self.unseen.append(f"{place}: {answer}")
@@ -304,9 +304,9 @@ class _Looker:
                 found += answer
         return found
 
-    def aws(self, used: set[str], *, everywhere: bool) -> list[Remains]:
+    def aws(self, used: set[str], *, everywhere: bool) -> list[Resource]:
         self._tell("asking AWS")
-        found: list[Remains] = []
+        found: list[Resource] = []
         try:
             with make_target("aws", aws_settings()) as target:
                 more = target.all_regions() if everywhere else target.regions
@@ -316,7 +316,7 @@ class _Looker:
         return found
 
     def backend(
-        self, runs: Iterable[Known]
+        self, runs: Iterable[RunRecord]
     ) -> tuple[dict[str, tuple[StackState, tuple[Lock, ...]]], dict[str, str]]:
         """Read every stack of the project with its locks; say which could not be read, and why."""
         own = is_backend_own()
@@ -352,14 +352,14 @@ class _Looker:
 
 
 def _held_together(
-    known: dict[str, Known],
-    histories: dict[str, History],
+    known: dict[str, RunRecord],
+    histories: dict[str, RunState],
     states: dict[str, tuple[StackState, tuple[Lock, ...]]],
-    remains: list[Remains],
+    remains: list[Resource],
     owners: dict[str, Owner],
     unclear: dict[str, str],
 ) -> list[RunFound]:
-    shown: dict[str, list[Remains]] = {}
+    shown: dict[str, list[Resource]] = {}
     for one in remains:
         shown.setdefault(one.stack, []).append(one)
     noted = {
@@ -388,10 +388,10 @@ def _held_together(
 
 def _stack_found(
     name: str,
-    known: Known | None,
+    known: RunRecord | None,
     told: tuple[StackState, tuple[Lock, ...]] | None,
-    remains: Iterable[Remains],
-    noted: dict[str, tuple[str, OpenLaunch]],
+    remains: Iterable[Resource],
+    noted: dict[str, tuple[str, UnfinishedWorker]],
 ) -> StackFound:
     state, locks = told or (StackState(), ())
     launch = noted[name][1] if name in noted else None
@@ -409,7 +409,9 @@ def _stack_found(
     )
 
 
-def _target_of(known: Known | None, state: StackState, remains: Iterable[Remains]) -> TargetName:
+def _target_of(
+    known: RunRecord | None, state: StackState, remains: Iterable[Resource]
+) -> TargetName:
     if _is_rented(state) or any(one.kind != "process" for one in remains):
         return "aws"
     return "aws" if known is not None and known.target == "aws" else "local"
@@ -430,8 +432,8 @@ def _lives(lock: Lock) -> bool | None:
 
 def _run_found(
     run_id: str,
-    known: Known | None,
-    history: History | None,
+    known: RunRecord | None,
+    history: RunState | None,
     owner: Owner | None,
     unclear: str,
     stacks: tuple[StackFound, ...],
@@ -449,6 +451,6 @@ def _run_found(
     )
 
 
-def _is_known(one: Remains, ids: frozenset[str]) -> bool:
+def _is_known(one: Resource, ids: frozenset[str]) -> bool:
     # A process has its start in its name, which a person does not need.
     return one.kind == "disk" or any(known.partition("@")[0] == one.id for known in ids)

@@ -9,7 +9,7 @@ from cloudburst.targets.aws.pricing import MINIMUM_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cloudburst.models import BatchResult, Remains, SceneResult, Span
+    from cloudburst.models import BatchResult, Resource, SceneResult, Span
 
 PHASES = ("up", "health", "drive", "destroy")
 
@@ -57,7 +57,7 @@ def serial_seconds(batches: Iterable[BatchResult], scenes: Iterable[SceneResult]
     return frame / max(1, len(used)) + work
 
 
-def so_far(one: Remains, at: float) -> float | None:
+def so_far(one: Resource, at: float) -> float | None:
     """Say what something has cost until a moment, in USD; None when price or age is unknown.
 
     Args:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from cloudburst.journal.state import History
+    from cloudburst.journal.state import RunState
     from cloudburst.models import BatchResult, Cost, Job, SceneResult
 
 
@@ -32,7 +32,7 @@ def header(job: Job, run_id: str, folder: Path, began: datetime) -> dict[str, st
     }
 
 
-def results(history: History) -> tuple[SceneResult, ...]:
+def results(history: RunState) -> tuple[SceneResult, ...]:
     """Give every scene's result as a journal has it, in the order of the job."""
     return tuple(
         scene_result(name, seconds, history.attempts.get(name, ()), history.home.get(name))

@@ -11,16 +11,16 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerLost
+from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerTerminated
 from cloudburst.models import BatchResult, EventKind, Health, Rung, WorkerSpec
-from cloudburst.run.worker_run import Adopted, LaunchLife
+from cloudburst.run.worker_run import AdoptedWorker, WorkerRun
 from cloudburst.targets.failover import Verdict, advice, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.models import Batch, Launch, Limits
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 # Throttled, or failed on the way: so many times on one rung, with pauses that grow.
 PATIENCE = 5
@@ -32,7 +32,7 @@ LONGEST_PAUSE = 60.0
 
 
 @dataclass
-class BatchLife:
+class BatchRunner:
     """One batch and its workers, one after the other.
 
     Args:
@@ -49,10 +49,10 @@ class BatchLife:
     run_id: str
     job: str
     workers: int
-    site: Site
-    adopted: Adopted | None = None
+    site: RunContext
+    adopted: AdoptedWorker | None = None
     before: tuple[Launch, ...] = ()
-    launches: list[LaunchLife] = field(default_factory=list)
+    launches: list[WorkerRun] = field(default_factory=list)
     error: str | None = None
     _tried: set[Rung] = field(default_factory=set)
     _waits: int = 0
@@ -69,7 +69,7 @@ class BatchLife:
         return all(launch.destroyed for launch in self.launches)
 
     @property
-    def kept(self) -> LaunchLife | None:
+    def kept(self) -> WorkerRun | None:
         """The worker that stays for a person, None when there is none."""
         return next((life for life in self.launches if life.kept_until is not None), None)
 
@@ -110,21 +110,21 @@ class BatchLife:
             error=self.error,
         )
 
-    def _next_launch(self) -> LaunchLife | None:
+    def _next_launch(self) -> WorkerRun | None:
         if self.adopted is not None and not self.launches:
             launch = self.adopted.launch
             spec = self._spec(launch.rung, key=self.adopted.worker.key)
-            return LaunchLife(launch.label, self.batch, spec, self.site, self.adopted)
+            return WorkerRun(launch.label, self.batch, spec, self.site, self.adopted)
         rung = self._next_rung()
         if rung is None:
             return None
-        return LaunchLife(self._label(), self.batch, self._spec(rung), self.site)
+        return WorkerRun(self._label(), self.batch, self._spec(rung), self.site)
 
     # -- the ladder ---------------------------------------------------------------------------
 
     def _next_rung(self) -> Rung | None:
         site = self.site
-        if site.stop.requested or not site.dispatcher.pending():
+        if site.stop.requested or not site.queue.pending():
             return None  # whatever happened before, nobody needs another worker
         rung = site.ladder.pick(self._tried)
         if rung is None:
@@ -136,17 +136,17 @@ class BatchLife:
         tried = [f"{life.spec.rung}: {life.code or life.error}" for life in self.launches]
         return f"no rung is left; tried {'; '.join(dict.fromkeys(tried))}"
 
-    def _go_on(self, life: LaunchLife) -> bool:
+    def _go_on(self, life: WorkerRun) -> bool:
         """Say if another worker is to be tried; close the rungs that need not be."""
         if life.was_healthy:
             return self._replace(life)
         meaning = self._meaning(life)
         return meaning is not Verdict.FAIL and self._climb(life, meaning)
 
-    def _meaning(self, life: LaunchLife) -> Verdict:
+    def _meaning(self, life: WorkerRun) -> Verdict:
         """Say what it means for the ladder that a launch did not come to a healthy worker."""
         failure = life.failure
-        if isinstance(failure, WorkerLost):
+        if isinstance(failure, WorkerTerminated):
             return Verdict.NEXT
         if isinstance(failure, PriceUnknown) and life.spec.rung.market == "spot":
             return Verdict.NEXT  # this zone has none today
@@ -154,7 +154,7 @@ class BatchLife:
             return verdict(life.code, str(failure))
         return Verdict.FAIL  # not healthy, no price, a bug: the next one would go the same way
 
-    def _replace(self, life: LaunchLife) -> bool:
+    def _replace(self, life: WorkerRun) -> bool:
         """A worker that worked is gone: get another one, unless they go without any fruit."""
         if life.lost is None:
             return False
@@ -171,7 +171,7 @@ class BatchLife:
             self.error = f"{life.error} ({todo})"
         return again
 
-    def _climb(self, life: LaunchLife, meaning: Verdict) -> bool:
+    def _climb(self, life: WorkerRun, meaning: Verdict) -> bool:
         site, rung, code = self.site, life.spec.rung, life.code
         what = code or "no answer"
         if meaning is Verdict.STOP:
@@ -194,7 +194,7 @@ class BatchLife:
         self._tell_failover(life, f"{rung}: {what}; {then}")
         return True
 
-    def _tell_failover(self, life: LaunchLife, text: str) -> None:
+    def _tell_failover(self, life: WorkerRun, text: str) -> None:
         self.site.timeline.tell(
             EventKind.FAILOVER,
             text,

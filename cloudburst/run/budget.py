@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from cloudburst.models import EventKind
 
 if TYPE_CHECKING:
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 LOOK_EVERY = 1.0
 # What the machines cost while they finish and end: so much earlier the run is stopped.
@@ -25,7 +25,7 @@ class Budget:
         reached: why the run was stopped; nothing if it was not.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: RunContext) -> None:
         self._site = site
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="budget", daemon=True)
@@ -60,6 +60,6 @@ class Budget:
         site.timeline.tell(EventKind.STOPPING, self.reached, count=0)
         site.ladder.stop(self.reached)
         if finish:
-            site.dispatcher.stop()
+            site.queue.stop()
         else:
             site.stop.end()

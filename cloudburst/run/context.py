@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from cloudburst.journal.store import Journal
     from cloudburst.models import Limits
     from cloudburst.run.events import Timeline
-    from cloudburst.run.queue import Dispatcher
-    from cloudburst.run.results import Ledger
+    from cloudburst.run.queue import SceneQueue
+    from cloudburst.run.results import SceneResults
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Target
     from cloudburst.targets.failover import Ladder
 
 
 @dataclass(frozen=True)
-class Site:
+class RunContext:
     """The run's engine, target, queue, books, clock and wish to stop.
 
     Args:
@@ -31,8 +31,8 @@ class Site:
     engine: Engine
     target: Target
     ladder: Ladder
-    dispatcher: Dispatcher
-    ledger: Ledger
+    queue: SceneQueue
+    ledger: SceneResults
     timeline: Timeline
     stop: Stop
     limits: Limits

@@ -25,7 +25,7 @@ from cloudburst.errors import (
     LeftRunning,
 )
 from cloudburst.journal import registry
-from cloudburst.journal.state import KEPT, History
+from cloudburst.journal.state import KEPT, RunState
 from cloudburst.journal.store import Journal, holding
 from cloudburst.models import (
     Batch,
@@ -42,15 +42,15 @@ from cloudburst.models import (
 from cloudburst.paths import state_folder
 from cloudburst.report import json as report
 from cloudburst.report import summary
-from cloudburst.run.batch import BatchLife, worker_spec
+from cloudburst.run.batch import BatchRunner, worker_spec
 from cloudburst.run.budget import Budget
-from cloudburst.run.context import Site
+from cloudburst.run.context import RunContext
 from cloudburst.run.events import Timeline
 from cloudburst.run.planner import plan
-from cloudburst.run.queue import Dispatcher
-from cloudburst.run.results import Ledger
+from cloudburst.run.queue import SceneQueue
+from cloudburst.run.results import SceneResults
 from cloudburst.run.resume import Past, renderer, take_stock
-from cloudburst.run.takeover import Leftovers
+from cloudburst.run.takeover import EarlierWorkers
 from cloudburst.run.worker_run import clock_time
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets import make_target
@@ -224,7 +224,7 @@ def _fresh(job: Job, binary: Binary, target: Target, timeline: Timeline, stop: S
         target.know(run_id, {}, (), journal.rental)
         site = _site(job, binary, target, ladder, timeline, stop, journal, folder)
         _tell_start(timeline, EventKind.RUN_STARTED, header, len(job.scenes), 0)
-        return _run_to_its_end(planned, header, site, Past(History(header, None, None, 0.0)))
+        return _run_to_its_end(planned, header, site, Past(RunState(header, None, None, 0.0)))
 
 
 def _resumed(
@@ -270,10 +270,12 @@ def _resumed(
     raise refused
 
 
-def _run_to_its_end(planned: Plan, header: dict[str, str], site: Site, past: Past) -> RunReport:
+def _run_to_its_end(
+    planned: Plan, header: dict[str, str], site: RunContext, past: Past
+) -> RunReport:
     site.journal.on_failure = site.stop.end
     with Budget(site) as budget:
-        leftovers = Leftovers(past.history.open, header["run"], site)
+        leftovers = EarlierWorkers(past.history.open, header["run"], site)
         lives = _lives(planned, header["run"], site, past, leftovers)
         _live_together(lives, leftovers, site)
     finished = _report(header, site, past, lives, leftovers, budget.reached)
@@ -297,7 +299,7 @@ def _as_it_is(job: Job, journal: Journal, past: Past, timeline: Timeline) -> Run
     header = {**past.history.header, "folder": str(journal.folder)}
     target = make_target(job.target, job.aws)
     target.know(header["run"], _places(past.history), past.history.rentals, journal.rental)
-    scenes = Ledger(job.scenes, journal, past.history.attempts, past.home).results()
+    scenes = SceneResults(job.scenes, journal, past.history.attempts, past.home).results()
     finished = summary.summarize(
         header,
         scenes=scenes,
@@ -327,14 +329,14 @@ def _site(
     journal: Journal,
     folder: Path,
     past: Past | None = None,
-) -> Site:
+) -> RunContext:
     attempts = past.history.attempts if past else {}
-    return Site(
+    return RunContext(
         engine=_engine_for(binary, target),
         target=target,
         ladder=ladder,
-        dispatcher=Dispatcher(job.limits.attempts),
-        ledger=Ledger(job.scenes, journal, attempts, past.home if past else {}),
+        queue=SceneQueue(job.limits.attempts),
+        ledger=SceneResults(job.scenes, journal, attempts, past.home if past else {}),
         timeline=timeline,
         stop=stop,
         limits=job.limits,
@@ -348,7 +350,7 @@ def _site(
 def _announce(header: dict[str, str], regions: Sequence[str]) -> None:
     """Leave a note where an audit looks, before anything is started."""
     registry.remember(
-        registry.Known(
+        registry.RunRecord(
             run_id=header["run"],
             job=header["job"],
             source=header["source"],
@@ -372,7 +374,7 @@ def _tell_start(
     )
 
 
-def _places(history: History) -> dict[str, tuple[str, ...]]:
+def _places(history: RunState) -> dict[str, tuple[str, ...]]:
     """Give the regions in which each stack of a run may have something."""
     places: dict[str, tuple[str, ...]] = {}
     for batch in history.batches:
@@ -382,8 +384,8 @@ def _places(history: History) -> dict[str, tuple[str, ...]]:
 
 
 def _lives(
-    planned: Plan, run_id: str, site: Site, past: Past, leftovers: Leftovers
-) -> list[BatchLife]:
+    planned: Plan, run_id: str, site: RunContext, past: Past, leftovers: EarlierWorkers
+) -> list[BatchRunner]:
     """Give every batch its life; those that can take over a worker of an earlier session do."""
     adopted = leftovers.adopt(len(planned.batches))
     lives = []
@@ -398,14 +400,14 @@ def _lives(
             number += 1
             mine, before, here = None, (), replace(batch, number=number)
         lives.append(
-            BatchLife(here, run_id, planned.job.name, len(planned.batches), site, mine, before)
+            BatchRunner(here, run_id, planned.job.name, len(planned.batches), site, mine, before)
         )
     return lives
 
 
-def _live_together(lives: list[BatchLife], leftovers: Leftovers, site: Site) -> None:
+def _live_together(lives: list[BatchRunner], leftovers: EarlierWorkers, site: RunContext) -> None:
     """Live all batches, each in a thread of its own, while leftovers are ended."""
-    site.dispatcher.add([life.batch for life in lives])
+    site.queue.add([life.batch for life in lives])
     site.stop.on_request = lambda count: _on_stop(lives, site, count)
     # Daemons: who asks three times to stop does not wait for them.
     threads = [
@@ -419,9 +421,9 @@ def _live_together(lives: list[BatchLife], leftovers: Leftovers, site: Site) -> 
     site.stop.on_request = lambda _: None
 
 
-def _on_stop(lives: list[BatchLife], site: Site, count: int) -> None:
+def _on_stop(lives: list[BatchRunner], site: RunContext, count: int) -> None:
     """Hand out nothing more and end what is being created; in a hurry, end it at once."""
-    site.dispatcher.stop()
+    site.queue.stop()
     words = {
         1: "stopping: videos on their way come home, then what runs is destroyed; ask again to "
         "hurry",
@@ -470,10 +472,10 @@ def _results_folder(output: Path, began: datetime) -> Path:
 
 def _report(
     header: dict[str, str],
-    site: Site,
+    site: RunContext,
     past: Past,
-    lives: list[BatchLife],
-    leftovers: Leftovers,
+    lives: list[BatchRunner],
+    leftovers: EarlierWorkers,
     reached: str,
 ) -> RunReport:
     scenes = site.ledger.results()
@@ -482,7 +484,7 @@ def _report(
     left = [_left(life, header["run"]) for life in lives if not (life.destroyed or life.kept)]
     left += leftovers.left
     if not left and not kept:
-        left = list(site.target.last_look())
+        left = list(site.target.final_sweep())
     return summary.summarize(
         header,
         scenes=scenes,
@@ -496,13 +498,13 @@ def _report(
     )
 
 
-def _left(life: BatchLife, run_id: str) -> str:
+def _left(life: BatchRunner, run_id: str) -> str:
     removal = life.site.target.removal(life.stack)
     why = life.error or "its teardown was not waited for"
     return f"{life.stack}: {why}; remove it with: cloudburst cleanup {run_id}, or: {removal}"
 
 
-def _kept(life: BatchLife) -> str:
+def _kept(life: BatchRunner) -> str:
     kept = life.kept
     if kept is None or kept.worker is None:
         return life.stack

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloudburst.models import Batch, Scene
 
 
-class Dispatcher:
+class SceneQueue:
     """Hands scenes to workers. Every method may be called from any thread.
 
     Args:

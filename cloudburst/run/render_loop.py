@@ -11,9 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudburst.errors import JournalFailed, RenderFailed, SceneError, SceneRejected, WorkerGone
+from cloudburst.errors import (
+    JournalFailed,
+    RenderFailed,
+    SceneError,
+    SceneRejected,
+    WorkerUnreachable,
+)
 from cloudburst.job.fingerprint import fingerprint
-from cloudburst.journal.state import Home
+from cloudburst.journal.state import DownloadedVideo
 from cloudburst.models import Attempt, Condition, EventKind, Health, Span
 from cloudburst.workers.download import download
 
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloudburst.models import Scene, Worker
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
     from cloudburst.workers.client import Rendered, VideoApi
 
 WATCH_EVERY = 2.0
@@ -55,7 +61,7 @@ class _Flight:
     coming_home: bool = False
 
 
-class Drive:
+class RenderLoop:
     """Scenes on one worker.
 
     Args:
@@ -69,7 +75,9 @@ class Drive:
         lost: why the worker is gone or about to be; None while it is fine.
     """
 
-    def __init__(self, label: str, batch: str, worker: Worker, api: VideoApi, site: Site) -> None:
+    def __init__(
+        self, label: str, batch: str, worker: Worker, api: VideoApi, site: RunContext
+    ) -> None:
         self._label = label
         self._batch = batch
         self._worker = worker
@@ -131,7 +139,7 @@ class Drive:
         while True:
             # The place comes first: a scene that is taken but waits could run elsewhere.
             self._places.acquire()
-            scene = self._site.dispatcher.take(self._label, self._batch)
+            scene = self._site.queue.take(self._label, self._batch)
             if scene is None:
                 self._places.release()
                 return
@@ -157,7 +165,7 @@ class Drive:
             if self._turn_home(flight):
                 self._bring_home(flight, rendered, claim)
         except SceneError as error:
-            if isinstance(error, WorkerGone) and not self._site.stop.requested:
+            if isinstance(error, WorkerUnreachable) and not self._site.stop.requested:
                 self._ask_after_worker(error)  # may give the scene back, with all others
             if claim():
                 self._failed(flight, error)
@@ -188,7 +196,7 @@ class Drive:
         except JournalFailed:
             begun = False  # the journal asks the run to end: nothing begins that it knows not of
         if not begun:
-            site.dispatcher.give_back(scene, self._batch)
+            site.queue.give_back(scene, self._batch)
             return None
         if unread is not None:
             if self._settle(flight):
@@ -227,7 +235,9 @@ class Drive:
         home = site.timeline.now()
         began = flight.began
         attempt = Attempt(label, Span("render", began, ready), Span("download", ready, home))
-        video = Home(artifact, digest, flight.fingerprint, rendered.scenario, rendered.warnings)
+        video = DownloadedVideo(
+            artifact, digest, flight.fingerprint, rendered.scenario, rendered.warnings
+        )
         site.ledger.done(scene, flight.number, attempt, video)
         self._tell(
             EventKind.SCENE_DONE,
@@ -249,9 +259,9 @@ class Drive:
         if lost is not None and lost.reason not in why:
             why = f"{why}; {lost.reason}"
         if lost is not None and lost.blameless:
-            again = site.dispatcher.give_back(scene, self._batch)
+            again = site.queue.give_back(scene, self._batch)
         else:
-            again = site.dispatcher.failed(scene, self._label, self._batch, retry=retry)
+            again = site.queue.failed(scene, self._label, self._batch, retry=retry)
         span = Span("render", flight.began, site.timeline.now())
         site.ledger.failed(scene, flight.number, Attempt(self._label, span, error=why))
         self._tell(EventKind.SCENE_RETRY if again else EventKind.SCENE_FAILED, scene, why)
@@ -274,7 +284,7 @@ class Drive:
                 words = f"its video API has not answered for {now - self._heard:.0f} s"
                 self._lose(Condition(Health.GONE, words))
 
-    def _ask_after_worker(self, error: WorkerGone) -> None:
+    def _ask_after_worker(self, error: WorkerUnreachable) -> None:
         """Find out what became of a worker that broke a request off, and whose fault it is.
 
         A worker may come back: its container is started again, or the network is.
@@ -307,7 +317,7 @@ class Drive:
                 self.lost = self.lost if self._is_gone() else condition
             abandoned = list(self._flying.values()) if self._is_gone() else []
             self._flying = {} if self._is_gone() else self._flying
-        self._site.dispatcher.leave(self._label)
+        self._site.queue.leave(self._label)
         for flight in abandoned:
             if not self._site.stop.requested:
                 self._take_back(flight, said or condition.reason)

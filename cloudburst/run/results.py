@@ -11,12 +11,12 @@ from cloudburst.models import SceneResult, SceneStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cloudburst.journal.state import Home
+    from cloudburst.journal.state import DownloadedVideo
     from cloudburst.journal.store import Journal
     from cloudburst.models import Attempt, Scene
 
 
-class Ledger:
+class SceneResults:
     """Keeps attempts and videos. Every method may be called from any thread.
 
     Args:
@@ -34,7 +34,7 @@ class Ledger:
         scenes: Iterable[Scene],
         journal: Journal,
         attempts: Mapping[str, Iterable[Attempt]] | None = None,
-        home: Mapping[str, Home] | None = None,
+        home: Mapping[str, DownloadedVideo] | None = None,
     ) -> None:
         self.begun = False
         self._scenes = list(scenes)
@@ -57,7 +57,7 @@ class Ledger:
         self.begun = True
         return self._journal.attempt(scene.name, worker, fingerprint, began)
 
-    def done(self, scene: Scene, number: int, attempt: Attempt, home: Home) -> None:
+    def done(self, scene: Scene, number: int, attempt: Attempt, home: DownloadedVideo) -> None:
         """Note a video that is home and verified."""
         self._journal.home(scene.name, number, attempt, home)
         with self._lock:
@@ -96,7 +96,7 @@ class Ledger:
 
 
 def scene_result(
-    name: str, narration: float, attempts: Iterable[Attempt], home: Home | None
+    name: str, narration: float, attempts: Iterable[Attempt], home: DownloadedVideo | None
 ) -> SceneResult:
     """Say how a scene ended.
 

@@ -17,13 +17,13 @@ from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
 from cloudburst.journal import registry
 from cloudburst.journal import store as journal
-from cloudburst.journal.state import KEPT, Home
+from cloudburst.journal.state import KEPT, DownloadedVideo
 from cloudburst.models import Attempt, Problem, Span
 from cloudburst.version import __version__
 from cloudburst.workers import download
 
 if TYPE_CHECKING:
-    from cloudburst.journal.state import History
+    from cloudburst.journal.state import RunState
     from cloudburst.journal.store import Journal
     from cloudburst.models import Job, Scene, TargetName
 
@@ -41,8 +41,8 @@ class Past:
         rest: scenes that are to be rendered.
     """
 
-    history: History
-    home: dict[str, Home] = field(default_factory=dict)
+    history: RunState
+    home: dict[str, DownloadedVideo] = field(default_factory=dict)
     rest: tuple[Scene, ...] = ()
 
     @property
@@ -80,7 +80,7 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
     return _as_limited(job, history), folder
 
 
-def _as_limited(job: Job, history: History) -> Job:
+def _as_limited(job: Job, history: RunState) -> Job:
     """Let a run cost what it was allowed to, unless a newer word was said."""
     before = history.header.get("max_cost_usd")
     if job.limits.max_cost_usd is not None or not before:
@@ -170,7 +170,7 @@ def take_stock(job: Job, folder: Path, held: Journal) -> Past:
     return Past(held.history(), homes, rest)
 
 
-def _done(scene: Scene, folder: Path, history: History, made_by: str) -> Home | None:
+def _done(scene: Scene, folder: Path, history: RunState, made_by: str) -> DownloadedVideo | None:
     """Give a scene's video if it is whole, and made from what the scene is today."""
     path = folder / f"{scene.name}.mp4"
     home, flight = history.home.get(scene.name), history.inflight.get(scene.name)
@@ -187,11 +187,11 @@ def _done(scene: Scene, folder: Path, history: History, made_by: str) -> Home | 
         if flight is not None and flight.fingerprint == mark:
             # Its session was killed between the rename, which is for whole videos, and the note.
             artifact = download.as_artifact(path, download.verify(path, scene))
-            return Home(artifact, digest, mark, "", ())
+            return DownloadedVideo(artifact, digest, mark, "", ())
     return None
 
 
-def _note(held: Journal, history: History, name: str, home: Home) -> None:
+def _note(held: Journal, history: RunState, name: str, home: DownloadedVideo) -> None:
     flight = history.inflight.get(name)
     if flight is None:
         return

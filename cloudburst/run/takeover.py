@@ -12,22 +12,22 @@ from cloudburst.journal.state import KILLED
 from cloudburst.models import EventKind
 from cloudburst.run.batch import worker_spec
 from cloudburst.run.teardown import recover
-from cloudburst.run.worker_run import Adopted
+from cloudburst.run.worker_run import AdoptedWorker
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudburst.journal.state import History, OpenLaunch
+    from cloudburst.journal.state import RunState, UnfinishedWorker
     from cloudburst.models import BatchResult, Launch
-    from cloudburst.run.batch import BatchLife
-    from cloudburst.run.context import Site
+    from cloudburst.run.batch import BatchRunner
+    from cloudburst.run.context import RunContext
 
 _ASKERS = 8
 
 
 @dataclass
-class Leftovers:
+class EarlierWorkers:
     """Workers of which the journal does not say that they are gone.
 
     Args:
@@ -36,14 +36,14 @@ class Leftovers:
         site: what the run shares.
     """
 
-    open: tuple[OpenLaunch, ...]
+    open: tuple[UnfinishedWorker, ...]
     run_id: str
-    site: Site
+    site: RunContext
     _problems: dict[str, str] = field(default_factory=dict)
-    _adopted: list[Adopted] = field(default_factory=list)
+    _adopted: list[AdoptedWorker] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def adopt(self, wanted: int) -> list[Adopted]:
+    def adopt(self, wanted: int) -> list[AdoptedWorker]:
         """Take over as many workers as are wanted, of those that answer and are the run's."""
         if wanted and self.open:
             with ThreadPoolExecutor(_ASKERS) as pool:
@@ -53,7 +53,7 @@ class Leftovers:
             self._tell(mine.launch, f"going on with {mine.worker.id}, which still works")
         return list(self._adopted)
 
-    def _answering(self, launch: OpenLaunch) -> Adopted | None:
+    def _answering(self, launch: UnfinishedWorker) -> AdoptedWorker | None:
         site = self.site
         if launch.worker is None:
             return None
@@ -74,7 +74,7 @@ class Leftovers:
             return None
         if worker is None or VideoApi(worker).healthy() is not None:
             return None
-        return Adopted(launch, worker)
+        return AdoptedWorker(launch, worker)
 
     def threads(self) -> list[threading.Thread]:
         """Give threads that end what was not taken over, one for each stack."""
@@ -106,7 +106,7 @@ class Leftovers:
                 del self._problems[stack]
             self._tell(launch, f"nothing is left of {stack}")
 
-    def _tell(self, launch: OpenLaunch, text: str) -> None:
+    def _tell(self, launch: UnfinishedWorker, text: str) -> None:
         self.site.timeline.tell(EventKind.RECOVERY, text, stack=launch.stack)
 
     # -- for the report -----------------------------------------------------------------------
@@ -122,12 +122,12 @@ class Leftovers:
             for stack, problem in problems.items()
         ]
 
-    def launches_before(self, history: History, mine: Adopted) -> tuple[Launch, ...]:
+    def launches_before(self, history: RunState, mine: AdoptedWorker) -> tuple[Launch, ...]:
         """Give the launches of an adopted worker's batch that came before it."""
         batch = next(one for one in history.batches if one.label == mine.launch.batch)
         return batch.launches[:-1]
 
-    def batches(self, history: History, lives: Sequence[BatchLife]) -> tuple[BatchResult, ...]:
+    def batches(self, history: RunState, lives: Sequence[BatchRunner]) -> tuple[BatchResult, ...]:
         """Give the batches of earlier sessions as they are now."""
         going_on = {life.stack for life in lives}
         with self._lock:

@@ -15,26 +15,26 @@ from cloudburst.errors import (
     CloudRefused,
     EngineError,
     InfrastructureError,
-    WorkerLost,
+    WorkerTerminated,
 )
 from cloudburst.journal.state import KEPT
 from cloudburst.models import EventKind, Health, Launch, Span
-from cloudburst.run.render_loop import WATCH_EVERY, Drive
+from cloudburst.run.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.run.teardown import tear_down
 from cloudburst.targets.failover import Verdict, code_of, verdict
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
-    from cloudburst.journal.state import OpenLaunch
+    from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import Batch, Condition, Price, Worker, WorkerSpec
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 # For requests to a worker that is gone: they break off by themselves.
 JOIN_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class AdoptedWorker:
     """A worker of an earlier session that still works.
 
     Args:
@@ -42,7 +42,7 @@ class Adopted:
         worker: where it is.
     """
 
-    launch: OpenLaunch
+    launch: UnfinishedWorker
     worker: Worker
 
 
@@ -51,7 +51,7 @@ class _NotNeeded(Exception):
 
 
 @dataclass
-class LaunchLife:
+class WorkerRun:
     """One worker of a batch.
 
     Args:
@@ -65,8 +65,8 @@ class LaunchLife:
     label: str
     batch: Batch
     spec: WorkerSpec
-    site: Site
-    adopted: Adopted | None = None
+    site: RunContext
+    adopted: AdoptedWorker | None = None
     spans: list[Span] = field(default_factory=list)
     worker: Worker | None = None
     price: Price | None = None
@@ -76,7 +76,7 @@ class LaunchLife:
     failure: Exception | None = None
     error: str | None = None
     state: str = "waiting"
-    _drive: Drive | None = None
+    _drive: RenderLoop | None = None
     _number: int = 0
 
     def run(self) -> None:
@@ -91,7 +91,7 @@ class LaunchLife:
             self.failure = error
             self.error = f"unexpected {type(error).__name__}: {error}"
         finally:
-            self.site.dispatcher.leave(self.label)
+            self.site.queue.leave(self.label)
             if self.state == "waiting":
                 self.destroyed = True  # nothing was ever begun
             elif not (self._is_to_be_kept() and self._keep()):
@@ -144,9 +144,9 @@ class LaunchLife:
         with site.timeline.span("health", self.spans):
             self._wait_healthy(api, worker)
         self.was_healthy = True
-        site.dispatcher.join(self.label)
+        site.queue.join(self.label)
         self.tell("working", f"rendering{self._lease()}")
-        self._drive = Drive(self.label, self.batch.label, worker, api, site)
+        self._drive = RenderLoop(self.label, self.batch.label, worker, api, site)
         with site.timeline.span("drive", self.spans):
             self._drive.run()
         if self._drive.lost is not None:
@@ -219,7 +219,7 @@ class LaunchLife:
 
     def _see_if_needed(self) -> None:
         """End a worker that has not begun when no scene waits for it any more."""
-        if not self.site.dispatcher.pending() and not self.site.stop.requested:
+        if not self.site.queue.pending() and not self.site.stop.requested:
             raise _NotNeeded
 
     def _look(self, worker: Worker) -> None:
@@ -228,13 +228,13 @@ class LaunchLife:
         except InfrastructureError:
             return  # not being told is no news
         if condition.health is Health.GONE:
-            raise WorkerLost(
+            raise WorkerTerminated(
                 f"the worker ended before it was healthy: {condition.reason}",
                 blameless=condition.blameless,
             )
 
     def _last_words(self) -> str:
-        words = "" if self.site.stop.requested else self.site.target.last_words(self.spec)
+        words = "" if self.site.stop.requested else self.site.target.last_log_lines(self.spec)
         return f"; its last log lines: {words}" if words else ""
 
     # -- keeping ------------------------------------------------------------------------------
@@ -303,8 +303,8 @@ def clock_time(moment: float) -> str:
 
 
 def _with_words(error: CloudBurstError, words: str) -> CloudBurstError:
-    if isinstance(error, WorkerLost):
-        return WorkerLost(f"{error}{words}", blameless=error.blameless)
+    if isinstance(error, WorkerTerminated):
+        return WorkerTerminated(f"{error}{words}", blameless=error.blameless)
     return type(error)(f"{error}{words}")
 
 

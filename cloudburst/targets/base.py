@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal.state import OpenLaunch
+    from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import (
         BatchResult,
         Condition,
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         Estimate,
         Plan,
         Price,
-        Remains,
         Rental,
+        Resource,
         Rung,
         TargetName,
         Worker,
@@ -117,7 +117,7 @@ class Target(Protocol):
         """
         ...
 
-    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> Worker | None:
+    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> Worker | None:
         """Take over a worker of an earlier session, if its provider says that it runs and is ours.
 
         Raises:
@@ -135,7 +135,7 @@ class Target(Protocol):
 
     def survey(
         self, regions: Sequence[str]
-    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
+    ) -> list[tuple[str, list[Resource] | InfrastructureError]]:
         """List everything of CloudBurst's that the provider shows in some regions.
 
         Returns:
@@ -147,7 +147,7 @@ class Target(Protocol):
         """Say how a worker is, by its provider's word of the last few seconds."""
         ...
 
-    def last_words(self, spec: WorkerSpec) -> str:
+    def last_log_lines(self, spec: WorkerSpec) -> str:
         """Give the worker's own last log lines, or nothing."""
         ...
 
@@ -159,7 +159,7 @@ class Target(Protocol):
         """End whatever there is of a stack, known to the state or not."""
         ...
 
-    def last_look(self) -> list[str]:
+    def final_sweep(self) -> list[str]:
         """End what is there of the whole run, when all its stacks are gone; a line for the rest."""
         ...
 

@@ -20,7 +20,7 @@ from cloudburst.videoapi import ffmpeg
 from cloudburst.videoapi.admission import LeftError, Line, LineFullError
 from cloudburst.videoapi.ffmpeg import Cancelled, Deadline, RenderError
 from cloudburst.videoapi.protocol import FieldError, parse
-from cloudburst.videoapi.render import SceneRefused, render
+from cloudburst.videoapi.render import UnrenderableRequest, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,7 +263,7 @@ def _handle_errors(app: Flask) -> None:
     handlers: dict[type[Exception], Callable[[Any], tuple[Response, int]]] = {
         _Refused: lambda error: answer(error.status, **error.body),
         FieldError: lambda error: answer(400, error=str(error)),
-        SceneRefused: lambda error: answer(422, error=str(error)),
+        UnrenderableRequest: lambda error: answer(422, error=str(error)),
         LineFullError: lambda _: answer(429, error="too many requests wait; try again later"),
         LeftError: lambda _: answer(499, error="the client has gone"),
         Cancelled: lambda error: answer(499, error=str(error)),

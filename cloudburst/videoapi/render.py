@@ -29,7 +29,7 @@ NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high
 _BUFFERS = ffmpeg.WAITING_FRAMES + 3
 
 
-class SceneRefused(ValueError):
+class UnrenderableRequest(ValueError):
     """The request cannot become a video; trying again cannot help."""
 
 
@@ -115,7 +115,7 @@ def render(
     try:
         scene, warnings = _read(request, folder, moving, threads)
     except (canvas.PictureError, media.MediaError, subtitles.SubtitleError) as error:
-        raise SceneRefused(str(error)) from error
+        raise UnrenderableRequest(str(error)) from error
     deadline.check()
     if moving:
         _render_moving(scene, moving, folder, deadline)

@@ -26,8 +26,8 @@ from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
     SceneRejected,
-    WorkerGone,
     WorkerUnhealthy,
+    WorkerUnreachable,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class VideoApi:
         try:
             status, answer = self._ask("POST", place, budget, headers=self._headers, json=body)
         except _NoAnswerError as error:
-            raise WorkerGone(f"POST {place}: {error}") from error
+            raise WorkerUnreachable(f"POST {place}: {error}") from error
         except _TooMuchError as error:
             raise RenderFailed(f"POST {place} {error}") from error
         read = _json(answer)
@@ -188,7 +188,7 @@ class VideoApi:
         except _NoAnswerError as error:
             # Whoever breaks off in the middle may be falling: it is asked after before the next.
             broke = "" if received is None else f"the download broke off after {received} bytes: "
-            raise WorkerGone(f"GET {endpoint}: {broke}{error}") from error
+            raise WorkerUnreachable(f"GET {endpoint}: {broke}{error}") from error
         except _TooMuchError as error:
             raise ArtifactInvalid(f"GET {endpoint} {error}, {received or 0} bytes came") from error
         if rendered.size and received != rendered.size:

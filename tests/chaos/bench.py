@@ -369,7 +369,7 @@ class Bench:
         else:
             self._check_bill(report, history)
 
-    def _check_scene(self, scene: dict[str, Any], history: journal.History) -> None:
+    def _check_scene(self, scene: dict[str, Any], history: journal.RunState) -> None:
         name, home = scene["name"], history.home.get(scene["name"])
         if (scene["status"] == "done") != (home is not None):
             self.found("wrong books", f"{name} is {scene['status']}; in the journal: {home}")
@@ -385,7 +385,7 @@ class Bench:
             if scene["artifact"]["size"] != home.artifact.size:
                 self.found("wrong books", f"{name} has another size than in the journal")
 
-    def _check_bill(self, report: dict[str, Any], history: journal.History) -> None:
+    def _check_bill(self, report: dict[str, Any], history: journal.RunState) -> None:
         lines = {
             line["what"].partition(" ")[0]: line
             for line in report["cost"]["lines"]

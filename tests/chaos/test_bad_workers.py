@@ -15,9 +15,9 @@ import pytest
 from cloudburst.models import Batch, Event, EventKind, Scene, SceneStatus
 from cloudburst.run import render_loop as drive
 from cloudburst.run.events import Timeline
-from cloudburst.run.queue import Dispatcher
-from cloudburst.run.render_loop import Drive
-from cloudburst.run.results import Ledger
+from cloudburst.run.queue import SceneQueue
+from cloudburst.run.render_loop import RenderLoop
+from cloudburst.run.results import SceneResults
 from cloudburst.workers import client as worker
 from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, within
@@ -113,21 +113,23 @@ class Crew:
         self.folder = folder
         self.events: list[Event] = []
         target = fakes.FakeTarget(fakes.FakeEngine())
-        site = fakes.make_site(target.engine, target, folder, scene_timeout=1.0, attempts=attempts)
+        site = fakes.make_context(
+            target.engine, target, folder, scene_timeout=1.0, attempts=attempts
+        )
         self.site = replace(
             site,
-            ledger=Ledger(self.scenes, site.journal),
-            dispatcher=Dispatcher(attempts),
+            ledger=SceneResults(self.scenes, site.journal),
+            queue=SceneQueue(attempts),
             timeline=Timeline(self.events.append, lambda: None),
         )
-        self.site.dispatcher.add([Batch(1, self.scenes)])
+        self.site.queue.add([Batch(1, self.scenes)])
         self.answers = answers
         self.drives = []
         for number, one in enumerate(answers, start=1):
             label = f"b{number:02d}"
-            self.site.dispatcher.join(label)
+            self.site.queue.join(label)
             rented = one.server.worker(room)
-            self.drives.append(Drive(label, "b01", rented, one.server.api, self.site))
+            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.site))
 
     def run(self) -> dict[str, SceneResult]:
         """Let each worker in turn try what those before could not; give what became of all."""
@@ -152,9 +154,9 @@ class Crew:
         self._check(results)
         return results
 
-    def _drive(self, one: Drive, label: str) -> None:
+    def _drive(self, one: RenderLoop, label: str) -> None:
         one.run()
-        self.site.dispatcher.leave(label)
+        self.site.queue.leave(label)
 
     def _tried_by(self, workers: int) -> bool:
         """Say if so many workers have tried every scene that is not done."""

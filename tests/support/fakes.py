@@ -20,7 +20,7 @@ from cloudburst.models import (
     Limits,
     Lock,
     Price,
-    Remains,
+    Resource,
     Rung,
     Scene,
     Worker,
@@ -29,11 +29,11 @@ from cloudburst.models import (
 from cloudburst.run import pipeline
 from cloudburst.run import render_loop as drive
 from cloudburst.run import worker_run as launch
-from cloudburst.run.batch import BatchLife
-from cloudburst.run.context import Site
+from cloudburst.run.batch import BatchRunner
+from cloudburst.run.context import RunContext
 from cloudburst.run.events import Timeline
-from cloudburst.run.queue import Dispatcher
-from cloudburst.run.results import Ledger
+from cloudburst.run.queue import SceneQueue
+from cloudburst.run.results import SceneResults
 from cloudburst.stop import Stop
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local.target import PROCESS
@@ -166,13 +166,13 @@ class FakeTarget:
     def all_regions(self) -> tuple[str, ...]:
         return ()
 
-    def survey(self, regions: object) -> list[tuple[str, list[Remains] | InfrastructureError]]:
+    def survey(self, regions: object) -> list[tuple[str, list[Resource] | InfrastructureError]]:
         return []
 
     def condition(self, worker: Worker) -> Condition:
         return self.conditions.pop(0) if self.conditions else Condition()
 
-    def last_words(self, spec: WorkerSpec) -> str:
+    def last_log_lines(self, spec: WorkerSpec) -> str:
         return "the last line"
 
     def inventory(self, stack: str) -> list[str]:
@@ -185,7 +185,7 @@ class FakeTarget:
         if not self.stubborn:
             self.running.clear()
 
-    def last_look(self) -> list[str]:
+    def final_sweep(self) -> list[str]:
         return []
 
     def removal(self, stack: str) -> str:
@@ -257,16 +257,16 @@ def fake_download(
     return Artifact(path, rendered.size, scene.seconds, 1920, 1080, 30), "the digest"
 
 
-def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Site:
+def make_context(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> RunContext:
     journal = Journal(folder)
     HELD.append(journal)
     journal.begin({"run": "run", "job": "job", "target": "local"})
-    return Site(
+    return RunContext(
         engine=engine,  # type: ignore[arg-type]
         target=target,
         ladder=target.prepare(None, "run"),
-        dispatcher=Dispatcher(3),
-        ledger=Ledger([SCENE], journal),
+        queue=SceneQueue(3),
+        ledger=SceneResults([SCENE], journal),
         timeline=Timeline(lambda _: None, lambda: None),
         stop=Stop(),
         limits=Limits(**{"health_timeout": 0.1} | limits),
@@ -276,11 +276,11 @@ def make_site(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: An
     )
 
 
-def live(site: Site) -> BatchLife:
+def live(site: RunContext) -> BatchRunner:
     """Live one batch of one scene."""
     batch = Batch(1, (SCENE,))
-    site.dispatcher.add([batch])
-    life = BatchLife(batch, "run", "job", 1, site)
+    site.queue.add([batch])
+    life = BatchRunner(batch, "run", "job", 1, site)
     life.run()
     return life
 

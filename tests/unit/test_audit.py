@@ -14,10 +14,10 @@ import pytest
 from cloudburst.console import show_audit
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import registry
-from cloudburst.journal.registry import Known
-from cloudburst.journal.state import KEPT, History, OpenLaunch, Owner
+from cloudburst.journal.registry import RunRecord
+from cloudburst.journal.state import KEPT, Owner, RunState, UnfinishedWorker
 from cloudburst.journal.store import Journal
-from cloudburst.models import Lock, Remains, StackState
+from cloudburst.models import Lock, Resource, StackState
 from cloudburst.paths import owner
 from cloudburst.recovery import audit
 from cloudburst.recovery.audit import Audit, RunFound, StackFound
@@ -27,7 +27,7 @@ from cloudburst.targets.local.target import PROCESS
 
 RUN, OTHER = "20261124-101500-a1b2c3", "20261124-111500-d4e5f6"
 STACK = f"{RUN}-b01"
-MACHINE = Remains(
+MACHINE = Resource(
     "machine",
     "i-1",
     "us-east-1",
@@ -42,26 +42,26 @@ EMPTY = StackState()
 HOLDS = StackState(("aws:ec2/instance:Instance worker i-1",), frozenset({"i-1"}))
 
 
-def known(run_id: str = RUN, target: str = "aws") -> Known:
-    return Known(run_id, "job", "/s.yaml", "/nowhere", target, ("us-east-1",), "2026-11-24")
+def known(run_id: str = RUN, target: str = "aws") -> RunRecord:
+    return RunRecord(run_id, "job", "/s.yaml", "/nowhere", target, ("us-east-1",), "2026-11-24")
 
 
-def launch(state: str = "working") -> OpenLaunch:
-    return OpenLaunch(
+def launch(state: str = "working") -> UnfinishedWorker:
+    return UnfinishedWorker(
         1, "b01", "b01", STACK, PROCESS, None, 0.0, 2000.0, "i-1", "http://x", 1, state, ()
     )
 
 
-def history(*launches: OpenLaunch) -> History:
-    return History({"scenes": '[["s", 1.0]]'}, None, None, 0.0, open=launches)
+def history(*launches: UnfinishedWorker) -> RunState:
+    return RunState({"scenes": '[["s", 1.0]]'}, None, None, 0.0, open=launches)
 
 
 def together(
     *,
-    runs: dict[str, Known] | None = None,
-    histories: dict[str, History] | None = None,
+    runs: dict[str, RunRecord] | None = None,
+    histories: dict[str, RunState] | None = None,
     states: dict[str, StackState] | None = None,
-    remains: tuple[Remains, ...] = (),
+    remains: tuple[Resource, ...] = (),
     owners: dict[str, Owner] | None = None,
     unclear: dict[str, str] | None = None,
 ) -> list[RunFound]:

@@ -86,11 +86,11 @@ def test_a_last_look_that_could_not_see_or_end_something_says_so(
     how: dict[str, Any], words: str
 ) -> None:
     target = make(FakeAws({"us-east-1": ["i-1"]}, **how), "us-east-1", "us-west-2")
-    (line,) = target.last_look()
+    (line,) = target.final_sweep()
     assert re.match(words, line), line
 
 
 def test_a_last_look_ends_what_it_finds() -> None:
     aws = FakeAws({"us-east-1": ["i-1"]})
-    assert make(aws, "us-east-1").last_look() == []
+    assert make(aws, "us-east-1").final_sweep() == []
     assert aws.machines == {"us-east-1": []}

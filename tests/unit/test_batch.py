@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.errors import CloudRefused, EngineError, PriceUnknown, WorkerGone, WorkerLost
+from cloudburst.errors import (
+    CloudRefused,
+    EngineError,
+    PriceUnknown,
+    WorkerTerminated,
+    WorkerUnreachable,
+)
 from cloudburst.models import (
     Batch,
     Condition,
@@ -23,10 +29,10 @@ from cloudburst.models import (
 from cloudburst.run import batch
 from cloudburst.run import render_loop as drive
 from cloudburst.run import worker_run as launch
-from cloudburst.run.batch import BatchLife
+from cloudburst.run.batch import BatchRunner
 from cloudburst.run.events import Timeline
-from cloudburst.run.queue import Dispatcher
-from cloudburst.run.results import Ledger
+from cloudburst.run.queue import SceneQueue
+from cloudburst.run.results import SceneResults
 from cloudburst.stop import Stop
 from tests.support.fakes import (
     SCENE,
@@ -35,7 +41,7 @@ from tests.support.fakes import (
     FakeTarget,
     fake_download,
     live,
-    make_site,
+    make_context,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.models import Artifact, Worker
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 A = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 B = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1b")
@@ -64,7 +70,7 @@ TAKEN = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", bl
 class Watched:
     """A site, and what was told on it."""
 
-    site: Site
+    site: RunContext
     events: list[Event]
 
     def failovers(self) -> list[Event]:
@@ -79,7 +85,7 @@ class Watched:
 def watched(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Watched:
     events: list[Event] = []
     timeline = Timeline(events.append, lambda: None)
-    site = replace(make_site(engine, target, folder, **limits), timeline=timeline)
+    site = replace(make_context(engine, target, folder, **limits), timeline=timeline)
     return Watched(site, events)
 
 
@@ -175,7 +181,7 @@ def test_each_rung_is_tried_once_and_then_the_batch_has_failed(tmp_path: Path) -
 
 def test_a_ladder_without_rungs_is_told(tmp_path: Path) -> None:
     engine = FakeEngine()
-    life = live(make_site(engine, FakeTarget(engine, rungs=()), tmp_path))
+    life = live(make_context(engine, FakeTarget(engine, rungs=()), tmp_path))
     assert life.error is not None
     assert life.error.startswith("no rung is left")
     assert life.launches == []
@@ -184,7 +190,7 @@ def test_a_ladder_without_rungs_is_told(tmp_path: Path) -> None:
 def test_a_full_quota_skips_its_family(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("VcpuLimitExceeded")])
     target = FakeTarget(engine, rungs=(A, B, C, D))
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert target.launched == [A, D]
     assert life.error is None
 
@@ -192,14 +198,14 @@ def test_a_full_quota_skips_its_family(tmp_path: Path) -> None:
 def test_a_full_quota_of_spot_leaves_on_demand(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("MaxSpotInstanceCountExceeded")])
     target = FakeTarget(engine, rungs=(A, B, E))
-    live(make_site(engine, target, tmp_path))
+    live(make_context(engine, target, tmp_path))
     assert target.launched == [A, E]
 
 
 def test_what_one_batch_has_learnt_serves_the_next(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[FULL])
     target = FakeTarget(engine, rungs=(A, B))
-    site = make_site(engine, target, tmp_path)
+    site = make_context(engine, target, tmp_path)
     live(site)
     live(site)
     assert target.launched == [A, B, B]
@@ -223,7 +229,7 @@ def test_what_no_rung_would_change_is_tried_once_for_all_batches(tmp_path: Path)
 
 def test_a_code_without_advice_stops_with_the_message_alone(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("ACodeOfTheFuture", "no")])
-    life = live(make_site(engine, FakeTarget(engine, rungs=(A, B)), tmp_path))
+    life = live(make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path))
     assert life.error == "creating EC2 Instance: api error ACodeOfTheFuture: no"
     assert life.site.ladder.stopped == life.error
 
@@ -231,7 +237,7 @@ def test_a_code_without_advice_stops_with_the_message_alone(tmp_path: Path) -> N
 def test_a_failure_without_a_code_ends_this_batch_and_no_other(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[EngineError("the plugin crashed")])
     target = FakeTarget(engine, rungs=(A, B))
-    site = make_site(engine, target, tmp_path)
+    site = make_context(engine, target, tmp_path)
     first = live(site)
     assert target.launched == [A]
     assert first.error == "the plugin crashed"
@@ -272,7 +278,7 @@ def test_a_pause_has_an_upper_bound(
     monkeypatch.setattr(batch, "FIRST_PAUSE", 25.0)
     engine = FakeEngine(up_errors=[EngineError("i/o timeout") for _ in range(3)])
     target = FakeTarget(engine, rungs=(A,))
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert pauses == [25, 50, 60]
     assert life.error is None, "the fourth try came through"
 
@@ -282,7 +288,7 @@ def test_patience_begins_anew_on_the_next_rung(tmp_path: Path) -> None:
     slow = [refused("RequestLimitExceeded") for _ in range(5)]
     engine = FakeEngine(up_errors=[*slow, FULL, *slow])
     target = FakeTarget(engine, rungs=(A, B))
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert target.launched == [A] * 6 + [B] * 6
     assert life.error is None
 
@@ -291,13 +297,13 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded") for _ in range(9)])
-    site = make_site(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
+    site = make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
     monkeypatch.setattr(batch, "FIRST_PAUSE", 60.0)
 
     def tell(*_: object, **__: object) -> None:
         site.stop.request()
 
-    monkeypatch.setattr(BatchLife, "_tell_failover", tell)
+    monkeypatch.setattr(BatchRunner, "_tell_failover", tell)
     began = time.monotonic()
     live(site)
     assert time.monotonic() - began < 5
@@ -357,7 +363,7 @@ def test_on_demand_without_a_price_nothing_is_launched(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = NoPrice(engine, rungs=(E, replace(E, zone="us-east-1b")))
     target.everywhere = True
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert engine.calls == []
     assert target.launched == []
     assert life.error == "no price for c5.2xlarge in us-east-1a"
@@ -368,7 +374,7 @@ def test_a_refusal_to_tell_a_price_counts_like_one_to_launch(tmp_path: Path) -> 
     engine = FakeEngine()
     error = CloudRefused("DescribeSpotPriceHistory: not authorized", "UnauthorizedOperation")
     target = FakeTarget(engine, rungs=(A, B), price_error=error)
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert engine.calls == []
     assert len(life.launches) == 1
     assert life.error == (
@@ -391,12 +397,12 @@ def test_a_worker_that_is_lost_while_it_starts_means_the_next_rung(
     apis.append(starting)
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[Condition(), TAKEN])
-    life = live(make_site(engine, target, tmp_path, health_timeout=10.0))
+    life = live(make_context(engine, target, tmp_path, health_timeout=10.0))
     assert target.launched == [A, B]
     assert engine.calls == ["up", "destroy", "up", "destroy"]
     assert life.error is None
     first = life.launches[0]
-    assert isinstance(first.failure, WorkerLost)
+    assert isinstance(first.failure, WorkerTerminated)
     assert first.failure.blameless
     assert first.error == (
         "the worker ended before it was healthy: Server.SpotInstanceTermination: wanted back; "
@@ -406,10 +412,10 @@ def test_a_worker_that_is_lost_while_it_starts_means_the_next_rung(
 
 
 def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[FakeApi]) -> None:
-    apis.append(FakeApi([WorkerGone("POST: connection reset")], sick="connection refused"))
+    apis.append(FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused"))
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert target.launched == [A, B], "where it was taken away, none is asked for at once"
     assert [one.label for one in life.result().launches] == ["b01", "b01.2"]
     assert [one.code for one in life.result().launches] == ["Server.SpotInstanceTermination", None]
@@ -422,10 +428,10 @@ def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[Fak
 def test_after_a_worker_that_worked_every_rung_may_be_tried_again(
     tmp_path: Path, apis: list[FakeApi]
 ) -> None:
-    apis.append(FakeApi([WorkerGone("POST: connection reset")], sick="connection refused"))
+    apis.append(FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused"))
     engine = FakeEngine(up_errors=[FULL])
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert target.launched == [A, B, A]
     assert life.error is None
 
@@ -433,11 +439,11 @@ def test_after_a_worker_that_worked_every_rung_may_be_tried_again(
 def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
     tmp_path: Path, apis: list[FakeApi]
 ) -> None:
-    apis += [FakeApi([WorkerGone("POST: reset")], sick="refused") for _ in range(9)]
+    apis += [FakeApi([WorkerUnreachable("POST: reset")], sick="refused") for _ in range(9)]
     engine = FakeEngine()
     died = Condition(Health.GONE, "stopped: out of memory")
     target = FakeTarget(engine, rungs=(A, B), conditions=[died] * 9)
-    life = live(make_site(engine, target, tmp_path, attempts=2))
+    life = live(make_context(engine, target, tmp_path, attempts=2))
     assert [one.label for one in life.launches] == ["b01", "b01.2"]
     assert life.error is not None
     assert life.error.startswith("the worker is gone: stopped: out of memory")
@@ -446,10 +452,10 @@ def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
 def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_any_number(
     tmp_path: Path, apis: list[FakeApi]
 ) -> None:
-    apis += [FakeApi([WorkerGone("POST: reset")], sick="refused") for _ in range(5)]
+    apis += [FakeApi([WorkerUnreachable("POST: reset")], sick="refused") for _ in range(5)]
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN] * 5)
-    life = live(make_site(engine, target, tmp_path, attempts=2))
+    life = live(make_context(engine, target, tmp_path, attempts=2))
     assert [one.label for one in life.launches][-1] == "b01.6"
     assert life.error is None
 
@@ -457,16 +463,16 @@ def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_
 def test_workers_that_bring_something_home_are_replaced_at_any_number(
     tmp_path: Path, apis: list[FakeApi]
 ) -> None:
-    gone: list[Exception | None] = [WorkerGone("POST: reset")] * 4
+    gone: list[Exception | None] = [WorkerUnreachable("POST: reset")] * 4
     apis += [FakeApi([None] * count + gone, sick="refused") for count in (1, 0, 1, 0)]
     engine = FakeEngine()
     died = Condition(Health.GONE, "stopped: out of memory")
     target = FakeTarget(engine, rungs=(A,), conditions=[died] * 16)
     scenes = tuple(replace(SCENE, name=name) for name in "abcdef")
-    site = make_site(engine, target, tmp_path, attempts=2)
-    site = replace(site, ledger=Ledger(scenes, site.journal), dispatcher=Dispatcher(9))
-    site.dispatcher.add([Batch(1, scenes)])
-    life = BatchLife(Batch(1, scenes), "run", "job", 1, site)
+    site = make_context(engine, target, tmp_path, attempts=2)
+    site = replace(site, ledger=SceneResults(scenes, site.journal), queue=SceneQueue(9))
+    site.queue.add([Batch(1, scenes)])
+    life = BatchRunner(Batch(1, scenes), "run", "job", 1, site)
     life.run()
     assert [one.scenes_done for one in life.result().launches] == [1, 0, 1, 0, 4]
     assert life.error is None
@@ -475,8 +481,8 @@ def test_workers_that_bring_something_home_are_replaced_at_any_number(
 def test_where_no_scene_waits_nothing_is_launched(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A,))
-    site = make_site(engine, target, tmp_path)
-    life = BatchLife(Batch(1, (SCENE,)), "run", "job", 1, site)
+    site = make_context(engine, target, tmp_path)
+    life = BatchRunner(Batch(1, (SCENE,)), "run", "job", 1, site)
     life.run()
     assert engine.calls == []
     assert life.launches == []
@@ -502,7 +508,7 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
     apis.append(FakeApi())
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     ended.set()
     assert tries == ["b01", "b01.2"]
     assert [launch.label for launch in life.launches] == ["b01", "b01.2"]
@@ -529,7 +535,7 @@ def test_a_worker_that_leaves_when_its_work_is_done_has_not_failed(
 
 def test_no_rung_is_named_twice_in_the_tale(tmp_path: Path, pauses: list[float]) -> None:
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded")] * 3 + [FULL])
-    life = live(make_site(engine, FakeTarget(engine, rungs=(A,)), tmp_path))
+    life = live(make_context(engine, FakeTarget(engine, rungs=(A,)), tmp_path))
     assert pauses
     assert str(life.error).count("RequestLimitExceeded") == 1
     assert str(life.error).count("InsufficientInstanceCapacity") == 1
@@ -544,7 +550,7 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
 
     class Emptied(FakeTarget):
         def worker(self, spec: Any, outputs: Any) -> Worker:
-            made.site.dispatcher.stop()  # as when others have taken all, or the money is gone
+            made.site.queue.stop()  # as when others have taken all, or the money is gone
             return target.worker(spec, outputs)
 
     site = replace(made.site, target=Emptied(engine, rungs=(A, B)))
@@ -558,7 +564,7 @@ def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
 ) -> None:
     class Queueing(FakeEngine):
         def up(self, stack: str, program: Any, begin: Any = None) -> dict[str, Any]:
-            made.site.dispatcher.stop()  # meanwhile others have taken all, or the money is gone
+            made.site.queue.stop()  # meanwhile others have taken all, or the money is gone
             return super().up(stack, program, begin)
 
     engine = Queueing()
@@ -591,7 +597,7 @@ def test_even_blameless_losses_end_when_they_bear_no_fruit(
     apis += [FakeApi(holds=True) for _ in range(50)]
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[condition] * 500)
-    life = live(make_site(engine, target, tmp_path))
+    life = live(make_context(engine, target, tmp_path))
     assert len(life.launches) == launches
     assert words in str(life.error)
 
@@ -606,7 +612,7 @@ def test_a_worker_that_cannot_be_kept_is_ended(
     monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
     monkeypatch.setattr(drive, "download", fake_download)
     engine = FakeEngine()
-    site = replace(make_site(engine, FakeTarget(engine), tmp_path), keep=True)
+    site = replace(make_context(engine, FakeTarget(engine), tmp_path), keep=True)
     life = live(site)
     assert life.destroyed
     assert life.kept is None

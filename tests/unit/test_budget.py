@@ -13,12 +13,12 @@ from cloudburst.models import Batch, Event, EventKind
 from cloudburst.run import budget
 from cloudburst.run.budget import Budget
 from cloudburst.run.events import Timeline
-from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_site
+from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 # 0.36 USD an hour are 0.006 USD in the 60 s that winding down may take.
 HOURLY = 0.36
@@ -41,14 +41,14 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def running(
     folder: Path, spent: float, hourly: float, **limits: Any
-) -> tuple[Site, Meter, list[Event]]:
+) -> tuple[RunContext, Meter, list[Event]]:
     """Give a site where one scene waits and so much is spent."""
     target = Meter(FakeEngine(), spent=(spent, hourly))
     events: list[Event] = []
     timeline = Timeline(events.append, lambda: None)
-    site = replace(make_site(target.engine, target, folder, **limits), timeline=timeline)
-    site.dispatcher.add([Batch(1, (SCENE,))])
-    site.dispatcher.join("b01")
+    site = replace(make_context(target.engine, target, folder, **limits), timeline=timeline)
+    site.queue.add([Batch(1, (SCENE,))])
+    site.queue.join("b01")
     return site, target, events
 
 
@@ -67,7 +67,7 @@ def test_below_the_limit_nothing_happens(tmp_path: Path, spent: float, hourly: f
         wait_for(5, target, watching)
     assert target.looks >= 5
     assert watching.reached == ""
-    assert site.dispatcher.pending() == 1
+    assert site.queue.pending() == 1
     assert not site.stop.requested
     assert site.ladder.stopped == ""
     site.timeline.close()
@@ -85,7 +85,7 @@ def test_at_the_limit_nothing_more_is_begun_and_the_rest_is_finished(
         wait_for(1000, target, watching)
         until_stopped(site)
         time.sleep(0.03)
-    assert site.dispatcher.take("b01", "b01") is None
+    assert site.queue.take("b01", "b01") is None
     assert not site.stop.requested, "what renders is finished"
     assert target.looks == 1, "once is enough"
     assert site.ladder.pick() is None
@@ -121,10 +121,10 @@ def test_what_grows_beyond_the_limit_is_noticed(tmp_path: Path) -> None:
     assert watching.reached.startswith("limits.max_cost_usd: $0.0950 of $0.1 are spent")
 
 
-def until_stopped(site: Site) -> None:
+def until_stopped(site: RunContext) -> None:
     """Wait for what comes a moment after the budget's own word."""
     deadline = time.monotonic() + 10
-    while site.dispatcher.pending() and not site.stop.requested and time.monotonic() < deadline:
+    while site.queue.pending() and not site.stop.requested and time.monotonic() < deadline:
         time.sleep(0.005)
 
 

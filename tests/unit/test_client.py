@@ -18,8 +18,8 @@ from cloudburst.errors import (
     RenderFailed,
     SceneError,
     SceneRejected,
-    WorkerGone,
     WorkerUnhealthy,
+    WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Scene, VideoOptions, Worker
 from cloudburst.workers.client import Rendered, VideoApi
@@ -158,7 +158,7 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
         (says(500, {"error": "ffmpeg"}), RenderFailed, True, "500: ffmpeg"),
         (says(502, b"<html>bad gateway"), RenderFailed, True, "502: <html>bad gateway"),
         (says(200, {"success": False, "error": "odd"}), RenderFailed, True, "odd"),
-        (hangs_up, WorkerGone, True, "closed the connection"),
+        (hangs_up, WorkerUnreachable, True, "closed the connection"),
         (sleeps, RenderFailed, True, "took longer than 1 s"),
     ],
 )
@@ -181,7 +181,7 @@ def test_an_answer_becomes_the_right_error(
 def test_nobody_there(double: Double, scene: Scene) -> None:
     double.server.shutdown()
     double.server.server_close()
-    with pytest.raises(WorkerGone, match="connection refused"):
+    with pytest.raises(WorkerUnreachable, match="connection refused"):
         double.api.render(scene, 1)
 
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from cloudburst.errors import JournalFailed, RunBusy
 from cloudburst.job.fingerprint import fingerprint
 from cloudburst.journal import store as journal
-from cloudburst.journal.state import History, Home, InFlight, OpenLaunch, Owner
+from cloudburst.journal.state import DownloadedVideo, InFlight, Owner, RunState, UnfinishedWorker
 from cloudburst.journal.store import Journal, holder, read
 from cloudburst.models import (
     Artifact,
@@ -49,19 +49,21 @@ from tests.support.fakes import (
     FakeTarget,
     fake_download,
     live,
-    make_site,
+    make_context,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 PRICE = Price(0.34, "a test")
 FAILED = Attempt("b01", Span("render", 1.0, 2.0), error="it broke")
 DONE = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0))
-VIDEO = Home(Artifact(Path("s.mp4"), 9, 1.0, 64, 36, 30), "digest", "mark", "baseline", ())
+VIDEO = DownloadedVideo(
+    Artifact(Path("s.mp4"), 9, 1.0, 64, 36, 30), "digest", "mark", "baseline", ()
+)
 
 
 def me() -> Owner:
@@ -121,7 +123,7 @@ def test_a_stack_is_in_the_journal_before_the_engine_is_asked_for_it(tmp_path: P
 
     engine = Looking()
     target = FakeTarget(engine, rungs=(RUNG,))
-    live(make_site(engine, target, tmp_path))
+    live(make_context(engine, target, tmp_path))
     assert seen == [("run-b01", "creating", RUNG, None)]
 
 
@@ -138,7 +140,7 @@ def test_a_worker_is_in_the_journal_before_it_is_waited_for(
 
     fake_apis(monkeypatch, Looking())
     engine = FakeEngine()
-    live(make_site(engine, FakeTarget(engine), tmp_path))
+    live(make_context(engine, FakeTarget(engine), tmp_path))
     assert seen == [("1", "http://127.0.0.1:9", "starting")]
 
 
@@ -159,7 +161,7 @@ def test_a_try_is_in_the_journal_before_the_worker_is_asked(
 
     fake_apis(monkeypatch, Looking())
     engine = FakeEngine()
-    site = make_site(engine, FakeTarget(engine), tmp_path)
+    site = make_context(engine, FakeTarget(engine), tmp_path)
     live(site)
     assert seen == [("s", "b01", fingerprint(SCENE, "test"))]
     history = read(tmp_path)
@@ -183,13 +185,13 @@ def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
     return failed
 
 
-def ends_the_run(site: Site) -> list[str]:
+def ends_the_run(site: RunContext) -> list[str]:
     """Let a journal that fails end the run, as a run does; give how often it has."""
     told: list[str] = []
 
     def end() -> None:
         told.append("once")
-        site.dispatcher.stop()
+        site.queue.stop()
         site.stop.end()
 
     site.journal.on_failure = end
@@ -201,7 +203,7 @@ def test_a_stack_that_cannot_be_noted_does_not_come_to_be(
 ) -> None:
     fail_from(monkeypatch, "INSERT INTO launch")
     engine = FakeEngine()
-    life = live(make_site(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
+    life = live(make_context(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
     assert engine.calls == []
     assert life.destroyed
     assert "disk is full" in str(life.error)
@@ -215,7 +217,7 @@ def test_a_try_that_cannot_be_noted_is_not_begun(
     api = FakeApi()
     fake_apis(monkeypatch, api)
     engine = FakeEngine()
-    site = make_site(engine, FakeTarget(engine), tmp_path)
+    site = make_context(engine, FakeTarget(engine), tmp_path)
     ends_the_run(site)
     life = live(site)
     assert api.asked == []
@@ -230,7 +232,7 @@ def test_a_note_of_what_has_happened_does_not_hold_up_a_teardown(
     failed = fail_from(monkeypatch, "UPDATE launch SET worker")
     fake_apis(monkeypatch, FakeApi())
     engine = FakeEngine()
-    site = make_site(engine, FakeTarget(engine), tmp_path)
+    site = make_context(engine, FakeTarget(engine), tmp_path)
     told = ends_the_run(site)
     life = live(site)
     assert engine.calls == ["up", "destroy"]
@@ -327,7 +329,7 @@ maybe = st.none()
 
 
 @st.composite
-def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, OpenLaunch]:
+def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, UnfinishedWorker]:
     """Draw how a launch began, and what a journal should say of it in the end."""
     has_worker, has_ended = draw(st.booleans()), draw(st.booleans())
     given: dict[str, Any] = {
@@ -349,7 +351,7 @@ def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, OpenLaunch]:
         code=draw(maybe | words) if has_ended else None,
         error=draw(maybe | words) if has_ended else None,
     )
-    left = OpenLaunch(
+    left = UnfinishedWorker(
         number=0,
         batch="",
         label=given["label"],
@@ -378,7 +380,9 @@ def attempts(draw: st.DrawFn) -> Attempt:
 
 
 artifacts = st.builds(Artifact, words.map(Path), count, number, count, count, count)
-homes = st.builds(Home, artifacts, words, words, words, st.lists(words, max_size=3).map(tuple))
+homes = st.builds(
+    DownloadedVideo, artifacts, words, words, words, st.lists(words, max_size=3).map(tuple)
+)
 bases = st.sampled_from(Basis)
 rentals = st.builds(
     Rental,
@@ -397,7 +401,9 @@ rentals = st.builds(
 )
 
 
-def write_launch(held: Journal, batch: str, stack: str, drawn: Any) -> tuple[Launch, OpenLaunch]:
+def write_launch(
+    held: Journal, batch: str, stack: str, drawn: Any
+) -> tuple[Launch, UnfinishedWorker]:
     how, given, result, left = drawn
     number = held.launch(batch=batch, stack=stack, **given)
     if result.worker is not None:
@@ -425,7 +431,7 @@ def test_every_value_comes_back(
     batches: list[list[Any]],
     tries: dict[str, list[Attempt]],
     flights: dict[str, str],
-    home: dict[str, Home],
+    home: dict[str, DownloadedVideo],
     rented: list[Rental],
     outcome: str | None,
     seconds: float,
@@ -434,7 +440,7 @@ def test_every_value_comes_back(
         folder = Path(name)
         inflight: dict[str, InFlight] = {}
         results: list[BatchResult] = []
-        left: list[OpenLaunch] = []
+        left: list[UnfinishedWorker] = []
         with Journal(folder, lambda: seconds) as held:
             held.begin(header)
             for index, drawn in enumerate(batches, 1):
@@ -457,7 +463,7 @@ def test_every_value_comes_back(
                 held.rental(rental)
             if outcome is not None:
                 held.end(outcome)
-            expected = History(
+            expected = RunState(
                 header=header,
                 owner=me(),
                 outcome=outcome,
@@ -477,7 +483,7 @@ def test_every_value_comes_back(
             assert timeless(again.history()) == expected
 
 
-def timeless(history: History | None) -> History | None:
+def timeless(history: RunState | None) -> RunState | None:
     """Leave out when launches began, by this machine's clock."""
     assert history is not None
     return replace(history, open=tuple(replace(one, began=0.0) for one in history.open))
@@ -743,8 +749,8 @@ def test_a_journal_that_was_only_just_begun_says_nothing(tmp_path: Path) -> None
         db.execute("PRAGMA journal_mode = WAL")
     assert read(tmp_path) is None
     with Journal(tmp_path) as held:
-        assert held.history() == History({}, None, None, 0.0)
-    assert read(tmp_path) == History({}, None, None, 0.0)
+        assert held.history() == RunState({}, None, None, 0.0)
+    assert read(tmp_path) == RunState({}, None, None, 0.0)
 
 
 @pytest.mark.parametrize("garbage", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
@@ -797,7 +803,7 @@ def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             if "FROM artifact" in said:
                 held.home("s", number, DONE, VIDEO)
 
-        def slowly(db: sqlite3.Connection) -> History:
+        def slowly(db: sqlite3.Connection) -> RunState:
             db.set_trace_callback(meanwhile)
             return history(db)
 

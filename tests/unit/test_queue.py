@@ -6,15 +6,15 @@ import threading
 from pathlib import Path
 
 from cloudburst.models import Batch, Scene
-from cloudburst.run.queue import Dispatcher
+from cloudburst.run.queue import SceneQueue
 
 
 def scene(name: str, seconds: float) -> Scene:
     return Scene(name, Path("p"), Path("a"), seconds)
 
 
-def dispatcher(attempts: int = 3) -> Dispatcher:
-    made = Dispatcher(attempts)
+def queue(attempts: int = 3) -> SceneQueue:
+    made = SceneQueue(attempts)
     made.add(
         [
             Batch(1, (scene("a", 9), scene("b", 2))),
@@ -25,13 +25,13 @@ def dispatcher(attempts: int = 3) -> Dispatcher:
     return made
 
 
-def names(made: Dispatcher, worker: str, count: int) -> list[str]:
+def names(made: SceneQueue, worker: str, count: int) -> list[str]:
     taken = [made.take(worker, worker) for _ in range(count)]
     return [one.name for one in taken if one]
 
 
 def test_a_worker_takes_its_own_batch_longest_first_then_from_the_fullest() -> None:
-    made = dispatcher()
+    made = queue()
     for label in ("b01", "b02", "b03"):
         made.join(label)
     # c is its own; then b03 has 12 s queued against 11; then b01 has 11 against 7.
@@ -40,13 +40,13 @@ def test_a_worker_takes_its_own_batch_longest_first_then_from_the_fullest() -> N
 
 
 def test_nothing_is_left_for_a_worker_when_all_is_taken() -> None:
-    made = Dispatcher(3)
+    made = SceneQueue(3)
     made.join("b01")
     assert made.take("b01", "b01") is None
 
 
 def test_a_failed_scene_goes_to_another_worker_while_there_is_one() -> None:
-    made = Dispatcher(3)
+    made = SceneQueue(3)
     made.add([Batch(1, (scene("a", 9),))])
     made.join("b01")
     made.join("b02")
@@ -64,7 +64,7 @@ def test_a_failed_scene_goes_to_another_worker_while_there_is_one() -> None:
 
 
 def test_a_failed_scene_comes_back_when_the_others_have_left() -> None:
-    made = Dispatcher(3)
+    made = SceneQueue(3)
     made.add([Batch(1, (scene("a", 9),))])
     made.join("b01")
     made.join("b02")
@@ -76,7 +76,7 @@ def test_a_failed_scene_comes_back_when_the_others_have_left() -> None:
 
 
 def test_tries_are_bounded_and_pointless_ones_are_not_made() -> None:
-    made = Dispatcher(2)
+    made = SceneQueue(2)
     poison, refused = scene("a", 9), scene("b", 1)
     assert made.failed(poison, "b01", "b01", retry=True)
     assert not made.failed(poison, "b02", "b02", retry=True)
@@ -84,14 +84,14 @@ def test_tries_are_bounded_and_pointless_ones_are_not_made() -> None:
 
 
 def test_stop_ends_waiting_and_hands_out_nothing_more() -> None:
-    made = dispatcher()
+    made = queue()
     made.join("b01")
     made.stop()
     assert made.take("b01", "b01") is None
 
 
 def test_what_waits_is_counted_until_the_run_stops() -> None:
-    made = dispatcher()
+    made = queue()
     made.join("b01")
     made.take("b01", "b01")
     assert made.pending() == 5
@@ -100,7 +100,7 @@ def test_what_waits_is_counted_until_the_run_stops() -> None:
 
 
 def test_a_scene_whose_worker_was_taken_away_has_used_up_no_try() -> None:
-    made = Dispatcher(1)
+    made = SceneQueue(1)
     made.add([Batch(1, (scene("a", 9),))])
     made.join("b01")
     first = made.take("b01", "b01")
@@ -115,7 +115,7 @@ def test_a_scene_whose_worker_was_taken_away_has_used_up_no_try() -> None:
 
 
 def test_no_scene_is_handed_out_twice_to_many_threads() -> None:
-    made = Dispatcher(1)
+    made = SceneQueue(1)
     made.add([Batch(n, tuple(scene(f"{n}-{i}", i) for i in range(50))) for n in range(1, 5)])
     taken: list[str] = []
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cloudburst.errors import InfrastructureError, RunUnknown
 from cloudburst.journal import registry
 from cloudburst.journal.registry import (
-    Known,
+    RunRecord,
     damaged,
     find,
     forget,
@@ -23,7 +23,7 @@ from cloudburst.journal.registry import (
     remember,
 )
 
-RUN = Known(
+RUN = RunRecord(
     run_id="20261124-101500-a1b2c3",
     job="job",
     source="/job/scenes.yaml",

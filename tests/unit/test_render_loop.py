@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.errors import ArtifactInvalid, CloudRefused, RenderFailed, SceneRejected, WorkerGone
+from cloudburst.errors import (
+    ArtifactInvalid,
+    CloudRefused,
+    RenderFailed,
+    SceneRejected,
+    WorkerUnreachable,
+)
 from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
 from cloudburst.run import render_loop as drive
 from cloudburst.run.events import Timeline
-from cloudburst.run.queue import Dispatcher
-from cloudburst.run.render_loop import Drive
-from cloudburst.run.results import Ledger
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_site
+from cloudburst.run.queue import SceneQueue
+from cloudburst.run.render_loop import RenderLoop
+from cloudburst.run.results import SceneResults
+from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.context import Site
+    from cloudburst.run.context import RunContext
     from cloudburst.workers.client import Rendered
 
 WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
@@ -47,17 +53,17 @@ class Driven:
         self.api = api
         self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
         self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
-        site = make_site(self.target.engine, self.target, folder)
-        self.site: Site = replace(
+        site = make_context(self.target.engine, self.target, folder)
+        self.site: RunContext = replace(
             site,
-            ledger=Ledger(self.scenes, site.journal),
-            dispatcher=Dispatcher(attempts),
+            ledger=SceneResults(self.scenes, site.journal),
+            queue=SceneQueue(attempts),
             timeline=Timeline(self.events.append, lambda: None),
         )
-        self.site.dispatcher.add([Batch(1, self.scenes)])
-        self.site.dispatcher.join("b01")
+        self.site.queue.add([Batch(1, self.scenes)])
+        self.site.queue.join("b01")
         worker = replace(WORKER, room=room)
-        self.drive = Drive("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
+        self.drive = RenderLoop("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self.drive.run, daemon=True)
 
     def start(self) -> None:
@@ -79,10 +85,10 @@ class Driven:
 
     def pending(self) -> list[str]:
         """Name the scenes that another worker gets."""
-        self.site.dispatcher.leave("b01")
-        self.site.dispatcher.join("b02")
-        count = self.site.dispatcher.pending()
-        taken = [self.site.dispatcher.take("b02", "b02") for _ in range(count)]
+        self.site.queue.leave("b01")
+        self.site.queue.join("b02")
+        count = self.site.queue.pending()
+        taken = [self.site.queue.take("b02", "b02") for _ in range(count)]
         return [one.name for one in taken if one]
 
 
@@ -171,7 +177,7 @@ def test_a_worker_that_is_gone_while_a_render_hangs(
     assert scene.artifact is None
     assert [(one.worker, one.error) for one in scene.attempts] == [("b01", condition.reason)]
     assert driven.told() == [("scene_started", "a"), (event, "a")]
-    assert driven.site.dispatcher.pending() == 0
+    assert driven.site.queue.pending() == 0
 
 
 def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
@@ -311,7 +317,7 @@ def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
     pending: list[str],
 ) -> None:
     monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
-    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, condition, attempts=attempts)
     driven.run()
     assert driven.drive.lost == condition
@@ -324,7 +330,7 @@ def test_the_provider_may_know_a_little_later_than_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
-    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, FINE, TAKEN)
     driven.target.settle = 5.0
     driven.run()
@@ -336,7 +342,7 @@ def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drive, "RESTART", 0.1)
-    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()
     assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
@@ -344,7 +350,7 @@ def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
 
 
 def test_a_request_that_breaks_off_on_a_healthy_worker_is_tried_again_there(tmp_path: Path) -> None:
-    api = FakeApi([WorkerGone("POST: connection reset")])
+    api = FakeApi([WorkerUnreachable("POST: connection reset")])
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()
     assert driven.drive.lost is None
@@ -373,7 +379,7 @@ def test_a_bug_costs_its_scene_a_try_and_no_more(tmp_path: Path) -> None:
 
 
 def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
-    driven = Driven(tmp_path, FakeApi([WorkerGone("POST: reset")], holds=True))
+    driven = Driven(tmp_path, FakeApi([WorkerUnreachable("POST: reset")], holds=True))
     driven.start()
     assert driven.api.began.wait(10)
     driven.site.stop.request()
@@ -385,7 +391,7 @@ def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
 
 def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi())
-    scene = driven.site.dispatcher.take("b01", "b01")
+    scene = driven.site.queue.take("b01", "b01")
     assert scene is not None
     driven.drive._lose(DIED)
     driven.drive._places.acquire()
@@ -403,7 +409,7 @@ class Away(FakeApi):
     """A video API that breaks a request off, and is away for some looks at its health."""
 
     def __init__(self, looks: int) -> None:
-        super().__init__([WorkerGone("POST: connection reset")])
+        super().__init__([WorkerUnreachable("POST: connection reset")])
         self.answers: list[str | None] = []
         self._looks = looks
 
@@ -447,7 +453,7 @@ def test_who_can_ask_nobody_is_more_patient(
 def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drive, "RESTART", 60.0)
     monkeypatch.setattr(drive, "SILENCE", 0.1)
-    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     monkeypatch.setattr(driven.target, "condition", lambda _: 1 / 0)
     driven.run()
@@ -456,7 +462,7 @@ def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
-    api = FakeApi([WorkerGone("POST: connection reset")], sick="connection refused")
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api)
     driven.start()
     assert api.began.wait(10)
@@ -472,7 +478,7 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Slow(monkeypatch)
-    api = FakeApi([None, WorkerGone("POST: connection reset")])
+    api = FakeApi([None, WorkerUnreachable("POST: connection reset")])
     driven = coming_home(tmp_path, slow, api=api, scenes="ab")
     asked = threading.Event()
 
@@ -542,7 +548,7 @@ class Slow:
 def coming_home(folder: Path, slow: Slow, api: FakeApi | None = None, **more: Any) -> Driven:
     """Give a worker that has rendered scene a, whose video is on its way, and renders the next."""
     driven = Driven(folder, api or FakeApi(), **more)
-    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.site.stop.on_request = lambda _: driven.site.queue.stop()
     driven.start()
     assert slow.began.wait(10)
     return driven
@@ -576,7 +582,7 @@ def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
 
     slow, hanging, let = Slow(monkeypatch), threading.Event(), threading.Event()
     driven = Driven(tmp_path, HoldsB(), scenes="ab")
-    driven.site.stop.on_request = lambda _: driven.site.dispatcher.stop()
+    driven.site.stop.on_request = lambda _: driven.site.queue.stop()
     driven.start()
     assert slow.began.wait(10)
     assert hanging.wait(10)
@@ -663,7 +669,7 @@ def test_a_video_whose_worker_is_gone_is_not_waited_for(
 def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi(), scenes="ab", attempts=3)
     lost = replace(SCENE, name="lost", audio=tmp_path / "lost.wav")
-    driven.site.dispatcher.add([Batch(2, (lost,))])
+    driven.site.queue.add([Batch(2, (lost,))])
     driven.site.ledger._attempts["lost"] = []
     driven.run()
     assert sorted(driven.api.asked) == ["a", "b"]

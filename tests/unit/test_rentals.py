@@ -15,7 +15,7 @@ from cloudburst.journal.store import Journal
 from cloudburst.models import AwsSettings, Basis, Cost, Price, Rental, Rung
 from cloudburst.targets.aws.ec2 import STACK_TAG, Instance
 from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
-from cloudburst.targets.aws.rentals import Books
+from cloudburst.targets.aws.rentals import Rentals
 from cloudburst.targets.aws.target import AwsTarget
 
 HOUR = 3600.0
@@ -46,7 +46,7 @@ class Kept:
     def __init__(self, *earlier: Rental, now: float = 1000.0) -> None:
         self.now = now
         self.told: list[Rental] = []
-        self.books = Books(lambda: self.now)
+        self.books = Rentals(lambda: self.now)
         self.books.restore(earlier, self.told.append)
 
     def usd(self) -> float:
@@ -343,7 +343,7 @@ def test_a_killed_session_loses_nothing_from_its_books(taken: list[tuple[Any, ..
         for step in taken:
             take(kept, step)
             if step == ("again",):
-                kept.books = Books(lambda: kept.now)
+                kept.books = Rentals(lambda: kept.now)
                 kept.books.restore(held.history().rentals, held.rental)
             restored = Kept(*held.history().rentals, now=kept.now)
             if kept.now <= ASKED.expires:

@@ -12,8 +12,8 @@ from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
 from cloudburst.job import fingerprint
 from cloudburst.job.loader import load_job
 from cloudburst.journal import registry
-from cloudburst.journal.registry import Known
-from cloudburst.journal.state import Home
+from cloudburst.journal.registry import RunRecord
+from cloudburst.journal.state import DownloadedVideo
 from cloudburst.journal.store import Journal, read
 from cloudburst.models import (
     Attempt,
@@ -82,12 +82,12 @@ class Run:
         mark = fingerprint.fingerprint(scene, resume.renderer(self.job))
         return self.held.attempt(name, "b01", mark, 1.0)
 
-    def done(self, name: str = "a", video: bytes = OLD) -> Home:
+    def done(self, name: str = "a", video: bytes = OLD) -> DownloadedVideo:
         """Bring a video home, and note it."""
         number, path = self.take_off(name), self.folder / f"{name}.mp4"
         path.write_bytes(video)
         (scene,) = (one for one in self.job.scenes if one.name == name)
-        home = Home(
+        home = DownloadedVideo(
             as_artifact(path, Info(len(video))),  # type: ignore[arg-type]
             fingerprint.file_digest(path),
             fingerprint.fingerprint(scene, resume.renderer(self.job)),
@@ -406,8 +406,8 @@ def test_a_folder_that_cannot_be_written_to_is_told(run: Run) -> None:
 # -- finding the run and its job ----------------------------------------------------------------
 
 
-def known(run_id: str, folder: Path, source: Path) -> Known:
-    return Known(run_id, "job", str(source), str(folder), "local", (), "2026-11-24T10:15:00")
+def known(run_id: str, folder: Path, source: Path) -> RunRecord:
+    return RunRecord(run_id, "job", str(source), str(folder), "local", (), "2026-11-24T10:15:00")
 
 
 def begin(source: Path, folder: Path, **header: str) -> None:

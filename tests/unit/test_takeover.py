@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.errors import CloudRefused, EngineError, WorkerGone
+from cloudburst.errors import CloudRefused, EngineError, WorkerUnreachable
 from cloudburst.models import (
     Batch,
     BatchResult,
@@ -27,16 +27,16 @@ from cloudburst.models import (
 from cloudburst.run import render_loop as drive
 from cloudburst.run import takeover as leftovers
 from cloudburst.run import worker_run as launch
-from cloudburst.run.batch import BatchLife
+from cloudburst.run.batch import BatchRunner
 from cloudburst.run.events import Timeline
-from cloudburst.run.takeover import Leftovers
-from cloudburst.run.worker_run import Adopted
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_site
+from cloudburst.run.takeover import EarlierWorkers
+from cloudburst.run.worker_run import AdoptedWorker
+from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.journal.state import OpenLaunch
+    from cloudburst.journal.state import UnfinishedWorker
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 UP = Span("up", 1.0, 2.0)
@@ -47,7 +47,7 @@ class Adopting(FakeTarget):
     """A target that gives workers of earlier sessions back, but for those of some stacks."""
 
     refuses: dict[str, Exception | None] = field(default_factory=dict)
-    asked: list[tuple[WorkerSpec, OpenLaunch]] = field(default_factory=list)
+    asked: list[tuple[WorkerSpec, UnfinishedWorker]] = field(default_factory=list)
 
     def adopt(self, spec: WorkerSpec, launch: Any) -> Worker | None:
         self.asked.append((spec, launch))
@@ -67,7 +67,7 @@ class Later:
         self.target = Adopting(self.engine, rungs=(RUNG,))
         self.events: list[Event] = []
         timeline = Timeline(self.events.append, lambda: None)
-        self.site = replace(make_site(self.engine, self.target, folder), timeline=timeline)
+        self.site = replace(make_context(self.engine, self.target, folder), timeline=timeline)
         self.journal = self.site.journal
 
     def was_left(self, batch: str, worker: str | None = "i-1", label: str = "") -> int:
@@ -80,8 +80,8 @@ class Later:
         self.journal.progress(number, "working", [UP])
         return number
 
-    def found(self) -> Leftovers:
-        return Leftovers(self.journal.history().open, "run", self.site)
+    def found(self) -> EarlierWorkers:
+        return EarlierWorkers(self.journal.history().open, "run", self.site)
 
     def told(self) -> list[tuple[str, object]]:
         self.site.timeline.close()
@@ -116,7 +116,7 @@ def test_a_worker_that_still_works_is_taken_over(later: Later, tmp_path: Path) -
     later.was_left("b02", "i-2")
     (mine,) = later.found().adopt(1)
     (one,) = later.journal.history().open
-    assert mine == Adopted(one, Worker("run-b02", "i-2", "http://b02", "the key", 3))
+    assert mine == AdoptedWorker(one, Worker("run-b02", "i-2", "http://b02", "the key", 3))
     ((spec, asked),) = later.target.asked
     assert asked == one
     assert (spec.run_id, spec.batch, spec.rung, spec.room) == ("run", "b02", RUNG, 3)
@@ -167,13 +167,13 @@ def test_what_does_not_work_any_more_is_not_taken_over(
     assert [thread.name for thread in found.threads()] == ["run-b01"], "so it is ended"
 
 
-def life_of(later: Later, found: Leftovers) -> BatchLife:
+def life_of(later: Later, found: EarlierWorkers) -> BatchRunner:
     """Live the batch that goes on with what was taken over."""
     (mine,) = found.adopt(1)
     batch = Batch(int(mine.launch.batch[1:]), (SCENE,))
-    later.site.dispatcher.add([batch])
+    later.site.queue.add([batch])
     before = found.launches_before(later.journal.history(), mine)
-    life = BatchLife(batch, "run", "job", 1, later.site, mine, before)
+    life = BatchRunner(batch, "run", "job", 1, later.site, mine, before)
     life.run()
     return life
 
@@ -199,7 +199,7 @@ def test_a_worker_that_was_taken_over_and_is_lost_is_replaced(
     later: Later, apis: dict[str, FakeApi], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later.was_left("b01", "i-7", "b01.2")
-    api = apis["http://b01"] = FakeApi([WorkerGone("POST: reset")])
+    api = apis["http://b01"] = FakeApi([WorkerUnreachable("POST: reset")])
     monkeypatch.setattr(api, "healthy", lambda *_: "refused" if api.asked else None)
     gone = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
     later.target.conditions.append(gone)
@@ -224,7 +224,7 @@ def test_launches_before_the_one_that_was_taken_over_are_kept(later: Later) -> N
 # -- ending -------------------------------------------------------------------------------------
 
 
-def end_all(found: Leftovers) -> None:
+def end_all(found: EarlierWorkers) -> None:
     for thread in found.threads():
         thread.start()
         thread.join(10)
@@ -323,7 +323,7 @@ def test_batches_of_earlier_sessions_are_told_as_they_are_now(later: Later) -> N
     history, found = later.journal.history(), later.found()
     (mine,) = found.adopt(1)
     assert mine.launch.stack == "run-b03"
-    going_on = BatchLife(Batch(3, (SCENE,)), "run", "job", 1, later.site, mine)
+    going_on = BatchRunner(Batch(3, (SCENE,)), "run", "job", 1, later.site, mine)
     threads = {thread.name: thread for thread in found.threads()}
     threads["run-b02"].run()
     told = {batch.label: batch for batch in found.batches(history, [going_on])}

@@ -26,20 +26,20 @@ from cloudburst.run import worker_run as launch
 from cloudburst.run.events import Timeline
 from cloudburst.run.teardown import TRIES, recover
 from cloudburst.stop import Stop
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_site
+from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_context
 from tests.support.fakes import live as live_on
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.batch import BatchLife
+    from cloudburst.run.batch import BatchRunner
 
 
 def live(
     engine: FakeEngine, target: FakeTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> BatchLife:
+) -> BatchRunner:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    return live_on(make_site(engine, target, tmp_path))
+    return live_on(make_context(engine, target, tmp_path))
 
 
 def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(

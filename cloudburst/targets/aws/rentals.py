@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloudburst.models import Rental
 
 
-class Books:
+class Rentals:
     """Keeps every machine that was asked for. Every method may be called from any thread.
 
     Args:

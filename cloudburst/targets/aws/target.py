@@ -21,8 +21,8 @@ from cloudburst.models import (
     Health,
     MachineSpec,
     Price,
-    Remains,
     Rental,
+    Resource,
     Rung,
     Worker,
     WorkerSpec,
@@ -37,7 +37,7 @@ from cloudburst.targets.aws.pricing import (
     PriceBook,
     surplus_per_hour,
 )
-from cloudburst.targets.aws.rentals import Books
+from cloudburst.targets.aws.rentals import Rentals
 from cloudburst.targets.failover import Ladder, rungs
 from cloudburst_stacks import aws as aws_stack
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from cloudburst.journal.state import OpenLaunch
+    from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import AwsSettings, BatchResult, Cost, Market, Plan, TargetName
 
 # github.com/pulumi/pulumi-aws, issue 5860: every operation starts a plugin of 317 to 430 MB.
@@ -88,7 +88,7 @@ class AwsTarget:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self.books = Books(clock)
+        self.books = Rentals(clock)
         self._latest: dict[str, Rental] = {}
         self._others: dict[tuple[str, str], dict[str, list[str]]] = {}
         self._seen: dict[str, tuple[float, dict[str, Instance], dict[str, str]]] = {}
@@ -285,7 +285,7 @@ class AwsTarget:
             self._latest |= {one.stack: replace(one, until=None) for one in entries}
         self.books.restore(entries, record)
 
-    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> Worker | None:
+    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> Worker | None:
         """Take a machine over that runs, is tagged as the run's, and has time left."""
         if launch.worker is None or launch.endpoint is None or launch.expires is None:
             return None
@@ -310,10 +310,10 @@ class AwsTarget:
 
     def survey(
         self, regions: Sequence[str]
-    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
+    ) -> list[tuple[str, list[Resource] | InfrastructureError]]:
         """Ask EC2 for everything that carries CloudBurst's tags; all regions at once."""
 
-        def one(region: str) -> tuple[str, list[Remains] | InfrastructureError]:
+        def one(region: str) -> tuple[str, list[Resource] | InfrastructureError]:
             try:
                 return f"AWS in {region}", self._remains(region)
             except CloudRefused as error:
@@ -322,10 +322,10 @@ class AwsTarget:
         with ThreadPoolExecutor(max(1, len(regions))) as pool:
             return list(pool.map(one, regions))
 
-    def _remains(self, region: str) -> list[Remains]:
+    def _remains(self, region: str) -> list[Resource]:
         machines, others = self._aws.remains(region)
         found = [
-            Remains(
+            Resource(
                 kind="machine",
                 id=item.id,
                 place=region,
@@ -343,7 +343,7 @@ class AwsTarget:
         ]
         for kind, word in (("group", "firewall"), ("volume", "disk")):
             found += [
-                Remains(
+                Resource(
                     kind=word,
                     id=tags["id"],
                     place=region,
@@ -417,7 +417,7 @@ class AwsTarget:
             )
         return Condition()
 
-    def last_words(self, spec: WorkerSpec) -> str:
+    def last_log_lines(self, spec: WorkerSpec) -> str:
         """Give the last lines of the machine's boot log."""
         try:
             known = self._of(spec.stack, spec.rung.region)
@@ -482,7 +482,7 @@ class AwsTarget:
         others = self._aws.leftovers(region, stack)
         self._aws.remove(region, others["group"], others["volume"])
 
-    def last_look(self) -> list[str]:
+    def final_sweep(self) -> list[str]:
         """End what carries the run's tag in any region that was used, and tell what does not."""
         left = []
         for region in sorted({place for places in self._places.values() for place in places}):

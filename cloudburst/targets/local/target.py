@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cloudburst import clock
 from cloudburst.engine.engine import OPERATION_BYTES
-from cloudburst.models import Condition, Cost, Health, Remains, Rung, Worker, WorkerSpec
+from cloudburst.models import Condition, Cost, Health, Resource, Rung, Worker, WorkerSpec
 from cloudburst.report.cost import worker_seconds
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local import provider
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal.state import OpenLaunch
+    from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import BatchResult, Plan, Rental, TargetName
 
 # As long as the video API keeps a video.
@@ -109,7 +109,7 @@ class LocalTarget:
     ) -> None:
         """A process is found by its stack's name alone."""
 
-    def adopt(self, spec: WorkerSpec, launch: OpenLaunch) -> None:
+    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> None:
         """A worker whose run is gone is ending, or was kept for a person."""
 
     def all_regions(self) -> tuple[str, ...]:
@@ -119,10 +119,10 @@ class LocalTarget:
     def survey(
         self,
         regions: Sequence[str],  # noqa: ARG002 - there are none
-    ) -> list[tuple[str, list[Remains] | InfrastructureError]]:
+    ) -> list[tuple[str, list[Resource] | InfrastructureError]]:
         """List the worker processes whose files are in this state folder."""
         found = [
-            Remains(
+            Resource(
                 kind="process",
                 id=identity.partition("@")[0],
                 place="this machine",
@@ -145,7 +145,7 @@ class LocalTarget:
             return Condition(Health.GONE, f"process {worker.id.partition('@')[0]} has ended")
         return Condition()
 
-    def last_words(self, spec: WorkerSpec) -> str:
+    def last_log_lines(self, spec: WorkerSpec) -> str:
         """Give the last lines of the worker's log file."""
         try:
             lines = spec.log.read_text(errors="replace").strip().splitlines()
@@ -163,7 +163,7 @@ class LocalTarget:
             provider.end(identity, stack)
         provider.clear(stack)
 
-    def last_look(self) -> list[str]:
+    def final_sweep(self) -> list[str]:
         """Processes are seen from their first moment: each stack's own look was enough."""
         return []
 
