@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudburst.models import Refusal, Verdict
+
 if TYPE_CHECKING:
     from cloudburst.models import Problem, RunReport
 
@@ -69,7 +71,26 @@ class RunBusy(CloudBurstError):
 
 
 class InfrastructureError(CloudBurstError):
-    """The machines failed, not the scenes."""
+    """The machines failed, not the scenes.
+
+    Args:
+        message: what was done, to what, what came back, what to do.
+        refusal: what the provider's answer means, set where a foreign error is translated.
+    """
+
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
+        self.refusal = refusal or Refusal()
+        super().__init__(message)
+
+    @property
+    def code(self) -> str | None:
+        """The provider's error code, None when it gave none."""
+        return self.refusal.code
+
+    @property
+    def transient(self) -> bool:
+        """Whether the provider did not answer at all, so that asking again makes sense."""
+        return self.refusal.transient
 
 
 class JournalFailed(InfrastructureError):
@@ -102,24 +123,19 @@ class WorkerTerminated(InfrastructureError):
     Args:
         message: the provider's code and words.
         blameless: the end had nothing to do with what the worker was doing.
+        refusal: what it means for the ladder.
     """
 
-    def __init__(self, message: str, *, blameless: bool) -> None:
+    def __init__(self, message: str, *, blameless: bool, refusal: Refusal | None = None) -> None:
         self.blameless = blameless
-        super().__init__(message)
+        super().__init__(message, refusal or Refusal(verdict=Verdict.NEXT))
 
 
 class CloudRefused(InfrastructureError):
-    """A cloud API refused a call, or could not be reached.
-
-    Args:
-        message: what was called, what came back, what to do.
-        code: the API's code, None when there was no answer.
-    """
+    """A cloud API refused a call, or could not be reached."""
 
     def __init__(self, message: str, code: str | None = None) -> None:
-        self.code = code
-        super().__init__(message)
+        super().__init__(message, Refusal(code, transient=code is None))
 
 
 class PriceUnknown(InfrastructureError):

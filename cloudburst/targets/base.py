@@ -1,132 +1,131 @@
-"""What a run needs to know about a place where workers live."""
+"""What a run needs to know about a place where workers run.
+
+A target is one package below `cloudburst.targets`, one program in ``stacks/``, and one line in
+`cloudburst.targets.REGISTRY`. What it has to be is written here: a `TargetType` before it is opened,
+a `Target` once it is; a target makes workers (`WorkerSource`), shows and ends what there is of
+stacks (`Resources`) and, where something is rented, says what it costs (`Billing`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from cloudburst.errors import InfrastructureError
     from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import (
-        BatchResult,
+        Check,
         Condition,
         Cost,
         Estimate,
+        Job,
         Plan,
-        Price,
+        Quote,
+        Refusal,
         Rental,
         Resource,
         Rung,
-        TargetName,
         Worker,
         WorkerSpec,
     )
+    from cloudburst.section import Section
     from cloudburst.targets.failover import Ladder
 
 
-class Target(Protocol):
-    """A place where workers live. Entered once for a run, left when its stacks are gone."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier sessions of a run have created on a target.
 
-    name: TargetName
-    operation_bytes: int
-    settle: float
+    Args:
+        run_id: the run; empty for none.
+        regions: by stack, where it may have something.
+        rentals: the machines that were rented.
+    """
 
-    def __enter__(self) -> Self:
-        """Get ready; everything below may be asked for from now on."""
-        ...
+    run_id: str = ""
+    regions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rentals: tuple[Rental, ...] = ()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of everything that is not a stack."""
-        ...
 
-    def environment(self) -> Mapping[str, str]:
-        """Give what the engine's environment needs."""
-        ...
+class WorkerSource(Protocol):
+    """Makes the workers of one plan. All that it has to ask for is known when it exists."""
 
-    def prepare(self, plan: Plan, run_id: str) -> Ladder:
-        """Find out what the plan needs; give the ways to get its workers, best first.
+    ladder: Ladder
 
-        Raises:
-            InfrastructureError: something that is needed is not there; nothing was created.
-        """
-        ...
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Give the regions in which it may start something; none where there are no regions."""
+    def room(self, workers: int, rung: Rung) -> int:
+        """Return how many scenes each of so many workers of a rung renders at once."""
         ...
 
     def estimate(self) -> Estimate | None:
-        """Say what the prepared plan will take and cost; None where nothing is rented."""
+        """Return what the plan will take and cost; None where nothing is rented."""
         ...
 
-    def room(self, workers: int, rung: Rung) -> int:
-        """Say how many scenes each of so many workers of a rung renders at once."""
-        ...
-
-    def price(self, rung: Rung) -> Price | None:
-        """Say what a rung costs by the hour, now; None where nothing is rented.
+    def quote(self, rung: Rung) -> Quote | None:
+        """Return the current price of a rung; None where nothing is rented.
 
         Raises:
-            PriceUnknown: says how to give it.
+            PriceUnknown: there is none; says how to give it, and what that means for the ladder.
         """
         ...
 
-    def program(self, spec: WorkerSpec) -> Callable[[], None]:
-        """Give the Pulumi program of one batch. From now on it may cost something."""
+    def program(self, spec: WorkerSpec, quote: Quote | None) -> Callable[[], None]:
+        """Return the Pulumi program of one batch. Once it has run, it may cost something."""
         ...
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
-        """Read the worker out of its stack's outputs."""
-        ...
+        """Return the worker that a stack's outputs describe.
 
-    def expires(self, stack: str) -> float | None:
-        """Say when a stack's worker ends itself, whatever becomes of the run.
-
-        Returns:
-            Seconds since 1970; None for one that lives no longer than its run.
-        """
-        ...
-
-    def keep(self, worker: Worker) -> float:
-        """Let a worker outlive the run; say until when, in seconds since 1970."""
-        ...
-
-    def know(
-        self,
-        run_id: str,
-        places: Mapping[str, Sequence[str]],
-        rentals: Iterable[Rental],
-        record: Callable[[Rental], None],
-    ) -> None:
-        """Take in what earlier sessions made, and where to write what is rented from now on.
-
-        Args:
-            run_id: whose they are.
-            places: the regions of stacks.
-            rentals: what was rented for them.
-            record: is told of every rented machine, and of its end.
+        Raises:
+            InfrastructureError: it cannot be reached.
         """
         ...
 
     def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> Worker | None:
-        """Take over a worker of an earlier session, if its provider says that it runs and is ours.
+        """Return a worker of an earlier session, if it runs, is the run's, and has time left.
 
         Raises:
             InfrastructureError: the provider could not be asked.
         """
         ...
 
+    def expires(self, stack: str) -> float | None:
+        """Return when a stack's worker ends itself, whatever becomes of the run.
+
+        Returns:
+            Seconds since 1970; None for one that does not outlive its run.
+        """
+        ...
+
+    def keep(self, worker: Worker) -> float:
+        """Let a worker outlive the run; return until when, in seconds since 1970."""
+        ...
+
+    def condition(self, worker: Worker) -> Condition:
+        """Return what the provider has said of a worker in the last few seconds."""
+        ...
+
+    def last_log_lines(self, spec: WorkerSpec) -> str:
+        """Return the end of the worker's own log; empty when there is none."""
+        ...
+
+
+class Resources(Protocol):
+    """Shows and ends what a provider has of stacks. Asks the provider, never the state."""
+
+    settle: float
+    """Seconds after which the provider describes what a broken-off call has created."""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions in which the run may create something; none where there are no regions."""
+        ...
+
     def all_regions(self) -> tuple[str, ...]:
-        """Give every region that can be asked after.
+        """Return every region that can be asked.
 
         Raises:
             InfrastructureError: the provider could not be asked.
@@ -139,43 +138,153 @@ class Target(Protocol):
         """List everything of CloudBurst's that the provider shows in some regions.
 
         Returns:
-            For each place, in words, what is there, or why it could not be asked.
+            For each place, by its name for people: its resources, or why it could not be asked.
         """
-        ...
-
-    def condition(self, worker: Worker) -> Condition:
-        """Say how a worker is, by its provider's word of the last few seconds."""
-        ...
-
-    def last_log_lines(self, spec: WorkerSpec) -> str:
-        """Give the worker's own last log lines, or nothing."""
         ...
 
     def inventory(self, stack: str) -> list[str]:
-        """Ask the provider, not the state, what there is of a stack; a line each."""
+        """List what exists of a stack, a line each.
+
+        Raises:
+            InfrastructureError: the provider could not be asked.
+        """
         ...
 
     def sweep(self, stack: str) -> None:
-        """End whatever there is of a stack, known to the state or not."""
+        """End whatever exists of a stack, known to its state or not.
+
+        Raises:
+            InfrastructureError: the provider refused, or could not be asked.
+        """
         ...
 
     def final_sweep(self) -> list[str]:
-        """End what is there of the whole run, when all its stacks are gone; a line for the rest."""
+        """End what exists of the whole run once its stacks are gone; a line for what remains."""
         ...
 
     def removal(self, stack: str) -> str:
-        """Give the command by which a person removes what there is of a stack."""
+        """Return the command by which a person removes what exists of a stack."""
         ...
+
+
+class Billing(Protocol):
+    """Says what a run's machines cost."""
 
     def accrued(self) -> tuple[float, float]:
-        """Give what this run has cost until now, in USD, and what it costs now, in USD/h."""
+        """Return what the run has cost so far, in USD, and what it costs now, in USD/h."""
         ...
 
-    def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:
-        """Make the bill.
+    def cost(self, downloaded: int) -> Cost:
+        """Return the bill.
 
         Args:
-            batches: what became of the batches.
-            downloaded: bytes that came home.
+            downloaded: bytes that were downloaded.
         """
+        ...
+
+
+class Target(Protocol):
+    """A target that is open: its provider can be asked.
+
+    Attributes:
+        name: the target's.
+        operation_bytes: memory that one engine operation takes, in bytes.
+        environment: what the engine's environment needs.
+        resources: shows and ends.
+        billing: None where nothing is rented.
+    """
+
+    name: str
+    operation_bytes: int
+    environment: Mapping[str, str]
+    resources: Resources
+    billing: Billing | None
+
+    def prepare(self, plan: Plan, run_id: str) -> WorkerSource:
+        """Ask for all that a plan needs; create nothing.
+
+        Raises:
+            InfrastructureError: something that is needed is missing.
+        """
+        ...
+
+    def diagnose(self, message: str) -> Refusal:
+        """Return what an engine's error message means: the only place that reads such text."""
+        ...
+
+
+class TargetType(Protocol):
+    """A target by name: what is known of it before it is opened.
+
+    Attributes:
+        name: its name in scenes.yaml and on the command line.
+        title: its name for people, such as ``AWS``.
+        has_regions: whether its resources are in regions.
+        always_asked: whether an audit asks it even if no run of this machine was on it: it costs
+            nothing to ask, and needs no account.
+        health_timeout: default of ``limits.health_timeout``, in seconds.
+        offline_note: what `--dry-run --offline` does not check on it; empty for nothing.
+        unbilled: why a run on it costs nothing; empty where it is billed.
+        section: the pydantic model of its section of scenes.yaml; None for none.
+    """
+
+    name: str
+    title: str
+    has_regions: bool
+    always_asked: bool
+    health_timeout: float
+    offline_note: str
+    unbilled: str
+
+    @property
+    def section(self) -> type[Section] | None:
+        """Its section of scenes.yaml."""
+        ...
+
+    def settings(self, section: Any, environment: Mapping[str, str]) -> Any:
+        """Return frozen settings from its section, and for what that leaves open from variables.
+
+        Args:
+            section: its section of scenes.yaml; None when there is no file.
+            environment: see `cloudburst.environment`.
+        """
+        ...
+
+    def section_problems(self, section: Any) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Return what is wrong with its section, as (path in the file, message)."""
+        ...
+
+    def variable_problems(self, environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        """Return what is wrong with its environment variables, as (name, message)."""
+        ...
+
+    def renderer(self, settings: Any) -> str:
+        """Return the name of what renders there: with another one, videos may look different."""
+        ...
+
+    def owns(self, resource_type: str) -> bool:
+        """Whether a Pulumi type token, such as ``aws:ec2/instance:Instance``, is one of its."""
+        ...
+
+    def open(
+        self,
+        settings: Any,
+        earlier: Earlier = ...,
+        record: Callable[[Rental], None] = ...,
+    ) -> AbstractContextManager[Target]:
+        """Open it for a run, or to look; it stays open until the run's stacks are gone.
+
+        Args:
+            settings: from `settings`.
+            earlier: what earlier sessions of the run have created.
+            record: called with every rental, when it begins, changes and ends.
+        """
+        ...
+
+    def bill(self, settings: Any, rentals: Iterable[Rental], downloaded: int) -> Cost | None:
+        """Return the bill of a run that is over, without asking anybody; None if never billed."""
+        ...
+
+    def examine(self, settings: Any, job: Job | None) -> Iterator[Check]:
+        """Check what a run needs there; asks only, creates nothing."""
         ...

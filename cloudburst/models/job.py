@@ -1,0 +1,219 @@
+"""What the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
+Language = Literal["chinese", "english"]
+TargetName = Literal["local", "aws"]
+WhenDear = Literal["finish", "cancel"]
+Market = Literal["on-demand", "spot"]
+Axis = Literal["region", "market", "type", "zone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with an input.
+
+    Args:
+        file: the file as the user named it.
+        line: 1-based line, 0 when the problem is the file itself.
+        field: path of the field, such as ``scenes[3].audio``; empty for the whole file.
+        message: what came and what was expected.
+    """
+
+    file: str
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return (
+            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """How one scene is rendered; every option of the video API.
+
+    Args:
+        language: which subtitle font and wrapping to prefer.
+        effects: none for a still picture; of several, one is chosen.
+        background_box: draw a box behind the subtitles.
+        background_opacity: transparency of the box, 0 (solid) to 1 (clear). The name is the
+            protocol's.
+        font_size: pixels at the output's height; None leaves it to the renderer.
+        outline_color: ASS colour, ``&HAABBGGRR``.
+        is_portrait: 1080x1920 when true, 1920x1080 when false, by the picture when None.
+        watermark: picture drawn in the top left corner.
+        subtitle: SRT file.
+    """
+
+    language: Language = "chinese"
+    effects: tuple[Effect, ...] = ()
+    background_box: bool = True
+    background_opacity: float = 0.2
+    font_size: int | None = None
+    outline_color: str = "&H00000000"
+    is_portrait: bool | None = None
+    watermark: Path | None = None
+    subtitle: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture and its narration, to become one video.
+
+    Args:
+        name: unique in its job and safe as a file name.
+        image: picture file.
+        audio: narration file.
+        seconds: length of the narration; the video is as long.
+        options: how it is rendered.
+    """
+
+    name: str
+    image: Path
+    audio: Path
+    seconds: float
+    options: VideoOptions = VideoOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How scenes are spread over workers.
+
+    Args:
+        scenes_per_batch: the usual number of scenes a worker.
+        max_parallel_instances: the most workers at once.
+        min_scenes_per_batch: a worker for fewer scenes than this is not worth its start.
+    """
+
+    scenes_per_batch: int = 10
+    max_parallel_instances: int = 10
+    min_scenes_per_batch: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop waiting.
+
+    Args:
+        scene_timeout: seconds for one try of one scene.
+        health_timeout: seconds from a worker's creation to its first healthy answer.
+        attempts: tries of one scene, on different workers where there are any.
+        max_cost_usd: most that the run may cost, in USD; None for no limit.
+        on_max_cost: ``finish`` what is being rendered and download it, or ``cancel`` it.
+    """
+
+    scene_timeout: float = 600.0
+    health_timeout: float = 180.0
+    attempts: int = 3
+    max_cost_usd: float | None = None
+    on_max_cost: WhenDear = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What the user asked of AWS.
+
+    Args:
+        regions: such as ``us-east-1``, the first choice first; none: the profile's, us-east-1.
+        markets: on-demand, spot, or both in the order in which they are tried.
+        instance_types: the first choice first.
+        zones: availability zones; none means all that offer the type.
+        order: the ladder's axes, the slowest first: the last one changes with every rung.
+        image: the container that serves the video API.
+        ami: machine image; None takes Amazon's ECS-optimised one, which has Docker.
+        disk_gb: size of the root disk, in GB.
+        ingress: CIDR block that may reach the workers; None asks for this machine's address.
+        subnet: where workers stand; None takes the default VPC's.
+        security_group: an existing one; None makes one for each stack.
+        key_name: an existing EC2 key pair for SSH; None for no SSH.
+        lease_minutes: after which a machine ends itself; None sizes it from the plan.
+        price_per_hour: USD by instance type, wins over the price list.
+    """
+
+    regions: tuple[str, ...] = ()
+    markets: tuple[Market, ...] = ("on-demand",)
+    instance_types: tuple[str, ...] = (
+        "c5.2xlarge",
+        "m5.xlarge",
+        "g4dn.xlarge",
+        "t3.xlarge",
+        "t3.large",
+        "m5.large",
+    )
+    zones: tuple[str, ...] = ()
+    order: tuple[Axis, ...] = ("region", "market", "type", "zone")
+    image: str = "betashow/video-generation-api:latest"
+    ami: str | None = None
+    disk_gb: int = 30
+    ingress: str | None = None
+    subnet: str | None = None
+    security_group: str | None = None
+    key_name: str | None = None
+    lease_minutes: int | None = None
+    price_per_hour: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the user asked for: a validated scenes.yaml.
+
+    Args:
+        name: names the run in the report and in the tags of its stacks.
+        source: the file it was read from.
+        target: where workers live.
+        output: folder below which each run makes its own.
+        aws: what the `aws` target is asked for.
+        auto_terminate: workers end when their work is done; otherwise they stay for a person.
+    """
+
+    name: str
+    source: Path
+    scenes: tuple[Scene, ...]
+    output: Path
+    target: TargetName = "local"
+    distribution: Distribution = Distribution()
+    limits: Limits = Limits()
+    aws: AwsSettings = AwsSettings()
+    auto_terminate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The scenes one worker starts with; one batch is one stack.
+
+    Args:
+        number: 1-based, part of the stack's name.
+        scenes: longest narration first, the order in which they are taken.
+    """
+
+    number: int
+    scenes: tuple[Scene, ...]
+
+    @property
+    def label(self) -> str:
+        """Short name for people and file names: ``b01``."""
+        return f"b{self.number:02d}"
+
+    @property
+    def seconds(self) -> float:
+        """Narration in the batch, in seconds."""
+        return sum(scene.seconds for scene in self.scenes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which scenes go to which batch."""
+
+    job: Job
+    batches: tuple[Batch, ...]

@@ -1,0 +1,251 @@
+"""Stacks and workers: what is declared, what exists, what a provider says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.models.job import Batch, Market
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to get a worker: a step of the failover ladder.
+
+    Args:
+        type: instance type (local: ``process``).
+        market: on-demand or spot.
+        region: such as ``us-east-1``.
+        zone: availability zone, such as ``us-east-1a``.
+    """
+
+    type: str
+    market: Market
+    region: str
+    zone: str
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.market} in {self.zone}"
+
+
+class Verdict(StrEnum):
+    """What a refusal means for the failover ladder."""
+
+    NEXT = "the next rung"
+    SKIP_FAMILY = "another family"
+    WAIT = "the same rung, later"
+    FAIL = "none for this batch"
+    STOP = "none for any batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a provider's refusal means, decided once, where its error is translated.
+
+    Args:
+        code: the provider's error code, None when it gave none.
+        verdict: what it means for the ladder.
+        transient: the provider did not answer at all; asking again for minutes makes sense.
+        advice: what a person can do; empty when nothing is known.
+    """
+
+    code: str | None = None
+    verdict: Verdict = Verdict.FAIL
+    transient: bool = False
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """What the stack of a rented worker declares besides the worker itself.
+
+    Args:
+        ami: machine image; None takes the newest ECS-optimised Amazon Linux.
+        image: container image of the video API.
+        ingress: CIDR block that may reach the video API.
+        vpc: in which a security group is made; None for the default one.
+        subnet: None for the zone's default one.
+        security_group: an existing one, None to make one.
+        key_name: an existing key pair, None for no SSH.
+        disk_gb: GB of the encrypted root disk.
+        lease_minutes: after which the machine ends itself.
+        tags: put on everything, in the call that creates it.
+    """
+
+    ami: str | None
+    image: str
+    ingress: str
+    vpc: str | None
+    subnet: str | None
+    security_group: str | None
+    key_name: str | None
+    disk_gb: int
+    lease_minutes: int
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What one stack declares.
+
+    Args:
+        run_id: the run it belongs to.
+        batch: label of its batch.
+        job: name of the job.
+        key: what a client must send as ``X-Authentication-Key``.
+        room: scenes it renders at once.
+        scene_timeout: seconds after which it gives a scene up.
+        log: file for the worker's own log.
+        rung: how and where the worker is got.
+    """
+
+    run_id: str
+    batch: str
+    job: str
+    key: str = field(repr=False)
+    room: int
+    scene_timeout: float
+    log: Path
+    rung: Rung
+
+    @property
+    def stack(self) -> str:
+        """Name of the batch's stack."""
+        return f"{self.run_id}-{self.batch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that exists.
+
+    Args:
+        stack: the stack that declares it.
+        id: the provider's name for it (local: process id and start time; aws: instance id).
+        endpoint: base URL of its video API.
+        key: authentication key.
+        room: scenes it renders at once.
+        log: its own log, where this machine can read it.
+    """
+
+    stack: str
+    id: str
+    endpoint: str
+    key: str = field(repr=False)
+    room: int
+    log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something of CloudBurst's that a provider shows, whoever else knows of it.
+
+    Args:
+        kind: ``machine``, ``process``, ``firewall`` or ``disk``.
+        id: the provider's name for it.
+        place: region, or this machine.
+        stack: in whose name it was made.
+        run_id: in whose name it was made.
+        state: the provider's word.
+        what: such as ``c5.2xlarge spot``.
+        since: when it was made, seconds since 1970; None when the provider does not say.
+        expires: when it ends itself, seconds since 1970; None when it does not.
+        usd_per_hour: what it costs; None when no price is known, 0 where nothing is rented.
+        removal: the command by which a person removes it.
+        owner: ``user@host`` that began it, as far as the provider tells.
+    """
+
+    kind: str
+    id: str
+    place: str
+    stack: str
+    run_id: str
+    state: str
+    what: str = ""
+    since: float | None = None
+    expires: float | None = None
+    usd_per_hour: float | None = None
+    removal: str = ""
+    owner: str = ""
+
+
+class Health(StrEnum):
+    """What the provider says of a worker."""
+
+    FINE = "fine"
+    LEAVING = "leaving"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a worker is, by its provider's word.
+
+    Args:
+        health: fine; about to be taken away; gone.
+        reason: the provider's code and message.
+        blameless: the end had nothing to do with what the worker was doing.
+        refusal: what it means for the ladder.
+    """
+
+    health: Health = Health.FINE
+    reason: str = ""
+    blameless: bool = False
+    refusal: Refusal = Refusal(verdict=Verdict.NEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedResource:
+    """One line of a preview.
+
+    Args:
+        operation: what the engine would do: ``create``, ``update``, ``delete``, ``same`` …
+        type: Pulumi type token.
+        name: resource name.
+    """
+
+    operation: str
+    type: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackState:
+    """What the backend says of a stack.
+
+    Args:
+        resources: a line each: type, name, the provider's id.
+        ids: the provider's names for them.
+        pending: operations that broke off, a line each: what may exist without being known.
+    """
+
+    resources: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on a stack.
+
+    Args:
+        pid: process of the engine that took it; 0 when the lock is damaged.
+        host: on which machine.
+        since: ISO 8601.
+    """
+
+    pid: int
+    host: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackPreview:
+    """What `pulumi preview` says about one batch."""
+
+    batch: Batch
+    stack: str
+    resources: tuple[PlannedResource, ...]

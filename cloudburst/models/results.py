@@ -1,0 +1,245 @@
+"""What became of scenes, batches and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.models.job import Plan
+    from cloudburst.models.machines import Rung, StackPreview
+    from cloudburst.models.money import Cost, Estimate, Price
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a run's time line, in seconds since the run began."""
+
+    phase: str
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of one scene.
+
+    Args:
+        worker: label of the worker that tried: ``b01``, its replacement ``b01.2``.
+        span: request sent to video rendered, or to failure.
+        download: video rendered to artifact in place; None when it did not come to that.
+        error: why it failed; None when it did not.
+    """
+
+    worker: str
+    span: Span
+    download: Span | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified video.
+
+    Args:
+        path: where it is.
+        size: bytes.
+        seconds: length.
+        width: pixels.
+        height: pixels.
+        frames: video frames.
+    """
+
+    path: Path
+    size: int
+    seconds: float
+    width: int
+    height: int
+    frames: int
+
+
+class SceneStatus(StrEnum):
+    """How a scene ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class SceneResult:
+    """What became of one scene.
+
+    Args:
+        scenario: the video API's word for what it rendered.
+        warnings: what the renderer could not do as asked, such as a font it has not.
+        error: the last attempt's reason, None when done.
+    """
+
+    name: str
+    status: SceneStatus
+    narration: float
+    attempts: tuple[Attempt, ...] = ()
+    artifact: Artifact | None = None
+    scenario: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One try to have a worker: a rung of the ladder, from `up` to its verified teardown.
+
+    Args:
+        label: label of the worker.
+        worker: the provider's name for it, None when there never was one.
+        rung: how and where.
+        price: by the hour, None where nothing is rented.
+        scenes_done: videos it brought home.
+        spans: up, health, drive, destroy, in the order they happened.
+        destroyed: the provider said that nothing of it is left.
+        expires: when it ends itself, whatever becomes of the run, seconds since 1970; None for
+            one that lives no longer than its run.
+        code: the provider's code for why it failed or ended early.
+        error: why it could not be used, or ended early; None when it did its work.
+    """
+
+    label: str
+    worker: str | None
+    rung: Rung
+    price: Price | None
+    scenes_done: int
+    spans: tuple[Span, ...]
+    destroyed: bool
+    expires: float | None = None
+    code: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one batch.
+
+    Args:
+        launches: every worker that was tried or used for it, in order.
+        error: why it ended without a worker that did its work; None otherwise.
+    """
+
+    label: str
+    stack: str
+    launches: tuple[Launch, ...]
+    error: str | None = None
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What it went through, in order."""
+        return tuple(span for launch in self.launches for span in launch.spans)
+
+    @property
+    def destroyed(self) -> bool:
+        """The provider said that nothing of it is left."""
+        return all(launch.destroyed for launch in self.launches)
+
+    @property
+    def scenes_done(self) -> int:
+        """Videos its workers brought home."""
+        return sum(launch.scenes_done for launch in self.launches)
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything worth knowing about a run, as written to report.json.
+
+    Args:
+        seconds: wall clock from start to the last verified destroy.
+        phases: phase → seconds in which at least one batch was in it.
+        serial_seconds: what one worker alone would have taken: its start, every scene's render
+            and download one after the other, its end.
+        left_running: what could not be verified as gone; empty is the promise kept.
+        kept: workers that stay because `auto_terminate` is false, and until when.
+    """
+
+    run_id: str
+    job: str
+    target: str
+    outcome: Outcome
+    started_at: str
+    seconds: float
+    directory: Path
+    scenes: tuple[SceneResult, ...]
+    batches: tuple[BatchResult, ...]
+    phases: dict[str, float]
+    serial_seconds: float
+    cost: Cost
+    left_running: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Number of scenes with a verified video."""
+        return sum(scene.status is SceneStatus.DONE for scene in self.scenes)
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster than one after the other on one worker."""
+        return self.serial_seconds / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a dry run found.
+
+    Args:
+        plan: which scenes go to which batch.
+        stacks: what the engine says about each; none when it was not asked.
+        estimate: what it would cost; None where nothing is rented or no price is known.
+        notes: what could not be checked, and other things worth knowing.
+    """
+
+    plan: Plan
+    stacks: tuple[StackPreview, ...] = ()
+    estimate: Estimate | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Finding(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that the doctor looked at.
+
+    Args:
+        name: what.
+        finding: how it came out.
+        text: what it is.
+        fix: how to mend it; nothing when it is fine.
+    """
+
+    name: str
+    finding: Finding
+    text: str
+    fix: str = ""
