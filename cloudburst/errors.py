@@ -4,22 +4,24 @@
 
     CloudBurstError                 exit code
      ├─ BadInput                    2   the job file or an argument; `problems` lists all of them
+     ├─ TargetUnknown               2   no target of that name; lists those there are
      ├─ RunUnknown                  2   no such run, or more than one
      ├─ RunBusy                     2   another process holds the run; says which
      ├─ InfrastructureError         3   the machines, not the scenes
+     │   │                              carries a `Refusal`: the code, and what it means
      │   ├─ JournalFailed           3   the run's journal cannot be written or read
      │   ├─ EngineMissing           3   no Pulumi engine could be found or made
      │   ├─ EngineError             3   the engine refused or failed
      │   │   ├─ StackLocked         3   another operation holds the stack
      │   │   └─ StackGone           3   there is no such stack
      │   ├─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
-     │   ├─ WorkerLost              3   its provider says that the worker is gone, and why
-     │   ├─ CloudRefused            3   a cloud API refused or failed; carries its code
+     │   ├─ WorkerTerminated        3   its provider says that the worker is gone, and why
+     │   ├─ CloudRefused            3   a cloud API refused a call, or did not answer
      │   └─ PriceUnknown            3   no price, or no single one; says how to give it
-     ├─ SceneError                  1   one scene failed; says if another try may help
+     ├─ SceneError                  1   one scene failed; says whether another attempt may help
      │   ├─ SceneRejected           1   the video API refused the scene
      │   ├─ RenderFailed            1   the video API tried and failed
-     │   ├─ WorkerGone              1   the worker stopped answering
+     │   ├─ WorkerUnreachable       1   the worker stopped answering
      │   └─ ArtifactInvalid         1   the downloaded file is not the video asked for
      ├─ LeftRunning                 4   teardown could not be verified; names what is left
      └─ Interrupted                 130 the run was stopped and torn down; carries its report
@@ -35,6 +37,8 @@ from typing import TYPE_CHECKING
 from cloudburst.models import Refusal, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudburst.models import Problem, RunReport
 
 
@@ -56,6 +60,20 @@ class BadInput(CloudBurstError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class TargetUnknown(CloudBurstError):
+    """There is no target of that name.
+
+    Args:
+        name: the name that was given.
+        known: the names of the targets there are.
+    """
+
+    exit_code = 2
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown target {name!r}; expected one of: {', '.join(known)}")
 
 
 class RunUnknown(CloudBurstError):
@@ -121,7 +139,7 @@ class WorkerTerminated(InfrastructureError):
     """A worker's provider says that it is gone.
 
     Args:
-        message: the provider's code and words.
+        message: the provider's code and message.
         blameless: the end had nothing to do with what the worker was doing.
         refusal: what it means for the ladder.
     """
@@ -134,9 +152,6 @@ class WorkerTerminated(InfrastructureError):
 class CloudRefused(InfrastructureError):
     """A cloud API refused a call, or could not be reached."""
 
-    def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message, Refusal(code, transient=code is None))
-
 
 class PriceUnknown(InfrastructureError):
     """There is no price, or not exactly one. A figure is never invented."""
@@ -146,7 +161,7 @@ class SceneError(CloudBurstError):
     """One scene failed.
 
     Attributes:
-        retry: whether another try, on another worker, may succeed.
+        retry: whether another attempt, on another worker, may succeed.
     """
 
     exit_code = 1
@@ -175,8 +190,8 @@ class LeftRunning(CloudBurstError):
     """Something may still run.
 
     Args:
-        left: one line per thing: what it is and the command that removes it.
-        report: what was done all the same.
+        left: a line for each thing: what it is and the command that removes it.
+        report: of what was done nevertheless.
     """
 
     exit_code = 4
@@ -191,7 +206,7 @@ class Interrupted(CloudBurstError):
     """The run was asked to stop; everything it had started has been removed.
 
     Args:
-        report: what was done until then.
+        report: of what was done until then.
     """
 
     exit_code = 130

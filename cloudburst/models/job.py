@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from cloudburst.models.names import batch_label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
 Language = Literal["chinese", "english"]
-TargetName = Literal["local", "aws"]
 WhenDear = Literal["finish", "cancel"]
 Market = Literal["on-demand", "spot"]
 Axis = Literal["region", "market", "type", "zone"]
@@ -24,7 +26,7 @@ class Problem:
         file: the file as the user named it.
         line: 1-based line, 0 when the problem is the file itself.
         field: path of the field, such as ``scenes[3].audio``; empty for the whole file.
-        message: what came and what was expected.
+        message: what was read and what was expected.
     """
 
     file: str
@@ -45,7 +47,7 @@ class VideoOptions:
 
     Args:
         language: which subtitle font and wrapping to prefer.
-        effects: none for a still picture; of several, one is chosen.
+        effects: empty for a still picture; of several, one is chosen.
         background_box: draw a box behind the subtitles.
         background_opacity: transparency of the box, 0 (solid) to 1 (clear). The name is the
             protocol's.
@@ -91,8 +93,8 @@ class Distribution:
     """How scenes are spread over workers.
 
     Args:
-        scenes_per_batch: the usual number of scenes a worker.
-        max_parallel_instances: the most workers at once.
+        scenes_per_batch: the usual number of scenes per worker.
+        max_parallel_instances: the maximum number of workers at once.
         min_scenes_per_batch: a worker for fewer scenes than this is not worth its start.
     """
 
@@ -106,9 +108,9 @@ class Limits:
     """When to stop waiting.
 
     Args:
-        scene_timeout: seconds for one try of one scene.
+        scene_timeout: seconds for one attempt at one scene.
         health_timeout: seconds from a worker's creation to its first healthy answer.
-        attempts: tries of one scene, on different workers where there are any.
+        attempts: of one scene, on different workers where there are any.
         max_cost_usd: most that the run may cost, in USD; None for no limit.
         on_max_cost: ``finish`` what is being rendered and download it, or ``cancel`` it.
     """
@@ -121,70 +123,26 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class AwsSettings:
-    """What the user asked of AWS.
-
-    Args:
-        regions: such as ``us-east-1``, the first choice first; none: the profile's, us-east-1.
-        markets: on-demand, spot, or both in the order in which they are tried.
-        instance_types: the first choice first.
-        zones: availability zones; none means all that offer the type.
-        order: the ladder's axes, the slowest first: the last one changes with every rung.
-        image: the container that serves the video API.
-        ami: machine image; None takes Amazon's ECS-optimised one, which has Docker.
-        disk_gb: size of the root disk, in GB.
-        ingress: CIDR block that may reach the workers; None asks for this machine's address.
-        subnet: where workers stand; None takes the default VPC's.
-        security_group: an existing one; None makes one for each stack.
-        key_name: an existing EC2 key pair for SSH; None for no SSH.
-        lease_minutes: after which a machine ends itself; None sizes it from the plan.
-        price_per_hour: USD by instance type, wins over the price list.
-    """
-
-    regions: tuple[str, ...] = ()
-    markets: tuple[Market, ...] = ("on-demand",)
-    instance_types: tuple[str, ...] = (
-        "c5.2xlarge",
-        "m5.xlarge",
-        "g4dn.xlarge",
-        "t3.xlarge",
-        "t3.large",
-        "m5.large",
-    )
-    zones: tuple[str, ...] = ()
-    order: tuple[Axis, ...] = ("region", "market", "type", "zone")
-    image: str = "betashow/video-generation-api:latest"
-    ami: str | None = None
-    disk_gb: int = 30
-    ingress: str | None = None
-    subnet: str | None = None
-    security_group: str | None = None
-    key_name: str | None = None
-    lease_minutes: int | None = None
-    price_per_hour: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """What the user asked for: a validated scenes.yaml.
 
     Args:
         name: names the run in the report and in the tags of its stacks.
         source: the file it was read from.
-        target: where workers live.
+        target: name of the target on which its workers run, see `cloudburst.targets`.
         output: folder below which each run makes its own.
-        aws: what the `aws` target is asked for.
-        auto_terminate: workers end when their work is done; otherwise they stay for a person.
+        settings: by target name, what is asked of that target, see `TargetType.settings`.
+        auto_terminate: workers end when their work is done; otherwise they are kept for a person.
     """
 
     name: str
     source: Path
     scenes: tuple[Scene, ...]
     output: Path
-    target: TargetName = "local"
+    target: str = "local"
     distribution: Distribution = Distribution()
     limits: Limits = Limits()
-    aws: AwsSettings = AwsSettings()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     auto_terminate: bool = True
 
 
@@ -194,16 +152,18 @@ class Batch:
 
     Args:
         number: 1-based, part of the stack's name.
-        scenes: longest narration first, the order in which they are taken.
+        scenes: longest narration first, the order in which they are rendered.
+        target: name of the target on which its worker is created.
     """
 
     number: int
     scenes: tuple[Scene, ...]
+    target: str = "local"
 
     @property
     def label(self) -> str:
         """Short name for people and file names: ``b01``."""
-        return f"b{self.number:02d}"
+        return batch_label(self.number)
 
     @property
     def seconds(self) -> float:

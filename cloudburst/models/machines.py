@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from cloudburst.models.job import Batch, Market
@@ -156,6 +157,8 @@ class Resource:
         usd_per_hour: what it costs; None when no price is known, 0 where nothing is rented.
         removal: the command by which a person removes it.
         owner: ``user@host`` that began it, as far as the provider tells.
+        target: name of the target that shows it.
+        state_id: its id in a stack's state, where that is not `id`.
     """
 
     kind: str
@@ -170,6 +173,13 @@ class Resource:
     usd_per_hour: float | None = None
     removal: str = ""
     owner: str = ""
+    target: str = ""
+    state_id: str = ""
+
+    def is_among(self, ids: Container[str]) -> bool:
+        """Whether a stack's state, which holds some ids, knows of it."""
+        # A disk goes with its machine and is in no state.
+        return self.kind == "disk" or (self.state_id or self.id) in ids
 
 
 class Health(StrEnum):
@@ -219,12 +229,14 @@ class StackState:
     Args:
         resources: a line each: type, name, the provider's id.
         ids: the provider's names for them.
-        pending: operations that broke off, a line each: what may exist without being known.
+        pending: interrupted operations, a line each: what may exist without being in the state.
+        types: Pulumi type tokens of the resources, and of what interrupted operations were about.
     """
 
     resources: tuple[str, ...] = ()
     ids: frozenset[str] = frozenset()
     pending: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

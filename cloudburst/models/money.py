@@ -89,6 +89,8 @@ class CostLine:
         unit: such as ``h`` or ``GB``.
         rate: USD per unit.
         basis: where the rate is from.
+        machine: the provider's name for the machine that it is for; empty for none, or for one
+            that has been asked for and not been seen.
     """
 
     kind: str
@@ -97,6 +99,7 @@ class CostLine:
     unit: str
     rate: float
     basis: Basis
+    machine: str = ""
 
     @property
     def usd(self) -> float:

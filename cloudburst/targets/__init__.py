@@ -1,25 +1,35 @@
-"""Where workers live."""
+"""The targets: the places where workers run, by name.
+
+A target is a package here, a program in ``stacks/`` and a line in `REGISTRY`; `base` is what it
+has to be. Importing this loads no foreign library: a target loads what it needs when it is used.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudburst.errors import TargetUnknown
+from cloudburst.targets.aws import AWS
+from cloudburst.targets.local import LOCAL
+
 if TYPE_CHECKING:
-    from cloudburst.models import AwsSettings, TargetName
-    from cloudburst.targets.base import Target
+    from cloudburst.targets.base import TargetType
+
+REGISTRY: dict[str, TargetType] = {"local": LOCAL, "aws": AWS}
 
 
-def make_target(name: TargetName, settings: AwsSettings) -> Target:
-    """Make a target by its name. What the other one needs is not loaded.
+def get(name: str) -> TargetType:
+    """Return a target by its name.
 
-    Args:
-        name: which one.
-        settings: what the user asked of AWS.
+    Raises:
+        TargetUnknown: there is none; the message lists those there are.
     """
-    if name == "aws":
-        from cloudburst.targets.aws.target import AwsTarget  # noqa: PLC0415
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise TargetUnknown(name, names()) from None
 
-        return AwsTarget(settings)
-    from cloudburst.targets.local.target import LocalTarget  # noqa: PLC0415
 
-    return LocalTarget()
+def names() -> tuple[str, ...]:
+    """Return the names of all targets, the default first."""
+    return tuple(REGISTRY)

@@ -1,9 +1,9 @@
 """What a run needs to know about a place where workers run.
 
 A target is one package below `cloudburst.targets`, one program in ``stacks/``, and one line in
-`cloudburst.targets.REGISTRY`. What it has to be is written here: a `TargetType` before it is opened,
-a `Target` once it is; a target makes workers (`WorkerSource`), shows and ends what there is of
-stacks (`Resources`) and, where something is rented, says what it costs (`Billing`).
+`cloudburst.targets.REGISTRY`. What it has to be is written here: a `TargetType` before it is
+opened, a `Target` once it is. A target creates workers (`WorkerSource`), shows and ends what exists
+of stacks (`Resources`) and, where something is rented, bills it (`Billing`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal.state import UnfinishedWorker
     from cloudburst.models import (
         Check,
         Condition,
         Cost,
         Estimate,
-        Job,
         Plan,
         Quote,
         Refusal,
         Rental,
         Resource,
         Rung,
+        UnfinishedWorker,
         Worker,
         WorkerSpec,
     )
@@ -51,10 +50,20 @@ class Earlier:
     rentals: tuple[Rental, ...] = ()
 
 
+NOTHING_EARLIER = Earlier()
+
+
+def ignore_rental(rental: Rental) -> None:
+    """Record nothing: for who only looks."""
+
+
 class WorkerSource(Protocol):
     """Makes the workers of one plan. All that it has to ask for is known when it exists."""
 
-    ladder: Ladder
+    @property
+    def ladder(self) -> Ladder:
+        """The rungs on which workers can be created."""
+        ...
 
     def room(self, workers: int, rung: Rung) -> int:
         """Return how many scenes each of so many workers of a rung renders at once."""
@@ -116,8 +125,10 @@ class WorkerSource(Protocol):
 class Resources(Protocol):
     """Shows and ends what a provider has of stacks. Asks the provider, never the state."""
 
-    settle: float
-    """Seconds after which the provider describes what a broken-off call has created."""
+    @property
+    def settle(self) -> float:
+        """Seconds after which the provider describes what a broken-off call has created."""
+        ...
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -184,21 +195,32 @@ class Billing(Protocol):
 
 
 class Target(Protocol):
-    """A target that is open: its provider can be asked.
+    """A target that is open: its provider can be asked."""
 
-    Attributes:
-        name: the target's.
-        operation_bytes: memory that one engine operation takes, in bytes.
-        environment: what the engine's environment needs.
-        resources: shows and ends.
-        billing: None where nothing is rented.
-    """
+    @property
+    def name(self) -> str:
+        """Its name, see `TargetType.name`."""
+        ...
 
-    name: str
-    operation_bytes: int
-    environment: Mapping[str, str]
-    resources: Resources
-    billing: Billing | None
+    @property
+    def operation_bytes(self) -> int:
+        """Memory that one engine operation takes, in bytes."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables that the engine's processes need."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What shows and ends its resources."""
+        ...
+
+    @property
+    def billing(self) -> Billing | None:
+        """What its machines cost; None where nothing is rented."""
+        ...
 
     def prepare(self, plan: Plan, run_id: str) -> WorkerSource:
         """Ask for all that a plan needs; create nothing.
@@ -214,31 +236,49 @@ class Target(Protocol):
 
 
 class TargetType(Protocol):
-    """A target by name: what is known of it before it is opened.
+    """A target by name: what is known of it before it is opened."""
 
-    Attributes:
-        name: its name in scenes.yaml and on the command line.
-        title: its name for people, such as ``AWS``.
-        has_regions: whether its resources are in regions.
-        always_asked: whether an audit asks it even if no run of this machine was on it: it costs
-            nothing to ask, and needs no account.
-        health_timeout: default of ``limits.health_timeout``, in seconds.
-        offline_note: what `--dry-run --offline` does not check on it; empty for nothing.
-        unbilled: why a run on it costs nothing; empty where it is billed.
-        section: the pydantic model of its section of scenes.yaml; None for none.
-    """
+    @property
+    def name(self) -> str:
+        """Its name in scenes.yaml and on the command line."""
+        ...
 
-    name: str
-    title: str
-    has_regions: bool
-    always_asked: bool
-    health_timeout: float
-    offline_note: str
-    unbilled: str
+    @property
+    def title(self) -> str:
+        """Its name for people, such as ``AWS``."""
+        ...
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether its resources are in regions."""
+        ...
+
+    @property
+    def always_asked(self) -> bool:
+        """Whether an audit asks it even if no run of this machine was on it.
+
+        Where asking costs nothing and needs no account.
+        """
+        ...
+
+    @property
+    def health_timeout(self) -> float:
+        """Default of ``limits.health_timeout``, in seconds."""
+        ...
+
+    @property
+    def offline_note(self) -> str:
+        """What `--dry-run --offline` does not check on it; empty for nothing."""
+        ...
+
+    @property
+    def unbilled(self) -> str:
+        """Why a run on it costs nothing; empty where it is billed."""
+        ...
 
     @property
     def section(self) -> type[Section] | None:
-        """Its section of scenes.yaml."""
+        """The pydantic model of its section of scenes.yaml; None for none."""
         ...
 
     def settings(self, section: Any, environment: Mapping[str, str]) -> Any:
@@ -250,8 +290,8 @@ class TargetType(Protocol):
         """
         ...
 
-    def section_problems(self, section: Any) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Return what is wrong with its section, as (path in the file, message)."""
+    def section_problems(self, section: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
+        """Return what is wrong with its section beyond the shape, as (path in it, message)."""
         ...
 
     def variable_problems(self, environment: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -269,8 +309,8 @@ class TargetType(Protocol):
     def open(
         self,
         settings: Any,
-        earlier: Earlier = ...,
-        record: Callable[[Rental], None] = ...,
+        earlier: Earlier = NOTHING_EARLIER,
+        record: Callable[[Rental], None] = ignore_rental,
     ) -> AbstractContextManager[Target]:
         """Open it for a run, or to look; it stays open until the run's stacks are gone.
 
@@ -285,6 +325,6 @@ class TargetType(Protocol):
         """Return the bill of a run that is over, without asking anybody; None if never billed."""
         ...
 
-    def examine(self, settings: Any, job: Job | None) -> Iterator[Check]:
-        """Check what a run needs there; asks only, creates nothing."""
+    def examine(self, settings: Any, workers: int) -> Iterator[Check]:
+        """Check what a run with so many workers at once needs there; create nothing."""
         ...

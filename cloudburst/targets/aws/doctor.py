@@ -1,22 +1,28 @@
-"""What an AWS account has and lacks for a run. Asks only; creates nothing."""
+"""Checks an AWS account for what a run needs. Asks only; creates nothing."""
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst import environment as dotenv
+from cloudburst import environment
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.models import Check, Finding
+from cloudburst.paths import PROJECT, engine_environment, state_folder
 from cloudburst.targets.aws import public_ip as address
 from cloudburst.targets.aws.ec2 import Aws
-from cloudburst.targets.aws.target import price_book
-from cloudburst.targets.failover import family, rungs
+from cloudburst.targets.aws.quotes import price_book
+from cloudburst.targets.aws.refusals import family
+from cloudburst.targets.aws.rungs import rungs
 from cloudburst_stacks.aws import ami_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudburst.models import AwsSettings, Rung
+    from cloudburst.models import Rung
+    from cloudburst.targets.aws.settings import AwsSettings
 
 # docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html, vCPU limits
 _QUOTAS = {
@@ -29,9 +35,15 @@ _POLICY = "give the caller the policy in docs/aws.md"
 
 
 def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
-    """Look at everything that a run of so many machines needs, on the ladder's first rung."""
+    """Check everything that a run needs, on the ladder's first rung.
+
+    Args:
+        settings: what the user asks for.
+        machines: how many are rented at once, for the quotas.
+    """
+    yield _plugin()
     try:
-        aws = Aws(dotenv.additions())
+        aws = Aws(environment.additions())
         account, caller = aws.account()
     except CloudRefused as error:
         fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"
@@ -47,8 +59,25 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
     aws.close()
 
 
+def _plugin() -> Check:
+    """Check where the engine's AWS provider is."""
+    wanted = version("pulumi-aws")
+    if "aws:" in os.environ.get("PULUMI_DEBUG_PROVIDERS", ""):
+        return Check("provider", Finding.OK, "pulumi-aws, attached by PULUMI_DEBUG_PROVIDERS")
+    own = engine_environment(state_folder()).get("PULUMI_HOME")
+    home = Path(own or os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    if (home / "plugins" / f"resource-aws-v{wanted}").is_dir():
+        return Check("provider", Finding.OK, f"pulumi-aws {wanted}")
+    return Check(
+        "provider",
+        Finding.WARNING,
+        f"pulumi-aws {wanted} is not installed yet; the first run downloads it",
+        f'eval "$({PROJECT} env)"; pulumi plugin install resource aws v{wanted}',
+    )
+
+
 def masked(account: str) -> str:
-    """Show an account number so that its owner knows it and nobody else does."""
+    """Return an account number that only its owner recognises."""
     return f"{account[:2]}{'*' * (len(account) - 4)}{account[-2:]}"
 
 
@@ -86,8 +115,8 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
         return
     first = steps[0]
     without = f"; not here: {', '.join(missing)}" if missing else ""
-    words = f"first choice {first}, {vcpus[first.type]} vCPUs; {len(steps)} rungs{without}"
-    yield Check(f"{region} types", Finding.OK, words)
+    text = f"first choice {first}, {vcpus[first.type]} vCPUs; {len(steps)} rungs{without}"
+    yield Check(f"{region} types", Finding.OK, text)
     yield _quota(aws, first, vcpus[first.type] * machines, machines)
     yield _network(aws, settings, region)
     yield _ami(aws, settings, first)
@@ -103,13 +132,13 @@ def _quota(aws: Aws, rung: Rung, needed: int, machines: int) -> Check:
         quota = aws.quota(rung.region, code)
     except CloudRefused as error:
         return Check(name, Finding.WARNING, str(error), _POLICY)
-    words = f"{needed} vCPUs for {machines} machine(s), of {quota:.0f} ({rung.market}, {code})"
+    text = f"{needed} vCPUs for {machines} machine(s), of {quota:.0f} ({rung.market}, {code})"
     if needed <= quota:
-        return Check(name, Finding.OK, words)
+        return Check(name, Finding.OK, text)
     fits = int(quota * machines / needed)
     finding = Finding.WARNING if fits else Finding.ERROR
     fix = f"{fits} fit(s) at once: ask for more in Service Quotas, or fewer or smaller machines"
-    return Check(name, finding, words, fix)
+    return Check(name, finding, text, fix)
 
 
 def _network(aws: Aws, settings: AwsSettings, region: str) -> Check:
@@ -146,13 +175,13 @@ def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
     name = f"{rung.region} price"
     book = price_book(aws, settings)
     try:
-        listed = book.on_demand(rung.type, rung.region)[0]
-        words = f"{rung.type} ${listed.usd_per_hour:.4f}/h on demand ({listed.source})"
+        listed = book.on_demand(rung.type, rung.region).price
+        text = f"{rung.type} ${listed.usd_per_hour:.4f}/h on demand ({listed.source})"
         if rung.market == "spot":
             spot = aws.spot_price(rung.type, rung.region, rung.zone)
-            words += f", ${spot:.4f}/h spot now" if spot else ", no spot price"
+            text += f", ${spot:.4f}/h spot now" if spot else ", no spot price"
     except PriceUnknown as error:
         return Check(name, Finding.ERROR, str(error), "aws.price_per_hour in scenes.yaml")
     except CloudRefused as error:
         return Check(name, Finding.ERROR, str(error), _POLICY)
-    return Check(name, Finding.OK, words)
+    return Check(name, Finding.OK, text)

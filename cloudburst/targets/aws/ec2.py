@@ -1,6 +1,6 @@
 """The AWS APIs, each call by its own name. The only module that imports boto3.
 
-Foreign errors become `CloudRefused` here, with AWS's code, its words and what to do.
+Foreign errors become `CloudRefused` here, with AWS's code, its message and what it means.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import CloudRefused
-from cloudburst.targets.failover import advice
+from cloudburst.models import Rung
+from cloudburst.targets.aws import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +31,8 @@ PRICE_REGION = "us-east-1"
 GONE = "terminated"
 END_TIMEOUT = 180.0
 _POLL = 1.0
-# Volumes go on being described for a moment while they are deleted.
-_VOLUME_IS_THERE = ["creating", "available", "in-use", "error"]
+# Volumes are still described for a moment while they are deleted.
+_VOLUME_EXISTS = ["creating", "available", "in-use", "error"]
 _NOT_FOUND = ("InvalidGroup.NotFound", "InvalidVolume.NotFound", "InvalidInstanceID.NotFound")
 
 
@@ -42,8 +43,9 @@ class Instance:
     Args:
         launched: seconds since 1970, by AWS's clock.
         spot_request: id of its spot request, None on demand.
-        reason: StateReason's code and message.
-        ended: when it was ended, seconds since 1970, if EC2 says so.
+        code: StateReason's code; empty for none.
+        reason: StateReason's message.
+        ended: when it was ended, seconds since 1970, None where EC2 does not say so.
         tags: by key.
     """
 
@@ -58,6 +60,16 @@ class Instance:
     reason: str
     ended: float | None
     tags: dict[str, str]
+
+    @property
+    def rung(self) -> Rung:
+        """The rung on which it was launched."""
+        return Rung(
+            type=self.type,
+            market="spot" if self.spot_request else "on-demand",
+            region=self.region,
+            zone=self.zone,
+        )
 
 
 class Aws:
@@ -81,11 +93,11 @@ class Aws:
 
     @property
     def home_region(self) -> str:
-        """The region of the environment or the profile, us-east-1 where neither says one."""
+        """The region of the environment or the profile, us-east-1 where neither has one."""
         return str(self._session.region_name or PRICE_REGION)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         with self._lock:
             for client in self._clients.values():
                 client.close()
@@ -94,14 +106,14 @@ class Aws:
     # -- who and where ------------------------------------------------------------------------
 
     def account(self) -> tuple[str, str]:
-        """Ask who is calling; give account number and ARN."""
+        """Return the caller's account number and ARN."""
         with _translated("sts get-caller-identity"):
-            said = self._client("sts", self.home_region).get_caller_identity()
-        return str(said["Account"]), str(said["Arn"])
+            response = self._client("sts", self.home_region).get_caller_identity()
+        return str(response["Account"]), str(response["Arn"])
 
     def offers(self, region: str, types: Sequence[str]) -> dict[str, set[str]]:
-        """Give for each instance type the zones of a region that offer it."""
-        found: dict[str, set[str]] = {name: set() for name in types}
+        """Return for each instance type the zones of a region that offer it."""
+        zones: dict[str, set[str]] = {name: set() for name in types}
         filters = [{"Name": "instance-type", "Values": list(types)}]
         pages = self._pages(
             "ec2",
@@ -112,11 +124,11 @@ class Aws:
         )
         for page in pages:
             for offer in page["InstanceTypeOfferings"]:
-                found[offer["InstanceType"]].add(offer["Location"])
-        return found
+                zones[offer["InstanceType"]].add(offer["Location"])
+        return zones
 
     def vcpus(self, region: str, types: Sequence[str]) -> dict[str, int]:
-        """Give the number of virtual CPUs of instance types that the region has."""
+        """Return the number of virtual CPUs of the instance types that a region has."""
         filters = [{"Name": "instance-type", "Values": list(types)}]
         pages = self._pages("ec2", region, "describe_instance_types", Filters=filters)
         return {
@@ -126,27 +138,27 @@ class Aws:
         }
 
     def subnet(self, region: str, subnet: str) -> tuple[str, str]:
-        """Give a subnet's zone and VPC."""
+        """Return a subnet's zone and VPC."""
         with _translated(f"ec2 describe-subnets {subnet} in {region}"):
-            said = self._client("ec2", region).describe_subnets(SubnetIds=[subnet])
-        (found,) = said["Subnets"]
-        return str(found["AvailabilityZone"]), str(found["VpcId"])
+            response = self._client("ec2", region).describe_subnets(SubnetIds=[subnet])
+        (described,) = response["Subnets"]
+        return str(described["AvailabilityZone"]), str(described["VpcId"])
 
     def default_vpc(self, region: str) -> str | None:
-        """Give the region's default VPC, None when it has none."""
+        """Return the region's default VPC, None when it has none."""
         with _translated(f"ec2 describe-vpcs in {region}"):
-            said = self._client("ec2", region).describe_vpcs(
+            response = self._client("ec2", region).describe_vpcs(
                 Filters=[{"Name": "is-default", "Values": ["true"]}]
             )
-        return next((str(vpc["VpcId"]) for vpc in said["Vpcs"]), None)
+        return next((str(vpc["VpcId"]) for vpc in response["Vpcs"]), None)
 
     def has_way_out(self, region: str, vpc: str, subnet: str | None) -> bool:
-        """Say if a subnet, or a VPC's main table, has a route to an internet gateway."""
+        """Whether a subnet, or a VPC's main table, has a route to an internet gateway."""
         with _translated(f"ec2 describe-route-tables of {vpc} in {region}"):
-            said = self._client("ec2", region).describe_route_tables(
+            response = self._client("ec2", region).describe_route_tables(
                 Filters=[{"Name": "vpc-id", "Values": [vpc]}]
             )
-        tables = said["RouteTables"]
+        tables = response["RouteTables"]
         own = [t for t in tables if any(a.get("SubnetId") == subnet for a in t["Associations"])]
         main = [t for t in tables if any(a.get("Main") for a in t["Associations"])]
         chosen = (own if subnet and own else main)[:1]
@@ -158,22 +170,22 @@ class Aws:
         )
 
     def parameter(self, region: str, name: str) -> str:
-        """Read a public SSM parameter."""
+        """Return the value of a public SSM parameter."""
         with _translated(f"ssm get-parameter {name} in {region}"):
-            said = self._client("ssm", region).get_parameter(Name=name)
-        return str(said["Parameter"]["Value"])
+            response = self._client("ssm", region).get_parameter(Name=name)
+        return str(response["Parameter"]["Value"])
 
     def quota(self, region: str, code: str) -> float:
-        """Read an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines)."""
+        """Return an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines)."""
         with _translated(f"service-quotas get-service-quota ec2 {code} in {region}"):
             client = self._client("service-quotas", region)
-            said = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)
-        return float(said["Quota"]["Value"])
+            response = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)
+        return float(response["Quota"]["Value"])
 
     # -- prices -------------------------------------------------------------------------------
 
     def products(self, filters: Mapping[str, str]) -> list[str]:
-        """Ask the Price List for EC2 products; JSON each."""
+        """Return EC2 products of the Price List, a JSON document each."""
         wanted = [
             {"Type": "TERM_MATCH", "Field": field, "Value": value}
             for field, value in filters.items()
@@ -185,20 +197,20 @@ class Aws:
 
     @property
     def is_genuine(self) -> bool:
-        """Say if the Price List is AWS's own, whose answers hold for other runs too."""
+        """Whether the Price List is AWS's own, whose prices hold for other runs too."""
         endpoint = str(self._client("pricing", PRICE_REGION).meta.endpoint_url)
         return endpoint.endswith(".amazonaws.com")
 
     def spot_price(self, instance_type: str, region: str, zone: str) -> float | None:
-        """Give the current spot price in a zone, in USD per hour; None when there is none."""
+        """Return the current spot price in a zone, in USD per hour; None when there is none."""
         with _translated(f"ec2 describe-spot-price-history of {instance_type} in {zone}"):
-            said = self._client("ec2", region).describe_spot_price_history(
+            response = self._client("ec2", region).describe_spot_price_history(
                 InstanceTypes=[instance_type],
                 AvailabilityZone=zone,
                 ProductDescriptions=["Linux/UNIX"],
                 StartTime=datetime.now(UTC),  # the price in force, not its history
             )
-        history = sorted(said["SpotPriceHistory"], key=lambda item: item["Timestamp"])
+        history = sorted(response["SpotPriceHistory"], key=lambda item: item["Timestamp"])
         return float(history[-1]["SpotPrice"]) if history else None
 
     # -- instances ----------------------------------------------------------------------------
@@ -212,7 +224,7 @@ class Aws:
             region: such as ``us-east-1``.
             tag: its key.
             value: its value.
-            patient: try again when the network fails; who merely looks need not.
+            patient: try again when the network fails; monitoring need not.
         """
         pages = self._pages(
             "ec2",
@@ -228,7 +240,7 @@ class Aws:
             for item in reservation["Instances"]
         ]
 
-    def remains(self, region: str) -> tuple[list[Instance], dict[str, list[dict[str, str]]]]:
+    def tagged(self, region: str) -> tuple[list[Instance], dict[str, list[dict[str, str]]]]:
         """List everything in a region that carries CloudBurst's tags.
 
         Returns:
@@ -244,46 +256,47 @@ class Aws:
             for item in reservation["Instances"]
         ]
         groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
-        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
-        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
+        exists = {"Name": "status", "Values": _VOLUME_EXISTS}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, exists])
         others = {
-            "group": [_tags(one, "GroupId") for page in groups for one in page["SecurityGroups"]],
-            "volume": [_tags(one, "VolumeId") for page in volumes for one in page["Volumes"]],
+            "group": [_tags(item, "GroupId") for page in groups for item in page["SecurityGroups"]],
+            "volume": [_tags(item, "VolumeId") for page in volumes for item in page["Volumes"]],
         }
-        return [one for one in machines if one.state != GONE], others
+        return [machine for machine in machines if machine.state != GONE], others
 
     def all_regions(self) -> list[str]:
         """List the regions that the account has enabled."""
         with _translated("ec2 describe-regions"):
-            said = self._client("ec2", self.home_region).describe_regions()
-        return sorted(str(one["RegionName"]) for one in said["Regions"])
+            response = self._client("ec2", self.home_region).describe_regions()
+        return sorted(str(region["RegionName"]) for region in response["Regions"])
 
     def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
-        """Give the status code of spot requests, such as ``marked-for-termination``."""
+        """Return the status codes of spot requests, such as ``marked-for-termination``."""
         with _translated(f"ec2 describe-spot-instance-requests in {region}"):
-            said = self._client("ec2", region).describe_spot_instance_requests(
+            response = self._client("ec2", region).describe_spot_instance_requests(
                 Filters=[{"Name": "spot-instance-request-id", "Values": list(requests)}]
             )
         return {
-            str(one["SpotInstanceRequestId"]): str(one["Status"]["Code"])
-            for one in said["SpotInstanceRequests"]
+            str(request["SpotInstanceRequestId"]): str(request["Status"]["Code"])
+            for request in response["SpotInstanceRequests"]
         }
 
     def console(self, region: str, instance: str) -> str:
-        """Read what an instance wrote to its console, the boot log."""
+        """Return what an instance wrote to its console, the boot log."""
         with _translated(f"ec2 get-console-output of {instance}"):
-            said = self._client("ec2", region).get_console_output(InstanceId=instance, Latest=True)
-        return str(said.get("Output", ""))
+            client = self._client("ec2", region)
+            response = client.get_console_output(InstanceId=instance, Latest=True)
+        return str(response.get("Output", ""))
 
-    def leftovers(self, region: str, stack: str) -> dict[str, list[str]]:
+    def others(self, region: str, stack: str) -> dict[str, list[str]]:
         """List a stack's security groups and volumes: ``{"group": [...], "volume": [...]}``."""
         filters = [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
         groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
-        there = {"Name": "status", "Values": _VOLUME_IS_THERE}
-        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, there])
+        exists = {"Name": "status", "Values": _VOLUME_EXISTS}
+        volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, exists])
         return {
-            "group": [one["GroupId"] for page in groups for one in page["SecurityGroups"]],
-            "volume": [one["VolumeId"] for page in volumes for one in page["Volumes"]],
+            "group": [item["GroupId"] for page in groups for item in page["SecurityGroups"]],
+            "volume": [item["VolumeId"] for page in volumes for item in page["Volumes"]],
         }
 
     def terminate(self, region: str, instances: Sequence[str]) -> None:
@@ -293,7 +306,7 @@ class Aws:
             CloudRefused: AWS refused, or they are not terminated within `END_TIMEOUT` seconds.
         """
         names = ", ".join(instances)
-        for instance in instances:  # one unknown id would have the whole call refused
+        for instance in instances:  # AWS refuses a whole call for one unknown id
             with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
                 self._client("ec2", region).terminate_instances(InstanceIds=[instance])
         deadline = time.monotonic() + END_TIMEOUT
@@ -309,11 +322,12 @@ class Aws:
             for page in self._pages("ec2", region, "describe_instances", Filters=filters)
         ):
             if time.monotonic() > deadline:
-                raise CloudRefused(f"{names} did not terminate within {END_TIMEOUT:.0f} s")
+                message = f"{names} did not terminate within {END_TIMEOUT:.0f} s"
+                raise CloudRefused(message, refusals.of_code(None, message))
             time.sleep(_POLL)
 
     def remove(self, region: str, groups: Iterable[str], volumes: Iterable[str]) -> None:
-        """Delete security groups and volumes. What is not there is no error."""
+        """Delete security groups and volumes. One that does not exist is no error."""
         client = self._client("ec2", region)
         for group in groups:
             with _translated(f"ec2 delete-security-group {group}", known=_NOT_FOUND):
@@ -371,12 +385,12 @@ def _tags(item: dict[str, Any], identity: str) -> dict[str, str]:
     return {**named, "id": str(item[identity])}
 
 
-def _moment(words: str) -> float | None:
-    """Read the time in such words as ``User initiated (2026-11-24 18:00:00 GMT)``."""
-    found = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", words)
-    if not found:
+def _moment(text: str) -> float | None:
+    """Return the time in a text such as ``User initiated (2026-11-24 18:00:00 GMT)``."""
+    match = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", text)
+    if not match:
         return None
-    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
 
 
 @contextmanager
@@ -385,13 +399,13 @@ def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        said = error.response.get("Error", {})
-        code = str(said.get("Code", ""))
+        response = error.response.get("Error", {})
+        code = str(response.get("Code", ""))
         if code in known:
             return
-        todo = advice(code)
-        raise CloudRefused(
-            f"{call}: {code}: {said.get('Message', '')}{f' ({todo})' if todo else ''}", code
-        ) from error
+        advice = refusals.advice(code)
+        message = f"{call}: {code}: {response.get('Message', '')}{f' ({advice})' if advice else ''}"
+        raise CloudRefused(message, refusals.of_code(code, message)) from error
     except BotoCoreError as error:
-        raise CloudRefused(f"{call}: {error}") from error
+        message = f"{call}: {error}"
+        raise CloudRefused(message, refusals.of_code(None, message)) from error

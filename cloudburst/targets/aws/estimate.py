@@ -1,19 +1,18 @@
 """What a run on rented machines will take and cost, before it begins. Pure.
 
-Rates are measured ones, not promises: docs/performance.md has the measurements and the command.
+Speeds are measured, not promised: docs/performance.md has the measurements and the command.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst.models import Estimate
-from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, MINIMUM_SECONDS
 
 if TYPE_CHECKING:
     from cloudburst.models import Batch, Plan, Price, Rung, Scene
+    from cloudburst.targets.aws.rates import RateCard
 
 # Seconds on two vCPUs for a second of narration, by scenario (subtitled?, moving?): the public
 # image, measured on two cores with 8 s of narration at 1080p (docs/performance.md).
@@ -26,7 +25,7 @@ _RATE = {
 # From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
 # and the pull of a 1 GB container; the original tool took 2 minutes without the first.
 _BOOT = {"low": 60.0, "likely": 120.0}
-# EC2 takes this long to say "terminated", which is when the bill is closed here.
+# EC2 takes this long until "terminated", which is when the bill is closed here.
 _END = {"low": 20.0, "likely": 45.0}
 _LOW_RENDER = 0.5
 _BYTES_PER_SECOND = 250_000  # of video, at the public image's settings
@@ -37,37 +36,14 @@ MAX_LEASE_MINUTES = 24 * 60
 _GB = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What a machine costs by the hour, in USD, besides the machine itself.
-
-    Args:
-        machine: the first rung's price.
-        surplus: what a burstable machine may cost on top.
-        disk_gb_hour: one GB of disk.
-        disk_gb: GB.
-    """
-
-    machine: Price
-    surplus: float
-    disk_gb_hour: float
-    disk_gb: int
-
-    @property
-    def per_hour(self) -> float:
-        """All of it."""
-        disk = self.disk_gb_hour * self.disk_gb
-        return self.machine.usd_per_hour + self.surplus + disk + IPV4_PER_HOUR
-
-
 def render_seconds(scene: Scene) -> float:
-    """Estimate the seconds that two vCPUs take for one scene with the public image."""
+    """Return the estimated seconds that two vCPUs take for a scene with the public image."""
     kind = (scene.options.subtitle is not None, bool(scene.options.effects))
     return scene.seconds * _RATE[kind]
 
 
 def drive_seconds(batch: Batch, room: int) -> float:
-    """Estimate how long a worker takes for a batch, `room` scenes at once.
+    """Return the estimated seconds that a worker takes for a batch, `room` scenes at once.
 
     No schedule beats the mean load or the longest scene; longest first comes close to both.
     """
@@ -76,23 +52,26 @@ def drive_seconds(batch: Batch, room: int) -> float:
 
 
 def lease_minutes(plan: Plan, room: int) -> int:
-    """Size the dead-man switch: three times the likely length and 20 minutes, at least 30.
+    """Return the minutes of the dead-man switch.
 
-    A replacement worker begins with a lease of its own, and a worker takes scenes of others: the
-    whole of the plan counts, as far as it is spread.
+    Three times the likely length and 20 minutes, at least 30. A replacement worker begins with a
+    lease of its own, and a worker takes scenes of other batches: the longest batch counts.
     """
     longest = max(drive_seconds(batch, room) for batch in plan.batches)
     seconds = _LEASE_FACTOR * (longest + _BOOT["likely"]) + _LEASE_MARGIN
     return min(MAX_LEASE_MINUTES, max(MIN_LEASE_MINUTES, math.ceil(seconds / 60)))
 
 
-def estimate(plan: Plan, rung: Rung, rates: Rates, room: int, lease: int) -> Estimate:
-    """Estimate a plan on machines of one kind.
+def estimate(
+    plan: Plan, rung: Rung, price: Price, rates: RateCard, room: int, lease: int
+) -> Estimate:
+    """Return the estimate of a plan on machines of one kind.
 
     Args:
         plan: which scenes go to which batch; every batch is a machine.
         rung: the first of the ladder.
-        rates: USD by the hour.
+        price: its price.
+        rates: what a machine costs.
         room: scenes at once on a machine.
         lease: minutes after which a machine ends itself.
     """
@@ -101,7 +80,8 @@ def estimate(plan: Plan, rung: Rung, rates: Rates, room: int, lease: int) -> Est
     second = rates.per_hour / 3600
 
     def total(seconds: list[float]) -> float:
-        return sum(max(MINIMUM_SECONDS, each) for each in seconds) * second + egress * EGRESS_PER_GB
+        billed = sum(max(rates.minimum_seconds, each) for each in seconds)
+        return billed * second + egress * rates.egress_gb
 
     low = [_BOOT["low"] + drive * _LOW_RENDER + _END["low"] for drive in drives]
     likely = [_BOOT["likely"] + drive + _END["likely"] for drive in drives]
@@ -118,11 +98,11 @@ def estimate(plan: Plan, rung: Rung, rates: Rates, room: int, lease: int) -> Est
         },
         lease_minutes=lease,
         first=rung,
-        price=rates.machine,
+        price=price,
         assumptions=(
             f"with a {rates.disk_gb} GB disk, a public IPv4 address, {egress * 1000:.0f} MB egress",
             f"{room} scenes at once on a {rung.type}, at the public image's speed",
-            "the first rung of the ladder is there for every batch",
+            "the first rung of the ladder is available for every batch",
             f"worst: every machine runs until its dead-man switch, {lease} minutes",
             *(["the lease is shorter than the likely length: raise aws.lease_minutes"] * too_short),
         ),

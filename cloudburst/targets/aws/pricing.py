@@ -1,18 +1,20 @@
-"""Prices from the AWS Price List. Exactly one price, or an error that says how to give one."""
+"""Prices from the AWS Price List. Exactly one price, or an error that says how to give one.
+
+A figure is never invented: what the list does not have is asked of the user.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cloudburst import clock, files
 from cloudburst.errors import PriceUnknown
-from cloudburst.models import Basis, Price
+from cloudburst.models import Basis, Price, Quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,19 +28,19 @@ MINIMUM_SECONDS = 60.0  # AWS bills no less: aws.amazon.com/ec2/pricing/on-deman
 IPV4_PER_HOUR = 0.005
 # aws.amazon.com/ec2/pricing/on-demand, data transfer out to the internet, first 10 TB a month in
 # us-east-1. The first 100 GB a month of an account are free; whether they are used up is not
-# known here, so that the bill is an upper bound.
+# known here, so the bill is an upper bound.
 EGRESS_PER_GB = 0.09
 # docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode:
-# a T3 that works harder than its baseline pays for the surplus, by vCPU and hour.
+# a T3 above its baseline is billed for the surplus, by vCPU and hour.
 SURPLUS_PER_VCPU_HOUR = 0.05
 _BASELINE = {"nano": 0.05, "micro": 0.1, "small": 0.2, "medium": 0.2, "large": 0.3}
-# aws.amazon.com/ebs/pricing, gp3 in us-east-1; only where the list does not say it.
+# aws.amazon.com/ebs/pricing, gp3 in us-east-1; only where the list does not have it.
 DISK_GB_MONTH = 0.08
 HOURS_PER_MONTH = 730.0  # as AWS prorates a GB-month
 
 
 def instance_filters(instance_type: str, region: str) -> dict[str, str]:
-    """Give the filters that leave one product: Linux, shared, on demand, without licences."""
+    """Return the filters that leave one product: Linux, shared, on demand, without licences."""
     return {
         "instanceType": instance_type,
         "regionCode": region,
@@ -53,12 +55,12 @@ def instance_filters(instance_type: str, region: str) -> dict[str, str]:
 
 
 def disk_filters(region: str) -> dict[str, str]:
-    """Give the filters that leave one product: gp3 storage."""
+    """Return the filters that leave one product: gp3 storage."""
     return {"productFamily": "Storage", "volumeApiName": "gp3", "regionCode": region}
 
 
 def surplus_per_hour(instance_type: str, vcpus: int) -> float:
-    """Give what a burstable machine may cost on top when it works at full speed, in USD/h."""
+    """Return what a burstable machine may cost on top at full load, in USD/h."""
     name, _, size = instance_type.partition(".")
     if name not in {"t3", "t3a", "t4g"}:
         return 0.0
@@ -66,11 +68,11 @@ def surplus_per_hour(instance_type: str, vcpus: int) -> float:
 
 
 def one_price(documents: Iterable[str], what: str, unit: str, advice: str) -> float:
-    """Read the only price of the only product, in USD.
+    """Return the only price of the only product, in USD.
 
     Args:
         documents: the Price List's products, JSON each.
-        what: is named in errors.
+        what: what is priced, for messages.
         unit: that the price must have, such as ``Hrs``.
         advice: what a person can do when there is none.
 
@@ -80,8 +82,8 @@ def one_price(documents: Iterable[str], what: str, unit: str, advice: str) -> fl
     products = [json.loads(document) for document in documents]
     if len(products) != 1:
         skus = ", ".join(str(product.get("product", {}).get("sku")) for product in products[:5])
-        found = f"{len(products)} products ({skus})" if products else "no product"
-        raise PriceUnknown(f"the price list has {found} for {what}; expected one. {advice}")
+        count = f"{len(products)} products ({skus})" if products else "no product"
+        raise PriceUnknown(f"the price list has {count} for {what}; expected one. {advice}")
     prices = [
         dimension
         for term in products[0].get("terms", {}).get("OnDemand", {}).values()
@@ -98,89 +100,87 @@ def _usd(price: dict[str, Any], what: str, unit: str, advice: str) -> float:
     except (KeyError, TypeError, ValueError):
         raise PriceUnknown(f"the price list has no price in USD for {what}. {advice}") from None
     if price.get("unit") != unit or usd <= 0:
-        came = f"{usd:g} USD per {price.get('unit')}"
+        listed = f"{usd:g} USD per {price.get('unit')}"
         expected = f"expected more than 0 USD per {unit}"
-        raise PriceUnknown(f"the price list says {came} for {what}; {expected}. {advice}")
+        raise PriceUnknown(f"the price list has {listed} for {what}; {expected}. {advice}")
     return usd
 
 
 @dataclass
 class PriceBook:
-    """Looks prices up and keeps them on disk, with their date.
+    """Looks prices up and caches them on disk, with their date.
 
     Args:
-        products: asks the Price List; takes filters, gives JSON documents.
+        products: asks the Price List; takes filters, returns JSON documents.
         given: USD per hour by instance type, wins.
-        file: where answers are kept; None for this object alone.
+        file: where answers are cached; None caches them in this object alone.
         clock: seconds since 1970.
     """
 
     products: Products | None
     given: Mapping[str, float]
     file: Path | None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = clock.now
     _memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def on_demand(self, instance_type: str, region: str) -> tuple[Price, Basis]:
-        """Give a machine's price by the hour.
+    def on_demand(self, instance_type: str, region: str) -> Quote:
+        """Return a machine's price by the hour.
 
         Raises:
             PriceUnknown: says how to give one.
         """
         if instance_type in self.given:
-            return Price(self.given[instance_type], "given in scenes.yaml"), Basis.GIVEN
+            return Quote(Price(self.given[instance_type], "given in scenes.yaml"), Basis.GIVEN)
         advice = f"Give it as aws.price_per_hour: {{{instance_type}: USD}} in scenes.yaml"
         what = f"{instance_type} in {region}"
         return self._price(instance_filters(instance_type, region), what, "Hrs", advice)
 
-    def disk(self, region: str) -> tuple[Price, Basis]:
-        """Give the price of a GB of gp3 by the hour.
+    def disk(self, region: str) -> Quote:
+        """Return the price of a GB of gp3 by the hour.
 
         Raises:
             PriceUnknown: it is not in the list.
         """
         advice = "Report this as a fault: the list has changed"
         what = f"gp3 storage in {region}"
-        month, basis = self._price(disk_filters(region), what, "GB-Mo", advice)
-        return Price(month.usd_per_hour / HOURS_PER_MONTH, month.source), basis
+        month = self._price(disk_filters(region), what, "GB-Mo", advice)
+        hour = month.price.usd_per_hour / HOURS_PER_MONTH
+        return Quote(Price(hour, month.price.source), month.basis)
 
-    def _price(
-        self, filters: dict[str, str], what: str, unit: str, advice: str
-    ) -> tuple[Price, Basis]:
+    def _price(self, filters: dict[str, str], what: str, unit: str, advice: str) -> Quote:
         key = json.dumps(filters, sort_keys=True)
         with self._lock:
-            kept = self._kept().get(key)
-            if kept and (self.products is None or self.clock() - kept["at"] < CACHE_SECONDS):
-                return Price(kept["usd"], _source(kept["at"])), Basis.LIST
+            cached = self._cached().get(key)
+            if cached and (self.products is None or self.clock() - cached["at"] < CACHE_SECONDS):
+                return _listed(cached["usd"], cached["at"])
             if self.products is None:
                 raise PriceUnknown(f"the price of {what} is not known without asking AWS. {advice}")
             usd = one_price(self.products(filters), what, unit, advice)
             now = self.clock()
-            self._keep(key, {"usd": usd, "at": now, "what": what})
-        return Price(usd, _source(now)), Basis.LIST
+            self._cache(key, {"usd": usd, "at": now, "what": what})
+        return _listed(usd, now)
 
-    def _kept(self) -> dict[str, dict[str, Any]]:
-        """Read what is kept; of a damaged cache, what is whole."""
+    def _cached(self) -> dict[str, dict[str, Any]]:
+        """Return what is cached; of a damaged cache, its whole entries."""
         if self.file is None:
             return self._memory
         try:
-            kept = json.loads(self.file.read_text())
+            cached = json.loads(self.file.read_text())
         except (OSError, ValueError):
             return {}
-        if not isinstance(kept, dict):
+        if not isinstance(cached, dict):
             return {}
-        return {key: entry for key, entry in kept.items() if _is_entry(entry)}
+        return {key: entry for key, entry in cached.items() if _is_entry(entry)}
 
-    def _keep(self, key: str, entry: dict[str, Any]) -> None:
+    def _cache(self, key: str, entry: dict[str, Any]) -> None:
         if self.file is None:
             self._memory[key] = entry
             return
-        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
-        # A cache that cannot be written costs another question, not the run.
+        # Without a cache the list is asked again; that must not end a run.
         with contextlib.suppress(OSError):
-            part.write_text(json.dumps(self._kept() | {key: entry}, indent=2))
-            part.replace(self.file)
+            text = json.dumps(self._cached() | {key: entry}, indent=2)
+            files.write_whole(self.file, text, durable=False)
 
 
 def _is_entry(entry: object) -> bool:
@@ -189,5 +189,6 @@ def _is_entry(entry: object) -> bool:
     )
 
 
-def _source(at: float) -> str:
-    return f"AWS price list of {datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+def _listed(usd: float, at: float) -> Quote:
+    date = datetime.fromtimestamp(at, UTC)
+    return Quote(Price(usd, f"AWS price list of {date:%Y-%m-%d}"), Basis.LIST)

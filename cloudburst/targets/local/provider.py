@@ -3,7 +3,15 @@
 A run attaches the engine to this provider in its own process (``PULUMI_DEBUG_PROVIDERS``), which
 spares a plugin start for every operation and makes workers children of the run. The same class
 is installed as the plugin ``pulumi-resource-cloudburst``, so that ``pulumi destroy`` and
-``pulumi refresh`` by hand work on what a run has left.
+``pulumi refresh`` by hand work on the stacks of a run that was killed.
+
+Measured on 2 cores: up 1.7 s and destroy 0.8 s for two stacks at once, against 2.9 s and 1.7 s for
+one stack with a Python dynamic provider, which also needs a plugin script that a Go build of the
+engine lacks.
+
+A worker has a lifeline, not a heartbeat: the run holds one end of a pipe, the worker the other.
+However the run ends, the kernel closes its end, and the worker ends itself and its process group;
+there is no interval in which nobody notices.
 """
 
 from __future__ import annotations
@@ -27,6 +35,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc
 from pulumi.runtime.proto import provider_pb2 as pb
 
+from cloudburst.models import ProcessId
 from cloudburst.paths import state_folder
 from cloudburst.version import __version__
 
@@ -45,9 +54,10 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self, *, creates: bool) -> None:
         self._creates = creates
+        # By the resource's id: the process, and this end of its lifeline.
         self._children: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
 
-    # The engine's questions, in the order in which it asks them.
+    # The engine's calls, in the order in which it makes them.
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version=__version__)
@@ -91,7 +101,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         if not self._creates:
             context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                "workers are created by cloudburst-run: they live no longer than their run",
+                "workers are created by cloudburst-run: they end with their run",
             )
         try:
             identity, outputs = self._start(inputs)
@@ -100,20 +110,19 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.CreateResponse(id=identity, properties=_struct(inputs | outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
-        stack = _stack_in(request)
-        if find(request.id, stack) is None:
-            return pb.ReadResponse()  # an empty id says that it is gone
+        if find(ProcessId.parse(request.id), _stack_in(request)) is None:
+            return pb.ReadResponse()  # an empty id means that it is gone
         return pb.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
     def Delete(self, request: Any, context: Any) -> Any:
-        stack = _stack_in(request)
-        end(request.id, stack)
+        identity, stack = ProcessId.parse(request.id), _stack_in(request)
+        end(identity, stack)
         child = self._children.pop(request.id, None)
         if child:
-            child[0].kill()  # no longer there, as a rule; but then the wait has an end
+            child[0].kill()  # gone already, as a rule; if not, the wait must end
             child[0].wait()
             os.close(child[1])
-        if find(request.id, stack) is not None:
+        if find(identity, stack) is not None:
             context.abort(grpc.StatusCode.INTERNAL, f"process {request.id} is still there")
         return empty_pb2.Empty()
 
@@ -121,14 +130,14 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def keep(self, identity: str, seconds: float) -> None:
-        """Tell a worker to live on for so many seconds when its lifeline ends."""
+        """Let a worker run for so many seconds after its lifeline is closed."""
         child = self._children.pop(identity, None)  # its lifeline ends with this process
         if child:
             os.write(child[1], f"keep {seconds:.0f}\n".encode())
 
     def reap(self) -> None:
-        """Close the lifelines that are left; their workers end themselves."""
-        # One by one: a destroy that nobody waits for may take them out of the same books.
+        """Close the remaining lifelines; their workers end themselves."""
+        # One by one: a destroy that nobody waits for may remove them at the same time.
         while self._children:
             with contextlib.suppress(KeyError, subprocess.TimeoutExpired):
                 _, (process, lifeline) = self._children.popitem()
@@ -136,7 +145,11 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
                 process.wait(GRACE)
 
     def _start(self, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Start a worker on a socket that already listens: no port is guessed, none is lost."""
+        """Start a worker; return its id and what the resource's outputs are.
+
+        Its socket listens before the worker exists: no port is guessed, none can be taken in
+        between, and the first request waits in the queue instead of failing.
+        """
         stack = str(inputs["stack"])
         log = Path(str(inputs["log"]))
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -165,8 +178,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
-                    # A session of its own: the terminal's Ctrl-C is for the run, which tears
-                    # down in order, and one signal ends the worker with all its ffmpegs.
+                    # A session of its own: the terminal's Ctrl-C is for the run, which tears down
+                    # in order, and one signal ends the worker with all its ffmpeg processes.
                     start_new_session=True,
                     env={**os.environ, "AUTHENTICATION_KEY": str(inputs["key"])},
                 )
@@ -175,7 +188,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             raise
         finally:
             os.close(theirs)
-        identity = identify(process.pid)
+        identity = str(identify(process.pid))
         self._children[identity] = (process, ours)
         return identity, {"pid": process.pid, "endpoint": f"http://127.0.0.1:{port}"}
 
@@ -185,7 +198,7 @@ def _threads(room: int) -> int:
 
 
 def _stack_in(request: Any) -> str:
-    """Give the stack of the worker that a request is about."""
+    """Return the stack of the worker that a request is about."""
     return str(dict(rpc.deserialize_properties(request.properties))["stack"])
 
 
@@ -199,27 +212,27 @@ def _struct(properties: dict[str, Any]) -> struct_pb2.Struct:
 
 
 def work_folder(stack: str) -> Path:
-    """Give the folder in which a stack's worker keeps its files; it ends with the worker."""
+    """Return the folder of a stack's worker; it is removed with the worker."""
     return state_folder() / "workers" / stack
 
 
-def identify(pid: int) -> str:
-    """Name a process by its number, and by when it began."""
+def identify(pid: int) -> ProcessId:
+    """Return the id of a process: its number, and when it began."""
     try:
-        return f"{pid}@{psutil.Process(pid).create_time():.2f}"
+        return ProcessId(pid, round(psutil.Process(pid).create_time(), 2))
     except psutil.NoSuchProcess:
-        return f"{pid}@gone"
+        return ProcessId(pid, None)
 
 
-def find(identity: str, stack: str) -> psutil.Process | None:
-    """Find a stack's worker, or None when it has ended.
+def find(identity: ProcessId, stack: str) -> psutil.Process | None:
+    """Return a stack's worker, None when it has ended.
 
-    Another process with the same number later has not the stack's name in its command line. When
-    it began does not tell: that is reckoned from the time of the boot, which moves when a clock is
-    set.
+    A later process with the same number does not have the stack's name in its command line. When
+    it began is not compared: the kernel reckons that from the time of the boot, which moves when
+    a clock is set.
     """
     try:
-        process = psutil.Process(int(identity.partition("@")[0]))
+        process = psutil.Process(identity.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
         return process if _stack_of(process.cmdline()) == stack else None
@@ -228,30 +241,29 @@ def find(identity: str, stack: str) -> psutil.Process | None:
 
 
 def _stack_of(line: list[str]) -> str | None:
-    """Give the stack that a worker's command line names; None when it is no worker's."""
+    """Return the stack that a worker's command line names; None when it is no worker's."""
     if MODULE not in line or "--stack" not in line[:-1]:
         return None
     return line[line.index("--stack") + 1]
 
 
-def workers(stack: str | None = None) -> list[tuple[str, str]]:
-    """List the workers that run, as (identity, stack), of one stack or of all.
+def workers(stack: str | None = None) -> list[tuple[ProcessId, str]]:
+    """List the workers that run, with their stacks: of one stack or of all.
 
-    The command line is a worker's tag: it is there from its first moment, known to the state or
-    not.
+    The command line is a worker's tag: it exists from its first moment, known to the state or not.
     """
-    found = []
+    running = []
     for process in psutil.process_iter(["pid", "cmdline", "status"]):
         named = _stack_of(process.info["cmdline"] or [])
         if named is None or stack not in (None, named):
             continue
         if process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append((identify(process.info["pid"]), named))
-    return found
+            running.append((identify(process.info["pid"]), named))
+    return running
 
 
-def is_ours(identity: str, stack: str) -> bool:
-    """Say if a worker keeps its files in this state folder."""
+def is_ours(identity: ProcessId, stack: str) -> bool:
+    """Whether a worker keeps its files in this state folder."""
     process = find(identity, stack)
     try:
         return process is not None and str(work_folder(stack)) in process.cmdline()
@@ -259,7 +271,7 @@ def is_ours(identity: str, stack: str) -> bool:
         return False
 
 
-def end(identity: str, stack: str) -> None:
+def end(identity: ProcessId, stack: str) -> None:
     """End a worker, everything it started, and its files. Ending it twice is no error."""
     process = find(identity, stack)
     if process is not None:
@@ -271,8 +283,8 @@ def end(identity: str, stack: str) -> None:
 
 
 def clear(stack: str) -> None:
-    """Remove what a stack's worker has left that was killed itself: its ffmpegs and its files."""
-    # They are known by where they work.
+    """Remove what a killed worker of a stack has left: its ffmpeg processes and its files."""
+    # Its processes are recognised by their current folder.
     work = work_folder(stack)
     for child in psutil.process_iter(["cwd"]):
         if child.info["cwd"] and Path(child.info["cwd"]).is_relative_to(work):
@@ -285,7 +297,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _ended(identity: str, stack: str, seconds: float) -> bool:
+def _ended(identity: ProcessId, stack: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if find(identity, stack) is None:
@@ -298,7 +310,7 @@ def _ended(identity: str, stack: str, seconds: float) -> bool:
 
 
 def serve(provider: LocalProvider) -> tuple[grpc.Server, int]:
-    """Serve a provider on a loopback port; give the server and the port."""
+    """Serve a provider on a loopback port; return the server and the port."""
     server = grpc.server(ThreadPoolExecutor(max_workers=16, thread_name_prefix="provider"))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -307,7 +319,7 @@ def serve(provider: LocalProvider) -> tuple[grpc.Server, int]:
 
 
 def serve_plugin() -> None:
-    """Be the plugin ``pulumi-resource-cloudburst``: print the port, serve until ended."""
+    """Run the plugin ``pulumi-resource-cloudburst``: print the port, serve until ended."""
     server, port = serve(LocalProvider(creates=False))
     print(port, flush=True)  # noqa: T201 - the plugin protocol
     signal.signal(signal.SIGTERM, lambda *_: server.stop(0))

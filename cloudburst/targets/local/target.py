@@ -1,88 +1,119 @@
-"""Workers on this machine: processes of the bundled video API, each in a real stack."""
+"""This machine, as an open target: workers are processes, each in a real stack."""
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from cloudburst import clock
 from cloudburst.engine.engine import OPERATION_BYTES
-from cloudburst.models import Condition, Cost, Health, Resource, Rung, Worker, WorkerSpec
-from cloudburst.report.cost import worker_seconds
+from cloudburst.models import (
+    Condition,
+    Health,
+    ProcessId,
+    Refusal,
+    Resource,
+    Rung,
+    StackName,
+    Verdict,
+    Worker,
+)
+from cloudburst.targets import network
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local import provider
 from cloudburst_stacks import local as local_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.journal.state import UnfinishedWorker
-    from cloudburst.models import BatchResult, Plan, Rental, TargetName
+    from cloudburst.models import Plan, Quote, UnfinishedWorker, WorkerSpec
+    from cloudburst.targets.local.provider import LocalProvider
 
-# As long as the video API keeps a video.
+# Seconds; as long as the video API keeps a video.
 KEEP_SECONDS = 3600.0
+# One encoder keeps about two cores busy.
+CORES_PER_SCENE = 2
 PROCESS = Rung(type="process", market="on-demand", region="local", zone="local")
 
 
+@contextmanager
+def open_target() -> Iterator[LocalTarget]:
+    """Serve the provider; workers that are still there in the end lose their lifelines."""
+    served = provider.LocalProvider(creates=True)
+    server, port = provider.serve(served)
+    try:
+        yield LocalTarget(served, port)
+    finally:
+        served.reap()
+        server.stop(grace=None).wait()
+
+
 class LocalTarget:
-    """This machine."""
+    """This machine, with its provider attached.
 
-    name: TargetName = "local"
+    Args:
+        served: the provider.
+        port: on which it is served.
+    """
+
+    name = "local"
     operation_bytes = OPERATION_BYTES
-    settle = 0.0  # a process is seen from its first moment
+    billing = None
 
-    def __enter__(self) -> Self:
-        self._provider = provider.LocalProvider(creates=True)
-        self._server, self._port = provider.serve(self._provider)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._provider.reap()
-        self._server.stop(grace=None).wait()
-
-    def environment(self) -> dict[str, str]:
-        """Attach the engine to the provider in this process."""
-        return {
-            "PULUMI_DEBUG_PROVIDERS": f"{provider.PACKAGE}:{self._port}",
+    def __init__(self, served: LocalProvider, port: int) -> None:
+        self._provider = served
+        self.resources = LocalProcesses()
+        self.environment = {
+            "PULUMI_DEBUG_PROVIDERS": f"{provider.PACKAGE}:{port}",
             # An attached provider needs no plugin; looking for one costs 2.4 s a destroy.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
 
-    def prepare(self, plan: Plan, run_id: str) -> Ladder:  # noqa: ARG002 - all is here
-        """There is one way to start a process."""
-        return Ladder([PROCESS], time.monotonic)
+    def prepare(self, plan: Plan, run_id: str) -> LocalWorkers:  # noqa: ARG002 - nothing to ask for
+        """Return what starts the workers."""
+        return LocalWorkers(self._provider)
 
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """There are none."""
-        return ()
+    def diagnose(self, message: str) -> Refusal:
+        """Return what an engine's error message means: whether a connection to it failed."""
+        if network.has_failed(message):
+            return Refusal(verdict=Verdict.WAIT, transient=True)
+        return Refusal()
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Starts worker processes.
+
+    Args:
+        served: the provider that the engine is attached to.
+        ladder: its only rung is a process.
+    """
+
+    served: LocalProvider
+    ladder: Ladder = field(default_factory=lambda: Ladder([PROCESS], time.monotonic))
+
+    def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - there is one kind
+        """Return each worker's share of this machine's cores, in scenes."""
+        cores = os.cpu_count() or 1
+        return max(1, cores // CORES_PER_SCENE // max(1, workers))
 
     def estimate(self) -> None:
-        """Nothing is rented here."""
+        """Return nothing: nothing is rented."""
 
-    def price(self, rung: Rung) -> None:
-        """Nothing is rented here."""
+    def quote(self, rung: Rung) -> None:
+        """Return nothing: nothing is rented."""
 
-    def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002
-        """Share this machine's cores: one encoder keeps about two of them busy."""
-        cores = os.cpu_count() or 1
-        return max(1, cores // 2 // max(1, workers))
-
-    def program(self, spec: WorkerSpec) -> Callable[[], None]:
-        """Declare one worker process."""
+    def program(self, spec: WorkerSpec, quote: Quote | None) -> Callable[[], None]:  # noqa: ARG002
+        """Return the program that declares one worker process."""
         return partial(local_stack.program, spec)
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
-        """Read the worker out of its stack's outputs."""
+        """Return the worker that a stack's outputs describe."""
         return Worker(
             stack=spec.stack,
             id=str(outputs["id"]),
@@ -92,28 +123,45 @@ class LocalTarget:
             log=spec.log,
         )
 
+    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> None:
+        """Return nothing: a worker whose run has ended is ending, or was kept for a person."""
+
     def expires(self, stack: str) -> None:
-        """A worker holds one end of a pipe and ends when the run's end of it is gone."""
+        """Return nothing: a worker ends when the run's end of its lifeline is closed."""
 
     def keep(self, worker: Worker) -> float:
-        """Tell a worker to outlive its run for as long as it keeps its videos."""
-        self._provider.keep(worker.id, KEEP_SECONDS)
+        """Let a worker outlive its run for as long as it keeps its videos."""
+        self.served.keep(worker.id, KEEP_SECONDS)
         return clock.now() + KEEP_SECONDS
 
-    def know(
-        self,
-        run_id: str,
-        places: Mapping[str, Sequence[str]],
-        rentals: Iterable[Rental],
-        record: Callable[[Rental], None],
-    ) -> None:
-        """A process is found by its stack's name alone."""
+    def condition(self, worker: Worker) -> Condition:
+        """Return whether the process exists."""
+        identity = ProcessId.parse(worker.id)
+        if provider.find(identity, worker.stack) is None:
+            return Condition(Health.GONE, f"process {identity.pid} has ended")
+        return Condition()
 
-    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> None:
-        """A worker whose run is gone is ending, or was kept for a person."""
+    def last_log_lines(self, spec: WorkerSpec) -> str:
+        """Return the last lines of the worker's log file."""
+        try:
+            lines = spec.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return " | ".join(line.strip() for line in lines[-3:])
+
+
+class LocalProcesses:
+    """Shows and ends worker processes.
+
+    A worker's command line is its tag: its stack's name is in it from its first moment, so that
+    whatever runs is found without the state.
+    """
+
+    settle = 0.0
+    regions = ()
 
     def all_regions(self) -> tuple[str, ...]:
-        """There are none."""
+        """Return none: there are no regions."""
         return ()
 
     def survey(
@@ -121,65 +169,42 @@ class LocalTarget:
         regions: Sequence[str],  # noqa: ARG002 - there are none
     ) -> list[tuple[str, list[Resource] | InfrastructureError]]:
         """List the worker processes whose files are in this state folder."""
-        found = [
-            Resource(
-                kind="process",
-                id=identity.partition("@")[0],
-                place="this machine",
-                stack=stack,
-                run_id=stack.rpartition("-")[0],
-                state="running",
-                what="video API",
-                since=float(identity.partition("@")[2]),
-                usd_per_hour=0.0,
-                removal=self.removal(stack),
-            )
-            for identity, stack in provider.workers()
-            if not identity.endswith("@gone") and provider.is_ours(identity, stack)
+        processes = [
+            self._resource(process, stack)
+            for process, stack in provider.workers()
+            if process.started is not None and provider.is_ours(process, stack)
         ]
-        return [("processes of this machine", found)]
+        return [("processes of this machine", processes)]
 
-    def condition(self, worker: Worker) -> Condition:
-        """See if the process is there."""
-        if provider.find(worker.id, worker.stack) is None:
-            return Condition(Health.GONE, f"process {worker.id.partition('@')[0]} has ended")
-        return Condition()
-
-    def last_log_lines(self, spec: WorkerSpec) -> str:
-        """Give the last lines of the worker's log file."""
-        try:
-            lines = spec.log.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return " | ".join(line.strip() for line in lines[-3:])
+    def _resource(self, process: ProcessId, stack: str) -> Resource:
+        name = StackName.parse(stack)
+        return Resource(
+            kind="process",
+            id=str(process.pid),
+            place="this machine",
+            stack=stack,
+            run_id=name.run_id if name else stack.rpartition("-")[0],
+            state="running",
+            what="video API",
+            since=process.started,
+            usd_per_hour=0.0,
+            removal=self.removal(stack),
+        )
 
     def inventory(self, stack: str) -> list[str]:
         """List the worker processes that carry the stack's name."""
-        return [f"process {identity.partition('@')[0]}" for identity, _ in provider.workers(stack)]
+        return [f"process {process.pid}" for process, _ in provider.workers(stack)]
 
     def sweep(self, stack: str) -> None:
         """End the worker processes that carry the stack's name, and what killed ones have left."""
-        for identity, _ in provider.workers(stack):
-            provider.end(identity, stack)
+        for process, _ in provider.workers(stack):
+            provider.end(process, stack)
         provider.clear(stack)
 
     def final_sweep(self) -> list[str]:
-        """Processes are seen from their first moment: each stack's own look was enough."""
+        """Return nothing: processes are seen from their first moment; each stack was verified."""
         return []
 
     def removal(self, stack: str) -> str:
-        """Give the command that ends them by hand."""
+        """Return the command that ends a stack's processes."""
         return f"pkill -f -- '--stack {stack}'"
-
-    def accrued(self) -> tuple[float, float]:
-        """Nothing is rented here."""
-        return 0.0, 0.0
-
-    def cost(self, batches: Sequence[BatchResult], downloaded: int) -> Cost:  # noqa: ARG002
-        """Nothing is rented here."""
-        return Cost(
-            usd=0.0,
-            worker_seconds=worker_seconds(batches),
-            basis="the local target rents nothing: workers are processes of this machine. A "
-            "rented target bills the same worker-seconds, from each launch to its verified end",
-        )

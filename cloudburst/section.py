@@ -1,0 +1,137 @@
+"""What all sections of scenes.yaml have in common: how they are checked, and what is said then."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Path = tuple[str | int, ...]
+
+# Nobody fixes more at once; a file of a few kB can be wrong in a million places, by its aliases.
+MAX_PROBLEMS = 1000
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+class Section(BaseModel):
+    """A mapping of scenes.yaml.
+
+    Attributes:
+        former_keys: what users of the original tool type → the key here.
+        patterns: a regular expression of a field → what is expected, for people.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    former_keys: ClassVar[Mapping[str, str]] = {}
+    patterns: ClassVar[Mapping[str, str]] = {}
+
+
+def problems(
+    model: type[Section], value: object, error: ValidationError
+) -> Iterator[tuple[Path, str]]:
+    """Return what is wrong with a value, as (path, message) in its order.
+
+    Args:
+        model: what it was to be.
+        value: as it was read.
+        error: what pydantic said.
+
+    Returns:
+        A message for each path: at most one path more than `MAX_PROBLEMS`.
+    """
+    messages: dict[Path, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        path = _path(value, detail["loc"])
+        if len(messages) > MAX_PROBLEMS:
+            break
+        message = _explain(model, dict(detail))
+        if message not in messages.setdefault(path, []):
+            messages[path].append(message)
+    return ((path, "; ".join(texts)) for path, texts in messages.items())
+
+
+def show(value: object) -> str:
+    """Return a value as a person would write it, shortened."""
+    words = {True: "true", False: "false", None: "nothing"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    return _SHORT.repr(value)
+
+
+def _path(value: object, location: Path) -> Path:
+    """Return the parts of pydantic's location that are in the value: it adds union members."""
+    path: list[str | int] = []
+    for part in location:
+        if isinstance(value, dict):
+            value = value.get(str(part))
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            break
+        path.append(part)
+    return tuple(path)
+
+
+def _explain(model: type[Section], detail: dict[str, Any]) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "missing":
+        return "missing; expected a value"
+    section = _section_at(model, detail["loc"])
+    if kind == "extra_forbidden":
+        return _unknown_key(section, str(detail["loc"][-1]))
+    pattern = str(context.get("pattern"))
+    expected = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "list_type": "a list",
+        "model_type": "a mapping (key: value)",
+        "dict_type": "a mapping (key: value)",
+        "none_required": "nothing",
+        "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
+        "greater_than_equal": f"{context.get('ge', 0):g} or more",
+        "greater_than": f"more than {context.get('gt', 0):g}",
+        "less_than_equal": f"{context.get('le', 0):g} or less",
+        "string_too_short": "text that is not empty",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+        "too_short": f"at least {context.get('min_length', 1)}",
+        "too_long": f"at most {context.get('max_length')}",
+        "string_pattern_mismatch": section.patterns.get(pattern, f"text that matches {pattern}"),
+    }.get(kind, detail["msg"])
+    if kind == "too_long":
+        return f"got {len(value)} items; expected {expected}"
+    return f"got {show(value)}; expected {expected}"
+
+
+def _section_at(model: type[Section], location: Path) -> type[Section]:
+    """Return the innermost section around a location."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        for member in (annotation, *get_args(annotation)):
+            if isinstance(member, type) and issubclass(member, Section):
+                model = member
+    return model
+
+
+def _unknown_key(section: type[Section], key: str) -> str:
+    known = list(section.model_fields)
+    former = section.former_keys.get(key)
+    close = [former] if former in known else difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(known)}"
+    return f"unknown key; {hint}"

@@ -1,0 +1,238 @@
+"""What the user asks of AWS: the section ``aws`` of scenes.yaml, and variables beneath it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from cloudburst.models import Axis, Market
+from cloudburst.section import Section, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# docs/aws.md: the size of the snapshot behind Amazon's machine image.
+_AMI_GB = 30
+
+# The original tool's names in the environment and in .env, and the field each one fills.
+_VARIABLES = {
+    "AWS_REGION": "regions",
+    "AWS_INSTANCE_TYPE": "instance_types",
+    "AWS_SUBNET_ID": "subnet",
+    "AWS_SECURITY_GROUP_ID": "security_group",
+    "AWS_KEY_PAIR_NAME": "key_name",
+    "DOCKER_IMAGE": "image",
+}
+_LISTS = {"regions", "instance_types"}
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What the user asked of AWS.
+
+    Args:
+        regions: such as ``us-east-1``, the first choice first; none: the profile's, us-east-1.
+        markets: on-demand, spot, or both in the order in which they are tried.
+        instance_types: the first choice first.
+        zones: availability zones; none means all that offer the type.
+        order: the ladder's axes, the slowest first: the last one changes with every rung.
+        image: the container that serves the video API.
+        ami: machine image; None takes Amazon's ECS-optimised one, which has Docker.
+        disk_gb: size of the root disk, in GB.
+        ingress: CIDR block that may reach the workers; None takes this machine's address.
+        subnet: in which machines are launched; None takes the default VPC's.
+        security_group: an existing one; None makes one for each stack.
+        key_name: an existing EC2 key pair for SSH; None for no SSH.
+        lease_minutes: after which a machine ends itself; None sizes it from the plan.
+        price_per_hour: USD by instance type, wins over the price list.
+    """
+
+    regions: tuple[str, ...] = ()
+    markets: tuple[Market, ...] = ("on-demand",)
+    instance_types: tuple[str, ...] = (
+        "c5.2xlarge",
+        "m5.xlarge",
+        "g4dn.xlarge",
+        "t3.xlarge",
+        "t3.large",
+        "m5.large",
+    )
+    zones: tuple[str, ...] = ()
+    order: tuple[Axis, ...] = ("region", "market", "type", "zone")
+    image: str = "betashow/video-generation-api:latest"
+    ami: str | None = None
+    disk_gb: int = 30
+    ingress: str | None = None
+    subnet: str | None = None
+    security_group: str | None = None
+    key_name: str | None = None
+    lease_minutes: int | None = None
+    price_per_hour: tuple[tuple[str, float], ...] = ()
+
+
+_REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
+_ZONE = r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$"
+_TYPE = r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$"
+_IMAGE = r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?$"
+_CIDR = r"^(\d{1,3}\.){3}\d{1,3}/(3[0-2]|[12]?\d)$"
+_AMI, _SUBNET, _GROUP = (rf"^{prefix}-[0-9a-f]{{8,17}}$" for prefix in ("ami", "subnet", "sg"))
+
+Region = Annotated[str, StringConstraints(pattern=_REGION)]
+Zone = Annotated[str, StringConstraints(pattern=_ZONE)]
+InstanceType = Annotated[str, StringConstraints(pattern=_TYPE)]
+AmiId = Annotated[str, StringConstraints(pattern=_AMI)]
+SubnetId = Annotated[str, StringConstraints(pattern=_SUBNET)]
+GroupId = Annotated[str, StringConstraints(pattern=_GROUP)]
+
+
+class AwsSection(Section):
+    """Machines on EC2, for `target: aws`. Lists hold the first choice first."""
+
+    former_keys: ClassVar[Mapping[str, str]] = {
+        "region": "regions",
+        "instance_type": "instance_types",
+        "market": "markets",
+        "zone": "zones",
+        "availability_zones": "zones",
+        "docker_image": "image",
+    }
+    patterns: ClassVar[Mapping[str, str]] = {
+        _REGION: "a region such as us-east-1",
+        _ZONE: "an availability zone such as us-east-1a",
+        _TYPE: "an instance type such as c5.2xlarge",
+        _IMAGE: "a container image in small letters, name:tag or name@sha256:…",
+        _CIDR: "a CIDR block such as 203.0.113.7/32",
+        _AMI: "an AMI such as ami-0123456789abcdef0",
+        _SUBNET: "a subnet such as subnet-0123456789abcdef0",
+        _GROUP: "a security group such as sg-0123456789abcdef0",
+    }
+
+    regions: list[Region] | None = Field(
+        default=None, min_length=1, max_length=10, description="Default: AWS_REGION, the profile's."
+    )
+    markets: list[Market] = Field(
+        default=["on-demand"],
+        min_length=1,
+        max_length=2,
+        description="[spot, on-demand] tries spot first.",
+    )
+    instance_types: list[InstanceType] | None = Field(
+        default=None, min_length=1, max_length=20, description="Default: c5.2xlarge, m5.xlarge, …"
+    )
+    zones: list[Zone] = Field(default=[], max_length=20, description="Default: all with the type.")
+    order: list[Axis] = Field(
+        default=["region", "market", "type", "zone"],
+        min_length=4,
+        max_length=4,
+        description="Failover order: the last one changes with every try, the first one last.",
+    )
+    image: str | None = Field(
+        default=None,
+        pattern=_IMAGE,
+        max_length=300,
+        description="Container image of the video API; name@sha256:… pins it.",
+    )
+    ami: AmiId | None = Field(
+        default=None, description="Machine image with cloud-init; default: Amazon's, with Docker."
+    )
+    disk_gb: int = Field(default=30, ge=8, le=1000, description="Encrypted gp3 root disk, in GB.")
+    ingress: str | None = Field(
+        default=None,
+        pattern=_CIDR,
+        description="Who may reach the workers, as CIDR block; default: this machine alone.",
+    )
+    subnet: SubnetId | None = Field(default=None, description="Default: the default VPC's.")
+    security_group: GroupId | None = Field(
+        default=None, description="Existing one; default: one is made for each stack."
+    )
+    key_name: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Existing key pair; default: none."
+    )
+    lease_minutes: int | None = Field(
+        default=None,
+        ge=5,
+        le=1440,
+        description="A machine ends itself after so many minutes; default: from the plan.",
+    )
+    price_per_hour: dict[InstanceType, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default={}, description="USD by instance type; wins over the price list."
+    )
+
+
+def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSettings:
+    """Return what a section asks for, and for what it leaves open what variables say.
+
+    Args:
+        section: from scenes.yaml; None without a file.
+        environment: variables, under the original tool's names.
+    """
+    section = AwsSection() if section is None else section
+    default = AwsSettings()
+    first = environment.get("AWS_INSTANCE_TYPE")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    types = default.instance_types
+    if first:
+        types = (first, *(kind for kind in types if kind != first))
+    return AwsSettings(
+        regions=tuple(section.regions or ([region] if region else [])),
+        markets=tuple(section.markets),
+        instance_types=tuple(section.instance_types or types),
+        zones=tuple(section.zones),
+        order=tuple(section.order),
+        image=section.image or environment.get("DOCKER_IMAGE") or default.image,
+        ami=section.ami,
+        disk_gb=section.disk_gb,
+        ingress=section.ingress,
+        subnet=section.subnet or environment.get("AWS_SUBNET_ID") or None,
+        security_group=section.security_group or environment.get("AWS_SECURITY_GROUP_ID") or None,
+        key_name=section.key_name or environment.get("AWS_KEY_PAIR_NAME") or None,
+        lease_minutes=section.lease_minutes,
+        price_per_hour=tuple(section.price_per_hour.items()),
+    )
+
+
+def variable_problems(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return what is wrong with the variables, as (name, message); as strict as the section."""
+    names = {field: name for name, field in _VARIABLES.items() if environment.get(name)}
+    values: dict[str, Any] = {
+        field: [environment[name]] if field in _LISTS else environment[name]
+        for field, name in names.items()
+    }
+    try:
+        AwsSection.model_validate(values)
+    except ValidationError as error:
+        for path, message in problems(AwsSection, values, error):
+            yield names[str(path[0])], message
+
+
+def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Return what is wrong with a section beyond its shape, as (path in it, message)."""
+    for field in ("order", "markets", "regions", "zones", "instance_types"):
+        values = getattr(section, field) or []
+        if len(set(values)) < len(values):
+            yield (field,), f"got {', '.join(values)}; expected each one once"
+    if section.ami is None and section.disk_gb < _AMI_GB:
+        yield (
+            ("disk_gb",),
+            f"got {section.disk_gb}; expected {_AMI_GB} or more, the size of Amazon's machine image",
+        )
+    yield from _network_problems(section)
+
+
+def _network_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    count = len(section.regions or ())
+    if section.subnet is not None and count > 1:
+        yield ("subnet",), f"got a subnet and {count} regions; expected one: a subnet is in one"
+    try:
+        ipaddress.IPv4Network(section.ingress or "0.0.0.0/0")
+    except ValueError as error:
+        yield ("ingress",), f"got {section.ingress}; {error}; expected such as 203.0.113.7/32"
+    for index, zone in enumerate(section.zones):
+        if section.regions is not None and zone[:-1] not in section.regions:
+            yield (
+                ("zones", index),
+                f"got {zone}; expected a zone of {', '.join(section.regions)}",
+            )

@@ -1,0 +1,329 @@
+"""Creates the machines of one plan, and monitors them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cloudburst.errors import CloudRefused, InfrastructureError
+from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
+from cloudburst.paths import owner
+from cloudburst.targets.aws import estimate, refusals
+from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.fleet import ALIVE
+from cloudburst.targets.aws.pricing import surplus_per_hour
+from cloudburst.targets.aws.public_ip import Ingress
+from cloudburst.targets.aws.rates import RateCard
+from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
+from cloudburst.targets.aws.rungs import rungs
+from cloudburst.targets.failover import Ladder
+from cloudburst_stacks import aws as aws_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
+    from cloudburst.targets.aws.ec2 import Aws
+    from cloudburst.targets.aws.fleet import Fleet
+    from cloudburst.targets.aws.quotes import Quotes
+    from cloudburst.targets.aws.settings import AwsSettings
+
+# That is what an encoder keeps busy.
+VCPUS_PER_SCENE = 2
+# Seconds: with less time left, a machine of an earlier session is not worth taking over.
+ADOPT_SECONDS = 300.0
+# The video API keeps a video for an hour; so long a machine is kept for a person.
+KEEP_MINUTES = 60
+_INTERRUPTED = "Server.SpotInstanceTermination"
+_LEAVING = frozenset({"marked-for-termination", "marked-for-stop"})
+
+
+@dataclass(frozen=True)
+class AwsWorkers:
+    """Creates the machines of one plan.
+
+    Args:
+        aws: is asked for what is not in the fleet.
+        fleet: the run's machines.
+        quotes: current prices.
+        settings: what the user asked for, with regions.
+        plan: which scenes go to which batch.
+        ladder: every rung that exists.
+        vcpus: virtual CPUs by instance type.
+        disks: price of a GB of disk by the hour, by region.
+        vpc: of the user's subnet; None for the default one.
+        ingress: who may reach the machines.
+        clock: seconds since 1970.
+    """
+
+    aws: Aws
+    fleet: Fleet
+    quotes: Quotes
+    settings: AwsSettings
+    plan: Plan
+    ladder: Ladder
+    vcpus: Mapping[str, int]
+    disks: Mapping[str, Quote]
+    vpc: str | None
+    ingress: Ingress
+    clock: Callable[[], float]
+
+    # -- before -------------------------------------------------------------------------------
+
+    def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
+        """Return how many scenes a machine of a rung renders at once."""
+        return max(1, self.vcpus[rung.type] // VCPUS_PER_SCENE)
+
+    def estimate(self) -> Estimate:
+        """Return the estimate of the plan on the ladder's first rung.
+
+        Raises:
+            PriceUnknown: it has no price.
+            CloudRefused: AWS refused, or did not answer.
+        """
+        rung = self.ladder.rungs[0]
+        price = self.quote(rung).price
+        rates = RateCard(
+            machine=price.usd_per_hour,
+            disk_gb=self.settings.disk_gb,
+            disk_gb_hour=self.disks[rung.region].price.usd_per_hour,
+            surplus=self._surplus(rung),
+        )
+        lease = self._lease_minutes(rung)
+        return estimate.estimate(self.plan, rung, price, rates, self.room(1, rung), lease)
+
+    def quote(self, rung: Rung) -> Quote:
+        """Return the current price of a rung.
+
+        Raises:
+            PriceUnknown: there is none; on spot another zone may have one.
+            CloudRefused: AWS refused, or did not answer.
+        """
+        return self.quotes.of(rung)
+
+    def _surplus(self, rung: Rung) -> float:
+        return surplus_per_hour(rung.type, self.vcpus[rung.type])
+
+    def _lease_minutes(self, rung: Rung) -> int:
+        """Return after how many minutes a machine of a rung ends itself: a small one needs more."""
+        sized = estimate.lease_minutes(self.plan, self.room(1, rung))
+        kept = 0 if self.plan.job.auto_terminate else KEEP_MINUTES
+        return self.settings.lease_minutes or sized + kept
+
+    # -- creating -----------------------------------------------------------------------------
+
+    def program(self, spec: WorkerSpec, quote: Quote | None) -> Callable[[], None]:
+        """Return the program that declares one machine; run, it begins to count its cost.
+
+        Args:
+            spec: what the stack declares.
+            quote: what `quote` has returned for its rung.
+        """
+        quoted = quote or self.quote(spec.rung)
+        lease = self._lease_minutes(spec.rung)
+        machine = self._machine(spec, lease)
+        # Before its turn: the journal has it, with its end, before anything is created.
+        self.fleet.expect(spec.stack, spec.rung.region, self.clock() + lease * 60)
+
+        def declare() -> None:
+            # Now, not when it was asked for: it may have waited for its turn.
+            expires = datetime.fromtimestamp(self.clock(), UTC) + timedelta(minutes=lease)
+            self.fleet.ask(self._rental(spec, quoted, expires.timestamp()))
+            tags = machine.tags | {EXPIRES_TAG: f"{expires:%Y-%m-%dT%H:%M:%SZ}"}
+            aws_stack.program(spec, replace(machine, tags=tags))
+
+        return declare
+
+    def _machine(self, spec: WorkerSpec, lease: int) -> MachineSpec:
+        settings = self.settings
+        return MachineSpec(
+            ami=settings.ami,
+            image=settings.image,
+            ingress=self.ingress.current(),
+            vpc=self.vpc,
+            subnet=settings.subnet,
+            security_group=settings.security_group,
+            key_name=settings.key_name,
+            disk_gb=settings.disk_gb,
+            lease_minutes=lease,
+            tags={
+                "Name": spec.stack,
+                "project": "cloudburst",
+                RUN_TAG: spec.run_id,
+                STACK_TAG: spec.stack,
+                "cloudburst:batch": spec.batch,
+                "cloudburst:job": spec.job,
+                OWNER_TAG: owner(),
+            },
+        )
+
+    def _rental(self, spec: WorkerSpec, quote: Quote, expires: float) -> Rental:
+        disk = self.disks[spec.rung.region]
+        return Rental(
+            stack=spec.stack,
+            machine="",
+            rung=spec.rung,
+            price=quote.price,
+            basis=quote.basis,
+            since=self.clock(),
+            until=None,
+            expires=expires,
+            disk_gb=self.settings.disk_gb,
+            disk_rate=disk.price.usd_per_hour,
+            disk_basis=disk.basis,
+            surplus=self._surplus(spec.rung),
+        )
+
+    def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
+        """Return the worker that a stack's outputs describe.
+
+        Raises:
+            InfrastructureError: it has no public address.
+        """
+        machine, address = str(outputs["id"]), outputs.get("address")
+        if not address:
+            raise InfrastructureError(
+                f"{machine} has no public address: its subnet assigns none; name another one as "
+                "aws.subnet in scenes.yaml"
+            )
+        # Enters it into the rentals; if that fails, the teardown does it.
+        with contextlib.suppress(CloudRefused):
+            self.fleet.describe(spec.rung.region, at_once=True)
+        return Worker(
+            stack=spec.stack,
+            id=machine,
+            endpoint=f"http://{address}:{aws_stack.PORT}",
+            key=spec.key,
+            room=spec.room,
+        )
+
+    def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> Worker | None:
+        """Return a machine of an earlier session, if it runs, is the run's, and has time left.
+
+        Raises:
+            CloudRefused: AWS refused, or did not answer.
+        """
+        if launch.worker is None or launch.endpoint is None or launch.expires is None:
+            return None
+        if launch.expires - self.clock() < ADOPT_SECONDS:
+            return None
+        machines = self.fleet.machines_of(spec.stack, spec.rung.region)
+        machine = next((item for item in machines if item.id == launch.worker), None)
+        if machine is None or machine.state != "running":
+            return None
+        if machine.tags.get(RUN_TAG) != spec.run_id:
+            return None
+        self.fleet.expect(spec.stack, spec.rung.region, launch.expires)
+        return Worker(
+            stack=spec.stack,
+            id=machine.id,
+            endpoint=launch.endpoint,
+            key=spec.key,
+            room=launch.room,
+        )
+
+    # -- monitoring ---------------------------------------------------------------------------
+
+    def expires(self, stack: str) -> float | None:
+        """Return when the dead-man switch of a stack's machine ends it."""
+        return self.fleet.expires(stack)
+
+    def keep(self, worker: Worker) -> float:
+        """Return when a machine ends itself: until then it needs nothing in order to stay."""
+        expires = self.fleet.expires(worker.stack)
+        if expires is None:
+            raise LookupError(f"{worker.stack} has no machine")
+        return expires
+
+    def condition(self, worker: Worker) -> Condition:
+        """Return how a machine is, by EC2's word."""
+        description = self.fleet.describe(self.fleet.regions_of(worker.stack)[-1])
+        machine = description.machines.get(worker.id)
+        if machine is None:
+            return Condition()  # descriptions lag behind; a machine that is gone is described
+        if machine.state not in ALIVE:
+            return Condition(
+                Health.GONE,
+                f"{machine.code or machine.state}: {machine.reason or 'no reason given'}",
+                refusals.is_blameless(machine.code),
+                refusals.of_end(machine.code),
+            )
+        code = description.spots.get(machine.spot_request or "", "")
+        if code in _LEAVING:
+            reason = f"{_INTERRUPTED}: its spot request is {code}"
+            end = refusals.of_end(_INTERRUPTED)
+            return Condition(Health.LEAVING, reason, blameless=True, refusal=end)
+        return Condition()
+
+    def last_log_lines(self, spec: WorkerSpec) -> str:
+        """Return the last lines of the machine's boot log."""
+        region = spec.rung.region
+        try:
+            machines = self.fleet.machines_of(spec.stack, region)
+            text = self.aws.console(region, machines[-1].id) if machines else ""
+        except CloudRefused:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        ours = [line for line in lines if "cloudburst " in line] or lines
+        return " | ".join(ours[-3:])
+
+
+def prepare(
+    aws: Aws,
+    fleet: Fleet,
+    quotes: Quotes,
+    settings: AwsSettings,
+    plan: Plan,
+    clock: Callable[[], float],
+) -> AwsWorkers:
+    """Ask for everything that is the same for all machines of a plan; create nothing.
+
+    Args:
+        aws: is asked.
+        fleet: the run's machines.
+        quotes: current prices.
+        settings: what the user asked for, with regions.
+        plan: which scenes go to which batch.
+        clock: seconds since 1970.
+
+    Raises:
+        InfrastructureError: something that is needed is missing.
+    """
+    aws.account()  # who has no credentials learns it here
+    ingress = Ingress(settings.ingress)
+    zone = vpc = None
+    if settings.subnet is not None:
+        zone, vpc = aws.subnet(settings.regions[0], settings.subnet)
+    offers: dict[tuple[str, str], set[str]] = {}
+    vcpus: dict[str, int] = {}
+    for region in settings.regions:
+        vcpus |= aws.vcpus(region, settings.instance_types)
+        for kind, zones in aws.offers(region, settings.instance_types).items():
+            offers[region, kind] = zones & {zone} if zone else zones
+    return AwsWorkers(
+        aws=aws,
+        fleet=fleet,
+        quotes=quotes,
+        settings=settings,
+        plan=plan,
+        ladder=_ladder(settings, offers),
+        vcpus=vcpus,
+        disks={region: quotes.disk(region) for region in settings.regions},
+        vpc=vpc,
+        ingress=ingress,
+        clock=clock,
+    )
+
+
+def _ladder(settings: AwsSettings, offers: Mapping[tuple[str, str], set[str]]) -> Ladder:
+    steps = rungs(settings, offers)
+    if not steps:
+        raise InfrastructureError(
+            f"no zone of {', '.join(settings.zones or settings.regions)} offers "
+            f"{', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
+            "aws.instance_types in scenes.yaml"
+        )
+    return Ladder(steps, time.monotonic, refusals.family)

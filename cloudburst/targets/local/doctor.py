@@ -1,0 +1,29 @@
+"""What this machine has for rendering: the fonts of the bundled video API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudburst.models import Check, Finding
+from cloudburst.videoapi import fonts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Script, a character of it, a Debian package with a font for it.
+_SCRIPTS = (("Latin", "A", "fonts-dejavu-core"), ("Chinese", "中", "fonts-noto-cjk"))
+
+
+def examine() -> Iterator[Check]:
+    """Check that there is a font for each script that subtitles may have."""
+    for script, sample, package in _SCRIPTS:
+        face = fonts.face_for(sample)
+        if face:
+            yield Check("font", Finding.OK, f"{script}: {face.family}")
+        else:
+            yield Check(
+                "font",
+                Finding.WARNING,
+                f"{script}: NONE; such subtitles are left out",
+                f"install one, such as Debian's {package}",
+            )
