@@ -1,8 +1,9 @@
 """Finds the Pulumi engine, or makes one.
 
-The SDK from PyPI is not the engine: that is the `pulumi` CLI, a Go program. In this order: a
-fitting one on PATH, the cache, the official installer, a Go build of the pinned module. Whatever
-is made is made beside its place and moved there whole, so an interruption costs only time.
+The SDK from PyPI is not the engine: that is the `pulumi` CLI, a Go program. In this order: one of
+the pinned version or a later 3.x on PATH, the cache, the official installer, given up after 4 s
+without a connection, a Go build of the pinned module in `tools/engine`. What is made is made beside
+its place, under a lock, and moved there whole, so that an interruption costs only time.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _PACKAGE = "github.com/pulumi/pulumi"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """A Pulumi CLI that fits.
+class PulumiCli:
+    """A `pulumi` command that fits the SDK.
 
     Args:
         binary: the executable.
@@ -48,11 +49,11 @@ class Engine:
     origin: str
 
 
-def find_engine(tell: Callable[[str], None] = lambda _: None) -> Engine:
-    """Find a fitting engine or make one.
+def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
+    """Return a fitting engine; make one if there is none.
 
     Args:
-        tell: is called with a line when something slow begins.
+        log: called with a line when something slow begins.
 
     Raises:
         EngineMissing: nothing worked; the message lists what was tried and what to install.
@@ -64,10 +65,10 @@ def find_engine(tell: Callable[[str], None] = lambda _: None) -> Engine:
     root = cache_folder() / "engine" / VERSION
     binary = root / "bin" / "pulumi"
     if binary.exists():
-        return Engine(binary, VERSION, f"the cache, {root}")
+        return PulumiCli(binary, VERSION, f"the cache, {root}")
     with _alone(root):
-        if binary.exists():  # another run has made it while this one waited
-            return Engine(binary, VERSION, f"the cache, {root}")
+        if binary.exists():  # made by another run while this one waited
+            return PulumiCli(binary, VERSION, f"the cache, {root}")
         for make, origin in (
             (_install, "the official installer"),
             (_build, "a Go build of the pinned module"),
@@ -75,11 +76,11 @@ def find_engine(tell: Callable[[str], None] = lambda _: None) -> Engine:
             staging = root.with_name(f"{VERSION}.making")
             shutil.rmtree(staging, ignore_errors=True)
             (staging / "bin").mkdir(parents=True)
-            problem = make(staging, tell) or _wrong_version(staging / "bin" / "pulumi")
+            problem = make(staging, log) or _wrong_version(staging / "bin" / "pulumi")
             if problem is None:
                 shutil.rmtree(root, ignore_errors=True)
                 staging.rename(root)
-                return Engine(binary, VERSION, origin)
+                return PulumiCli(binary, VERSION, origin)
             tried.append(f"{origin}: {problem}")
             shutil.rmtree(staging, ignore_errors=True)
     lines = "\n".join(f"  - {line}" for line in tried)
@@ -91,7 +92,7 @@ def find_engine(tell: Callable[[str], None] = lambda _: None) -> Engine:
 
 
 def version_of(binary: str | Path) -> str | None:
-    """Ask a CLI for its version, such as ``3.259.0``; None when it does not answer."""
+    """Return the version of a CLI, such as ``3.259.0``; None when it does not answer."""
     try:
         answer = subprocess.run(
             [str(binary), "version"],
@@ -108,22 +109,22 @@ def version_of(binary: str | Path) -> str | None:
 
 
 def fits(version: str) -> bool:
-    """Say if a CLI fits the SDK this project is pinned to: the same major, not older."""
+    """Whether a CLI fits the SDK this project is pinned to: the same major, not older."""
     have, need = (tuple(map(int, text.split("."))) for text in (version, VERSION))
     return have[0] == need[0] and have >= need
 
 
-def _on_path(tried: list[str]) -> Engine | None:
+def _on_path(tried: list[str]) -> PulumiCli | None:
     from pathlib import Path  # noqa: PLC0415 - only for typing elsewhere in this module
 
-    found = shutil.which("pulumi")
-    if not found:
+    binary = shutil.which("pulumi")
+    if not binary:
         tried.append("PATH: no `pulumi` on it")
         return None
-    version = version_of(found)
+    version = version_of(binary)
     if version and fits(version):
-        return Engine(Path(found), version, "PATH")
-    tried.append(f"PATH: {found} is {version or 'not answering'}; needs {VERSION} or a later 3.x")
+        return PulumiCli(Path(binary), version, "PATH")
+    tried.append(f"PATH: {binary} is {version or 'not answering'}; needs {VERSION} or a later 3.x")
     return None
 
 
@@ -134,35 +135,35 @@ def _wrong_version(binary: Path) -> str | None:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """Let one run make the engine while others wait; the lock ends with its process."""
+    """Let one run make the engine while others wait; the lock is freed with its process."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with (root.parent / f"{VERSION}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _install(root: Path, tell: Callable[[str], None]) -> str | None:
-    """Run the official installer; give the reason when it cannot be."""
+def _install(root: Path, log: Callable[[str], None]) -> str | None:
+    """Run the official installer; return the reason when that fails."""
     script = root / "install.sh"
     try:
         with urllib.request.urlopen(INSTALLER, timeout=CONNECT_TIMEOUT) as answer:
             script.write_bytes(answer.read())
     except (urllib.error.URLError, OSError) as error:
         return f"{INSTALLER} cannot be reached ({getattr(error, 'reason', error)})"
-    tell(f"downloading the Pulumi engine {VERSION} (once, about 100 MB)")
+    log(f"downloading the Pulumi engine {VERSION} (once, about 100 MB)")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     command = [str(script), "--no-edit-path", "--install-root", str(root), "--version", VERSION]
     return _ran(command, root, {}, timeout=900)
 
 
-def _build(root: Path, tell: Callable[[str], None]) -> str | None:
-    """Build the engine from the pinned module; give the reason when it cannot be."""
+def _build(root: Path, log: Callable[[str], None]) -> str | None:
+    """Build the engine from the pinned module; return the reason when that fails."""
     go = shutil.which("go")
     if not go:
         return "no `go` on PATH"
-    tell(
+    log(
         f"building the Pulumi engine {VERSION} with Go: about 6 minutes on 2 cores, once; "
-        "an interrupted build goes on where it was"
+        "an interrupted build continues from its cache"
     )
     source = root / "source"
     source.mkdir()

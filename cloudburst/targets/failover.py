@@ -71,7 +71,7 @@ class Ladder:
 
     def close(self, rung: Rung, verdict: Verdict) -> tuple[Rung, ...]:
         """Close what a refusal closes; return those rungs."""
-        closed = (rung,)
+        closed: tuple[Rung, ...] = (rung,)
         if verdict is Verdict.SKIP_FAMILY:
             quota = self._quota(rung)
             closed = tuple(other for other in self.rungs if self._quota(other) == quota)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -12,7 +13,7 @@ from cloudburst.models import Axis, Market
 from cloudburst.section import Section, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 # docs/aws.md: the size of the snapshot behind Amazon's machine image.
 _AMI_GB = 30
@@ -214,10 +215,11 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
         values = getattr(section, field) or []
         if len(set(values)) < len(values):
             yield (field,), f"got {', '.join(values)}; expected each one once"
-    if section.ami is None and section.disk_gb < _AMI_GB:
+    size = section.disk_gb
+    if section.ami is None and size < _AMI_GB:
         yield (
             ("disk_gb",),
-            f"got {section.disk_gb}; expected {_AMI_GB} or more, the size of Amazon's machine image",
+            f"got {size}; expected {_AMI_GB} or more, the size of Amazon's machine image",
         )
     yield from _network_problems(section)
 

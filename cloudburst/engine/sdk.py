@@ -1,0 +1,71 @@
+"""What of the Pulumi SDK has to be changed for a process that runs many programs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pulumi.runtime import _grpc_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Program = Callable[[], None]
+
+LOOP_TIMEOUT = 2.0
+
+# Connections of one process to one address are shared, also with those of an engine that has
+# ended, which go on trying and wait up to two minutes between their attempts. When a new engine
+# gets the port of an old one, its program is told "connection refused" without an attempt.
+_OWN_CONNECTIONS = ("grpc.use_local_subchannel_pool", 1)
+_lock = threading.Lock()
+
+
+def configure() -> None:
+    """Change the SDK's settings for this process. Doing it again changes nothing."""
+    options = _grpc_settings._GRPC_CHANNEL_OPTIONS  # noqa: SLF001 - the SDK has no public setting
+    with _lock:
+        if _OWN_CONNECTIONS not in options:
+            options.append(_OWN_CONNECTIONS)
+            logging.getLogger("grpc._server").addFilter(_is_not_of_the_sdk)
+
+
+def _is_not_of_the_sdk(record: logging.LogRecord) -> bool:
+    """Whether a log record is not the SDK's that it could not report to an engine that has ended.
+
+    The engine's own output has the reason already.
+    """
+    trace = record.exc_info[2] if record.exc_info else None
+    return not any(
+        frame.f_code.co_filename.endswith("automation/_server.py")
+        for frame, _ in traceback.walk_tb(trace)
+    )
+
+
+@contextmanager
+def closed_loops(program: Program) -> Iterator[Program]:
+    """Yield a program to run in place of another; close the event loops in which it ran.
+
+    The SDK leaves a loop and its sockets open when the engine ends before the program does, as
+    it does whenever a resource cannot be created.
+    """
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def recorded() -> None:
+        loops.append(asyncio.get_running_loop())
+        program()
+
+    try:
+        yield recorded
+    finally:
+        for loop in loops:
+            deadline = time.monotonic() + LOOP_TIMEOUT
+            while loop.is_running() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if not loop.is_running() and not loop.is_closed():
+                loop.close()
