@@ -1,4 +1,4 @@
-"""What a video was made from, in one line: equal fingerprints, equal videos wanted."""
+"""What a video is made from, as one hash: scenes with equal fingerprints want equal videos."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FILES = ("subtitle", "watermark")
 
 
 def fingerprint(scene: Scene, renderer: str) -> str:
-    """Give the fingerprint of a scene: its files' bytes, its options, and what renders it.
+    """Return the fingerprint of a scene: its files' bytes, its options, and what renders it.
 
-    Where the files lie, and what they are called, does not matter.
+    Names and folders of the files do not matter: they may be moved.
 
     Args:
         scene: its files are read.
@@ -39,7 +39,7 @@ def fingerprint(scene: Scene, renderer: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hex.
+    """Return the SHA-256 of a file's bytes, in hex.
 
     Raises:
         OSError: it cannot be read.

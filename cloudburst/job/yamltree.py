@@ -43,12 +43,12 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A document and where its parts stand.
+    """A document and the lines of its parts.
 
     Args:
         value: dicts, lists and scalars.
         lines: path of a value → its 1-based line; a mapping's value has its key's line.
-        duplicates: paths of keys that came twice, with the second one's line.
+        duplicates: paths of repeated keys, with the second one's line.
     """
 
     value: object
@@ -56,7 +56,7 @@ class Tree:
     duplicates: list[tuple[Path, int]] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """Give the line of a value, or of the nearest thing around it that exists."""
+        """Return the line of a value, or of the innermost value around it that exists."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -73,7 +73,7 @@ class _Open:
 
 
 def parse(text: str) -> Tree:
-    """Read one YAML document.
+    """Parse one YAML document.
 
     Raises:
         YamlError: syntax, a tag, an endless or exploding alias, too deep, too large.
@@ -135,7 +135,7 @@ class _Builder:
 
     def _close(self) -> None:
         done = self.stack.pop()
-        # Known only now: an alias inside its own anchor would make an endless tree.
+        # Only now: an alias inside its own anchor would make an endless tree.
         if done.anchor:
             self.anchors[done.anchor] = done.value
 
@@ -154,7 +154,7 @@ class _Builder:
             raise YamlError(line, f"more than {MAX_NODES} values, aliases counted each time")
 
     def _place(self, value: object, line: int, *, is_key_text: str | None) -> Path:
-        """Put a value where it belongs and give its path."""
+        """Put a value into the collection that is open; return its path."""
         if not self.stack:
             self.root = value
             self.tree.lines[()] = line
@@ -181,7 +181,7 @@ class _Builder:
 
 
 def _size(value: object) -> int:
-    """Count the values in a tree, without recursion."""
+    """Return the number of values in a tree, without recursion."""
     total, todo = 0, [value]
     while todo:
         item = todo.pop()
@@ -196,7 +196,7 @@ def _size(value: object) -> int:
 
 
 def _scalar(text: str) -> object:
-    """Resolve a plain scalar by the YAML 1.2 core schema."""
+    """Return the value of a plain scalar by the YAML 1.2 core schema."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text) and len(text) < 100:  # noqa: PLR2004 - int() refuses 4300 digits

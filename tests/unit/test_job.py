@@ -9,9 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
+from cloudburst.errors import TargetUnknown
 from cloudburst.job.loader import load_job
 from cloudburst.job.schema import json_schema
-from cloudburst.models import AwsSettings, Distribution, Limits
+from cloudburst.models import Distribution, Limits
+from cloudburst.targets.aws.settings import AwsSettings
 from tests.conftest import EXAMPLE, scenes_yaml, write_picture
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ aws:
     job = load_job(path)
     assert job.target == "aws"
     assert job.limits == Limits(600, 600, 3, 2.5, "cancel")
-    assert job.aws == AwsSettings(
+    assert job.settings["aws"] == AwsSettings(
         regions=("eu-central-1",),
         markets=("spot", "on-demand"),
         instance_types=("c7i.2xlarge", "m7g-flex.large"),
@@ -211,3 +213,11 @@ def test_the_json_schema_accepts_the_example_and_refuses_what_the_loader_refuses
         {"defaults": {"language": "latin"}},
     ):
         assert list(validator.iter_errors(document | change)), change
+
+
+def test_an_unknown_target_is_refused_with_the_names_of_those_there_are(
+    job_file: Callable[..., Path],
+) -> None:
+    with pytest.raises(TargetUnknown, match="'mars'; expected one of: local, aws") as caught:
+        load_job(job_file(scenes_yaml(1)), target="mars")
+    assert caught.value.exit_code == 2

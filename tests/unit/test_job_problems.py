@@ -70,7 +70,9 @@ CASES = {
     "unknown key": Bad(one(more="colour: red\n"), 2, "colour", "unknown key; expected one of"),
     "misspelt key": Bad(one(more="distributoin: {}\n"), 2, "distributoin", "mean distribution?"),
     "key twice": Bad(one(more="name: a\nname: b\n"), 3, "name", "came before"),
-    "unknown target": Bad(one(more="target: mars\n"), 2, "target", "got 'mars'"),
+    "unknown target": Bad(
+        one(more="target: mars\n"), 2, "target", "got 'mars'; expected one of: 'local', 'aws'"
+    ),
     "unsafe job name": Bad(one(more="name: ../x\n"), 2, "name", "letters, digits"),
     "long job name": Bad(one(more=f"name: {'x' * 41}\n"), 2, "name", "at most 40 characters"),
     # distribution, limits, output

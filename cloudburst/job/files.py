@@ -1,0 +1,141 @@
+"""The files that scenes.yaml names: each is opened once, and every narration measured."""
+
+from __future__ import annotations
+
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from cloudburst import media
+from cloudburst.videoapi import subtitles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cloudburst.job import yamltree
+
+MAX_PICTURE_BYTES = 64 * 1024**2
+MAX_AUDIO_BYTES = 256 * 1024**2
+MAX_SUBTITLE_BYTES = subtitles.MAX_BYTES
+
+_FILE_FIELDS = ("image", "audio", "subtitle", "watermark")
+
+
+class Probe(NamedTuple):
+    """What one referenced file turned out to be."""
+
+    error: str | None = None
+    seconds: float = 0.0
+
+
+def _references(raw: dict[str, object]) -> Iterator[tuple[yamltree.Path, str, str]]:
+    """Return every file the document names, as (path of the value, field, text)."""
+    defaults = raw.get("defaults")
+    if isinstance(defaults, dict) and isinstance(defaults.get("watermark"), str):
+        yield ("defaults", "watermark"), "watermark", defaults["watermark"]
+    scenes = raw.get("scenes")
+    for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
+        for field in _FILE_FIELDS:
+            if isinstance(scene, dict) and isinstance(scene.get(field), str):
+                yield ("scenes", index, field), field, scene[field]
+
+
+def probe(raw: dict[str, object], source: Path) -> dict[tuple[str, str], Probe]:
+    """Open every file that a document names.
+
+    Files are opened whether or not the document's shape is right, so that all problems are
+    reported together.
+
+    Args:
+        raw: the document.
+        source: its file; paths are relative to its folder.
+
+    Returns:
+        What each file is, by its field and its text.
+    """
+    # Once, however many scenes share it; in threads, as decoders release the interpreter's lock.
+    wanted = sorted({(field, text) for _, field, text in _references(raw)})
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(lambda item: _probe(item[0], source, item[1]), wanted)
+        return dict(zip(wanted, results, strict=True))
+
+
+def _probe(field: str, source: Path, text: str) -> Probe:
+    if not text or any(unicodedata.category(char) == "Cc" for char in text):
+        return Probe()  # reported with the shape
+    path = source.parent / text
+    try:
+        problem = _no_file(path, text, source.name)
+        return Probe(problem) if problem else _CHECKS[field](path)
+    except (media.MediaError, subtitles.SubtitleError) as error:
+        return Probe(f"{text}: {error}; expected {_KINDS[field]}")
+    except OSError as error:
+        return Probe(f"{text} cannot be read: {reason(error)}")
+    except Exception as error:  # noqa: BLE001 - what decoders raise at damaged files is theirs
+        return Probe(f"{text}: damaged ({error}); expected {_KINDS[field]}")
+
+
+def _no_file(path: Path, text: str, source: str) -> str | None:
+    """Return why there is no file to be opened, None if there is one."""
+    if path.is_dir():
+        return f"{text} is a folder; expected a file"
+    if not path.exists():
+        return f"file not found: {text} (paths are relative to {source})"
+    if not path.is_file():
+        return f"{text} is not a regular file"
+    if path.stat().st_size == 0:
+        raise media.MediaError("the file is empty")
+    return None
+
+
+def _check_picture(path: Path) -> Probe:
+    _check_size(path, MAX_PICTURE_BYTES)
+    media.check_picture_size(*media.picture_size(path))
+    return Probe()
+
+
+def _check_audio(path: Path) -> Probe:
+    _check_size(path, MAX_AUDIO_BYTES)
+    return Probe(seconds=media.checked_audio_seconds(path))
+
+
+def _check_subtitle(path: Path) -> Probe:
+    _check_size(path, MAX_SUBTITLE_BYTES)
+    subtitles.parse(path.read_bytes())
+    return Probe()
+
+
+def _check_size(path: Path, most: int) -> None:
+    size = path.stat().st_size
+    if size > most:
+        raise media.MediaError(f"{size / 1024**2:.0f} MB, more than {most // 1024**2} MB")
+
+
+_CHECKS = {
+    "image": _check_picture,
+    "audio": _check_audio,
+    "subtitle": _check_subtitle,
+    "watermark": _check_picture,
+}
+_KINDS = {
+    "image": "a picture (PNG, JPEG, WebP …)",
+    "audio": "a sound file (WAV, MP3, M4A …)",
+    "subtitle": "an SRT file",
+    "watermark": "a picture (PNG with alpha is best)",
+}
+
+
+def problems(
+    raw: dict[str, object], probes: dict[tuple[str, str], Probe]
+) -> Iterator[tuple[yamltree.Path, str]]:
+    """Return what is wrong with the files that a document names, as (path, message)."""
+    for path, field, text in _references(raw):
+        error = probes[field, text].error
+        if error:
+            yield path, error
+
+
+def reason(error: Exception) -> str:
+    """Return why a file cannot be used, without its name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
