@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from cloudburst import doctor
-from cloudburst.job.loader import aws_settings, load_job
+from cloudburst.job.loader import load_job
 from cloudburst.models import Check, Finding
 from cloudburst.targets.aws.doctor import masked
 from testcloud.faults import Fault
@@ -25,6 +25,7 @@ from tests.conftest import EXAMPLE, scenes_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cloudburst.models import Job
     from testcloud.cloud import Cloud
 
 CLOUDBURST = Path(sys.executable).with_name("cloudburst")
@@ -33,9 +34,8 @@ DOCS = EXAMPLE.parent.parent / "docs" / "aws.md"
 TEN_BATCHES = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
 
 
-def examine(job: object = None) -> dict[str, Check]:
-    settings = job.aws if job is not None else aws_settings()  # type: ignore[attr-defined]
-    return {check.name: check for check in doctor.examine("aws", settings, job)}  # type: ignore[arg-type]
+def examine(job: Job | None = None) -> dict[str, Check]:
+    return {check.name: check for check in doctor.examine("aws", job)}
 
 
 def call(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -188,4 +188,4 @@ def test_credentials_and_settings_of_a_dotenv_file_are_enough(
     assert "example/mine:1" in " ".join(machine.commands())
     assert environment["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
     monkeypatch.chdir(tmp_path)
-    assert load_job(folder).aws.image == "example/mine:1"
+    assert load_job(folder).settings["aws"].image == "example/mine:1"

@@ -19,11 +19,11 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineError, StackGone, StackLocked
 from cloudburst.job.loader import load_job
 from cloudburst.journal import registry
-from cloudburst.models import WorkerSpec
+from cloudburst.models import ProcessId, WorkerSpec
 from cloudburst.paths import engine_environment
 from cloudburst.recovery.audit import audit
 from cloudburst.targets.local import provider
-from cloudburst.targets.local.target import PROCESS, LocalTarget
+from cloudburst.targets.local.target import PROCESS, LocalTarget, LocalWorkers, open_target
 from cloudburst.workers.client import VideoApi
 from tests.conftest import scenes_yaml
 from tests.integration.conftest import assert_nothing_left, processes_of
@@ -38,14 +38,20 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def target() -> Iterator[LocalTarget]:
-    with LocalTarget() as made:
+    with open_target() as made:
         yield made
+
+
+@pytest.fixture
+def workers(target: LocalTarget) -> LocalWorkers:
+    plan: Any = None  # nothing is asked for
+    return target.prepare(plan, "run")
 
 
 @pytest.fixture
 def engine(target: LocalTarget, state: Path) -> Engine:
     state.mkdir(exist_ok=True)
-    return Engine(find_engine(), state, target.environment())
+    return Engine(find_engine(), state, target.environment, target.operation_bytes, target.diagnose)
 
 
 @pytest.fixture
@@ -70,23 +76,23 @@ def by_hand(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_stack_is_a_worker_from_up_to_destroy(
-    engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
+    engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
-    outputs = engine.up(spec.stack, target.program(spec))
-    worker = target.worker(spec, outputs)
+    outputs = engine.up(spec.stack, workers.program(spec, None))
+    worker = workers.worker(spec, outputs)
     api = VideoApi(worker)
     api.wait_healthy(30, lambda _: False)
     assert worker.endpoint.startswith("http://127.0.0.1:")
     refused = requests.get(f"{worker.endpoint}/cleanup", timeout=5)
     assert refused.status_code == 401, "the key is needed"
-    assert len(target.inventory(spec.stack)) == 1
+    assert len(target.resources.inventory(spec.stack)) == 1
     assert spec.stack in by_hand(state, "stack", "ls").stdout
     stored = list((state / "backend").rglob(f"{spec.stack}.json"))
     assert stored
     assert spec.key not in stored[0].read_text(), "the key is a secret in the state"
 
     engine.destroy(spec.stack)
-    assert target.inventory(spec.stack) == []
+    assert target.resources.inventory(spec.stack) == []
     assert api.healthy(1) == "connection refused"
     assert not provider.work_folder(spec.stack).exists()
     assert_nothing_left(state)
@@ -98,10 +104,10 @@ def test_destroying_what_is_not_there_is_no_error(engine: Engine, state: Path) -
 
 
 def test_a_worker_that_died_does_not_stop_its_destroy(
-    engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
+    engine: Engine, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
-    outputs = engine.up(spec.stack, target.program(spec))
-    process = provider.find(str(outputs["id"]), spec.stack)
+    outputs = engine.up(spec.stack, workers.program(spec, None))
+    process = provider.find(ProcessId.parse(outputs["id"]), spec.stack)
     assert process is not None
     process.kill()
     engine.destroy(spec.stack)
@@ -109,21 +115,21 @@ def test_a_worker_that_died_does_not_stop_its_destroy(
 
 
 def test_destroy_by_hand_works_without_the_run(
-    engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
+    engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
-    engine.up(spec.stack, target.program(spec))
-    assert target.inventory(spec.stack)
+    engine.up(spec.stack, workers.program(spec, None))
+    assert target.resources.inventory(spec.stack)
     done = by_hand(state, "destroy", "--yes", "--skip-preview", "--stack", spec.stack)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert target.inventory(spec.stack) == []
+    assert target.resources.inventory(spec.stack) == []
     done = by_hand(state, "stack", "rm", "--yes", spec.stack)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_lock_is_told_apart_and_cancel_removes_it(
-    engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
+    engine: Engine, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
-    engine.up(spec.stack, target.program(spec))
+    engine.up(spec.stack, workers.program(spec, None))
     locks = state / "backend" / ".pulumi" / "locks" / "organization" / "cloudburst" / spec.stack
     locks.mkdir(parents=True, exist_ok=True)
     (locks / "someone.json").write_text(
@@ -137,16 +143,16 @@ def test_a_lock_is_told_apart_and_cancel_removes_it(
 
 
 def test_a_worker_that_the_state_does_not_know_is_found_and_swept(
-    engine: Engine, target: LocalTarget, spec: WorkerSpec, state: Path
+    engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
-    engine.up(spec.stack, target.program(spec))
+    engine.up(spec.stack, workers.program(spec, None))
     # What a crash leaves: the worker runs, and the state has never heard of it.
     for checkpoint in (state / "backend").rglob(f"{spec.stack}.json*"):
         checkpoint.unlink()
     engine.destroy(spec.stack)
-    assert target.inventory(spec.stack) != []
-    target.sweep(spec.stack)
-    assert target.inventory(spec.stack) == []
+    assert target.resources.inventory(spec.stack) != []
+    target.resources.sweep(spec.stack)
+    assert target.resources.inventory(spec.stack) == []
     assert_nothing_left(state)
 
 
@@ -182,7 +188,7 @@ def test_preview_says_what_would_be_created_and_creates_nothing(
         assert ("create", "cloudburst:local:Worker") in kinds
     assert processes_of(state) == []
     assert_nothing_left(state)
-    assert registry.known_runs() == []
+    assert registry.runs() == []
 
 
 def test_a_preview_is_going_on_for_an_audit_beside_it(

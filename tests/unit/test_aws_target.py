@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from cloudburst.errors import CloudRefused
-from cloudburst.models import AwsSettings
+from cloudburst.models import Refusal
 from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG, Instance
-from cloudburst.targets.aws.target import AwsTarget
+from cloudburst.targets.aws.fleet import Fleet
+from cloudburst.targets.aws.resources import AwsResources
+from cloudburst.targets.base import Earlier, ignore_rental
 from tests.unit.test_rentals import ASKED
 
 DENIED = "DescribeInstances: UnauthorizedOperation"
@@ -27,10 +29,10 @@ class FakeAws:
 
     def instances(self, region: str, *_: object, **__: object) -> list[Instance]:
         if region in self.denied:
-            raise CloudRefused(DENIED, "UnauthorizedOperation")
+            raise CloudRefused(DENIED, Refusal("UnauthorizedOperation"))
         return [machine(one, region) for one in self.machines.get(region, [])]
 
-    def leftovers(self, *_: object) -> dict[str, list[str]]:
+    def others(self, *_: object) -> dict[str, list[str]]:
         return {"group": [], "volume": []}
 
     def terminate(self, region: str, ids: list[str]) -> None:
@@ -49,30 +51,31 @@ def machine(identity: str, region: str) -> Instance:
     )
 
 
-def make(aws: FakeAws, *regions: str) -> AwsTarget:
-    target = AwsTarget(AwsSettings(), clock=lambda: 3000.0)
-    target.know("run", {"run-b01": regions}, [ASKED], lambda _: None)
-    target._aws = aws  # type: ignore[assignment]
-    return target
+def make(aws: FakeAws, *regions: str) -> AwsResources:
+    earlier = Earlier("run", {"run-b01": regions}, (ASKED,))
+    client: Any = aws
+    unpriced: Any = None
+    fleet = Fleet(client, earlier, ignore_rental, lambda: 3000.0)
+    return AwsResources(client, fleet, unpriced, regions)
 
 
 def test_a_sweep_goes_through_all_regions_and_then_says_which_one_refused() -> None:
     aws = FakeAws({"us-west-2": ["i-2"]}, denied={"us-east-1"})
-    target = make(aws, "us-east-1", "us-west-2")
+    resources = make(aws, "us-east-1", "us-west-2")
     with pytest.raises(CloudRefused, match=DENIED):
-        target.sweep("run-b01")
+        resources.sweep("run-b01")
     assert aws.machines == {"us-west-2": []}
 
 
 def test_an_inventory_names_what_is_there_beside_a_region_that_refused() -> None:
     aws = FakeAws({"us-west-2": ["i-2"]}, denied={"us-east-1"})
-    target = make(aws, "us-east-1", "us-west-2")
+    resources = make(aws, "us-east-1", "us-west-2")
     with pytest.raises(CloudRefused, match=f"{DENIED}; there is i-2 .*us-west-2") as refused:
-        target.inventory("run-b01")
+        resources.inventory("run-b01")
     assert refused.value.code == "UnauthorizedOperation"
     aws.machines.clear()
     with pytest.raises(CloudRefused, match=f"{DENIED}$"):
-        target.inventory("run-b01")
+        resources.inventory("run-b01")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +88,8 @@ def test_an_inventory_names_what_is_there_beside_a_region_that_refused() -> None
 def test_a_last_look_that_could_not_see_or_end_something_says_so(
     how: dict[str, Any], words: str
 ) -> None:
-    target = make(FakeAws({"us-east-1": ["i-1"]}, **how), "us-east-1", "us-west-2")
-    (line,) = target.final_sweep()
+    resources = make(FakeAws({"us-east-1": ["i-1"]}, **how), "us-east-1", "us-west-2")
+    (line,) = resources.final_sweep()
     assert re.match(words, line), line
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst import environment as dotenv
+from cloudburst import targets
 from cloudburst.errors import BadInput
-from cloudburst.job.loader import aws_settings, load_job
-from cloudburst.job.schema import AwsSection
+from cloudburst.job.loader import load_job
+from cloudburst.targets.aws.settings import AwsSection, AwsSettings
 from tests.conftest import scenes_yaml
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place.mkdir()
     monkeypatch.chdir(place)
     return place
+
+
+def aws_settings(section: AwsSection | None = None) -> AwsSettings:
+    settings = targets.get("aws").settings(section, dotenv.environment())
+    assert isinstance(settings, AwsSettings)
+    return settings
 
 
 def dot_env(folder: Path, **variables: str) -> None:
@@ -119,7 +126,8 @@ def test_results_go_where_the_file_the_environment_or_dot_env_says(
 def test_a_job_takes_its_settings_from_dot_env(folder: Path, job_file: Callable[..., Path]) -> None:
     dot_env(folder, AWS_REGION="eu-west-2", AWS_KEY_PAIR_NAME="mine")
     job = load_job(job_file(scenes_yaml(1, "target: aws\naws: {key_name: other}\n")))
-    assert (job.aws.regions, job.aws.key_name) == (("eu-west-2",), "other")
+    settings = job.settings["aws"]
+    assert (settings.regions, settings.key_name) == (("eu-west-2",), "other")
 
 
 def test_without_a_file_the_environment_is_all_there_is() -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from cloudburst.models import Batch, Job, Plan, Price, Rung, Scene, VideoOptions
 from cloudburst.targets.aws import estimate
+from cloudburst.targets.aws.rates import RateCard
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
 # By the hour: 0.34 the machine, 30 * 0.0001 its disk, 0.005 its address: 0.348.
-RATES = estimate.Rates(Price(0.34, "a test"), 0.0, 0.0001, 30)
+PRICE = Price(0.34, "a test")
+RATES = RateCard(0.34, 30, 0.0001)
 
 STILL = VideoOptions()
 SUBTITLED = VideoOptions(subtitle=Path("s.srt"))
@@ -26,7 +28,7 @@ def scene(name: str, seconds: float, options: VideoOptions = STILL) -> Scene:
 
 
 def plan(*batches: tuple[Scene, ...]) -> Plan:
-    scenes = tuple(one for batch in batches for one in batch)
+    scenes = tuple(item for batch in batches for item in batch)
     job = Job("job", Path("scenes.yaml"), scenes, Path("out"))
     made = (Batch(number, batch) for number, batch in enumerate(batches, start=1))
     return Plan(job, tuple(made))
@@ -57,7 +59,7 @@ def test_a_worker_takes_the_mean_load_or_its_longest_scene() -> None:
 
 
 def test_a_small_plan_by_hand() -> None:
-    made = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=65)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65)
     # Narration 80 + 16 + 8 = 104 s, 250 kB each: 0.026 GB at 0.09 USD.
     egress = 0.00234
     second = 0.348 / 3600
@@ -72,13 +74,13 @@ def test_a_small_plan_by_hand() -> None:
     assert made.assumptions == (
         "with a 30 GB disk, a public IPv4 address, 26 MB egress",
         "2 scenes at once on a c5.2xlarge, at the public image's speed",
-        "the first rung of the ladder is there for every batch",
+        "the first rung of the ladder is available for every batch",
         "worst: every machine runs until its dead-man switch, 65 minutes",
     )
 
 
 def test_everything_that_costs_by_the_hour_counts() -> None:
-    rates = estimate.Rates(Price(0.1664, "a test"), 0.12, 0.0001, 50)
+    rates = RateCard(0.1664, 50, 0.0001, 0.12)
     assert rates.per_hour == pytest.approx(0.1664 + 0.12 + 0.005 + 0.005)
 
 
@@ -86,7 +88,7 @@ def test_a_machine_is_billed_for_a_minute_at_least(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(estimate, "_BOOT", {"low": 1.0, "likely": 2.0})
     monkeypatch.setattr(estimate, "_END", {"low": 1.0, "likely": 2.0})
     tiny = plan((scene("a", 0.8),), (scene("b", 0.8),))  # 1.25 s each
-    made = estimate.estimate(tiny, RUNG, RATES, room=1, lease=30)
+    made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30)
     egress = 1.6 * 250_000 / 1e9 * 0.09
     assert made.low == pytest.approx(2 * 60 * 0.348 / 3600 + egress)
     assert made.likely == pytest.approx(made.low)
@@ -119,7 +121,7 @@ PLANS = st.lists(st.lists(SCENES, min_size=1, max_size=5).map(tuple), min_size=1
 @given(PLANS, st.integers(1, 8))
 def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
     lease = estimate.lease_minutes(some, room)
-    made = estimate.estimate(some, RUNG, RATES, room, lease)
+    made = estimate.estimate(some, RUNG, PRICE, RATES, room, lease)
     assert 30 <= lease <= 1440
     if lease < 1440:
         assert 0 < made.low <= made.likely <= made.worst
@@ -128,16 +130,16 @@ def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
 @settings(deadline=None)
 @given(PLANS, st.integers(1, 8))
 def test_more_room_is_never_slower(some: Plan, room: int) -> None:
-    narrow = estimate.estimate(some, RUNG, RATES, room, 60)
-    wide = estimate.estimate(some, RUNG, RATES, room + 1, 60)
+    narrow = estimate.estimate(some, RUNG, PRICE, RATES, room, 60)
+    wide = estimate.estimate(some, RUNG, PRICE, RATES, room + 1, 60)
     assert wide.phases["drive"] <= narrow.phases["drive"]
     assert wide.likely <= narrow.likely
     assert estimate.lease_minutes(some, room + 1) <= estimate.lease_minutes(some, room)
 
 
 def test_a_lease_that_is_too_short_is_told_and_is_not_the_worst() -> None:
-    made = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=5)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=5)
     assert made.worst >= made.likely
     assert any("lease is shorter" in line for line in made.assumptions)
-    enough = estimate.estimate(SMALL, RUNG, RATES, room=2, lease=60)
+    enough = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=60)
     assert not any("lease is shorter" in line for line in enough.assumptions)

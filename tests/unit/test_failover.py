@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst.models import AwsSettings, Market, Rung
-from cloudburst.targets.failover import (
-    CLOSED_FOR,
-    Ladder,
-    Verdict,
+from cloudburst.models import Market, Refusal, Rung, Verdict
+from cloudburst.targets.aws.refusals import (
     advice,
     code_of,
+    diagnose,
     family,
-    rungs,
+    of_code,
+    of_end,
     verdict,
 )
+from cloudburst.targets.aws.rungs import rungs
+from cloudburst.targets.aws.settings import AwsSettings
+from cloudburst.targets.failover import CLOSED_FOR, Ladder
 
 CAPACITY = [
     "InsufficientInstanceCapacity",
@@ -316,11 +318,18 @@ def test_a_quota_closes_its_family_in_its_region_and_market_alone() -> None:
         C,
         Rung("c5.2xlarge", "spot", "us-west-2", "us-west-2a"),
     ]
-    ladder = Ladder([A, B, same_family, *others], Clock())
+    ladder = Ladder([A, B, same_family, *others], Clock(), family)
     assert ladder.close(A, Verdict.SKIP_FAMILY) == (A, B, same_family)
     assert ladder.pick() == others[0]
     assert ladder.pick({others[0]}) == others[1]
     assert ladder.pick(others[:2]) == others[2]
+
+
+def test_without_families_a_quota_closes_its_own_type_alone() -> None:
+    other_type = Rung("m5.xlarge", "spot", "us-east-1", "us-east-1b")
+    ladder = Ladder([A, B, other_type], Clock())
+    assert ladder.close(A, Verdict.SKIP_FAMILY) == (A, B)
+    assert ladder.pick() == other_type
 
 
 def test_once_stopped_no_rung_will_do_and_the_first_reason_stays() -> None:
@@ -357,3 +366,61 @@ def test_words_decide_where_a_code_does_not(
     code: str | None, message: str, meaning: Verdict
 ) -> None:
     assert verdict(code, message) is meaning
+
+
+@pytest.mark.parametrize(
+    ("message", "refusal"),
+    [
+        (FULL, Refusal("InsufficientInstanceCapacity", Verdict.NEXT)),
+        ("read tcp 10.0.0.1:443: i/o timeout", Refusal(None, Verdict.WAIT, transient=True)),
+        (
+            "api error RequestLimitExceeded: slow down",
+            Refusal("RequestLimitExceeded", Verdict.WAIT),
+        ),
+        ("timeout while waiting for state to become 'running'", Refusal(None, Verdict.NEXT)),
+        ("the program raised ZeroDivisionError", Refusal()),
+        (
+            "api error ExpiredToken: The token has expired",
+            Refusal("ExpiredToken", Verdict.STOP, advice="log in again: aws sso login"),
+        ),
+    ],
+)
+def test_an_engines_message_is_transient_only_if_nobody_answered(
+    message: str, refusal: Refusal
+) -> None:
+    assert diagnose(message) == refusal
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "refusal"),
+    [
+        (None, "could not connect to the endpoint", Refusal(None, Verdict.WAIT, transient=True)),
+        (None, "i-1 did not terminate within 180 s", Refusal(None, Verdict.FAIL, transient=True)),
+        ("Throttling", "connection reset by peer", Refusal("Throttling", Verdict.WAIT)),
+        ("ACodeOfTheFuture", "", Refusal("ACodeOfTheFuture", Verdict.STOP)),
+        ("", "an answer without a code", Refusal("", Verdict.STOP)),
+    ],
+)
+def test_an_apis_error_is_transient_only_without_a_code(
+    code: str | None, message: str, refusal: Refusal
+) -> None:
+    assert of_code(code, message) == refusal
+
+
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [
+        ("", Refusal(None, Verdict.NEXT)),
+        ("Server.SpotInstanceTermination", Refusal("Server.SpotInstanceTermination", Verdict.NEXT)),
+        (
+            "Client.InstanceInitiatedShutdown",
+            Refusal(
+                "Client.InstanceInitiatedShutdown",
+                Verdict.NEXT,
+                advice="its lease was over: raise aws.lease_minutes",
+            ),
+        ),
+    ],
+)
+def test_the_end_of_a_machine_leaves_the_other_rungs(code: str, refusal: Refusal) -> None:
+    assert of_end(code) == refusal

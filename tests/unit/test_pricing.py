@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.errors import PriceUnknown
-from cloudburst.models import Basis, Price
+from cloudburst.models import Basis, Price, Quote
 from cloudburst.targets.aws.pricing import (
     PriceBook,
     disk_filters,
@@ -69,13 +69,13 @@ def without(*fields: str) -> list[str]:
 )
 def test_the_known_prices_come_out(tmp_path: Path, instance_type: str, usd: float) -> None:
     book = PriceBook(listed, {}, tmp_path / "prices.json", lambda: NOVEMBER_24)
-    expected = Price(usd, "AWS price list of 2026-11-24"), Basis.LIST
+    expected = Quote(Price(usd, "AWS price list of 2026-11-24"), Basis.LIST)
     assert book.on_demand(instance_type, "us-east-1") == expected
 
 
 def test_the_region_counts(tmp_path: Path) -> None:
     book = PriceBook(listed, {}, tmp_path / "prices.json")
-    assert book.on_demand("m5.xlarge", "eu-central-1")[0].usd_per_hour == 0.20736
+    assert book.on_demand("m5.xlarge", "eu-central-1").price.usd_per_hour == 0.20736
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ class Clock:
 def test_a_given_price_wins_and_nobody_is_asked(tmp_path: Path) -> None:
     asked = Asked()
     book = PriceBook(asked, {"c5.2xlarge": 0.25}, tmp_path / "prices.json")
-    expected = Price(0.25, "given in scenes.yaml"), Basis.GIVEN
+    expected = Quote(Price(0.25, "given in scenes.yaml"), Basis.GIVEN)
     assert book.on_demand("c5.2xlarge", "us-east-1") == expected
     assert asked.count == 0
-    assert book.on_demand("c5.4xlarge", "us-east-1")[0].usd_per_hour == 0.68
+    assert book.on_demand("c5.4xlarge", "us-east-1").price.usd_per_hour == 0.68
 
 
 def test_a_price_is_asked_for_once_a_day_by_all_runs(tmp_path: Path) -> None:
@@ -221,9 +221,9 @@ def test_a_price_is_asked_for_once_a_day_by_all_runs(tmp_path: Path) -> None:
     assert PriceBook(asked, {}, file, clock).on_demand("c5.2xlarge", "us-east-1") == first
     assert asked.count == 1
     clock.now += 1
-    price, _ = PriceBook(asked, {}, file, clock).on_demand("c5.2xlarge", "us-east-1")
+    quote = PriceBook(asked, {}, file, clock).on_demand("c5.2xlarge", "us-east-1")
     assert asked.count == 2
-    assert price == Price(0.34, "AWS price list of 2026-11-25")
+    assert quote.price == Price(0.34, "AWS price list of 2026-11-25")
     assert [path.name for path in tmp_path.iterdir()] == ["prices.json"]
 
 
@@ -233,7 +233,7 @@ def test_one_price_is_not_taken_for_another(tmp_path: Path) -> None:
     places = [("c5.2xlarge", "us-east-1"), ("c5.4xlarge", "us-east-1"), ("m5.xlarge", "us-east-1")]
     places.append(("m5.xlarge", "eu-central-1"))
     for _ in range(2):
-        found = [book.on_demand(kind, region)[0].usd_per_hour for kind, region in places]
+        found = [book.on_demand(kind, region).price.usd_per_hour for kind, region in places]
         assert found == [0.34, 0.68, 0.192, 0.20736]
     assert asked.count == 4
 
@@ -244,7 +244,7 @@ def test_a_damaged_cache_is_asked_past_and_mended(tmp_path: Path, content: bytes
     file.write_bytes(content)
     book = PriceBook(asked, {}, file)
     for _ in range(2):
-        assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+        assert book.on_demand("c5.2xlarge", "us-east-1").price.usd_per_hour == 0.34
     assert asked.count == 1
 
 
@@ -253,7 +253,7 @@ def test_offline_an_old_price_serves_and_says_its_age(tmp_path: Path) -> None:
     PriceBook(listed, {}, file, clock).on_demand("c5.2xlarge", "us-east-1")
     clock.now += 40 * DAY
     offline = PriceBook(None, {}, file, clock)
-    expected = Price(0.34, "AWS price list of 2026-11-24"), Basis.LIST
+    expected = Quote(Price(0.34, "AWS price list of 2026-11-24"), Basis.LIST)
     assert offline.on_demand("c5.2xlarge", "us-east-1") == expected
     with pytest.raises(PriceUnknown, match=r"m5.*without asking AWS.*aws\.price"):
         offline.on_demand("m5.xlarge", "us-east-1")
@@ -264,7 +264,7 @@ def test_without_a_file_prices_are_kept_for_the_run_alone() -> None:
     for runs in (1, 2):
         book = PriceBook(asked, {}, None)
         for _ in range(2):
-            assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+            assert book.on_demand("c5.2xlarge", "us-east-1").price.usd_per_hour == 0.34
         assert asked.count == runs
 
 
@@ -281,20 +281,20 @@ def test_a_kept_price_of_another_shape_is_asked_for_again(tmp_path: Path) -> Non
     key = json.dumps(instance_filters("c5.2xlarge", "us-east-1"), sort_keys=True)
     file.write_text(json.dumps({key: {"usd": 1.0}}))
     book = PriceBook(listed, {}, file)
-    assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+    assert book.on_demand("c5.2xlarge", "us-east-1").price.usd_per_hour == 0.34
 
 
 def test_a_cache_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
     book = PriceBook(listed, {}, tmp_path / "no" / "folder" / "prices.json")
-    assert book.on_demand("c5.2xlarge", "us-east-1")[0].usd_per_hour == 0.34
+    assert book.on_demand("c5.2xlarge", "us-east-1").price.usd_per_hour == 0.34
 
 
 @pytest.mark.parametrize(("region", "month"), [("us-east-1", 0.08), ("eu-central-1", 0.0952)])
 def test_a_disk_is_priced_by_gigabyte_and_hour(tmp_path: Path, region: str, month: float) -> None:
     book = PriceBook(listed, {}, tmp_path / "prices.json", lambda: NOVEMBER_24)
-    price, basis = book.disk(region)
-    assert price.usd_per_hour == pytest.approx(month / 730)
-    assert (price.source, basis) == ("AWS price list of 2026-11-24", Basis.LIST)
+    quote = book.disk(region)
+    assert quote.price.usd_per_hour == pytest.approx(month / 730)
+    assert (quote.price.source, quote.basis) == ("AWS price list of 2026-11-24", Basis.LIST)
 
 
 def test_only_storage_itself_is_a_disks_price() -> None:

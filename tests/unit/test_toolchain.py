@@ -63,11 +63,11 @@ def test_the_installer_is_next_and_its_work_is_kept(
         f'printf "#!/bin/sh\\necho v{VERSION}\\n" > "$2/bin/pulumi"; chmod +x "$2/bin/pulumi"',
     )
     monkeypatch.setattr(toolchain, "INSTALLER", installer.as_uri())
-    told: list[str] = []
-    assert find_engine(told.append).origin == "the official installer"
-    assert "downloading" in told[0]
-    assert "cache" in find_engine(told.append).origin
-    assert len(told) == 1
+    log: list[str] = []
+    assert find_engine(log.append).origin == "the official installer"
+    assert "downloading" in log[0]
+    assert "cache" in find_engine(log.append).origin
+    assert len(log) == 1
 
 
 def test_a_go_build_is_last(places: Path) -> None:
@@ -77,10 +77,10 @@ def test_a_go_build_is_last(places: Path) -> None:
         'while [ "$1" != -o ]; do shift; done; '
         f'printf "#!/bin/sh\\necho v{VERSION}\\n" > "$2"; chmod +x "$2"',
     )
-    told: list[str] = []
-    found = find_engine(told.append)
+    log: list[str] = []
+    found = find_engine(log.append)
     assert found.origin == "a Go build of the pinned module"
-    assert "6 minutes" in told[0]
+    assert "6 minutes" in log[0]
     assert sorted(path.name for path in (places / "cache" / "engine").iterdir()) == [
         VERSION,
         f"{VERSION}.lock",
