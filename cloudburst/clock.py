@@ -1,4 +1,4 @@
-"""The time, by a clock that nobody sets: what is billed, and what ends at a time, goes by it."""
+"""The time, by a clock that nobody can set: bills and leases are measured with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BEGAN = time.time() - time.clock_gettime(_ELAPSED)
 
 
 def now() -> float:
-    """Give the seconds since 1970, as they were when the process began, and onwards.
+    """Return the seconds since 1970: those when the process began, and what has passed since.
 
     A step of the system's clock, such as after a wake-up, changes nothing.
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-# By name, not as `pulumi_aws.ec2`: that is loaded at its first use, which is not safe from the
-# several threads in which the programs of several stacks run.
+# By name, not as `pulumi_aws.ec2`: that is loaded at its first use, which is not thread-safe, and
+# the programs of several stacks run in several threads.
 from pulumi_aws import Provider
 from pulumi_aws.ec2 import (
     Instance,
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from cloudburst.models import MachineSpec, WorkerSpec
 
 PORT = 5000
-# Amazon Linux 2023 with Docker in it, so that no package is installed while the clock runs.
+# Amazon Linux 2023 with Docker, so that no package is installed while the machine is billed.
 # docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
-# The provider's default of 25 hides a full zone for most of an hour; the ladder is quicker.
+# The provider's default of 25 hides a full zone for most of an hour; our ladder is quicker.
 MAX_RETRIES = 3
 
 
 def ami_parameter(instance_type: str) -> str:
-    """Name the public parameter that holds the newest fitting machine image."""
+    """Return the name of the public parameter that holds the newest image for a type."""
     graviton = re.match(r"[a-z]+\d+g", instance_type) is not None
     kind = "gpu/" if has_gpu(instance_type) else "arm64/" if graviton else ""
     return AMI_PARAMETER.format(kind=kind)
 
 
 def has_gpu(instance_type: str) -> bool:
-    """Say if an instance type has NVIDIA GPUs."""
+    """Whether an instance type has NVIDIA GPUs."""
     return instance_type.startswith(("g4dn", "g5.", "g6", "gr6", "p"))
 
 
@@ -89,7 +89,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
             encrypted=True,
             delete_on_termination=True,
         ),
-        # In the call that creates them: what a crash leaves behind can be found.
+        # In the call that creates them: what exists after a crash can be found.
         tags=machine.tags,
         volume_tags=machine.tags,
         opts=pulumi.ResourceOptions.merge(
@@ -98,7 +98,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     )
     pulumi.export("id", instance.id)
     pulumi.export("address", instance.public_ip)
-    # A later session may take the worker over, and a person may ask for it by hand.
+    # For a later session that takes the worker over, and for a download by hand.
     pulumi.export("key", pulumi.Output.secret(spec.key))
 
 
@@ -135,10 +135,10 @@ def _security_group(
 
 
 def _newest_ami(instance_type: str, region: str, provider: Provider) -> pulumi.Output[str]:
-    found = get_parameter_output(
+    parameter = get_parameter_output(
         name=ami_parameter(instance_type),
         region=region,
         opts=pulumi.InvokeOutputOptions(provider=provider),
     )
     # The SDK marks every parameter's value as a secret; this one is public.
-    return pulumi.Output.unsecret(found.value)
+    return pulumi.Output.unsecret(parameter.value)

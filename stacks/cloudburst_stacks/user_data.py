@@ -1,4 +1,4 @@
-"""What a rented machine does when it starts."""
+"""What a rented machine runs when it boots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_BYTES = 16_384
 
 
 def user_data(*, image: str, key: str, lease_minutes: int, gpu: bool) -> str:
-    """Give the script that arms the dead-man switch and starts the video API.
+    """Return the script that arms the dead-man switch and starts the video API.
 
     Args:
         image: container image.

@@ -10,7 +10,7 @@ from cloudburst import EventKind
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Basis, Outcome
 from cloudburst.run import batch
-from cloudburst.targets.aws.target import AwsTarget
+from cloudburst.targets.aws.resources import AwsResources
 from testcloud import groups
 from testcloud.faults import Fault, MachineFault
 from tests.aws.site import (
@@ -106,7 +106,7 @@ def test_throttling_waits_and_tries_the_same_rung(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(AwsTarget, "settle", 0.1)
+    monkeypatch.setattr(AwsResources, "settle", 0.1)
     cloud.faults.add(Fault("RunInstances", "RequestLimitExceeded", times=TRIES))
     report, watch = run_watched(aws_job(job_file, 1, ONE_ZONE))
     assert report.outcome is Outcome.COMPLETE
@@ -134,7 +134,7 @@ def test_a_machine_that_was_made_although_the_call_broke_off_is_found_ended_and_
 ) -> None:
     """The answer is lost, and descriptions show the machine only later."""
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(AwsTarget, "settle", settle)
+    monkeypatch.setattr(AwsResources, "settle", settle)
     # Until it is seen, it keeps its firewall from being deleted; nobody waits so long for it here.
     monkeypatch.setattr(groups, "_DELETE_WITHIN", 10.0)
     cloud.hide(hidden)

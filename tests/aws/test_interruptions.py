@@ -12,7 +12,8 @@ from cloudburst import EventKind, LeftRunning
 from cloudburst.models import Outcome, SceneStatus
 from cloudburst.run import batch, budget
 from cloudburst.run import render_loop as drive
-from cloudburst.targets.aws.target import AwsTarget
+from cloudburst.targets.aws.resources import AwsResources
+from cloudburst.targets.aws.workers import AwsWorkers
 from testcloud.faults import Fault, MachineFault
 from tests.aws.site import (
     ONE_ZONE,
@@ -46,8 +47,8 @@ ONE_SPOT = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge], markets: [s
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look after machines more often than a real run has to."""
     monkeypatch.setattr(drive, "WATCH_EVERY", 0.2)
-    monkeypatch.setattr("cloudburst.targets.aws.target.FRESH", 0.2)
-    monkeypatch.setattr(AwsTarget, "settle", 1.5)
+    monkeypatch.setattr("cloudburst.targets.aws.fleet.FRESH", 0.2)
+    monkeypatch.setattr(AwsResources, "settle", 1.5)
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
 
 
@@ -107,7 +108,7 @@ def test_a_spot_machine_that_is_taken_back_is_replaced_and_nothing_is_rendered_t
 def test_a_notice_lets_what_renders_finish_and_hands_out_nothing_more(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(AwsTarget, "room", lambda *_: 1)
+    monkeypatch.setattr(AwsWorkers, "room", lambda *_: 1)
     watch = Watch()
     watch.when(done, lambda: cloud.spot_notice(newest(cloud), seconds=60))
     scene = slow_scene(job_file, 12).replace(", image: big.png, audio: long.wav", "")
@@ -280,7 +281,7 @@ def test_a_run_that_becomes_too_dear_ends_in_time(
 ) -> None:
     # As if ending took most of an hour: the first look finds the money gone.
     monkeypatch.setattr(budget, "WIND_DOWN", 3000.0)
-    monkeypatch.setattr(AwsTarget, "room", lambda *_: 1)
+    monkeypatch.setattr(AwsWorkers, "room", lambda *_: 1)
     scene = slow_scene(job_file, 20).replace(", image: big.png, audio: long.wav", "")
     more = f"{ONE_ZONE}limits: {{max_cost_usd: 0.2, on_max_cost: {policy}}}\n"
     path = aws_job(job_file, 4, more, scene=scene)
