@@ -35,6 +35,7 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint Dockerfile
 
 $(READY): requirements.lock pyproject.toml

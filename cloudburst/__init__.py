@@ -15,7 +15,8 @@ from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from cloudburst.job.loader import load_job
-    from cloudburst.run.pipeline import preview, run
+    from cloudburst.run.pipeline import run
+    from cloudburst.run.preview import preview
     from cloudburst.run.planner import plan
     from cloudburst.stop import Stop
 
@@ -40,7 +41,7 @@ __all__ = [
 _LAZY = {
     "load_job": "cloudburst.job.loader",
     "plan": "cloudburst.run.planner",
-    "preview": "cloudburst.run.pipeline",
+    "preview": "cloudburst.run.preview",
     "run": "cloudburst.run.pipeline",
     "Stop": "cloudburst.stop",
 }

@@ -1,4 +1,4 @@
-"""The command line: parse, call one public function, give an exit code. Click lives only here."""
+"""The command line: parse, call one public function, exit. The only module that imports click."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudburst import console
-from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
-from cloudburst.report import json as report
+from cloudburst import console, targets
+from cloudburst.errors import (
+    BadInput,
+    CloudBurstError,
+    InfrastructureError,
+    Interrupted,
+    LeftRunning,
+    RunBusy,
+)
+from cloudburst.models import Finding
+from cloudburst.report import json as documents
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cloudburst.models import Job, RunReport, TargetName
-    from cloudburst.recovery.audit import Audit
+    from cloudburst.models import Job, RunReport
+    from cloudburst.recovery.cleanup import Choice
+    from cloudburst.recovery.findings import Audit
 
 INTERRUPTED = 130
+# An audit asks the others without being told to.
+_RENTED = [name for name in targets.names() if not targets.get(name).always_asked]
 
 _EPILOG = """\b
 Exit codes:
@@ -51,7 +62,7 @@ def group() -> None:
     "--output", metavar="DIR", help="Folder for results; each run makes its own below it."
 )
 @click.option(
-    "--target", type=click.Choice(["local", "aws"]), help="Where workers run; wins over the file."
+    "--target", type=click.Choice(targets.names()), help="Where workers run; wins over the file."
 )
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
@@ -66,7 +77,7 @@ def group() -> None:
 def run(
     scenes: str,
     output: str | None,
-    target: TargetName | None,
+    target: str | None,
     max_cost_usd: float | None,
     *,
     dry_run: bool,
@@ -80,15 +91,16 @@ def run(
         raise click.UsageError("--resume does not go with --dry-run")
     if offline and not dry_run:
         raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
-    from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is told before slow imports
+    from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is reported before slow imports
 
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
-    from cloudburst.run import pipeline  # noqa: PLC0415
 
     if dry_run:
-        found = pipeline.preview(job, offline=offline)
+        from cloudburst.run.preview import preview  # noqa: PLC0415
+
+        found = preview(job, offline=offline)
         if as_json:
-            click.echo(json.dumps(report.preview_document(found), indent=2, ensure_ascii=False))
+            click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
         elif not quiet:
             console.show_preview(found)
         return 0
@@ -102,8 +114,8 @@ def run(
 
 
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
-    """Run a job, or go on with a run of it; show what happens."""
-    from cloudburst.run import pipeline  # noqa: PLC0415 - bad input is told before slow imports
+    """Run a job, or resume a run of it; show what happens."""
+    from cloudburst.run import pipeline  # noqa: PLC0415 - bad input is reported before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
@@ -114,23 +126,23 @@ def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
 
 
 def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
-    """Run, show what became of it, and give the exit code."""
-    left: list[str] = []
+    """Run, show what became of it, and return the exit code."""
+    remaining: list[str] = []
     try:
         finished = call()
         code = 0 if finished.done == len(finished.scenes) else 1
     except Interrupted as error:
         finished, code = error.report, error.exit_code
     except LeftRunning as error:
-        finished, code, left = error.report, error.exit_code, error.left
+        finished, code, remaining = error.report, error.exit_code, error.left
     if show:
         console.show_report(finished)
     elif quiet:
         console.show_failures(finished)
-    for line in left:
+    for line in remaining:
         console.show_error(f"LEFT RUNNING: {line}")
-    if left:
-        # Nobody waited for a teardown that may still go on in threads: nor does the end.
+    if remaining:
+        # Nobody waited for a teardown that may still go on in threads: nor does the exit.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -158,7 +170,7 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
 
 _WHERE = [
     click.option(
-        "--target", type=click.Choice(["aws"]), help="Ask AWS even if no run of this machine was."
+        "--target", type=click.Choice(_RENTED), help="Ask AWS even if no run of this machine was."
     ),
     click.option("--region", "regions", multiple=True, help="Ask AWS in this region too."),
     click.option("--all-regions", is_flag=True, help="Ask AWS in all enabled regions."),
@@ -171,23 +183,21 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def _audit(target: TargetName | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
+def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
     from cloudburst.recovery.audit import audit as look  # noqa: PLC0415
 
     return look(
-        targets=[target] if target else (),
+        asked=[target] if target else (),
         regions=regions,
         everywhere=all_regions,
-        tell=lambda text: click.echo(f"{text} ...", err=True),
+        log=lambda text: click.echo(f"{text} ...", err=True),
     )
 
 
 @group.command()
 @_where
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def audit(
-    target: TargetName | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool
-) -> int:
+def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool) -> int:
     """Say what runs have left: by journals, backend and providers. Changes nothing.
 
     The exit code is 0 when nothing is left, 4 when something is, 3 when nothing was seen but not
@@ -195,7 +205,9 @@ def audit(
     """
     found = _audit(target, regions, all_regions=all_regions)
     if as_json:
-        document = report.audit_document(found)
+        from cloudburst.recovery.document import audit_document  # noqa: PLC0415
+
+        document = audit_document(found)
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         console.show_audit(found)
@@ -210,7 +222,7 @@ def audit(
 @_where
 def cleanup(
     run_id: str | None,
-    target: TargetName | None,
+    target: str | None,
     regions: tuple[str, ...],
     *,
     orphans: bool,
@@ -233,22 +245,34 @@ def cleanup(
     for line in found.unseen:
         console.show_error(f"could not be asked: {line}")
     for line in choice.notes:
-        (console.show_error if choice.alive else console.show_note)(line)
+        if choice.alive:
+            console.show_error(line)
+        else:
+            console.show_note(line)
     if not choice.runs:
-        if not choice.alive:
-            whose = "nothing of this machine's" if choice.notes else "nothing"
-            click.echo("nothing was seen" if found.unseen else f"{whose} is left to remove")
-        return 2 if choice.alive else found.exit_code if found.unseen else 0
+        return _nothing_to_clean(found, choice)
     console.show_choice(choice.runs, found.at)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("nobody is there to be asked: add --yes")
+            raise click.UsageError("stdin is not a terminal; pass --yes to confirm")
         click.confirm("end all of this?", abort=True)
-    done = clean(choice.runs, tell=console.show_step)
+    done = clean(choice.runs, log=console.show_step)
     console.show_cleaned(done)
     if done.failed:
-        return 4
-    return 3 if done.skipped or found.unseen else 0
+        return LeftRunning.exit_code
+    return InfrastructureError.exit_code if done.skipped or found.unseen else 0
+
+
+def _nothing_to_clean(found: Audit, choice: Choice) -> int:
+    """Say why nothing is removed; return the exit code."""
+    if choice.alive:
+        return RunBusy.exit_code
+    if found.unseen:
+        click.echo("nothing was seen")
+        return found.exit_code
+    whose = "nothing of this machine's" if choice.notes else "nothing"
+    click.echo(f"{whose} is left to remove")
+    return 0
 
 
 @group.command(
@@ -282,25 +306,21 @@ def env() -> None:
 
 @group.command()
 @click.argument("scenes", type=click.Path(), required=False)
-@click.option(
-    "--target", type=click.Choice(["local", "aws"]), help="Default: the file's, or local."
-)
+@click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def doctor(scenes: str | None, target: TargetName | None, *, as_json: bool) -> int:
+def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     """Say what this machine, and the AWS account, have and lack for a run of SCENES.
 
     Makes the Pulumi engine if need be, and creates nothing else. The exit code is 3 when something
     is missing that a run needs.
     """
-    from cloudburst.job.loader import aws_settings, load_job  # noqa: PLC0415
+    from cloudburst.job.loader import load_job  # noqa: PLC0415
 
     job = load_job(scenes, target=target) if scenes else None
     from cloudburst.doctor import examine  # noqa: PLC0415
 
-    where = target or (job.target if job else "local")
     checks = examine(
-        where,
-        job.aws if job else aws_settings(),
+        target or (job.target if job else targets.names()[0]),
         job,
         lambda text: click.echo(f"{text} ...", err=as_json),
     )
@@ -310,15 +330,16 @@ def doctor(scenes: str | None, target: TargetName | None, *, as_json: bool) -> i
         if not as_json:
             console.show_check(check)
     if as_json:
-        click.echo(json.dumps(report.as_dict(found), indent=2, ensure_ascii=False))
-    return 3 if any(check.finding == "error" for check in found) else 0
+        click.echo(json.dumps(documents.as_dict(found), indent=2, ensure_ascii=False))
+    failed = any(check.finding is Finding.ERROR for check in found)
+    return InfrastructureError.exit_code if failed else 0
 
 
 def _call(command: click.Command, name: str) -> None:
-    """Run a command and turn its end into an exit code."""
+    """Run a command and exit with its code."""
     try:
         code = command.main(prog_name=name, standalone_mode=False)
-        # All is torn down: a Ctrl-C too many must not change the exit code.
+        # All is torn down: one more Ctrl-C must not change the exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except click.ClickException as error:
         error.show()
@@ -326,7 +347,7 @@ def _call(command: click.Command, name: str) -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read has gone; what was to be torn down has been.
+        # The reader has gone; what was to be torn down has been.
         sys.stderr.close()
         sys.exit(1)
     except BadInput as error:
@@ -342,10 +363,10 @@ def _call(command: click.Command, name: str) -> None:
 
 
 def main() -> None:
-    """Be the command `cloudburst`."""
+    """Run the command `cloudburst`."""
     _call(group, "cloudburst")
 
 
 def run_command() -> None:
-    """Be the command `cloudburst-run`."""
+    """Run the command `cloudburst-run`."""
     _call(run, "cloudburst-run")

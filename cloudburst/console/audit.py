@@ -1,4 +1,4 @@
-"""What an audit found and a cleanup did → terminal."""
+"""What an audit found and what a cleanup did, on the terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudburst.models import Resource
-    from cloudburst.recovery.audit import Audit, RunFound, StackFound
     from cloudburst.recovery.cleanup import Cleaned
+    from cloudburst.recovery.findings import Audit, RunFound, StackFound
+
+# From here on, people count in minutes, and in hours.
+_MINUTES_FROM = 90.0
+_HOURS_FROM = 5400.0
 
 
 def show_audit(found: Audit) -> None:
@@ -24,13 +28,13 @@ def show_audit(found: Audit) -> None:
         _print_run(run, found.at, console)
     for line in found.unseen:
         console.print(f"[bold red]could not be asked:[/] {safe(line)}", soft_wrap=True)
-    asked = ", ".join(found.looked)
+    asked = ", ".join(found.asked)
     console.print(f"[dim]asked: {safe(asked)}; {found.finished} finished runs[/]", soft_wrap=True)
     console.print(_verdict(found), soft_wrap=True)
 
 
 def _verdict(found: Audit) -> str:
-    count = len(found.left)
+    count = len(found.orphaned)
     if count:
         costs = f", ${found.usd_per_hour:.4f}/h" if found.usd_per_hour else ""
         what = f"{count} stack{'s' * (count != 1)}{costs}"
@@ -41,83 +45,90 @@ def _verdict(found: Audit) -> str:
 
 
 def _removal(found: Audit) -> str:
-    """Give the command that removes all, if there is one."""
-    runs = [run for run in found.runs if run.left]
+    """Return the command that removes all of it, if one does."""
+    runs = [run for run in found.runs if run.orphaned]
     if len(runs) == 1:
         return runs[0].removal
     if all(run.known for run in runs):
         return "cloudburst cleanup --all"
-    return "what stands with each run"
+    return "the command shown with each run"
 
 
 def _print_run(run: RunFound, at: float, console: Console) -> None:
-    known = run.known
-    words = [f"[bold]{run.run_id or 'of no run'}[/]"]
-    if known:
-        words.append(f"{safe(known.job)} on {known.target}")
-    if run.scenes:
-        words.append(f"{run.done} of {run.scenes} videos")
-    if run.owner:
-        words.append(f"[green]running[/], {run.owner}")
-    elif run.begun_by:
-        words.append(f"[yellow]begun by {safe(run.begun_by)}[/], may be going on there")
-    else:
-        words.append(run.outcome or "[yellow]it did not come to its end[/]")
-    console.print(" · ".join(words), soft_wrap=True)
+    console.print(" · ".join(_run_parts(run)), soft_wrap=True)
     for stack in run.stacks:
         _print_stack(stack, at, console)
     if run.owner:
         return
-    if run.unfinished and known:
+    if run.unfinished and run.known:
         console.print(f"   go on with it: cloudburst resume {run.run_id}", soft_wrap=True)
-    if run.left:
+    if run.orphaned:
         console.print(f"   remove what is left: {run.removal}", soft_wrap=True)
 
 
-def _print_stack(stack: StackFound, at: float, console: Console) -> None:
-    words = []
-    if stack.in_backend:
-        count = len(stack.state.resources)
-        words.append(f"{count} resource{'s' * (count != 1)}")
+def _run_parts(run: RunFound) -> list[str]:
+    parts = [f"[bold]{run.run_id or 'of no run'}[/]"]
+    if run.known:
+        parts.append(f"{safe(run.known.job)} on {run.known.target}")
+    if run.scenes:
+        parts.append(f"{run.done} of {run.scenes} videos")
+    if run.owner:
+        parts.append(f"[green]running[/], {run.owner}")
+    elif run.begun_by:
+        parts.append(f"[yellow]begun by {safe(run.begun_by)}[/], may be going on there")
     else:
-        words.append("not in the backend")
-    if stack.kept and stack.launch:
-        words.append(f"[cyan]kept on purpose[/] at {stack.launch.endpoint}")
-    if stack.state.pending:
-        words.append(f"[yellow]broke off: {safe(', '.join(stack.state.pending))}[/]")
-    for lock, lives in stack.locks:
-        how = {True: "[green]living[/]", False: "dead", None: "unseen"}[lives]
-        words.append(f"locked by {how} process {lock.pid} on {safe(lock.host)}")
-    console.print(f"   {stack.name}  {' · '.join(words)}", soft_wrap=True)
+        parts.append(run.outcome or "[yellow]it did not finish[/]")
+    return parts
+
+
+def _print_stack(stack: StackFound, at: float, console: Console) -> None:
+    console.print(f"   {stack.name}  {' · '.join(_stack_parts(stack))}", soft_wrap=True)
     for line in stack.state.resources:
         console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)
-    for one in stack.remains:
-        orphan = "[bold red]no stack knows of it[/] · " if one in stack.orphans else ""
-        console.print(f"      {orphan}{_remains_words(one, at)}", soft_wrap=True)
+    for resource in stack.resources:
+        orphan = "[bold red]no stack knows of it[/] · " if resource in stack.orphans else ""
+        console.print(f"      {orphan}{_resource_line(resource, at)}", soft_wrap=True)
 
 
-def _remains_words(one: Resource, at: float) -> str:
-    words = [f"{one.kind} [bold]{safe(one.id)}[/] {safe(one.what)}".strip()]
-    words.append(f"{safe(one.state)} in {safe(one.place)}")
-    if one.since is not None:
-        words.append(f"for {_age(at - one.since)}")
-    if one.usd_per_hour:
-        spent = so_far(one, at)
-        words.append(f"${one.usd_per_hour:.4f}/h, ${spent or 0.0:.4f} so far")
-    elif one.usd_per_hour is None and one.kind == "machine":
-        words.append("price unknown")
-    if one.expires is not None:
-        rest = one.expires - at
-        words.append(f"ends itself in {_age(rest)}" if rest > 0 else "its lease is over")
-    return " · ".join(words)
+def _stack_parts(stack: StackFound) -> list[str]:
+    parts = ["not in the backend"]
+    if stack.in_backend:
+        count = len(stack.state.resources)
+        parts = [f"{count} resource{'s' * (count != 1)}"]
+    if stack.kept and stack.launch:
+        parts.append(f"[cyan]kept on purpose[/] at {stack.launch.endpoint}")
+    if stack.state.pending:
+        parts.append(f"[yellow]broke off: {safe(', '.join(stack.state.pending))}[/]")
+    for lock, lives in stack.locks:
+        how = {True: "[green]living[/]", False: "dead", None: "unseen"}[lives]
+        parts.append(f"locked by {how} process {lock.pid} on {safe(lock.host)}")
+    return parts
+
+
+def _resource_line(resource: Resource, at: float) -> str:
+    parts = [
+        f"{resource.kind} [bold]{safe(resource.id)}[/] {safe(resource.what)}".strip(),
+        f"{safe(resource.state)} in {safe(resource.place)}",
+    ]
+    if resource.since is not None:
+        parts.append(f"for {_age(at - resource.since)}")
+    if resource.usd_per_hour:
+        spent = so_far(resource, at)
+        parts.append(f"${resource.usd_per_hour:.4f}/h, ${spent or 0.0:.4f} so far")
+    elif resource.usd_per_hour is None and resource.kind == "machine":
+        parts.append("price unknown")
+    if resource.expires is not None:
+        rest = resource.expires - at
+        parts.append(f"ends itself in {_age(rest)}" if rest > 0 else "its lease is over")
+    return " · ".join(parts)
 
 
 def _age(seconds: float) -> str:
-    """Give a length of time in the unit that a person would use."""
+    """Return a length of time in the unit that people would use."""
     seconds = max(0.0, seconds)
-    if seconds < 90:  # noqa: PLR2004
+    if seconds < _MINUTES_FROM:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+    return f"{seconds / 60:.0f} min" if seconds < _HOURS_FROM else f"{seconds / 3600:.1f} h"
 
 
 def show_choice(chosen: Sequence[tuple[RunFound, Sequence[StackFound]]], at: float) -> None:
@@ -135,16 +146,16 @@ def show_step(stack: str, text: str) -> None:
 
 
 def show_cleaned(done: Cleaned) -> None:
-    """Print what a cleanup came to; loudly, what it could not end."""
-    console, loud = Console(highlight=False), Console(stderr=True, highlight=False)
+    """Print what a cleanup came to; on standard error, what it could not end."""
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     for line in done.skipped:
-        loud.print(f"[yellow]not touched:[/] {safe(line)}", soft_wrap=True)
-    for one in done.failed:
-        costs = f" at ${one.usd_per_hour:.4f}/h" if one.usd_per_hour else ""
-        loud.print(f"[bold red]LEFT RUNNING{costs}:[/] {one.stack}")
-        for line in (one.why, f"remove it with: {one.removal}"):
-            loud.print(f"   {safe(line)}", soft_wrap=True)
+        errors.print(f"[yellow]not touched:[/] {safe(line)}", soft_wrap=True)
+    for failed in done.failed:
+        costs = f" at ${failed.usd_per_hour:.4f}/h" if failed.usd_per_hour else ""
+        errors.print(f"[bold red]LEFT RUNNING{costs}:[/] {failed.stack}")
+        for line in (failed.why, f"remove it with: {failed.removal}"):
+            errors.print(f"   {safe(line)}", soft_wrap=True)
     count = len(done.removed)
     if count:
-        plural = f"{count} stack{'s' * (count != 1)}"
-        console.print(f"[green]{plural} gone, checked with the provider[/]")
+        stacks = f"{count} stack{'s' * (count != 1)}"
+        console.print(f"[green]{stacks} gone, verified with the provider[/]")

@@ -1,4 +1,4 @@
-"""Events → terminal, pipe or machine, while a run goes on."""
+"""Events on a terminal, in a pipe or for a machine, while a run goes on."""
 
 from __future__ import annotations
 
@@ -17,41 +17,40 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudburst.console.text import safe
-from cloudburst.models import EventKind
+from cloudburst.models import EventKind, WorkerState
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import RenderableType
 
     from cloudburst.models import Event
 
 _STYLES = {
-    "waiting": "dim",
-    "creating": "cyan",
-    "starting": "cyan",
-    "working": "bold green",
-    "destroying": "yellow",
-    "kept": "cyan",
-    "gone": "dim",
-    "failed": "bold red",
-    "left running": "bold white on red",
+    WorkerState.WAITING: "dim",
+    WorkerState.CREATING: "cyan",
+    WorkerState.STARTING: "cyan",
+    WorkerState.WORKING: "bold green",
+    WorkerState.DESTROYING: "yellow",
+    WorkerState.KEPT: "cyan",
+    WorkerState.GONE: "dim",
+    WorkerState.FAILED: "bold red",
+    WorkerState.LEFT_RUNNING: "bold white on red",
 }
-_BUSY = {"creating", "starting", "working", "destroying"}
+_BUSY = {
+    WorkerState.CREATING,
+    WorkerState.STARTING,
+    WorkerState.WORKING,
+    WorkerState.DESTROYING,
+}
+_LASTING = {WorkerState.FAILED: "red", WorkerState.KEPT: "cyan"}
 
 
 class Silent:
-    """Says nothing while a run goes on."""
+    """Shows nothing while a run goes on."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing was held."""
 
     def __call__(self, event: Event) -> None:
@@ -79,42 +78,43 @@ class Plain(Silent):
 
     def __call__(self, event: Event) -> None:
         """Write the event, if it matters."""
-        words = _plain_words(event)
-        if words:
-            print(f"{event.seconds:7.1f} s  {words}", flush=True)  # noqa: T201
+        line = _plain_line(event)
+        if line:
+            print(f"{event.seconds:7.1f} s  {line}", flush=True)  # noqa: T201
 
 
-def _plain_words(event: Event) -> str:
+def _plain_line(event: Event) -> str:
     where = f"{event.batch}: " if event.batch else ""
     match event.kind:
         case EventKind.SCENE_STARTED | EventKind.RUN_FINISHED:
             return ""
         case EventKind.BATCH_STATE:
-            state = str(event.data["state"])
-            words = f"{state}: {event.text}" if state == "failed" else event.text or state
+            state = WorkerState(str(event.data["state"]))
+            failed = state is WorkerState.FAILED
+            line = f"{state}: {event.text}" if failed else event.text or str(state)
         case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
-            words = _run_words(event)
+            line = _run_line(event)
         case EventKind.SCENE_RETRY:
-            words = f"{event.scene} failed and goes on elsewhere: {event.text}"
+            line = f"{event.scene} failed and goes on elsewhere: {event.text}"
         case EventKind.FAILOVER:
-            words = f"failover: {event.text}"
+            line = f"failover: {event.text}"
         case EventKind.SCENE_FAILED:
-            words = f"{event.scene} FAILED: {event.text}"
+            line = f"{event.scene} FAILED: {event.text}"
         case _:
-            words = event.text
-    return where + words
+            line = event.text
+    return where + line
 
 
-def _run_words(event: Event) -> str:
+def _run_line(event: Event) -> str:
     run = event.data.get("run")
     return event.text if str(run) in event.text else f"run {run}: {event.text}"
 
 
 @dataclass
 class _Row:
-    """What the live display knows about a batch."""
+    """The state of a batch in the live display."""
 
-    state: str = "waiting"
+    state: WorkerState = WorkerState.WAITING
     since: float = 0.0
     done: int = 0
     scenes: list[str] = field(default_factory=list)
@@ -140,12 +140,7 @@ class LiveLines(Silent):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Take the changing lines away; what was printed above them stays."""
         self._live.stop()
 
@@ -159,7 +154,7 @@ class LiveLines(Silent):
     def _update(self, row: _Row, event: Event) -> None:
         """Bring a batch's line up to date."""
         if event.kind is EventKind.BATCH_STATE:
-            row.state, row.since = str(event.data["state"]), time.monotonic()
+            row.state, row.since = WorkerState(str(event.data["state"])), time.monotonic()
             row.text = event.text
         elif event.kind is EventKind.SCENE_STARTED and event.scene:
             row.scenes.append(event.scene)
@@ -206,12 +201,12 @@ class LiveLines(Silent):
             return Group(table, overall)
 
     def _cells(self, label: str, row: _Row) -> list[RenderableType]:
-        doing = ", ".join(row.scenes) if row.state == "working" else row.text
+        doing = ", ".join(row.scenes) if row.state is WorkerState.WORKING else row.text
         busy = row.state in _BUSY
         return [
             self._spinner if busy else Text(" "),
             Text(label),
-            Text(row.state, style=_STYLES.get(row.state, "")),
+            Text(row.state, style=_STYLES[row.state]),
             Text(f"{row.done} done", style="dim"),
             Text(doing if busy else "", overflow="ellipsis", no_wrap=True),
             Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
@@ -219,15 +214,14 @@ class LiveLines(Silent):
 
 
 def _lasting(event: Event) -> str:
-    """Give the line that an event leaves on a terminal, nothing for most."""
+    """Return the line that an event leaves on a terminal, empty for most."""
     text = safe(event.text)
-    state = str(event.data.get("state", ""))
-    colors = {"failed": "red", "kept": "cyan"}
-    if event.kind is EventKind.BATCH_STATE and state in colors:
-        return f"[{colors[state]}]{event.batch}: {text}[/]"
+    if event.kind is EventKind.BATCH_STATE:
+        color = _LASTING.get(WorkerState(str(event.data["state"])))
+        return f"[{color}]{event.batch}: {text}[/]" if color else ""
     return {
-        EventKind.RUN_STARTED: f"[dim]{safe(_run_words(event))}[/]",
-        EventKind.RUN_RESUMED: f"[dim]{safe(_run_words(event))}[/]",
+        EventKind.RUN_STARTED: f"[dim]{safe(_run_line(event))}[/]",
+        EventKind.RUN_RESUMED: f"[dim]{safe(_run_line(event))}[/]",
         EventKind.SCENE_DONE: f"[green]✓[/] {text} [dim]on {event.data.get('worker')}[/]",
         EventKind.SCENE_RETRY: f"[yellow]↻ {event.scene}: {text}[/]",
         EventKind.FAILOVER: f"[yellow]↷[/] {event.batch}: {text}",
@@ -238,7 +232,7 @@ def _lasting(event: Event) -> str:
 
 
 def watcher(*, json_lines: bool, quiet: bool) -> Silent:
-    """Choose how to show a run: for machines, not at all, live on a terminal, else plainly."""
+    """Return how to show a run: for machines, not at all, live on a terminal, else plainly."""
     if json_lines:
         return JsonLines()
     if quiet:

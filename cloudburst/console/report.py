@@ -1,4 +1,4 @@
-"""What a run came to, what a dry run found, what the doctor says → terminal."""
+"""What a run came to, what a dry run found and what the doctor says, on the terminal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show_report(report: RunReport) -> None:
     phases = " · ".join(f"{name} {seconds:.1f} s" for name, seconds in report.phases.items())
     console.print(f"{report.seconds:.1f} s in all; {phases}", soft_wrap=True)
     if report.done:
-        shared = "; workers shared this machine's cores" if report.target == "local" else ""
+        shared = "" if report.cost.lines else "; workers shared this machine's cores"
         console.print(
             f"{report.speedup:.1f}x as fast as one after the other on one worker "
             f"({report.serial_seconds:.1f} s{shared})",
@@ -59,12 +59,12 @@ def show_report(report: RunReport) -> None:
         )
     _print_launches(report, console)
     _print_cost(report.cost, console)
-    _print_what_stays(report, console)
+    _print_what_remains(report, console)
     console.print(f"[dim]report: {safe(str(report.directory / 'report.json'))}[/]", soft_wrap=True)
 
 
-def _print_what_stays(report: RunReport, console: Console) -> None:
-    """Say what is kept, what is still to do, or that nothing is left running."""
+def _print_what_remains(report: RunReport, console: Console) -> None:
+    """Print what is kept, what is still to do, or that nothing is left running."""
     for line in report.kept:
         console.print(f"[cyan]kept:[/] {safe(line)}", soft_wrap=True)
     if report.kept:
@@ -76,15 +76,15 @@ def _print_what_stays(report: RunReport, console: Console) -> None:
     if report.batches and all(batch.destroyed for batch in report.batches):
         stacks = len(report.batches)
         plural = "s" * (stacks != 1)
-        console.print(f"{stacks} stack{plural} destroyed and checked; nothing is left running")
+        console.print(f"{stacks} stack{plural} destroyed and verified; nothing is left running")
 
 
 def _print_launches(report: RunReport, console: Console) -> None:
-    """Show the machines that were rented, and the rungs that gave none."""
+    """Print the machines that were rented, and the rungs that gave none."""
     launches = [launch for batch in report.batches for launch in batch.launches]
     if not report.cost.lines and all(launch.price is None for launch in launches):
         return
-    billed = {line.what.split()[0]: line for line in report.cost.lines if line.kind == "machine"}
+    billed = {line.machine: line for line in report.cost.lines if line.kind == "machine"}
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("worker", "machine", "$/h", "took", "billed", "videos", "end"):
         right = name in ("$/h", "took", "billed", "videos")
@@ -99,18 +99,18 @@ def _print_launches(report: RunReport, console: Console) -> None:
             f"{_seconds(launch):.0f} s",
             f"{line.quantity * 3600:.0f} s" if line else "–",
             str(launch.scenes_done),
-            _ended(launch),
+            _end(launch),
         )
     console.print(table)
     console.print()
 
 
 def _seconds(launch: Launch) -> float:
-    """Give the time from the beginning of `up` to the verified teardown, in seconds."""
+    """Return the time from the beginning of `up` to the verified teardown, in seconds."""
     return launch.spans[-1].end - launch.spans[0].start if launch.spans else 0.0
 
 
-def _ended(launch: Launch) -> Text:
+def _end(launch: Launch) -> Text:
     if not launch.destroyed:
         return Text("LEFT RUNNING", style="bold red")
     if launch.error is None:
@@ -177,8 +177,8 @@ def show_preview(preview: Preview) -> None:
                 f"      {safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True
             )
         for resource in stacks[batch.number].resources if batch.number in stacks else ():
-            words = f"{resource.operation} {resource.type} [dim]{resource.name}[/]"
-            console.print(f"   [green]+[/] {words}")
+            what = f"{resource.operation} {resource.type} [dim]{resource.name}[/]"
+            console.print(f"   [green]+[/] {what}")
     if preview.estimate is not None:
         _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
     for note in preview.notes:
@@ -214,7 +214,7 @@ _FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bol
 
 
 def show_check(check: Check) -> None:
-    """Print one finding of the doctor, and how to mend it."""
+    """Print one finding of the doctor, and how to fix it."""
     style = _FINDINGS[check.finding]
     line = f"[{style}]{check.finding:<8}[/]{check.name:<18}{safe(check.text)}"
     if check.finding is not Finding.OK:
@@ -223,7 +223,7 @@ def show_check(check: Check) -> None:
 
 
 def show_note(text: str) -> None:
-    """Print what is no error, but should be known, on standard error."""
+    """Print, on standard error, what is no error but should be known."""
     Console(stderr=True, highlight=False).print(f"[yellow]note:[/] {safe(text)}", soft_wrap=True)
 
 

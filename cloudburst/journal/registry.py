@@ -1,140 +1,111 @@
-"""Which runs this machine has begun, and where each keeps its journal.
+"""The runs that this machine has begun, and where each keeps its journal.
 
-A run's folder may be anywhere; an audit has to find it without the job file. So every run leaves a
-note in the state folder before it starts anything: its folder, and where it may start machines.
+A run's folder may be anywhere; an audit has to find it without the job file. So every run is
+registered in the state folder before it creates anything: its folder, and the regions in which it
+may create machines.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudburst import files
 from cloudburst.errors import InfrastructureError, RunUnknown
+from cloudburst.models import RunRecord
 from cloudburst.paths import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run that this machine has begun.
-
-    Args:
-        run_id: such as ``20261124-101500-a1b2c3``.
-        job: its name.
-        source: the job file.
-        folder: where its videos and its journal are.
-        target: where its workers live.
-        regions: in which it may have started machines.
-        began: ISO 8601, UTC.
-    """
-
-    run_id: str
-    job: str
-    source: str
-    folder: str
-    target: str
-    regions: tuple[str, ...]
-    began: str
+# The keys of an entry's JSON, and of the audit's: fields of RunRecord.
+KEYS = ("run_id", "job", "source", "folder", "target", "regions", "began")
 
 
-def remember(run: RunRecord) -> None:
-    """Keep a run's note, on disk, before anything of it is started.
+def register(record: RunRecord) -> None:
+    """Write a run's entry, on disk, before anything of it is created.
 
     Raises:
         InfrastructureError: it cannot be written.
     """
-    path = _folder() / f"{run.run_id}.json"
-    part = path.with_suffix(".part")
+    path = _path(record.run_id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(asdict(run), file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        files.write_whole(path, json.dumps(entry(record)), durable=True)
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be written, so nothing is started: {error.strerror or error}"
         ) from error
 
 
-def noted(run_id: str) -> RunRecord | None:
-    """Give a run's note, None when there is none."""
-    return _read(_folder() / f"{run_id}.json")
+def entry(record: RunRecord) -> dict[str, Any]:
+    """Return a record as its entry stores it: all that an audit has to know without a journal."""
+    return {key: getattr(record, key) for key in KEYS}
+
+
+def registered(run_id: str) -> RunRecord | None:
+    """Return a run's entry, None when there is none."""
+    return _read(_path(run_id))
 
 
 def forget(run_id: str) -> None:
-    """Drop the note of a run of which nothing is left, not even its folder."""
-    (_folder() / f"{run_id}.json").unlink(missing_ok=True)
+    """Remove the entry of a run of which nothing is left, not even its folder."""
+    _path(run_id).unlink(missing_ok=True)
 
 
-def known_runs() -> list[RunRecord]:
-    """List the runs this machine has begun, oldest first. `damaged` lists the notes left out."""
-    found = (_read(path) for path in _notes())
-    return [run for run in found if run is not None]
+def runs() -> list[RunRecord]:
+    """List the runs this machine has begun, oldest first. `damaged` lists what this leaves out."""
+    records = (_read(path) for path in _paths())
+    return [record for record in records if record is not None]
 
 
 def damaged() -> list[Path]:
-    """List the notes that cannot be read: what they were about is not known."""
-    return [path for path in _notes() if _read(path) is None and path.exists()]
+    """List the entries that cannot be read: which runs they were about is not known."""
+    return [path for path in _paths() if _read(path) is None and path.exists()]
 
 
 def find(wanted: str) -> RunRecord:
-    """Find a run by its id, the beginning of it, or its folder.
+    """Return a run by its id, the beginning of it, or its folder.
 
     Raises:
         RunUnknown: there is none, or more than one.
     """
-    runs = known_runs()
-    exact = [run for run in runs if run.run_id == wanted]
+    records = runs()
+    exact = [record for record in records if record.run_id == wanted]
     if exact:
         return exact[0]
-    place = str(Path(wanted).expanduser().absolute())
-    matching = [run for run in runs if run.run_id.startswith(wanted) or run.folder == place]
+    folder = str(Path(wanted).expanduser().absolute())
+    matching = [one for one in records if one.run_id.startswith(wanted) or one.folder == folder]
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise RunUnknown(f"{wanted!r} means {_names(matching)}; expected one of them")
-    newest = f"; the newest are {_names(runs[-3:])}" if runs else "; there are none yet"
+        raise RunUnknown(f"{wanted!r} matches {_names(matching)}; expected one of them")
+    newest = f"; the newest are {_names(records[-3:])}" if records else "; there are none yet"
     raise RunUnknown(f"no run {wanted!r}; expected a run's id or its folder{newest}")
 
 
 def of_source(source: Path) -> list[RunRecord]:
     """List the runs of a job file, oldest first."""
-    place = str(source.absolute())
-    return [run for run in known_runs() if run.source == place]
+    path = str(source.absolute())
+    return [record for record in runs() if record.source == path]
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _names(records: Sequence[RunRecord]) -> str:
+    return ", ".join(record.run_id for record in records)
 
 
-def _names(runs: Sequence[RunRecord]) -> str:
-    return ", ".join(run.run_id for run in runs)
+def _path(run_id: str) -> Path:
+    return state_folder() / "runs" / f"{run_id}.json"
 
 
-def _folder() -> Path:
-    return state_folder() / "runs"
-
-
-def _notes() -> list[Path]:
-    return sorted(_folder().glob("*.json"))
+def _paths() -> list[Path]:
+    return sorted((state_folder() / "runs").glob("*.json"))
 
 
 def _read(path: Path) -> RunRecord | None:
     try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return RunRecord(**{**value, "regions": tuple(value["regions"])})
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return RunRecord(**{**values, "regions": tuple(values["regions"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

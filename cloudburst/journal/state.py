@@ -1,110 +1,27 @@
-"""What a journal says, once its tables are read."""
+"""What a journal says about a run, once its tables are read. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cloudburst.models import (
-    Artifact,
-    Attempt,
-    Basis,
-    BatchResult,
-    Launch,
-    Price,
-    Rental,
-    Rung,
-    Span,
-)
+from cloudburst.journal import rows
+from cloudburst.models import BatchResult, Owner, WorkerLabel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Row = dict[str, Any]
-# The state of a launch that was kept on purpose, see `Job.auto_terminate`.
-KEPT = "kept"
-# What a launch ended of whose run was killed.
+    from cloudburst.journal.rows import Row
+    from cloudburst.models import Attempt, DownloadedVideo, Rental, RunRecord, UnfinishedWorker
+
+# Why a launch ended whose run was killed.
 KILLED = "its run was killed"
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whoever holds a run, or held it last.
-
-    Args:
-        pid: process id.
-        started: when that process began, seconds since 1970.
-        host: on which machine.
-    """
-
-    pid: int
-    started: float
-    host: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadedVideo:
-    """A video that came home.
-
-    Args:
-        artifact: the file.
-        sha256: of its bytes.
-        fingerprint: of what it was made from.
-        scenario: the video API's word for what it rendered.
-        warnings: what the renderer could not do as asked.
-    """
-
-    artifact: Artifact
-    sha256: str
-    fingerprint: str
-    scenario: str
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedWorker:
-    """A worker of which the journal does not say that it is gone.
-
-    Args:
-        number: of its row.
-        batch: label of its batch.
-        label: the worker's.
-        stack: its stack's name.
-        rung: how and where.
-        price: by the hour, None where nothing is rented.
-        began: seconds since 1970.
-        expires: when it ends itself, seconds since 1970; None when it lives as long as its run.
-        worker: the provider's name for it, None when its `up` did not come to an end.
-        endpoint: base URL of its video API.
-        room: scenes it renders at once.
-        state: how far it had come.
-        spans: what it has been through.
-    """
-
-    number: int
-    batch: str
-    label: str
-    stack: str
-    rung: Rung
-    price: Price | None
-    began: float
-    expires: float | None
-    worker: str | None
-    endpoint: str | None
-    room: int
-    state: str
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class InFlight:
-    """A try of a scene of which the journal does not say how it ended.
+    """An attempt at a scene of which the journal does not say how it ended.
 
     Args:
         number: of its row.
@@ -124,169 +41,121 @@ class RunState:
     """Everything that a journal says.
 
     Args:
-        header: of the run: id, job, source, target, folder, began and the options it got.
-        owner: whoever holds it or held it last.
-        outcome: of the last session; None when that has not come to its end.
+        record: which run it is; None when it was killed before its first session began.
+        owner: the process that holds it or held it last.
+        outcome: of the last session; None when it did not finish.
         seconds: that the run's sessions took.
-        batches: with all their launches, open ones too.
-        open: launches of which something may be left.
+        batches: with all their launches, unfinished ones too.
+        unfinished: workers that may still exist.
         attempts: by scene.
-        inflight: last tries of which no end is noted, by scene.
-        home: by scene.
-        superseded: by scene, the SHA-256 of a video that came home and is no longer wanted.
+        inflight: last attempts of which no end is noted, by scene.
+        videos: by scene.
+        superseded: by scene, the SHA-256 of a video that the job no longer wants.
         rentals: what was rented.
     """
 
-    header: dict[str, str]
-    owner: Owner | None
-    outcome: str | None
-    seconds: float
+    record: RunRecord | None
+    owner: Owner | None = None
+    outcome: str | None = None
+    seconds: float = 0.0
     batches: tuple[BatchResult, ...] = ()
-    open: tuple[UnfinishedWorker, ...] = ()
-    attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
-    inflight: dict[str, InFlight] = field(default_factory=dict)
-    home: dict[str, DownloadedVideo] = field(default_factory=dict)
-    superseded: dict[str, str] = field(default_factory=dict)
+    unfinished: tuple[UnfinishedWorker, ...] = ()
+    attempts: Mapping[str, tuple[Attempt, ...]] = field(default_factory=dict)
+    inflight: Mapping[str, InFlight] = field(default_factory=dict)
+    videos: Mapping[str, DownloadedVideo] = field(default_factory=dict)
+    superseded: Mapping[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
 
     @property
     def highest_batch(self) -> int:
         """The highest number that a batch of the run has had, 0 for none."""
-        return max((int(batch.label.removeprefix("b")) for batch in self.batches), default=0)
+        return max((WorkerLabel.parse(batch.label).batch for batch in self.batches), default=0)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Names of the targets on which the run has launched workers, and of its own."""
+        own = {self.record.target} if self.record else set()
+        return frozenset(own | {one.target for batch in self.batches for one in batch.launches})
+
+    def regions(self, target: str) -> dict[str, tuple[str, ...]]:
+        """Return the regions in which each stack of the run may have something on a target."""
+        return {
+            batch.stack: tuple(dict.fromkeys(launch.rung.region for launch in launches))
+            for batch in self.batches
+            if (launches := [one for one in batch.launches if one.target == target])
+        }
+
+    def rentals_on(self, target: str) -> tuple[Rental, ...]:
+        """Return what was rented on a target."""
+        own = self.record.target if self.record else ""
+        targets = {batch.stack: batch.launches[-1].target for batch in self.batches}
+        return tuple(one for one in self.rentals if targets.get(one.stack, own) == target)
 
 
-def state_from_rows(rows: Mapping[str, list[Row]]) -> RunState:
-    """Make sense of a journal's tables.
+def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
+    """Return the state that a journal's tables describe.
 
     Args:
-        rows: of each table, in the order in which they were written.
+        tables: the rows of each, in the order in which they were written.
     """
-    session = rows["session"][-1] if rows["session"] else None
-    batches: dict[str, list[Row]] = {}
-    for row in rows["launch"]:
-        batches.setdefault(row["batch"], []).append(row)
-    attempts: dict[str, list[Attempt]] = {}
-    inflight: dict[str, InFlight] = {}
-    for row in rows["attempt"]:
-        inflight.pop(row["scene"], None)
-        if row["ended"] is None:
-            inflight[row["scene"]] = InFlight(
-                row["id"], row["worker"], row["began"], row["fingerprint"]
-            )
-        else:
-            attempts.setdefault(row["scene"], []).append(_attempt(row))
-    done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
+    session = tables["session"][-1] if tables["session"] else None
+    attempts, inflight = _attempts(tables["attempt"])
+    record = rows.record_of({row["name"]: row["value"] for row in tables["run"]})
+    target = record.target if record else ""
+    artifacts = tables["artifact"]
     return RunState(
-        header={row["name"]: row["value"] for row in rows["run"]},
+        record=record,
         owner=Owner(session["pid"], session["started"], session["host"]) if session else None,
         outcome=session["outcome"] if session else None,
-        seconds=max((row["seconds"] for row in rows["session"]), default=0.0),
-        batches=tuple(_batch(label, found, done) for label, found in batches.items()),
-        open=tuple(_open(row) for row in rows["launch"] if not row["destroyed"]),
-        attempts={scene: tuple(found) for scene, found in attempts.items()},
+        seconds=max((row["seconds"] for row in tables["session"]), default=0.0),
+        batches=_batches(tables["launch"], attempts, target),
+        unfinished=tuple(
+            rows.unfinished_of(row, target) for row in tables["launch"] if not row["destroyed"]
+        ),
+        attempts=attempts,
         inflight=inflight,
-        home={row["scene"]: _home(row) for row in rows["artifact"] if not row["superseded"]},
-        superseded={row["scene"]: row["sha256"] for row in rows["artifact"] if row["superseded"]},
-        rentals=tuple(_rental(row) for row in rows["rental"]),
+        videos={row["scene"]: rows.video_of(row) for row in artifacts if not row["superseded"]},
+        superseded={row["scene"]: row["sha256"] for row in artifacts if row["superseded"]},
+        rentals=tuple(rows.rental_of(row) for row in tables["rental"]),
     )
 
 
-def _rung(row: Row) -> Rung:
-    return Rung(type=row["type"], market=row["market"], region=row["region"], zone=row["zone"])
+def _attempts(table: list[Row]) -> tuple[dict[str, tuple[Attempt, ...]], dict[str, InFlight]]:
+    ended: dict[str, tuple[Attempt, ...]] = {}
+    inflight: dict[str, InFlight] = {}
+    for row in table:
+        scene = row["scene"]
+        inflight.pop(scene, None)
+        if row["ended"] is None:
+            inflight[scene] = InFlight(row["id"], row["worker"], row["began"], row["fingerprint"])
+        else:
+            ended[scene] = (*ended.get(scene, ()), rows.attempt_of(row))
+    return ended, inflight
 
 
-def _price(row: Row) -> Price | None:
-    if row["usd_per_hour"] is None:
-        return None
-    return Price(row["usd_per_hour"], row["price_source"])
+def _batches(
+    table: list[Row], attempts: Mapping[str, tuple[Attempt, ...]], target: str
+) -> tuple[BatchResult, ...]:
+    launches: dict[str, list[Row]] = {}
+    for row in table:
+        launches.setdefault(row["batch"], []).append(row)
+    done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
+    return tuple(_batch(label, group, done, target) for label, group in launches.items())
 
 
-def _batch(label: str, rows: list[Row], done: Mapping[str, int]) -> BatchResult:
-    last = rows[-1]
+def _batch(label: str, launches: list[Row], done: Mapping[str, int], target: str) -> BatchResult:
+    last = launches[-1]
     return BatchResult(
         label=label,
         stack=last["stack"],
         launches=tuple(
-            Launch(
-                label=row["label"],
-                worker=row["worker"],
-                rung=_rung(row),
-                price=_price(row),
+            rows.launch_of(
+                row,
                 # A session that was killed could not count.
-                scenes_done=row["scenes_done"] or (done[row["label"]] if row is last else 0),
-                spans=_read_spans(row),
-                destroyed=bool(row["destroyed"]),
-                expires=row["expires"],
-                code=row["code"],
-                error=row["error"],
+                row["scenes_done"] or (done.get(row["label"], 0) if row is last else 0),
+                target,
             )
-            for row in rows
+            for row in launches
         ),
         error=last["error"],
     )
-
-
-def _open(row: Row) -> UnfinishedWorker:
-    return UnfinishedWorker(
-        number=row["id"],
-        batch=row["batch"],
-        label=row["label"],
-        stack=row["stack"],
-        rung=_rung(row),
-        price=_price(row),
-        began=row["began"],
-        expires=row["expires"],
-        worker=row["worker"],
-        endpoint=row["endpoint"],
-        room=row["room"],
-        state=row["state"],
-        spans=_read_spans(row),
-    )
-
-
-def _attempt(row: Row) -> Attempt:
-    rendered = row["rendered"]
-    return Attempt(
-        row["worker"],
-        Span("render", row["began"], rendered if rendered is not None else row["ended"]),
-        Span("download", rendered, row["ended"]) if rendered is not None else None,
-        row["error"],
-    )
-
-
-def _home(row: Row) -> DownloadedVideo:
-    return DownloadedVideo(
-        artifact=Artifact(
-            path=Path(row["path"]),
-            size=row["size"],
-            seconds=row["seconds"],
-            width=row["width"],
-            height=row["height"],
-            frames=row["frames"],
-        ),
-        sha256=row["sha256"],
-        fingerprint=row["fingerprint"],
-        scenario=row["scenario"],
-        warnings=tuple(json.loads(row["warnings"])),
-    )
-
-
-def _rental(row: Row) -> Rental:
-    return Rental(
-        stack=row["stack"],
-        machine=row["machine"],
-        rung=_rung(row),
-        price=Price(row["usd_per_hour"], row["price_source"]),
-        basis=Basis(row["basis"]),
-        since=row["since"],
-        until=row["until"],
-        expires=row["expires"],
-        disk_gb=row["disk_gb"],
-        disk_rate=row["disk_rate"],
-        disk_basis=Basis(row["disk_basis"]),
-        surplus=row["surplus"],
-    )
-
-
-def _read_spans(row: Row) -> tuple[Span, ...]:
-    return tuple(Span(**span) for span in json.loads(row["spans"]))

@@ -2,7 +2,6 @@
 
 from cloudburst.models.events import Event, EventKind, Phase, WorkerState
 from cloudburst.models.job import (
-    AwsSettings,
     Axis,
     Batch,
     Distribution,
@@ -14,7 +13,6 @@ from cloudburst.models.job import (
     Plan,
     Problem,
     Scene,
-    TargetName,
     VideoOptions,
     WhenDear,
 )
@@ -40,6 +38,7 @@ from cloudburst.models.results import (
     Attempt,
     BatchResult,
     Check,
+    DownloadedVideo,
     Finding,
     Launch,
     Outcome,
@@ -48,13 +47,13 @@ from cloudburst.models.results import (
     SceneResult,
     SceneStatus,
     Span,
+    UnfinishedWorker,
 )
-from cloudburst.models.run import RunRecord
+from cloudburst.models.run import Owner, RunRecord
 
 __all__ = [
     "Artifact",
     "Attempt",
-    "AwsSettings",
     "Axis",
     "Basis",
     "Batch",
@@ -64,6 +63,7 @@ __all__ = [
     "Cost",
     "CostLine",
     "Distribution",
+    "DownloadedVideo",
     "Effect",
     "Estimate",
     "Event",
@@ -78,6 +78,7 @@ __all__ = [
     "MachineSpec",
     "Market",
     "Outcome",
+    "Owner",
     "Phase",
     "Plan",
     "PlannedResource",
@@ -99,7 +100,7 @@ __all__ = [
     "StackName",
     "StackPreview",
     "StackState",
-    "TargetName",
+    "UnfinishedWorker",
     "Verdict",
     "VideoOptions",
     "WhenDear",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cloudburst.models.events import WorkerState
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,12 +32,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one scene.
+    """One attempt at one scene.
 
     Args:
-        worker: label of the worker that tried: ``b01``, its replacement ``b01.2``.
+        worker: label of the worker that rendered: ``b01``, its replacement ``b01.2``.
         span: request sent to video rendered, or to failure.
-        download: video rendered to artifact in place; None when it did not come to that.
+        download: video rendered to artifact in place; None when it was not rendered.
         error: why it failed; None when it did not.
     """
 
@@ -79,7 +81,7 @@ class SceneResult:
     """What became of one scene.
 
     Args:
-        scenario: the video API's word for what it rendered.
+        scenario: the video API's name for what it rendered.
         warnings: what the renderer could not do as asked, such as a font it has not.
         error: the last attempt's reason, None when done.
     """
@@ -96,20 +98,21 @@ class SceneResult:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One try to have a worker: a rung of the ladder, from `up` to its verified teardown.
+    """One attempt to get a worker: a rung of the ladder, from `up` to its verified teardown.
 
     Args:
         label: label of the worker.
         worker: the provider's name for it, None when there never was one.
         rung: how and where.
         price: by the hour, None where nothing is rented.
-        scenes_done: videos it brought home.
+        scenes_done: videos downloaded from it.
         spans: up, health, drive, destroy, in the order they happened.
-        destroyed: the provider said that nothing of it is left.
+        destroyed: the provider confirmed that nothing of it exists.
         expires: when it ends itself, whatever becomes of the run, seconds since 1970; None for
             one that lives no longer than its run.
         code: the provider's code for why it failed or ended early.
         error: why it could not be used, or ended early; None when it did its work.
+        target: name of the target it was on.
     """
 
     label: str
@@ -122,6 +125,7 @@ class Launch:
     expires: float | None = None
     code: str | None = None
     error: str | None = None
+    target: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +144,17 @@ class BatchResult:
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """What it went through, in order."""
+        """The phases of its workers, in order."""
         return tuple(span for launch in self.launches for span in launch.spans)
 
     @property
     def destroyed(self) -> bool:
-        """The provider said that nothing of it is left."""
+        """Whether the provider has confirmed that nothing of it exists."""
         return all(launch.destroyed for launch in self.launches)
 
     @property
     def scenes_done(self) -> int:
-        """Videos its workers brought home."""
+        """Videos downloaded from its workers."""
         return sum(launch.scenes_done for launch in self.launches)
 
 
@@ -236,10 +240,71 @@ class Check:
         name: what.
         finding: how it came out.
         text: what it is.
-        fix: how to mend it; nothing when it is fine.
+        fix: how to fix it; empty when nothing is wrong.
     """
 
     name: str
     finding: Finding
     text: str
     fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadedVideo:
+    """A video that was downloaded and verified.
+
+    Args:
+        artifact: the file.
+        sha256: of its bytes, in hex.
+        fingerprint: of what it was made from.
+        scenario: the video API's name for what it rendered.
+        warnings: what the renderer could not do as asked.
+    """
+
+    artifact: Artifact
+    sha256: str
+    fingerprint: str
+    scenario: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedWorker:
+    """A worker that the journal does not record as gone.
+
+    Args:
+        number: of its row.
+        batch: label of its batch.
+        label: the worker's own.
+        stack: name of its stack.
+        rung: how and where it was created.
+        price: by the hour, None where nothing is rented.
+        began: seconds since 1970.
+        expires: when it ends itself, seconds since 1970; None when it does not outlive its run.
+        worker: the provider's name for it, None when its `up` did not finish.
+        endpoint: base URL of its video API.
+        room: scenes it renders at once.
+        state: how far it had come.
+        spans: its phases so far.
+        target: name of its target.
+    """
+
+    number: int
+    batch: str
+    label: str
+    stack: str
+    rung: Rung
+    price: Price | None
+    began: float
+    expires: float | None
+    worker: str | None
+    endpoint: str | None
+    room: int
+    state: str
+    spans: tuple[Span, ...]
+    target: str = "local"
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was kept on purpose, see `Job.auto_terminate`."""
+        return self.state == WorkerState.KEPT

@@ -37,3 +37,21 @@ class RunRecord:
     def path(self) -> Path:
         """The run's folder."""
         return Path(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds a run, or held it last.
+
+    Args:
+        pid: process id.
+        started: when that process began, seconds since 1970.
+        host: on which machine.
+    """
+
+    pid: int
+    started: float
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"

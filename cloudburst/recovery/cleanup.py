@@ -1,8 +1,8 @@
-"""What is left of dead runs is ended, in the order that cannot lose anything, and checked.
+"""What is left of dead runs is ended, in the order that cannot lose anything, and verified.
 
-Safe to repeat, beside a living run, and after its own death: each run is held by its lock while it
-is cleaned, `cloudburst.run.teardown.recover` begins anew whatever it finds, and the journal says
-that a stack is gone only when its provider has said so.
+Safe to repeat, beside a living run, and after its own death: each run is locked while it is cleaned
+up, `cloudburst.run.teardown.recover` begins anew whatever it finds, and the journal says that a
+stack is gone only when its provider has confirmed it.
 """
 
 from __future__ import annotations
@@ -14,28 +14,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy, RunUnknown
-from cloudburst.job.loader import aws_settings
-from cloudburst.journal import registry
-from cloudburst.journal import store as journal
-from cloudburst.journal.state import KILLED
+from cloudburst import environment, targets
+from cloudburst.engine.toolchain import find_engine
+from cloudburst.errors import (
+    InfrastructureError,
+    JournalFailed,
+    RunBusy,
+    RunUnknown,
+    TargetUnknown,
+)
+from cloudburst.journal import lock, registry, store
+from cloudburst.journal.state import KILLED, RunState
 from cloudburst.journal.store import Journal
 from cloudburst.models import Outcome
 from cloudburst.paths import state_folder
-from cloudburst.recovery.audit import engine_for, run_of
-from cloudburst.report import json as report
-from cloudburst.report import summary
+from cloudburst.recovery.audit import run_of
+from cloudburst.report import json, summary
+from cloudburst.run.setup import engine_for
 from cloudburst.run.teardown import recover
 from cloudburst.stop import Stop, on_signals
-from cloudburst.targets import make_target
+from cloudburst.targets.base import Earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cloudburst.engine.engine import Engine
-    from cloudburst.models import TargetName
-    from cloudburst.recovery.audit import Audit, RunFound, StackFound
-    from cloudburst.targets.base import Target
+    from cloudburst.recovery.findings import Audit, RunFound, StackFound
+    from cloudburst.targets.base import Target, TargetType
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Failed:
 
     Args:
         stack: its name.
-        why: in words.
+        why: the reason, for people.
         usd_per_hour: what it costs, as far as prices are known.
         removal: the command by which a person removes it.
     """
@@ -73,16 +78,16 @@ class Cleaned:
 def cleanup(
     chosen: Sequence[tuple[RunFound, Sequence[StackFound]]],
     *,
-    tell: Callable[[str, str], None] = lambda _stack, _text: None,
+    log: Callable[[str, str], None] = lambda _stack, _text: None,
 ) -> Cleaned:
-    """End what is left of some runs, and see with the providers that nothing is.
+    """End what is left of some runs, and verify with the providers that nothing is.
 
     In the main thread, SIGINT, SIGTERM and SIGHUP ask it to begin no further run; it may be begun
     again at any time.
 
     Args:
         chosen: runs as an audit has found them, each with the stacks that are to go.
-        tell: is called with a stack or run and a line, from any thread.
+        log: called with a stack or run and a line, from any thread.
     """
     removed: list[str] = []
     failed: list[Failed] = []
@@ -94,110 +99,122 @@ def cleanup(
                 failed += _untouched(run, stacks, "not begun, as asked")
                 continue
             try:
-                gone, there = _one_run(run, stacks, stop, tell)
+                gone, remaining = _clean_run(run, stacks, stop, log)
             except RunBusy as error:
                 skipped.append(f"{run.run_id or 'without a run'}: {error}")
-            except InfrastructureError as error:
+            except (InfrastructureError, TargetUnknown) as error:
                 failed += _untouched(run, stacks, str(error))
             else:
                 removed += gone
-                failed += there
+                failed += remaining
     return Cleaned(tuple(removed), tuple(failed), tuple(skipped))
 
 
 def _untouched(run: RunFound, stacks: Sequence[StackFound], why: str) -> list[Failed]:
-    """Tell of stacks that are still as the audit has found them."""
+    """Return stacks that are still as the audit has found them."""
     return [
         Failed(
             stack.name,
-            f"{', '.join(f'{one.kind} {one.id}' for one in stack.remains) or 'in the backend'} "
+            f"{', '.join(f'{one.kind} {one.id}' for one in stack.resources) or 'in the backend'} "
             f"({why})",
-            _hourly(stack),
-            " && ".join(one.removal for one in stack.remains if one.removal) or run.removal,
+            stack.usd_per_hour,
+            " && ".join(one.removal for one in stack.resources if one.removal) or run.removal,
         )
         for stack in stacks
-        if stack.left
+        if stack.exists
     ]
 
 
-def _hourly(stack: StackFound) -> float:
-    return sum(one.usd_per_hour or 0.0 for one in stack.remains)
-
-
-def _one_run(
+def _clean_run(
     run: RunFound,
     stacks: Sequence[StackFound],
     stop: Stop,
-    tell: Callable[[str, str], None],
+    log: Callable[[str, str], None],
 ) -> tuple[list[str], list[Failed]]:
     with ExitStack() as held:
-        # Since the audit looked, a run may have left its note: then it is held by its own lock.
-        run = replace(run, known=run.known or registry.noted(run.run_id))
-        kept = _hold(run, held)
+        # Since the audit looked, a run may have registered: then it is locked by its own lock.
+        run = replace(run, known=run.known or registry.registered(run.run_id))
+        journal = _hold(run, held)
         gone: list[str] = []
         failed: list[Failed] = []
-        for name in ("local", "aws"):
-            mine = [stack for stack in stacks if stack.target == name]
-            if not mine:
-                continue
-            kind: TargetName = "aws" if name == "aws" else "local"
-            with make_target(kind, aws_settings()) as target:
-                _introduce(target, run, mine, kept)
-                ended = _end_all(engine_for(target), target, mine, stop, tell)
-            for stack, problem, removal in ended:
+        for name in sorted({stack.target for stack in stacks}):
+            there = [stack for stack in stacks if stack.target == name]
+            for stack, problem, removal in _clean_target(name, run, there, journal, stop, log):
                 if problem:
-                    failed.append(Failed(stack.name, problem, _hourly(stack), removal))
+                    failed.append(Failed(stack.name, problem, stack.usd_per_hour, removal))
                 else:
                     gone.append(stack.name)
-                    if kept is not None:
-                        kept.gone(stack.name, KILLED)
-        if kept is not None and not kept.history().open:
-            _settle(kept)
-        if not failed and run.known and _is_gone(Path(run.known.folder) / journal.NAME):
+        if journal is not None and not journal.state().unfinished:
+            _close(journal)
+        if not failed and run.known and _is_gone(run.known.path / store.NAME):
             registry.forget(run.run_id)
     return gone, failed
 
 
 def _hold(run: RunFound, held: ExitStack) -> Journal | None:
-    """Hold the run: by its journal, or where that is gone by a lock for all such runs."""
-    folder = Path(run.known.folder) if run.known else None
-    if folder is not None and not _is_gone(folder / journal.NAME):
+    """Lock the run: by its journal, or where that is gone by a lock for all such runs."""
+    folder = run.known.path if run.known else None
+    if folder is not None and not _is_gone(folder / store.NAME):
         with contextlib.suppress(JournalFailed):
             return held.enter_context(Journal(folder))
     # No journal, or a damaged one, or its disk is full: the machines have to go all the same.
     if folder is not None and not _is_gone(folder):
         with contextlib.suppress(JournalFailed):
-            held.enter_context(journal.holding(folder))
+            held.enter_context(lock.holding(folder))
             return None
-    held.enter_context(journal.holding(state_folder()))
+    held.enter_context(lock.holding(state_folder()))
     return None
 
 
 def _is_gone(path: Path) -> bool:
-    """Say if something is not there; of what cannot be looked at nobody knows."""
+    """Whether something does not exist; what cannot be looked at may."""
     try:
         return not path.exists()
     except OSError:
         return False
 
 
-def _introduce(
-    target: Target, run: RunFound, stacks: Sequence[StackFound], kept: Journal | None
-) -> None:
-    """Tell a target where its stacks may have something, and what was rented for them."""
-    places: dict[str, set[str]] = {stack.name: set() for stack in stacks}
-    # The home region only where nobody knows better: it may be one that the account forbids.
-    regions = set(run.known.regions if run.known else target.regions)
-    for stack in stacks:
-        places[stack.name] |= regions | {one.place for one in stack.remains}
-    history = kept.history() if kept is not None else None
-    for batch in history.batches if history else ():
-        places.setdefault(batch.stack, set()).update(one.rung.region for one in batch.launches)
-    target.know(
+def _clean_target(
+    name: str,
+    run: RunFound,
+    stacks: Sequence[StackFound],
+    journal: Journal | None,
+    stop: Stop,
+    log: Callable[[str, str], None],
+) -> list[tuple[StackFound, str, str]]:
+    """End a run's stacks on one target; return each with why it is not gone, and its removal."""
+    kind = targets.get(name)
+    settings = kind.settings(None, environment.environment())
+    state = journal.state() if journal is not None else RunState(None)
+    earlier = _earlier(kind, run, stacks, state)
+    record = journal.rental if journal is not None else lambda _: None
+    with kind.open(settings, earlier, record) as target:
+        ended = _end_all(engine_for(find_engine(), target), target, stacks, stop, log)
+    if journal is not None:
+        for stack, problem, _ in ended:
+            if not problem:
+                journal.gone(stack.name, KILLED)
+    return ended
+
+
+def _earlier(
+    kind: TargetType, run: RunFound, stacks: Sequence[StackFound], state: RunState
+) -> Earlier:
+    """Return where stacks may have something, and what was rented for them.
+
+    A target's home region is asked only where nobody knows better: the account may forbid it.
+    """
+    regions: dict[str, set[str]] = {}
+    if kind.has_regions:
+        known = set(run.known.regions) if run.known else set()
+        for stack in stacks:
+            regions[stack.name] = known | {one.place for one in stack.resources}
+        for name, used in state.regions(kind.name).items():
+            regions.setdefault(name, set()).update(used)
+    return Earlier(
         run.run_id,
-        {name: sorted(found) for name, found in places.items()},
-        history.rentals if history else (),
-        kept.rental if kept is not None else lambda _: None,
+        {name: sorted(places) for name, places in regions.items() if places},
+        state.rentals_on(kind.name),
     )
 
 
@@ -206,29 +223,29 @@ def _end_all(
     target: Target,
     stacks: Sequence[StackFound],
     stop: Stop,
-    tell: Callable[[str, str], None],
+    log: Callable[[str, str], None],
 ) -> list[tuple[StackFound, str, str]]:
-    """End stacks side by side; give each with why it is not gone and how to remove it."""
+    """End stacks side by side; return each with why it is not gone, and how to remove it."""
     ended: list[tuple[StackFound, str, str]] = []
 
-    def say(stack: str, text: str) -> None:
+    def report(stack: str, text: str) -> None:
         # A terminal that has gone ends whoever writes to it, and a thread says nothing of that.
         with contextlib.suppress(Exception, SystemExit):
-            tell(stack, text)
+            log(stack, text)
 
-    def one(stack: StackFound) -> None:
-        say(stack.name, "ending what is left")
+    def end(stack: StackFound) -> None:
+        report(stack.name, "ending what is left")
         problem = recover(
             engine,
-            target,
+            target.resources,
             stack.name,
             hurried=lambda: stop.requested,
-            tell=lambda text: say(stack.name, text),
+            log=lambda text: report(stack.name, text),
         )
-        say(stack.name, "could not be verified as gone" if problem else "nothing is left")
-        ended.append((stack, problem, target.removal(stack.name)))
+        report(stack.name, "could not be verified as gone" if problem else "nothing is left")
+        ended.append((stack, problem, target.resources.removal(stack.name)))
 
-    threads = [threading.Thread(target=one, args=(stack,), name=stack.name) for stack in stacks]
+    threads = [threading.Thread(target=end, args=(stack,), name=stack.name) for stack in stacks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -236,29 +253,27 @@ def _end_all(
     return ended
 
 
-def _settle(kept: Journal) -> None:
-    """Close a run's books: its report says what it came to, with what the cleanup found."""
-    history = kept.history()
-    if not history.header:
+def _close(journal: Journal) -> None:
+    """End a run's last session: its report says what it came to, with what the cleanup ended."""
+    state = journal.state()
+    if state.record is None:
         return  # its run was killed before it said anything
-    if history.outcome is None:
-        kept.end(str(Outcome.INTERRUPTED))
-    # The folder may have been moved since.
-    header = {**history.header, "folder": str(kept.folder)}
-    scenes = summary.results(history)
-    name: TargetName = "aws" if history.header["target"] == "aws" else "local"
-    target = make_target(name, aws_settings())
-    target.know(history.header["run"], {}, history.rentals, lambda _: None)
+    if state.outcome is None:
+        journal.end(str(Outcome.INTERRUPTED))
+    scenes = summary.results(state)
+    variables = environment.environment()
+    settings = {name: targets.get(name).settings(None, variables) for name in state.targets}
     finished = summary.summarize(
-        header,
+        # The folder may have been moved since.
+        replace(state.record, folder=str(journal.folder)),
         scenes=scenes,
-        batches=history.batches,
-        bill=target.cost(history.batches, summary.downloaded(scenes)),
-        seconds=history.seconds,
-        stopped=history.outcome in (None, str(Outcome.INTERRUPTED)),
+        batches=state.batches,
+        bill=summary.settled_bill(state, scenes, settings),
+        seconds=state.seconds,
+        stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
     )
     with contextlib.suppress(InfrastructureError):
-        report.write(finished)
+        json.write(finished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,32 +301,53 @@ def choose(found: Audit, wanted: str | None, *, orphans: bool) -> Choice:
         orphans: only what no stack knows.
 
     Raises:
-        RunUnknown: nobody knows that run.
+        RunUnknown: nobody knows that run, or it may be several.
     """
-    runs = [run for run in found.runs if wanted is None or _is_meant(run, wanted)]
-    if wanted is not None and not runs:
-        registry.find(run_of(wanted) or wanted)  # raises, unless it is known and nothing is left
-    if wanted is not None and len(runs) > 1:
-        names = ", ".join(run.run_id for run in runs)
-        raise RunUnknown(f"{wanted!r} means {names}; expected one of them")
+    runs = _matching(found, wanted)
     chosen, notes = [], []
     for run in runs:
-        # What only the journal knows is asked after once more: it may just not be seen yet.
-        stacks = tuple(stack for stack in run.stacks if stack.left or stack.launch)
-        if orphans:
-            stacks = tuple(stack for stack in stacks if stack.orphans)
-        if run.owner:
-            if wanted is not None:
-                notes.append(f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill")
-        elif run.begun_by and wanted is None:
-            notes.append(
-                f"{run.run_id} was begun by {run.begun_by} and may be going on there; to end it "
-                f"all the same: {run.removal}"
-            )
-        elif stacks:
+        stacks = _to_end(run, orphans=orphans)
+        note = _why_not(run, named=wanted is not None)
+        if note is None and stacks:
             chosen.append((run, stacks))
+        elif note:
+            notes.append(note)
     alive = wanted is not None and any(run.owner for run in runs)
     return Choice(tuple(chosen), tuple(notes), alive)
+
+
+def _matching(found: Audit, wanted: str | None) -> list[RunFound]:
+    if wanted is None:
+        return list(found.runs)
+    runs = [run for run in found.runs if _is_meant(run, wanted)]
+    if len(runs) > 1:
+        names = ", ".join(run.run_id for run in runs)
+        raise RunUnknown(f"{wanted!r} matches {names}; expected one of them")
+    if not runs:
+        # An error, unless it is a run of this machine of which nothing is left.
+        registry.find(run_of(wanted) or wanted)
+    return runs
+
+
+def _to_end(run: RunFound, *, orphans: bool) -> tuple[StackFound, ...]:
+    if orphans:
+        return tuple(stack for stack in run.stacks if stack.orphans)
+    # What only the journal knows is asked for once more: it may just not be described yet.
+    return tuple(stack for stack in run.stacks if stack.exists or stack.launch)
+
+
+def _why_not(run: RunFound, *, named: bool) -> str | None:
+    """Return why a run is not cleaned up, empty where nobody needs to know, None if it is."""
+    if run.owner:
+        if not named:
+            return ""
+        return f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill"
+    if run.begun_by and not named:
+        return (
+            f"{run.run_id} was begun by {run.begun_by} and may be going on there; to end it "
+            f"all the same: {run.removal}"
+        )
+    return None
 
 
 def _is_meant(run: RunFound, wanted: str) -> bool:

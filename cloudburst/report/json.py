@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudburst import files
 from cloudburst.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from cloudburst.models import BatchResult, Preview, RunReport
-    from cloudburst.recovery.audit import Audit
 
 NAME = "report.json"
-_PLACES = 6  # a second of a machine costs some ten-thousandths of a dollar
+_DECIMALS = 6  # a second of a machine costs some ten-thousandths of a dollar
 
 
 def as_dict(value: Any) -> Any:
-    """Turn a value into what JSON can say; paths become text, numbers keep six places."""
+    """Return a value as JSON can hold it; paths become text, numbers keep six places."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -31,12 +30,12 @@ def as_dict(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float):
-        return round(value, _PLACES)
+        return round(value, _DECIMALS)
     return value
 
 
 def preview_document(preview: Preview) -> dict[str, Any]:
-    """Give what a dry run found, for machines."""
+    """Return what a dry run found, for machines."""
     job = preview.plan.job
     stacks = {one.batch.number: one for one in preview.stacks}
     return {
@@ -61,7 +60,7 @@ def preview_document(preview: Preview) -> dict[str, Any]:
 
 
 def document(report: RunReport) -> dict[str, Any]:
-    """Give a report as report.json holds it, with the figures that are derived."""
+    """Return a report as report.json holds it, with the figures that are derived."""
     return {
         "version": 1,
         **as_dict(report),
@@ -79,48 +78,6 @@ def _batch(batch: BatchResult) -> dict[str, Any]:
     return {**as_dict(batch), **derived}
 
 
-def audit_document(found: Audit) -> dict[str, Any]:
-    """Give what an audit found, for machines."""
-    return {
-        "version": 1,
-        "at": datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds"),
-        "clean": found.exit_code == 0,
-        "usd_per_hour": as_dict(found.usd_per_hour),
-        "runs": [
-            {
-                "run_id": run.run_id,
-                "known": as_dict(run.known),
-                "owner": as_dict(run.owner),
-                "outcome": run.outcome,
-                "done": run.done,
-                "scenes": run.scenes,
-                "stacks": [
-                    {
-                        "name": stack.name,
-                        "target": stack.target,
-                        "left": stack in run.left,
-                        "in_backend": stack.in_backend,
-                        "kept": stack.kept,
-                        "launch": as_dict(stack.launch),
-                        "resources": list(stack.state.resources),
-                        "pending_operations": list(stack.state.pending),
-                        "locks": [{**as_dict(lock), "lives": lives} for lock, lives in stack.locks],
-                        "remains": [
-                            {**as_dict(one), "orphan": one in stack.orphans}
-                            for one in stack.remains
-                        ],
-                    }
-                    for stack in run.stacks
-                ],
-            }
-            for run in found.runs
-        ],
-        "finished_runs": found.finished,
-        "looked": list(found.looked),
-        "unseen": list(found.unseen),
-    }
-
-
 def write(report: RunReport) -> Path:
     """Write report.json beside the videos, whole or not at all.
 
@@ -128,11 +85,9 @@ def write(report: RunReport) -> Path:
         InfrastructureError: the folder cannot be written to.
     """
     path = report.directory / NAME
-    part = path.with_name(f"{NAME}.part")
     text = json.dumps(document(report), indent=2, ensure_ascii=False)
     try:
-        part.write_text(f"{text}\n", "utf-8")
-        part.replace(path)
+        files.write_whole(path, f"{text}\n", durable=False)
     except OSError as error:
         raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
     return path

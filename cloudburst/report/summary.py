@@ -2,89 +2,120 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst.models import Outcome, RunReport, SceneStatus
+from cloudburst import targets
+from cloudburst.models import Outcome, RunReport, SceneResult, SceneStatus
 from cloudburst.report import cost
-from cloudburst.run.results import scene_result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cloudburst.journal.state import RunState
-    from cloudburst.models import BatchResult, Cost, Job, SceneResult
+    from cloudburst.models import Attempt, BatchResult, Cost, DownloadedVideo, RunRecord
 
 
-def header(job: Job, run_id: str, folder: Path, began: datetime) -> dict[str, str]:
-    """Give what a journal has to say of its run, so that it can be understood without the job."""
-    return {
-        "run": run_id,
-        "job": job.name,
-        "source": str(job.source),
-        "target": job.target,
-        "folder": str(folder),
-        "began": began.isoformat(timespec="seconds"),
-        "max_cost_usd": "" if job.limits.max_cost_usd is None else repr(job.limits.max_cost_usd),
-        "scenes": json.dumps([[scene.name, scene.seconds] for scene in job.scenes]),
-    }
+def scene_result(
+    name: str, narration: float, attempts: Iterable[Attempt], video: DownloadedVideo | None
+) -> SceneResult:
+    """Return how a scene ended.
 
-
-def results(history: RunState) -> tuple[SceneResult, ...]:
-    """Give every scene's result as a journal has it, in the order of the job."""
-    return tuple(
-        scene_result(name, seconds, history.attempts.get(name, ()), history.home.get(name))
-        for name, seconds in json.loads(history.header.get("scenes", "[]"))
+    Args:
+        name: the scene's.
+        narration: its length, in seconds.
+        attempts: in order.
+        video: None when there is none.
+    """
+    made = tuple(attempts)
+    if video is not None:
+        return SceneResult(
+            name=name,
+            status=SceneStatus.DONE,
+            narration=narration,
+            attempts=made,
+            artifact=video.artifact,
+            scenario=video.scenario,
+            warnings=video.warnings,
+        )
+    # A video that was downloaded and is not wanted any more did not fail.
+    error = made[-1].error if made else None
+    return SceneResult(
+        name=name,
+        status=SceneStatus.UNFINISHED if error is None else SceneStatus.FAILED,
+        narration=narration,
+        attempts=made,
+        error=error,
     )
 
 
-def downloaded(scenes: Sequence[SceneResult]) -> int:
-    """Give the bytes that came home."""
-    return sum(scene.artifact.size for scene in scenes if scene.artifact)
+def results(state: RunState) -> tuple[SceneResult, ...]:
+    """Return every scene's result as a journal has it, in the order of the job."""
+    scenes = state.record.scenes if state.record else ()
+    return tuple(
+        scene_result(name, seconds, state.attempts.get(name, ()), state.videos.get(name))
+        for name, seconds in scenes
+    )
+
+
+def settled_bill(
+    state: RunState, scenes: Sequence[SceneResult], settings: Mapping[str, object]
+) -> Cost:
+    """Return the bill of a run that is over, from its journal alone.
+
+    Args:
+        state: what the journal says.
+        scenes: what became of them.
+        settings: of each target, by its name.
+    """
+    batches, costs = state.batches, []
+    for name in sorted(state.targets):
+        kind = targets.get(name)
+        size = cost.downloaded(scenes, batches, name)
+        bill = kind.bill(settings.get(name), state.rentals_on(name), size)
+        costs.append(bill or cost.unbilled(batches, name, kind.unbilled))
+    return cost.total(costs)
 
 
 def summarize(
-    header: dict[str, str],
+    record: RunRecord,
     *,
     scenes: Sequence[SceneResult],
     batches: Sequence[BatchResult],
     bill: Cost,
     seconds: float,
     stopped: bool,
-    left: Sequence[str] = (),
+    remaining: Sequence[str] = (),
     kept: Sequence[str] = (),
     error: str = "",
 ) -> RunReport:
-    """Make the report of a run.
+    """Return the report of a run.
 
     Args:
-        header: see `header`.
+        record: which run it is.
         scenes: what became of them.
         batches: of all sessions.
         bill: what it cost.
         seconds: that the run's sessions took.
-        stopped: somebody asked it to stop, or killed it.
-        left: what could not be verified as gone.
+        stopped: it was asked to stop, or killed.
+        remaining: what could not be verified as gone.
         kept: workers that stay on purpose.
         error: why it ended early; otherwise a batch's error is taken.
     """
     done = sum(scene.status is SceneStatus.DONE for scene in scenes)
     return RunReport(
-        run_id=header["run"],
-        job=header["job"],
-        target=header["target"],
+        run_id=record.run_id,
+        job=record.job,
+        target=record.target,
         outcome=_outcome(done, len(scenes), stopped=stopped),
-        started_at=header["began"],
+        started_at=record.began,
         seconds=seconds,
-        directory=Path(header["folder"]),
+        directory=record.path,
         scenes=tuple(scenes),
         batches=tuple(batches),
         phases=cost.phases(batches),
         serial_seconds=cost.serial_seconds(batches, scenes),
         cost=bill,
-        left_running=tuple(left),
+        left_running=tuple(remaining),
         kept=tuple(kept),
         error=error or next((batch.error for batch in batches if batch.error), None),
     )

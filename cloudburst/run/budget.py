@@ -1,17 +1,21 @@
-"""`max_cost_usd`, while a run goes on: stop in time to stay below it."""
+"""`max_cost_usd`: refused before a run when it would cost more, stopped in time while it runs."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Self
 
-from cloudburst.models import EventKind
+from cloudburst.errors import BadInput
+from cloudburst.models import EventKind, Problem
 
 if TYPE_CHECKING:
-    from cloudburst.run.context import RunContext
+    from collections.abc import Iterable
+
+    from cloudburst.models import Job
+    from cloudburst.run.context import OpenTarget, RunContext
 
 LOOK_EVERY = 1.0
-# What the machines cost while they finish and end: so much earlier the run is stopped.
+# Seconds for which the machines cost while they finish and end: so much earlier the run is stopped.
 WIND_DOWN = 60.0
 
 
@@ -19,20 +23,20 @@ class Budget:
     """Watches what a run has cost, in a thread of its own, for as long as it is entered.
 
     Args:
-        site: the run's.
+        context: the run's.
 
     Attributes:
-        reached: why the run was stopped; nothing if it was not.
+        reached: why the run was stopped; empty if it was not.
     """
 
-    def __init__(self, site: RunContext) -> None:
-        self._site = site
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="budget", daemon=True)
         self.reached = ""
 
     def __enter__(self) -> Self:
-        if self._site.limits.max_cost_usd is not None:
+        if self._context.limits.max_cost_usd is not None:
             self._thread.start()
         return self
 
@@ -42,24 +46,56 @@ class Budget:
             self._thread.join()
 
     def _watch(self) -> None:
-        site, most = self._site, self._site.limits.max_cost_usd or 0.0
+        limit = self._context.limits.max_cost_usd or 0.0
         while not self._done.wait(LOOK_EVERY):
-            spent, per_hour = site.target.accrued()
-            if spent + per_hour * WIND_DOWN / 3600 >= most:
-                self._stop(spent, most)
+            spent, per_hour = accrued(self._context.targets.values())
+            if spent + per_hour * WIND_DOWN / 3600 >= limit:
+                self._stop(spent, limit)
                 return
 
-    def _stop(self, spent: float, most: float) -> None:
-        site = self._site
-        finish = site.limits.on_max_cost == "finish"
+    def _stop(self, spent: float, limit: float) -> None:
+        context = self._context
+        finish = context.limits.on_max_cost == "finish"
         rest = "what renders is finished" if finish else "what renders is cancelled"
         self.reached = (
-            f"limits.max_cost_usd: ${spent:.4f} of ${most:g} are spent, and ending costs too; "
+            f"limits.max_cost_usd: ${spent:.4f} of ${limit:g} are spent, and ending costs too; "
             f"{rest}"
         )
-        site.timeline.tell(EventKind.STOPPING, self.reached, count=0)
-        site.ladder.stop(self.reached)
+        context.timeline.emit(EventKind.STOPPING, self.reached, count=0)
+        context.stop_launching(self.reached)
         if finish:
-            site.queue.stop()
+            context.queue.stop()
         else:
-            site.stop.end()
+            context.stop.end()
+
+
+def accrued(targets: Iterable[OpenTarget]) -> tuple[float, float]:
+    """Return what a run has cost so far, in USD, and what it costs now, in USD/h."""
+    spent = per_hour = 0.0
+    for opened in targets:
+        if opened.billing is not None:
+            usd, rate = opened.billing.accrued()
+            spent, per_hour = spent + usd, per_hour + rate
+    return spent, per_hour
+
+
+def check(job: Job, targets: Iterable[OpenTarget]) -> None:
+    """Refuse a job that will likely cost more than it may.
+
+    Raises:
+        BadInput: it would cost more than `Limits.max_cost_usd`; nothing was created.
+    """
+    limit, opened = job.limits.max_cost_usd, list(targets)
+    estimates = [one.source.estimate() for one in opened if one.source is not None]
+    billed = [estimate for estimate in estimates if estimate is not None]
+    if limit is None or not billed:
+        return
+    spent, _ = accrued(opened)
+    likely, low = sum(one.likely for one in billed), sum(one.low for one in billed)
+    if spent + likely > limit:
+        before = f"has cost ${spent:.4f} and " if spent else ""
+        message = (
+            f"got {limit:g}; the run {before}will likely cost ${likely:.4f} "
+            f"(${low:.4f} if all goes well); expected more, or fewer scenes"
+        )
+        raise BadInput([Problem(str(job.source), 0, "limits.max_cost_usd", message)])

@@ -1,4 +1,4 @@
-"""A run's clock and its voice: spans are measured and events are sent through here."""
+"""A run's clock and its events: spans are measured and events are sent here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Timeline:
-    """Measures seconds since the run began and tells whoever watches what happens.
+    """Measures seconds since the run began, and sends events to whoever watches it.
 
-    Events are handed over by a thread of their own: a watcher that is slow, or a pager that is
-    paused, must not hold up a teardown.
+    A thread of its own delivers events: a slow watcher, or a paused pager, must not hold up a
+    teardown.
 
     Args:
         on_event: called with one event at a time. When it raises, it is not called again and the
@@ -40,10 +40,10 @@ class Timeline:
         self._began = time.monotonic() - seconds
 
     def close(self, hurried: Callable[[], bool] = lambda: False) -> Exception | None:
-        """Wait until every event is handed over; give what the watcher raised.
+        """Wait until every event is delivered; return what the watcher raised.
 
         Args:
-            hurried: says if a watcher that takes its time is not to be waited for.
+            hurried: whether to stop waiting for a slow watcher.
         """
         self._queue.put(None)
         while self._thread.is_alive() and not hurried():
@@ -51,7 +51,7 @@ class Timeline:
         return self._failure
 
     def now(self) -> float:
-        """Give the seconds since the run began."""
+        """Return the seconds since the run began."""
         return time.monotonic() - self._began
 
     @contextmanager
@@ -63,7 +63,7 @@ class Timeline:
         finally:
             into.append(Span(phase, start, self.now()))
 
-    def tell(
+    def emit(
         self,
         kind: EventKind,
         text: str = "",

@@ -17,13 +17,18 @@ def plan(job: Job) -> Plan:
     Scenes go to batches by length: the longest first, each to the batch with the least narration
     so far (Graham's LPT rule: without the minimum, the longest batch is at most 4/3 of the best).
     """
-    return Plan(job, spread(job.scenes, job.distribution))
+    return Plan(job, spread(job.scenes, job.distribution, job.target))
 
 
-def spread(scenes: Sequence[Scene], distribution: Distribution) -> tuple[Batch, ...]:
+def spread(scenes: Sequence[Scene], distribution: Distribution, target: str) -> tuple[Batch, ...]:
     """Spread scenes over batches, balanced by narration, none with fewer than its fair minimum.
 
     A batch may hold more than ``scenes_per_batch`` where short scenes balance long ones.
+
+    Args:
+        scenes: in any order.
+        distribution: how many batches, and of what size.
+        target: on which all of them run.
     """
     count = batch_count(len(scenes), distribution)
     if count == 0:
@@ -32,18 +37,20 @@ def spread(scenes: Sequence[Scene], distribution: Distribution) -> tuple[Batch, 
     members: list[list[Scene]] = [[] for _ in range(count)]
     loads = [0.0] * count
     ordered = sorted(scenes, key=lambda scene: (-scene.seconds, scene.name))
-    for left, scene in zip(range(len(ordered), 0, -1), ordered, strict=True):
+    for remaining, scene in zip(range(len(ordered), 0, -1), ordered, strict=True):
         owed = sum(max(0, least - len(group)) for group in members)
-        # Once what is left is just enough, only batches below the minimum may take.
-        open_ = [i for i in range(count) if owed < left or len(members[i]) < least]
+        # Once the remaining scenes are just enough, only batches below the minimum may take.
+        open_ = [i for i in range(count) if owed < remaining or len(members[i]) < least]
         index = min(open_, key=lambda i: (loads[i], i))
         members[index].append(scene)
         loads[index] += scene.seconds
-    return tuple(Batch(number, tuple(group)) for number, group in enumerate(members, start=1))
+    return tuple(
+        Batch(number, tuple(group), target) for number, group in enumerate(members, start=1)
+    )
 
 
 def batch_count(total: int, distribution: Distribution) -> int:
-    """Give the number of batches for a number of scenes.
+    """Return the number of batches for a number of scenes.
 
     As many as ``scenes_per_batch`` asks for, never more than ``max_parallel_instances``, and
     never so many that a batch has fewer than ``min_scenes_per_batch`` (unless all scenes

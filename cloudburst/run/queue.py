@@ -2,7 +2,7 @@
 
 A worker begins with its own batch, longest first, and then takes from the batch that would end
 last. A scene that failed goes to another worker while there is one; each has a bounded number of
-tries, so that a scene that kills workers cannot kill all of them.
+attempts, so that a scene that kills workers cannot kill all of them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class SceneQueue:
     """Hands scenes to workers. Every method may be called from any thread.
 
     Args:
-        attempts: tries of one scene.
+        attempts: most attempts at one scene.
     """
 
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts
         self._queues: dict[str, list[Scene]] = {}
         self._failures: dict[str, list[str]] = {}
-        self._live: set[str] = set()
+        self._joined: set[str] = set()
         self._stopped = False
         self._changed = threading.Condition()
 
@@ -38,14 +38,14 @@ class SceneQueue:
                 self._queues[batch.label] = list(batch.scenes)
 
     def join(self, worker: str) -> None:
-        """A worker is healthy and will take scenes."""
+        """Let a worker take scenes: it is healthy."""
         with self._changed:
-            self._live.add(worker)
+            self._joined.add(worker)
 
     def leave(self, worker: str) -> None:
-        """A worker takes no more scenes; those that avoided it need not any longer."""
+        """Let a worker take no more scenes; those that avoided it need not any longer."""
         with self._changed:
-            self._live.discard(worker)
+            self._joined.discard(worker)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -55,23 +55,23 @@ class SceneQueue:
             self._changed.notify_all()
 
     def take(self, worker: str, batch: str) -> Scene | None:
-        """Give a worker of a batch its next scene, or None when nothing is left for it.
+        """Return the next scene for a worker of a batch, or None when nothing is left for it.
 
-        Waits only while every queued scene has failed on this worker and another one is there
-        that may take it.
+        Waits only while every queued scene has failed on this worker and another worker may take
+        it.
         """
         with self._changed:
-            while not self._stopped and worker in self._live:
+            while not self._stopped and worker in self._joined:
                 scene = self._choose(worker, batch)
                 if scene is not None:
                     return scene
-                if not self._pending():
+                if not self._waiting():
                     return None
                 self._changed.wait()
             return None
 
     def failed(self, scene: Scene, worker: str, batch: str, *, retry: bool) -> bool:
-        """Note a failed try; say if the scene was queued again."""
+        """Note a failed attempt; return whether the scene was queued again."""
         with self._changed:
             failures = self._failures.setdefault(scene.name, [])
             failures.append(worker)
@@ -82,7 +82,11 @@ class SceneQueue:
             return again
 
     def give_back(self, scene: Scene, batch: str) -> bool:
-        """Queue a scene again whose worker was taken away: no try of its own was used up."""
+        """Queue a scene again whose worker was taken away: it has used up no attempt.
+
+        Returns:
+            Whether it was queued: not when the queue is stopped.
+        """
         with self._changed:
             if not self._stopped:
                 self._queues.setdefault(batch, []).insert(0, scene)
@@ -90,15 +94,15 @@ class SceneQueue:
             return not self._stopped
 
     def pending(self) -> int:
-        """Count the scenes that wait for a worker."""
+        """Return the number of scenes that wait for a worker."""
         with self._changed:
-            return 0 if self._stopped else len(self._pending())
+            return 0 if self._stopped else len(self._waiting())
 
-    def _pending(self) -> list[Scene]:
+    def _waiting(self) -> list[Scene]:
         return [scene for queue in self._queues.values() for scene in queue]
 
     def _choose(self, worker: str, batch: str) -> Scene | None:
-        """Pick from the own batch first, then from the one with the most narration left."""
+        """Pick from the worker's own batch, then from the one with the most narration left."""
         own = self._first_from(batch, worker)
         if own is not None:
             return own
@@ -106,8 +110,8 @@ class SceneQueue:
             (label for label, queue in self._queues.items() if queue),
             key=lambda label: -sum(scene.seconds for scene in self._queues[label]),
         )
-        taken = (self._first_from(label, worker) for label in fullest_first)
-        return next((scene for scene in taken if scene is not None), None)
+        candidates = (self._first_from(label, worker) for label in fullest_first)
+        return next((scene for scene in candidates if scene is not None), None)
 
     def _first_from(self, label: str, worker: str) -> Scene | None:
         queue = self._queues.get(label, [])
@@ -120,4 +124,4 @@ class SceneQueue:
 
     def _may_take(self, worker: str, scene: Scene) -> bool:
         failures = self._failures.get(scene.name, [])
-        return worker not in failures or not (self._live - set(failures))
+        return worker not in failures or not (self._joined - set(failures))

@@ -1,4 +1,4 @@
-"""A run goes on where an earlier session of it ended, however it ended.
+"""Where a run starts from: from nothing, or where an earlier session of it ended, however it ended.
 
 A scene is done when its file is verified and made from what its job says today: the same pictures,
 sounds, subtitles and options, by the same renderer. Everything else is rendered again.
@@ -12,48 +12,53 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudburst import targets
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
-from cloudburst.journal import registry
-from cloudburst.journal import store as journal
-from cloudburst.journal.state import KEPT, DownloadedVideo
-from cloudburst.models import Attempt, Problem, Span
-from cloudburst.version import __version__
+from cloudburst.journal import registry, store
+from cloudburst.journal.state import RunState
+from cloudburst.models import Attempt, DownloadedVideo, Phase, Problem, Span
 from cloudburst.workers import download
 
 if TYPE_CHECKING:
-    from cloudburst.journal.state import RunState
+    from collections.abc import Mapping
+
     from cloudburst.journal.store import Journal
-    from cloudburst.models import Job, Scene, TargetName
+    from cloudburst.models import Job, RunRecord, Scene
 
 SUPERSEDED = "superseded"
 _READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What earlier sessions of a run have left.
+class StartingPoint:
+    """What earlier sessions of a run have left; nothing for a run that begins.
 
     Args:
-        history: what the journal says.
-        home: videos that are done and need not be rendered again, by scene.
         rest: scenes that are to be rendered.
+        state: what the journal says.
+        videos: that are done and need not be rendered again, by scene.
     """
 
-    history: RunState
-    home: dict[str, DownloadedVideo] = field(default_factory=dict)
-    rest: tuple[Scene, ...] = ()
+    rest: tuple[Scene, ...]
+    state: RunState = RunState(None)  # noqa: RUF009 - frozen
+    videos: Mapping[str, DownloadedVideo] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Nothing is to be rendered, and nothing was left but what was kept on purpose."""
-        return not self.rest and all(one.state == KEPT for one in self.history.open)
+        """Whether nothing is to be rendered, and only kept workers were left."""
+        return not self.rest and self.only_kept
+
+    @property
+    def only_kept(self) -> bool:
+        """Whether the workers that were left, if any, were all kept on purpose."""
+        return all(worker.kept for worker in self.state.unfinished)
 
 
 def renderer(job: Job) -> str:
-    """Name what renders a job's videos: with another one they may look different."""
-    return job.aws.image if job.target == "aws" else f"cloudburst {__version__}"
+    """Return the name of what renders a job's videos: with another one they may look different."""
+    return targets.get(job.target).renderer(job.settings.get(job.target))
 
 
 def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
@@ -68,121 +73,113 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
 
     Raises:
         RunUnknown: there is no such run, or nothing is known of it any more.
-        BadInput: the job file is not what it was in a way that cannot be used.
+        BadInput: the job file has changed in a way that cannot be used.
     """
     folder = find_folder(wanted)
-    history = journal.read(folder)
-    if history is None or not history.header:
+    state = store.read(folder)
+    if state is None or state.record is None:
         raise RunUnknown(f"{folder} has no journal: nothing of that run was started")
-    header = history.header
-    target: TargetName = "aws" if header["target"] == "aws" else "local"
-    job = load_job(header["source"], output=folder.parent, target=target, max_cost_usd=max_cost_usd)
-    return _as_limited(job, history), folder
+    record = state.record
+    job = load_job(
+        record.source, output=folder.parent, target=record.target, max_cost_usd=max_cost_usd
+    )
+    return _with_limit(job, record), folder
 
 
-def _as_limited(job: Job, history: RunState) -> Job:
-    """Let a run cost what it was allowed to, unless a newer word was said."""
-    before = history.header.get("max_cost_usd")
-    if job.limits.max_cost_usd is not None or not before:
+def _with_limit(job: Job, record: RunRecord) -> Job:
+    """Let a run cost what it was allowed to, unless the file or the caller says otherwise."""
+    if job.limits.max_cost_usd is not None or record.max_cost_usd is None:
         return job
-    return replace(job, limits=replace(job.limits, max_cost_usd=float(before)))
+    return replace(job, limits=replace(job.limits, max_cost_usd=record.max_cost_usd))
 
 
 def find_folder(wanted: str) -> Path:
-    """Find a run's folder by the run's id, the beginning of it, or the folder itself.
+    """Return a run's folder by the run's id, the beginning of it, or the folder itself.
 
     Raises:
         RunUnknown: there is no such run, or its folder is gone.
     """
     place = Path(wanted).expanduser()
-    if (place / journal.NAME).exists():
+    if (place / store.NAME).exists():
         return place.absolute()
-    folder = Path(registry.find(wanted).folder)
+    folder = registry.find(wanted).path
     if not folder.is_dir():
         raise RunUnknown(f"the folder of run {wanted} is gone: {folder}")
     return folder
 
 
 def newest(job: Job) -> tuple[Job, Path] | None:
-    """Give the newest run of a job's file: the job as it is limited, and the run's folder.
-
-    None when there is none.
+    """Return the newest run of a job's file: the job with its limit, and the run's folder.
 
     A run that was killed before its journal said anything has started nothing: it is passed over.
+
+    Returns:
+        None when there is none.
 
     Raises:
         JournalFailed: the journal of a newer run cannot be read.
     """
-    for run in reversed(registry.of_source(job.source)):
-        history = journal.read(Path(run.folder))
-        if history is not None and history.header:
-            return _as_limited(job, history), Path(run.folder)
+    for entry in reversed(registry.of_source(job.source)):
+        state = store.read(entry.path)
+        if state is not None and state.record is not None:
+            return _with_limit(job, state.record), entry.path
     return None
 
 
-def take_stock(job: Job, folder: Path, held: Journal) -> Past:
-    """See what is done; note in the journal what a killed session could not.
+def take_stock(job: Job, journal: Journal) -> StartingPoint:
+    """Return what is done and what is not; note in the journal what a killed session could not.
 
-    Videos that are there but are not what the job wants are moved to the folder ``superseded``.
+    Videos that exist but are not what the job wants are moved to the folder ``superseded``.
 
     Args:
         job: as it is today.
-        folder: the run's.
-        held: its journal.
+        journal: the run's.
 
     Raises:
         RunUnknown: the journal says nothing: nothing of that run was started.
         BadInput: the run was on another target.
         InfrastructureError: the folder cannot be written to.
     """
-    history = held.history()
-    if not history.header:
+    state, folder = journal.state(), journal.folder
+    if state.record is None:
         raise RunUnknown(f"the journal in {folder} is empty: nothing of that run was started")
-    if history.header.get("target") not in (None, job.target):
-        raise BadInput(
-            [
-                Problem(
-                    str(job.source),
-                    0,
-                    "target",
-                    f"got {job.target}; the run is on {history.header['target']}, and stays there; "
-                    "expected the same, or a run of its own (without --resume)",
-                )
-            ]
-        )
+    _check_target(job, state.record)
     made_by = renderer(job)
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda scene: _done(scene, folder, history, made_by), job.scenes)
-        homes = {scene.name: home for scene, home in zip(job.scenes, found, strict=True) if home}
-    for name, home in homes.items():
-        if history.home.get(name) != home:
-            _note(held, history, name, home)
-    unwanted = [scene.name for scene in job.scenes if scene.name not in homes]
-    held.superseded(name for name in unwanted if name in history.home)
-    try:
-        for part in folder.glob("*.part"):
-            part.unlink()
-        for name in unwanted:
-            _set_aside(folder / f"{name}.mp4")
-    except OSError as error:
-        raise InfrastructureError(f"{folder} cannot be written to: {error.strerror}") from error
-    rest = tuple(scene for scene in job.scenes if scene.name not in homes)
-    return Past(held.history(), homes, rest)
+        done = pool.map(lambda scene: _done(scene, folder, state, made_by), job.scenes)
+        videos = {scene.name: video for scene, video in zip(job.scenes, done, strict=True) if video}
+    for name, video in videos.items():
+        if state.videos.get(name) != video:
+            _note(journal, state, name, video)
+    rest = tuple(scene for scene in job.scenes if scene.name not in videos)
+    journal.superseded(scene.name for scene in rest if scene.name in state.videos)
+    _tidy(folder, rest)
+    return StartingPoint(rest, journal.state(), videos)
 
 
-def _done(scene: Scene, folder: Path, history: RunState, made_by: str) -> DownloadedVideo | None:
-    """Give a scene's video if it is whole, and made from what the scene is today."""
+def _check_target(job: Job, record: RunRecord) -> None:
+    if record.target == job.target:
+        return
+    message = (
+        f"got {job.target}; the run is on {record.target}, and stays there; "
+        "expected the same, or a run of its own (without --resume)"
+    )
+    raise BadInput([Problem(str(job.source), 0, "target", message)])
+
+
+def _done(scene: Scene, folder: Path, state: RunState, made_by: str) -> DownloadedVideo | None:
+    """Return a scene's video if it is whole, and made from what the scene is today."""
     path = folder / f"{scene.name}.mp4"
-    home, flight = history.home.get(scene.name), history.inflight.get(scene.name)
+    video, flight = state.videos.get(scene.name), state.inflight.get(scene.name)
     with contextlib.suppress(OSError, ArtifactInvalid):
         if not path.is_file():
             return None
         mark, digest = fingerprint(scene, made_by), file_digest(path)
-        if home is not None and home.sha256 == digest:
+        if video is not None and video.sha256 == digest:
             # The folder may have been moved since.
-            here = replace(home, artifact=replace(home.artifact, path=path))
-            return here if home.fingerprint == mark else None
-        if digest == history.superseded.get(scene.name):
+            here = replace(video, artifact=replace(video.artifact, path=path))
+            return here if video.fingerprint == mark else None
+        if digest == state.superseded.get(scene.name):
             return None  # somebody has put it back
         if flight is not None and flight.fingerprint == mark:
             # Its session was killed between the rename, which is for whole videos, and the note.
@@ -191,13 +188,23 @@ def _done(scene: Scene, folder: Path, history: RunState, made_by: str) -> Downlo
     return None
 
 
-def _note(held: Journal, history: RunState, name: str, home: DownloadedVideo) -> None:
-    flight = history.inflight.get(name)
+def _note(journal: Journal, state: RunState, name: str, video: DownloadedVideo) -> None:
+    flight = state.inflight.get(name)
     if flight is None:
         return
     began = flight.began
-    span, download_span = Span("render", began, began), Span("download", began, began)
-    held.home(name, flight.number, Attempt(flight.worker, span, download_span), home)
+    span, download_span = Span(Phase.RENDER, began, began), Span(Phase.DOWNLOAD, began, began)
+    journal.video(name, flight.number, Attempt(flight.worker, span, download_span), video)
+
+
+def _tidy(folder: Path, rest: tuple[Scene, ...]) -> None:
+    try:
+        for part in folder.glob("*.part"):
+            part.unlink()
+        for scene in rest:
+            _set_aside(folder / f"{scene.name}.mp4")
+    except OSError as error:
+        raise InfrastructureError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
 def _set_aside(path: Path) -> None:

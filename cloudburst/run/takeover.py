@@ -1,10 +1,10 @@
-"""What an earlier session of a run has left: taken over if it still works, ended if not."""
+"""Workers that an earlier session of a run has left: adopted if they still work, ended if not."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import InfrastructureError
@@ -16,60 +16,68 @@ from cloudburst.run.worker_run import AdoptedWorker
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container
 
-    from cloudburst.journal.state import RunState, UnfinishedWorker
-    from cloudburst.models import BatchResult, Launch
-    from cloudburst.run.batch import BatchRunner
+    from cloudburst.journal.state import RunState
+    from cloudburst.models import BatchResult, Launch, UnfinishedWorker
     from cloudburst.run.context import RunContext
 
 _ASKERS = 8
 
 
-@dataclass
 class EarlierWorkers:
-    """Workers of which the journal does not say that they are gone.
+    """Workers that the journal does not record as gone.
 
     Args:
-        open: those.
-        run_id: the run's.
-        site: what the run shares.
+        before: the run as its earlier sessions have left it.
+        context: what the run shares.
+        wanted: by target, how many workers may be adopted there.
     """
 
-    open: tuple[UnfinishedWorker, ...]
-    run_id: str
-    site: RunContext
-    _problems: dict[str, str] = field(default_factory=dict)
-    _adopted: list[AdoptedWorker] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, before: RunState, context: RunContext, wanted: dict[str, int]) -> None:
+        self._before = before
+        self._context = context
+        self._lock = threading.Lock()
+        self.adopted = self._adopt(wanted)
+        stacks = {worker.launch.stack for worker in self.adopted}
+        self._ending = dict.fromkeys(
+            one.stack for one in before.unfinished if one.stack not in stacks
+        )
+        # A stack stays here until it is verified as gone: somebody may ask not to wait for that.
+        self._problems = dict.fromkeys(self._ending, "its end was not waited for")
 
-    def adopt(self, wanted: int) -> list[AdoptedWorker]:
+    def _adopt(self, wanted: dict[str, int]) -> list[AdoptedWorker]:
         """Take over as many workers as are wanted, of those that answer and are the run's."""
-        if wanted and self.open:
-            with ThreadPoolExecutor(_ASKERS) as pool:
-                answers = list(pool.map(self._answering, self.open))
-            self._adopted = [one for one in answers if one is not None][:wanted]
-        for mine in self._adopted:
-            self._tell(mine.launch, f"going on with {mine.worker.id}, which still works")
-        return list(self._adopted)
+        candidates = [one for one in self._before.unfinished if wanted.get(one.target)]
+        if not candidates:
+            return []
+        with ThreadPoolExecutor(_ASKERS) as pool:
+            answering = [worker for worker in pool.map(self._answering, candidates) if worker]
+        adopted = []
+        rest = dict(wanted)
+        for worker in answering:
+            if rest[worker.launch.target] > 0:
+                rest[worker.launch.target] -= 1
+                adopted.append(worker)
+                self._report(worker.launch, f"going on with {worker.worker.id}, which still works")
+        return adopted
 
     def _answering(self, launch: UnfinishedWorker) -> AdoptedWorker | None:
-        site = self.site
+        on = self._context.targets[launch.target]
         if launch.worker is None:
             return None
         try:
-            key = str(site.engine.outputs(launch.stack)["key"])
+            key = str(on.engine.outputs(launch.stack)["key"])
             spec = worker_spec(
-                run_id=self.run_id,
-                batch=launch.batch,
-                job="",
-                rung=launch.rung,
-                room=launch.room,
-                limits=site.limits,
-                log=site.folder / "logs" / f"{launch.label}.log",
-                key=key,
+                self._context.record,
+                self._context.limits,
+                launch.batch,
+                launch.rung,
+                launch.room,
+                launch.label,
+                key,
             )
-            worker = site.target.adopt(spec, launch)
+            worker = on.workers.adopt(spec, launch)
         except (InfrastructureError, KeyError):
             return None
         if worker is None or VideoApi(worker).healthy() is not None:
@@ -77,66 +85,75 @@ class EarlierWorkers:
         return AdoptedWorker(launch, worker)
 
     def threads(self) -> list[threading.Thread]:
-        """Give threads that end what was not taken over, one for each stack."""
-        taken = {mine.launch.stack for mine in self._adopted}
-        stacks = dict.fromkeys(one.stack for one in self.open if one.stack not in taken)
-        # Until it is seen to be gone, it is not: somebody may ask not to wait for that.
-        self._problems = dict.fromkeys(stacks, "its end was not waited for")
+        """Return threads that end what was not adopted, one for each stack."""
         return [
             threading.Thread(target=self._end, args=(stack,), name=stack, daemon=True)
-            for stack in stacks
+            for stack in self._ending
         ]
 
     def _end(self, stack: str) -> None:
-        launch = next(one for one in self.open if one.stack == stack)
-        self._tell(launch, f"ending what {launch.label} of an earlier session has left")
+        launch = self._launch_of(stack)
+        on, stop = self._context.targets[launch.target], self._context.stop
+        self._report(launch, f"ending what {launch.label} of an earlier session has left")
         problem = recover(
-            self.site.engine,
-            self.site.target,
+            on.engine,
+            on.resources,
             stack,
-            hurried=lambda: self.site.stop.hurried,
-            tell=lambda text: self._tell(launch, text),
+            hurried=lambda: stop.hurried,
+            log=lambda text: self._report(launch, text),
         )
         if problem:
             with self._lock:
                 self._problems[stack] = problem
-        else:
-            self.site.journal.gone(stack, KILLED)
-            with self._lock:
-                del self._problems[stack]
-            self._tell(launch, f"nothing is left of {stack}")
+            return
+        self._context.journal.gone(stack, KILLED)
+        with self._lock:
+            del self._problems[stack]
+        self._report(launch, f"nothing is left of {stack}")
 
-    def _tell(self, launch: UnfinishedWorker, text: str) -> None:
-        self.site.timeline.tell(EventKind.RECOVERY, text, stack=launch.stack)
+    def _launch_of(self, stack: str) -> UnfinishedWorker:
+        return next(one for one in self._before.unfinished if one.stack == stack)
 
-    # -- for the report -----------------------------------------------------------------------
+    def _report(self, launch: UnfinishedWorker, text: str) -> None:
+        self._context.timeline.emit(EventKind.RECOVERY, text, stack=launch.stack)
+
+    # -- for the report -------------------------------------------------------------------------
 
     @property
-    def left(self) -> list[str]:
-        """Tell what could not be verified as gone, a line each."""
+    def remaining(self) -> list[str]:
+        """What could not be verified as gone, a line each."""
         with self._lock:
             problems = dict(self._problems)
         return [
-            f"{stack}: {problem}; remove it with: cloudburst cleanup {self.run_id}, "
-            f"or: {self.site.target.removal(stack)}"
+            removal_line(self._context, self._launch_of(stack).target, stack, problem)
             for stack, problem in problems.items()
         ]
 
-    def launches_before(self, history: RunState, mine: AdoptedWorker) -> tuple[Launch, ...]:
-        """Give the launches of an adopted worker's batch that came before it."""
-        batch = next(one for one in history.batches if one.label == mine.launch.batch)
+    def launches_before(self, worker: AdoptedWorker) -> tuple[Launch, ...]:
+        """Return the launches of an adopted worker's batch that came before it."""
+        label = worker.launch.batch
+        batch = next(batch for batch in self._before.batches if batch.label == label)
         return batch.launches[:-1]
 
-    def batches(self, history: RunState, lives: Sequence[BatchRunner]) -> tuple[BatchResult, ...]:
-        """Give the batches of earlier sessions as they are now."""
-        going_on = {life.stack for life in lives}
+    def batches(self, continued: Container[str]) -> tuple[BatchResult, ...]:
+        """Return the batches of earlier sessions as they are now.
+
+        Args:
+            continued: stacks that this session goes on with.
+        """
         with self._lock:
-            gone = {one.stack for one in self.open} - set(self._problems)
+            gone = self._ending.keys() - self._problems.keys()
         return tuple(
             _ended(batch) if batch.stack in gone else batch
-            for batch in history.batches
-            if batch.stack not in going_on
+            for batch in self._before.batches
+            if batch.stack not in continued
         )
+
+
+def removal_line(context: RunContext, target: str, stack: str, problem: str) -> str:
+    """Return the line that says why a stack may still exist, and what removes it."""
+    removal = context.targets[target].resources.removal(stack)
+    return f"{stack}: {problem}; remove it with: cloudburst cleanup {context.run_id}, or: {removal}"
 
 
 def _ended(batch: BatchResult) -> BatchResult:

@@ -1,35 +1,40 @@
-"""The life of one worker: its stack comes up, it takes scenes, its stack is destroyed.
+"""One worker: its stack comes up, it renders scenes, its stack is destroyed.
 
-Whatever happens in between, the last step is taken, repeated, and checked with the provider.
+Whatever happens in between, the last step is taken, repeated, and verified with the provider.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import (
     CloudBurstError,
-    CloudRefused,
     EngineError,
     InfrastructureError,
     WorkerTerminated,
+    WorkerUnhealthy,
 )
-from cloudburst.journal.state import KEPT
-from cloudburst.models import EventKind, Health, Launch, Span
+from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
 from cloudburst.run.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.run.teardown import tear_down
-from cloudburst.targets.failover import Verdict, code_of, verdict
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
-    from cloudburst.journal.state import UnfinishedWorker
-    from cloudburst.models import Batch, Condition, Price, Worker, WorkerSpec
-    from cloudburst.run.context import RunContext
+    from cloudburst.models import (
+        Batch,
+        Condition,
+        Quote,
+        Span,
+        UnfinishedWorker,
+        Worker,
+        WorkerSpec,
+    )
+    from cloudburst.run.context import OpenTarget, RunContext
 
-# For requests to a worker that is gone: they break off by themselves.
+# For requests to a worker that is gone: they fail by themselves.
 JOIN_TIMEOUT = 10.0
 
 
@@ -38,7 +43,7 @@ class AdoptedWorker:
     """A worker of an earlier session that still works.
 
     Args:
-        launch: what the journal says of it.
+        launch: its entry in the journal.
         worker: where it is.
     """
 
@@ -46,44 +51,61 @@ class AdoptedWorker:
     worker: Worker
 
 
-class _NotNeeded(Exception):
+class _NotNeededError(Exception):
     """No scene waits for the worker that is starting."""
 
 
-@dataclass
 class WorkerRun:
-    """One worker of a batch.
+    """One worker of a batch, from `up` to its verified teardown.
 
     Args:
         label: the worker's, ``b01`` or ``b01.2``.
         batch: the scenes it begins with.
         spec: what its stack declares.
-        site: what it shares with the others.
-        adopted: what an earlier session has left and still works.
+        context: what it shares with the run's other workers.
+        on: its target.
+        adopted: a worker of an earlier session to take over instead of creating one.
+
+    Attributes:
+        state: how far it has come.
+        was_healthy: its video API answered.
+        destroyed: the provider confirmed that nothing of it exists.
+        kept_until: when a kept worker ends itself, seconds since 1970; None when it is not kept.
+        failure: what it failed of; None when it did not fail.
+        error: the same, for people; also set when the worker was taken away.
     """
 
-    label: str
-    batch: Batch
-    spec: WorkerSpec
-    site: RunContext
-    adopted: AdoptedWorker | None = None
-    spans: list[Span] = field(default_factory=list)
-    worker: Worker | None = None
-    price: Price | None = None
-    was_healthy: bool = False
-    destroyed: bool = False
-    kept_until: float | None = None
-    failure: Exception | None = None
-    error: str | None = None
-    state: str = "waiting"
-    _drive: RenderLoop | None = None
-    _number: int = 0
+    def __init__(
+        self,
+        label: str,
+        batch: Batch,
+        spec: WorkerSpec,
+        context: RunContext,
+        on: OpenTarget,
+        adopted: AdoptedWorker | None = None,
+    ) -> None:
+        self.label = label
+        self.spec = spec
+        self.state = WorkerState.WAITING
+        self.worker: Worker | None = None
+        self.was_healthy = self.destroyed = False
+        self.kept_until: float | None = None
+        self.failure: Exception | None = None
+        self.error: str | None = None
+        self._batch = batch
+        self._context = context
+        self._on = on
+        self._adopted = adopted
+        self._price = adopted.launch.price if adopted else None
+        self._spans: list[Span] = list(adopted.launch.spans) if adopted else []
+        self._row = adopted.launch.number if adopted else 0
+        self._loop: RenderLoop | None = None
 
     def run(self) -> None:
-        """Live it. Never raises: what went wrong is in `error`, what is left in `destroyed`."""
+        """Run it to its end. Never raises: see `error`, and `destroyed` for what remains."""
         try:
             self._work()
-        except _NotNeeded:
+        except _NotNeededError:
             pass  # others have taken every scene
         except CloudBurstError as error:
             self.failure, self.error = error, str(error)
@@ -91,226 +113,230 @@ class WorkerRun:
             self.failure = error
             self.error = f"unexpected {type(error).__name__}: {error}"
         finally:
-            self.site.queue.leave(self.label)
-            if self.state == "waiting":
-                self.destroyed = True  # nothing was ever begun
-            elif not (self._is_to_be_kept() and self._keep()):
-                self._end()
-            if self._drive is not None:
-                self._drive.join(JOIN_TIMEOUT)
-            if self._number:
-                self.site.journal.ended(self._number, self.result(), self.state)
+            self._finish()
+
+    def _finish(self) -> None:
+        self._context.queue.leave(self.label)
+        if self.state is WorkerState.WAITING:
+            self.destroyed = True  # nothing was ever created
+        elif not (self._is_to_be_kept() and self._keep()):
+            self._destroy()
+        if self._loop is not None:
+            self._loop.join(JOIN_TIMEOUT)
+        if self._row:
+            self._context.journal.ended(self._row, self.result(), self.state)
 
     @property
     def lost(self) -> Condition | None:
         """Why the worker was taken away while it worked, None if it was not."""
-        return self._drive.lost if self._drive is not None else None
+        return self._loop.lost if self._loop is not None else None
 
     @property
-    def code(self) -> str | None:
-        """The provider's code for why it failed or ended."""
-        if isinstance(self.failure, CloudRefused):
-            return self.failure.code
-        words = self.failure or (self.lost.reason if self.lost else None)
-        return code_of(str(words)) if words else None
+    def refusal(self) -> Refusal:
+        """What the provider's answer to its creation, or the worker's end, means."""
+        if isinstance(self.failure, InfrastructureError):
+            return self.failure.refusal
+        if self.failure is None and self.lost is not None:
+            return self.lost.refusal
+        return Refusal()
 
     def result(self) -> Launch:
-        """Give what became of it."""
+        """Return what became of it."""
+        results, workers = self._context.results, self._on.workers
         return Launch(
             label=self.label,
             worker=self.worker.id if self.worker else None,
             rung=self.spec.rung,
-            price=self.price,
+            price=self._price,
             # A rung that gave no worker has the label of the one that did.
-            scenes_done=self.site.ledger.done_by(self.label) if self.was_healthy else 0,
-            spans=tuple(self.spans),
+            scenes_done=results.done_by(self.label) if self.was_healthy else 0,
+            spans=tuple(self._spans),
             destroyed=self.destroyed,
-            expires=self.site.target.expires(self.spec.stack) if self._number else None,
-            code=self.code,
+            expires=workers.expires(self.spec.stack) if self._row else None,
+            code=self.refusal.code,
             error=self.error,
+            target=self._on.name,
         )
 
-    # -- work ---------------------------------------------------------------------------------
+    # -- work -----------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        site = self.site
-        worker = self._taken_over() if self.adopted else self._created()
+        context = self._context
+        worker = self._take_over() if self._adopted else self._create()
         if worker is None:
             return
         self.worker = worker
-        self._see_if_needed()
+        self._check_needed()
         api = VideoApi(worker)
-        self.tell("starting", "waiting for the video API")
-        with site.timeline.span("health", self.spans):
+        self.report(WorkerState.STARTING, "waiting for the video API")
+        with context.timeline.span(Phase.HEALTH, self._spans):
             self._wait_healthy(api, worker)
         self.was_healthy = True
-        site.queue.join(self.label)
-        self.tell("working", f"rendering{self._lease()}")
-        self._drive = RenderLoop(self.label, self.batch.label, worker, api, site)
-        with site.timeline.span("drive", self.spans):
-            self._drive.run()
-        if self._drive.lost is not None:
-            self.error = f"the worker is gone: {self._drive.lost.reason}{self._last_words()}"
+        context.queue.join(self.label)
+        self.report(WorkerState.WORKING, f"rendering{self._lease()}")
+        self._loop = RenderLoop(self.label, self._batch.label, worker, api, context, self._on)
+        with context.timeline.span(Phase.DRIVE, self._spans):
+            self._loop.run()
+        if self._loop.lost is not None:
+            self.error = f"the worker is gone: {self._loop.lost.reason}{self._log_tail()}"
 
-    def _created(self) -> Worker | None:
-        """Bring the stack up; None when the run is being stopped."""
-        site, spec = self.site, self.spec
-        self.price = site.target.price(spec.rung)
-        program = site.target.program(spec)
+    def _create(self) -> Worker | None:
+        """Bring the stack up; return None when the run is being stopped."""
+        context, spec, workers = self._context, self.spec, self._on.workers
+        quote = workers.quote(spec.rung)
+        self._price = quote.price if quote else None
+        program = workers.program(spec, quote)
         # Written first: whatever happens from now on, the journal knows that there may be a stack.
-        self._number = site.journal.launch(
-            batch=self.batch.label,
-            label=self.label,
-            stack=spec.stack,
-            rung=spec.rung,
-            price=self.price,
-            room=spec.room,
-            expires=site.target.expires(spec.stack),
-        )
+        self._row = self._note_launch(quote)
         # First the state, then the question: a request to stop that comes in between finds a
         # batch to interrupt, and one that came before is seen here.
-        self.state = "creating"
-        if site.stop.requested:
-            self.state = "waiting"
+        self.state = WorkerState.CREATING
+        if context.stop.requested:
+            self.state = WorkerState.WAITING
             return None
-        self.tell("creating", f"creating the stack: {spec.rung}")
-        with site.timeline.span("up", self.spans):
-            outputs = site.engine.up(spec.stack, program, begin=self._see_if_needed)
-        worker = site.target.worker(spec, outputs)
-        expires = site.target.expires(spec.stack)
-        site.journal.worker(self._number, worker.id, worker.endpoint, expires)
+        self.report(WorkerState.CREATING, f"creating the stack: {spec.rung}")
+        with context.timeline.span(Phase.UP, self._spans):
+            outputs = self._on.engine.up(spec.stack, program, begin=self._check_needed)
+        worker = workers.worker(spec, outputs)
+        expires = workers.expires(spec.stack)
+        context.journal.worker(self._row, worker.id, worker.endpoint, expires)
         return worker
 
-    def _taken_over(self) -> Worker | None:
-        """Go on with what an earlier session has left."""
-        adopted = self.adopted
-        if adopted is None:
-            return None
-        self._number = adopted.launch.number
-        self.price = adopted.launch.price
-        self.spans = list(adopted.launch.spans)
-        self.state = "starting"
-        return adopted.worker
+    def _note_launch(self, quote: Quote | None) -> int:
+        spec = self.spec
+        return self._context.journal.launch(
+            batch=self._batch.label,
+            label=self.label,
+            stack=spec.stack,
+            target=self._on.name,
+            rung=spec.rung,
+            price=quote.price if quote else None,
+            room=spec.room,
+            expires=self._on.workers.expires(spec.stack),
+        )
+
+    def _take_over(self) -> Worker | None:
+        self.state = WorkerState.STARTING
+        return self._adopted.worker if self._adopted else None
 
     def _lease(self) -> str:
-        """Say when the worker ends itself, where it does."""
-        expires = self.site.target.expires(self.spec.stack)
+        """Return when the worker ends itself, where it does."""
+        expires = self._on.workers.expires(self.spec.stack)
         return f"; it ends itself at {clock_time(expires)}" if expires else ""
 
     def _wait_healthy(self, api: VideoApi, worker: Worker) -> None:
         """Wait until the worker answers; break off when its provider says that it never will."""
-        looked = time.monotonic()
+        checked = time.monotonic()
 
         def pause(seconds: float) -> bool:
-            nonlocal looked
-            self._see_if_needed()
-            if time.monotonic() - looked > WATCH_EVERY:
-                looked = time.monotonic()
-                self._look(worker)
-            return self.site.stop.sleep(seconds)
+            nonlocal checked
+            self._check_needed()
+            if time.monotonic() - checked > WATCH_EVERY:
+                checked = time.monotonic()
+                self._check_condition(worker)
+            return self._context.stop.sleep(seconds)
 
         try:
-            api.wait_healthy(self.site.limits.health_timeout, pause)
-        except CloudBurstError as error:
-            words = self._last_words()
-            if words:
-                raise _with_words(error, words) from error
-            raise
+            api.wait_healthy(self._context.limits.health_timeout, pause)
+        except WorkerTerminated as error:
+            message = f"{error}{self._log_tail()}"
+            raise WorkerTerminated(
+                message, blameless=error.blameless, refusal=error.refusal
+            ) from error
+        except WorkerUnhealthy as error:
+            raise WorkerUnhealthy(f"{error}{self._log_tail()}", error.refusal) from error
 
-    def _see_if_needed(self) -> None:
+    def _check_needed(self) -> None:
         """End a worker that has not begun when no scene waits for it any more."""
-        if not self.site.queue.pending() and not self.site.stop.requested:
-            raise _NotNeeded
+        if not self._context.queue.pending() and not self._context.stop.requested:
+            raise _NotNeededError
 
-    def _look(self, worker: Worker) -> None:
+    def _check_condition(self, worker: Worker) -> None:
         try:
-            condition = self.site.target.condition(worker)
+            condition = self._on.workers.condition(worker)
         except InfrastructureError:
-            return  # not being told is no news
+            return  # no answer is no news
         if condition.health is Health.GONE:
             raise WorkerTerminated(
                 f"the worker ended before it was healthy: {condition.reason}",
                 blameless=condition.blameless,
+                refusal=condition.refusal,
             )
 
-    def _last_words(self) -> str:
-        words = "" if self.site.stop.requested else self.site.target.last_log_lines(self.spec)
-        return f"; its last log lines: {words}" if words else ""
+    def _log_tail(self) -> str:
+        stopped = self._context.stop.requested
+        lines = "" if stopped else self._on.workers.last_log_lines(self.spec)
+        return f"; its last log lines: {lines}" if lines else ""
 
-    # -- keeping ------------------------------------------------------------------------------
+    # -- keeping --------------------------------------------------------------------------------
 
     def _is_to_be_kept(self) -> bool:
-        """Say if a worker that has done its work is to stay for a person."""
+        """Whether a worker that has done its work is to stay for a person."""
         healthy = self.was_healthy and self.failure is None and self.lost is None
-        return self.site.keep and healthy and not self.site.stop.requested
+        return self._context.keep and healthy and not self._context.stop.requested
 
     def _keep(self) -> bool:
-        """Let the worker stay; say if it does. One that cannot be told to is ended."""
+        """Keep the worker; return whether it stays. One that cannot be kept is destroyed."""
         worker = self.worker
         if worker is None:
             return False
         try:
-            self.kept_until = self.site.target.keep(worker)
+            self.kept_until = self._on.workers.keep(worker)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must not be left running
             self.error = f"it could not be kept: {error}"
             return False
-        self.site.journal.worker(self._number, worker.id, worker.endpoint, self.kept_until)
-        self.tell(KEPT, f"kept at {worker.endpoint} until {clock_time(self.kept_until)}")
+        self._context.journal.worker(self._row, worker.id, worker.endpoint, self.kept_until)
+        text = f"kept at {worker.endpoint} until {clock_time(self.kept_until)}"
+        self.report(WorkerState.KEPT, text)
         return True
 
-    # -- teardown -----------------------------------------------------------------------------
+    # -- teardown -------------------------------------------------------------------------------
 
-    def _end(self) -> None:
-        site, stack = self.site, self.spec.stack
-        self.tell("destroying", "destroying the stack")
-        with site.timeline.span("destroy", self.spans):
-            unsure = _may_have_made_more(self.failure)
+    def _destroy(self) -> None:
+        context, stack, resources = self._context, self.spec.stack, self._on.resources
+        self.report(WorkerState.DESTROYING, "destroying the stack")
+        with context.timeline.span(Phase.DESTROY, self._spans):
+            unsure = _may_have_created_more(self.failure)
             if unsure:
-                # What a call that broke off has made is not seen at once.
-                time.sleep(site.target.settle)
+                # What a call that broke off has created is not described at once.
+                time.sleep(resources.settle)
             problem = tear_down(
-                site.engine,
-                site.target,
+                self._on.engine,
+                resources,
                 stack,
                 unsure=unsure,
-                hurried=lambda: site.stop.hurried,
-                tell=lambda text: self.tell("destroying", text),
+                hurried=lambda: context.stop.hurried,
+                log=lambda text: self.report(WorkerState.DESTROYING, text),
             )
         self.destroyed = not problem
         if problem:
             before = f"; before that: {self.error}" if self.error else ""
             self.error = f"teardown not verified: {problem}{before}"
 
-    def tell(self, state: str, text: str = "") -> None:
-        """Tell what state the batch has come to."""
+    def report(self, state: WorkerState, text: str = "") -> None:
+        """Report the state that the worker, and with it its batch, has reached."""
         self.state = state
-        if self._number:
-            self.site.journal.progress(self._number, state, self.spans)
-        self.site.timeline.tell(
+        if self._row:
+            self._context.journal.progress(self._row, state, self._spans)
+        self._context.timeline.emit(
             EventKind.BATCH_STATE,
             text,
-            batch=self.batch.label,
-            state=state,
+            batch=self._batch.label,
+            state=str(state),
             stack=self.spec.stack,
             worker=self.label,
-            scenes=len(self.batch.scenes),
+            scenes=len(self._batch.scenes),
         )
 
 
 def clock_time(moment: float) -> str:
-    """Give a moment as a person reads it on this machine's clock."""
+    """Return a moment, in seconds since 1970, as this machine's clock shows it."""
     return f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S %Z}"
 
 
-def _with_words(error: CloudBurstError, words: str) -> CloudBurstError:
-    if isinstance(error, WorkerTerminated):
-        return WorkerTerminated(f"{error}{words}", blameless=error.blameless)
-    return type(error)(f"{error}{words}")
-
-
-def _may_have_made_more(failure: Exception | None) -> bool:
-    """Say if a failed `up` may have made something that nobody knows of yet."""
-    return isinstance(failure, EngineError) and verdict(code_of(str(failure)), str(failure)) in (
+def _may_have_created_more(failure: Exception | None) -> bool:
+    """Whether a failed `up` may have created something that nobody knows of yet."""
+    return isinstance(failure, EngineError) and failure.refusal.verdict in (
         Verdict.WAIT,
         Verdict.FAIL,
     )

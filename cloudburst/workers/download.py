@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from cloudburst import media
 from cloudburst.errors import ArtifactInvalid
+from cloudburst.files import sync_folder
 from cloudburst.job.fingerprint import file_digest
-from cloudburst.journal.registry import sync_folder
 from cloudburst.models import Artifact
 
 if TYPE_CHECKING:

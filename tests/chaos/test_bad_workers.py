@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from cloudburst.models import Batch, Event, EventKind, Scene, SceneStatus
-from cloudburst.run import render_loop as drive
+from cloudburst.run import render_loop
 from cloudburst.run.events import Timeline
 from cloudburst.run.queue import SceneQueue
 from cloudburst.run.render_loop import RenderLoop
@@ -51,9 +51,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(worker, "GRACE", 0.0)
     monkeypatch.setattr(worker, "CONNECT_TIMEOUT", 1.0)
     monkeypatch.setattr(worker, "PATIENCE", 1.0)
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.05)
-    monkeypatch.setattr(drive, "ASK_EVERY", 60.0)
-    monkeypatch.setattr(drive, "RESTART", 5.0)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.05)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 60.0)
+    monkeypatch.setattr(render_loop, "RESTART", 5.0)
     yield
     while fakes.HELD:
         fakes.HELD.pop().__exit__(None, None, None)
@@ -113,23 +113,23 @@ class Crew:
         self.folder = folder
         self.events: list[Event] = []
         target = fakes.FakeTarget(fakes.FakeEngine())
-        site = fakes.make_context(
+        context = fakes.make_context(
             target.engine, target, folder, scene_timeout=1.0, attempts=attempts
         )
-        self.site = replace(
-            site,
-            ledger=SceneResults(self.scenes, site.journal),
+        self.context = replace(
+            context,
+            results=SceneResults(self.scenes, context.journal),
             queue=SceneQueue(attempts),
             timeline=Timeline(self.events.append, lambda: None),
         )
-        self.site.queue.add([Batch(1, self.scenes)])
+        self.context.queue.add([Batch(1, self.scenes)])
         self.answers = answers
         self.drives = []
         for number, one in enumerate(answers, start=1):
             label = f"b{number:02d}"
-            self.site.queue.join(label)
+            self.context.queue.join(label)
             rented = one.server.worker(room)
-            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.site))
+            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.context))
 
     def run(self) -> dict[str, SceneResult]:
         """Let each worker in turn try what those before could not; give what became of all."""
@@ -149,14 +149,14 @@ class Crew:
             one.join(10)
         for each in self.answers:
             each.server.close()
-        self.site.timeline.close()
-        results = {result.name: result for result in self.site.ledger.results()}
+        self.context.timeline.close()
+        results = {result.name: result for result in self.context.results.all()}
         self._check(results)
         return results
 
     def _drive(self, one: RenderLoop, label: str) -> None:
         one.run()
-        self.site.queue.leave(label)
+        self.context.queue.leave(label)
 
     def _tried_by(self, workers: int) -> bool:
         """Say if so many workers have tried every scene that is not done."""
@@ -324,7 +324,7 @@ DEAD = {
 def test_a_worker_that_has_gone_gives_its_scenes_back(
     tmp_path: Path, videos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(drive, "RESTART", 0.5)
+    monkeypatch.setattr(render_loop, "RESTART", 0.5)
     way = DEAD[name]
     dead = Answers(videos, Bad("", way, way, way))
     crew = Crew(tmp_path, dead, Answers(videos, lambda *_: False), count=3)

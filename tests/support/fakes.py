@@ -1,4 +1,4 @@
-"""An engine and a target that do as a test says, and remember what was asked of them."""
+"""An engine and a target that behave as a test says, and remember what was asked of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cloudburst.engine.toolchain import VERSION
-from cloudburst.engine.toolchain import Engine as Binary
+from cloudburst import targets
+from cloudburst.engine.toolchain import VERSION, PulumiCli
+from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.job.fingerprint import file_digest
 from cloudburst.journal.store import Journal
 from cloudburst.models import (
@@ -19,22 +20,23 @@ from cloudburst.models import (
     Cost,
     Limits,
     Lock,
-    Price,
+    Quote,
+    Refusal,
     Resource,
     Rung,
+    RunRecord,
     Scene,
     Worker,
     WorkerSpec,
 )
-from cloudburst.run import pipeline
-from cloudburst.run import render_loop as drive
-from cloudburst.run import worker_run as launch
+from cloudburst.run import render_loop, setup, worker_run
 from cloudburst.run.batch import BatchRunner
-from cloudburst.run.context import RunContext
+from cloudburst.run.context import OpenTarget, RunContext
 from cloudburst.run.events import Timeline
 from cloudburst.run.queue import SceneQueue
 from cloudburst.run.results import SceneResults
 from cloudburst.stop import Stop
+from cloudburst.targets.aws import refusals
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local.target import PROCESS
 from cloudburst.workers.client import Rendered
@@ -45,14 +47,25 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from cloudburst.errors import InfrastructureError
-    from cloudburst.models import Job, TargetName
+    from cloudburst.models import Job
 
 # Any file will do: what renders here looks into none.
 FILE = Path(__file__)
 SCENE = Scene("s", FILE, FILE, 1.0)
 # Journals that tests hold; `conftest.py` closes them.
 HELD: list[Journal] = []
+
+
+def diagnosed(error: Exception) -> Exception:
+    """Return an error as the engine raises it: with what its message means on AWS."""
+    if isinstance(error, InfrastructureError) and error.refusal == Refusal():
+        error.refusal = refusals.diagnose(str(error))
+    return error
+
+
+def cloud_refused(message: str, code: str | None = None) -> CloudRefused:
+    """Return an error as AWS's API raises it."""
+    return CloudRefused(message, refusals.of_code(code, message))
 
 
 @dataclass
@@ -69,13 +82,13 @@ class FakeEngine:
         begin()
         self.calls.append("up")
         if self.up_errors:
-            raise self.up_errors.pop(0)
+            raise diagnosed(self.up_errors.pop(0))
         return {}
 
     def destroy(self, stack: str, *, remove: bool = True) -> None:
         self.calls.append("destroy")
         if self.destroy_errors:
-            raise self.destroy_errors.pop(0)
+            raise diagnosed(self.destroy_errors.pop(0))
 
     def remove(self, stack: str) -> None:
         self.calls.append("remove")
@@ -104,7 +117,7 @@ class FakeEngine:
 
 @dataclass
 class FakeTarget:
-    """A target with things that run until they are swept, or for ever."""
+    """All parts of a target in one: what it has runs until it is swept, or for ever."""
 
     engine: FakeEngine
     running: list[str] = field(default_factory=list)
@@ -115,9 +128,18 @@ class FakeTarget:
     conditions: list[Condition] = field(default_factory=list)
     price_error: Exception | None = None
     spent: tuple[float, float] = (0.0, 0.0)
-    name: TargetName = "local"
+    name: str = "local"
     operation_bytes: int = 1
     settle: float = 0.0
+    regions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.environment: dict[str, str] = {}
+        self.resources = self.billing = self
+        self.ladder = self.make_ladder()
+
+    def make_ladder(self) -> Ladder:
+        return Ladder(self.rungs, time.monotonic, refusals.family)
 
     def __enter__(self) -> Self:
         return self
@@ -125,11 +147,11 @@ class FakeTarget:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def environment(self) -> dict[str, str]:
-        return {}
+    def diagnose(self, message: str) -> Refusal:
+        return refusals.diagnose(message)
 
-    def prepare(self, plan: object, run_id: str) -> Ladder:
-        return Ladder(self.rungs, time.monotonic)
+    def prepare(self, plan: object, run_id: str) -> Self:
+        return self
 
     def estimate(self) -> None:
         pass
@@ -137,28 +159,23 @@ class FakeTarget:
     def room(self, workers: int, rung: Rung) -> int:
         return 1
 
-    def price(self, rung: Rung) -> Price | None:
+    def quote(self, rung: Rung) -> Quote | None:
         if self.price_error:
             raise self.price_error
         return None
 
-    def program(self, spec: WorkerSpec) -> Callable[[], None]:
+    def program(self, spec: WorkerSpec, quote: Quote | None) -> Callable[[], None]:
         self.launched.append(spec.rung)
         return lambda: None
 
     def worker(self, spec: WorkerSpec, outputs: Mapping[str, Any]) -> Worker:
         return Worker(spec.stack, "1", "http://127.0.0.1:9", spec.key, 1)
 
-    regions: tuple[str, ...] = ()
-
     def expires(self, stack: str) -> float | None:
         return None
 
     def keep(self, worker: Worker) -> float:
         return 0.0
-
-    def know(self, run_id: str, places: object, rentals: object, record: object) -> None:
-        pass
 
     def adopt(self, spec: WorkerSpec, launch: object) -> Worker | None:
         return None
@@ -194,8 +211,27 @@ class FakeTarget:
     def accrued(self) -> tuple[float, float]:
         return self.spent
 
-    def cost(self, batches: object, downloaded: int) -> Cost:
+    def cost(self, downloaded: int) -> Cost:
         return Cost(0.0, 0.0, "")
+
+
+class FakeType:
+    """A target by name, which opens as a target of a test's own.
+
+    Args:
+        target: what it opens.
+        kind: everything else is this registered target's.
+    """
+
+    def __init__(self, target: FakeTarget, kind: str = "local") -> None:
+        self._target = target
+        self._kind = targets.REGISTRY[kind]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, name)
+
+    def open(self, *_: object) -> FakeTarget:
+        return self._target
 
 
 class FakeApi:
@@ -257,42 +293,55 @@ def fake_download(
     return Artifact(path, rendered.size, scene.seconds, 1920, 1080, 30), "the digest"
 
 
+def a_record(folder: Path, **more: Any) -> RunRecord:
+    """Return the record of a run."""
+    began = "2026-11-24T10:15:00+00:00"
+    given = {"run_id": "run", "job": "job", "source": "/scenes.yaml", "target": "local"} | more
+    return RunRecord(folder=str(folder), began=began, **given)
+
+
 def make_context(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> RunContext:
     journal = Journal(folder)
     HELD.append(journal)
-    journal.begin({"run": "run", "job": "job", "target": "local"})
+    record = a_record(folder)
+    journal.begin(record)
+    on = OpenTarget(target, engine, "test", target)  # type: ignore[arg-type]
+    target.ladder = target.make_ladder()
     return RunContext(
-        engine=engine,  # type: ignore[arg-type]
-        target=target,
-        ladder=target.prepare(None, "run"),
-        queue=SceneQueue(3),
-        ledger=SceneResults([SCENE], journal),
+        record=record,
+        limits=Limits(**{"health_timeout": 0.1} | limits),
         timeline=Timeline(lambda _: None, lambda: None),
         stop=Stop(),
-        limits=Limits(**{"health_timeout": 0.1} | limits),
-        folder=folder,
         journal=journal,
-        renderer="test",
+        queue=SceneQueue(3),
+        results=SceneResults([SCENE], journal),
+        targets={target.name: on},
     )
 
 
-def live(site: RunContext) -> BatchRunner:
-    """Live one batch of one scene."""
+def on_local(context: RunContext) -> OpenTarget:
+    """Return the only target of a context."""
+    (on,) = context.targets.values()
+    return on
+
+
+def run_batch(context: RunContext) -> BatchRunner:
+    """Run one batch of one scene."""
     batch = Batch(1, (SCENE,))
-    site.queue.add([batch])
-    life = BatchRunner(batch, "run", "job", 1, site)
-    life.run()
-    return life
+    context.queue.add([batch])
+    runner = BatchRunner(batch, 1, context, on_local(context))
+    runner.run()
+    return runner
 
 
 def doubles(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, target: FakeTarget) -> None:
     """Let whole runs work with an engine and a target of a test's own, and wait for nothing."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    monkeypatch.setattr(
-        pipeline, "find_engine", lambda _: Binary(Path("/nowhere"), VERSION, "a test")
-    )
-    monkeypatch.setattr(pipeline, "make_target", lambda *_: target)
-    monkeypatch.setattr(pipeline, "Engine", lambda *_: engine)
+    cli = PulumiCli(Path("/nowhere"), VERSION, "a test")
+    monkeypatch.setattr(setup, "find_engine", lambda _: cli)
+    monkeypatch.setattr(setup, "Engine", lambda *_: engine)
+    for name in ("local", "aws"):
+        monkeypatch.setitem(targets.REGISTRY, name, FakeType(target, name))
 
 
 class Info:
@@ -313,8 +362,8 @@ class Whole:
         self.asked: list[str] = []
         self.broken: set[str] = set()
         doubles(monkeypatch, self.engine, self.target)
-        monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
-        monkeypatch.setattr(drive, "download", self._download)
+        monkeypatch.setattr(worker_run, "VideoApi", lambda _: FakeApi())
+        monkeypatch.setattr(render_loop, "download", self._download)
 
     def _download(
         self, _: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any

@@ -14,62 +14,25 @@ import pytest
 from cloudburst.console import show_audit
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import registry
-from cloudburst.journal.registry import RunRecord
-from cloudburst.journal.state import KEPT, Owner, RunState, UnfinishedWorker
 from cloudburst.journal.store import Journal
-from cloudburst.models import Lock, Resource, StackState
+from cloudburst.models import Lock, Owner, Resource, RunRecord, StackState, WorkerState
 from cloudburst.paths import owner
 from cloudburst.recovery import audit
-from cloudburst.recovery.audit import Audit, RunFound, StackFound
+from cloudburst.recovery.findings import Audit, RunFound, StackFound
 from cloudburst.recovery.cleanup import choose
 from cloudburst.report.cost import so_far
-from cloudburst.targets.local.target import PROCESS
-
-RUN, OTHER = "20261124-101500-a1b2c3", "20261124-111500-d4e5f6"
-STACK = f"{RUN}-b01"
-MACHINE = Resource(
-    "machine",
-    "i-1",
-    "us-east-1",
-    STACK,
+from tests.support.audits import (
+    EMPTY,
+    HOLDS,
+    MACHINE,
+    OTHER,
     RUN,
-    "running",
-    since=1000.0,
-    usd_per_hour=0.36,
-    removal="aws ec2 terminate-instances",
+    STACK,
+    journal,
+    known,
+    together,
+    unfinished,
 )
-EMPTY = StackState()
-HOLDS = StackState(("aws:ec2/instance:Instance worker i-1",), frozenset({"i-1"}))
-
-
-def known(run_id: str = RUN, target: str = "aws") -> RunRecord:
-    return RunRecord(run_id, "job", "/s.yaml", "/nowhere", target, ("us-east-1",), "2026-11-24")
-
-
-def launch(state: str = "working") -> UnfinishedWorker:
-    return UnfinishedWorker(
-        1, "b01", "b01", STACK, PROCESS, None, 0.0, 2000.0, "i-1", "http://x", 1, state, ()
-    )
-
-
-def history(*launches: UnfinishedWorker) -> RunState:
-    return RunState({"scenes": '[["s", 1.0]]'}, None, None, 0.0, open=launches)
-
-
-def together(
-    *,
-    runs: dict[str, RunRecord] | None = None,
-    histories: dict[str, RunState] | None = None,
-    states: dict[str, StackState] | None = None,
-    remains: tuple[Resource, ...] = (),
-    owners: dict[str, Owner] | None = None,
-    unclear: dict[str, str] | None = None,
-) -> list[RunFound]:
-    told = {name: (state, ()) for name, state in (states or {}).items()}
-    return audit._held_together(
-        runs or {}, histories or {}, told, list(remains), owners or {}, unclear or {}
-    )
-
 
 def found(*runs: RunFound, unseen: tuple[str, ...] = ()) -> Audit:
     return Audit(1060.0, runs, 0, (), unseen)
@@ -78,65 +41,69 @@ def found(*runs: RunFound, unseen: tuple[str, ...] = ()) -> Audit:
 def test_a_stack_that_all_three_know_is_told_once() -> None:
     (run,) = together(
         runs={RUN: known()},
-        histories={RUN: history(launch())},
+        journals={RUN: journal(unfinished())},
         states={STACK: HOLDS},
-        remains=(MACHINE,),
+        resources=(MACHINE,),
     )
     (stack,) = run.stacks
     assert stack.target == "aws"
     assert stack.in_backend
-    assert stack.launch == launch()
+    assert stack.launch == unfinished()
     assert stack.orphans == ()
-    assert run.left == (stack,)
+    assert run.orphaned == (stack,)
     assert run.unfinished
 
 
 def test_a_machine_that_its_stack_does_not_hold_is_an_orphan() -> None:
-    (run,) = together(runs={RUN: known()}, states={STACK: EMPTY}, remains=(MACHINE,))
+    (run,) = together(runs={RUN: known()}, states={STACK: EMPTY}, resources=(MACHINE,))
     assert run.stacks[0].orphans == (MACHINE,)
 
 
 def test_a_machine_that_nobody_else_knows_is_found_under_its_run() -> None:
-    (run,) = together(remains=(MACHINE,))
+    (run,) = together(resources=(MACHINE,))
     assert run.run_id == RUN
     assert run.known is None
-    (stack,) = run.left
+    (stack,) = run.orphaned
     assert stack.target == "aws"
     assert stack.orphans == (MACHINE,)
 
 
 def test_a_process_is_known_by_its_number_whatever_its_start() -> None:
-    process = replace(MACHINE, kind="process", id="17")
-    state = StackState(("cloudburst:local:Worker worker 17@99.5",), frozenset({"17@99.5"}))
-    (run,) = together(states={STACK: state}, remains=(process,))
+    process = replace(MACHINE, kind="process", id="17", target="local", state_id="17@99.5")
+    state = StackState(
+        ("cloudburst:local:Worker worker 17@99.5",),
+        frozenset({"17@99.5"}),
+        types=("cloudburst:local:Worker",),
+    )
+    (run,) = together(states={STACK: state}, resources=(process,))
     assert run.stacks[0].target == "local"
     assert run.stacks[0].orphans == ()
 
 
 def test_what_only_the_journal_knows_is_not_left_but_is_looked_after() -> None:
-    (run,) = together(runs={RUN: known()}, histories={RUN: history(launch())})
-    assert run.left == ()
+    (run,) = together(runs={RUN: known()}, journals={RUN: journal(unfinished())})
+    assert run.orphaned == ()
     choice = choose(found(run), RUN, orphans=False)
     assert [stack.name for _, stacks in choice.runs for stack in stacks] == [STACK]
 
 
 def test_a_process_gets_its_end_from_the_journal() -> None:
-    process = replace(MACHINE, kind="process", id="17")
+    process = replace(MACHINE, kind="process", id="17", target="local", state_id="17@99.5")
     (run,) = together(
         runs={RUN: known(target="local")},
-        histories={RUN: history(launch(KEPT))},
-        remains=(process,),
+        journals={RUN: journal(unfinished(WorkerState.KEPT))},
+        resources=(process,),
     )
-    assert run.stacks[0].remains[0].expires == 2000.0
+    assert run.stacks[0].resources[0].expires == 2000.0
     assert run.stacks[0].kept
 
 
 def test_what_a_living_run_uses_is_not_left() -> None:
     holder = Owner(os.getpid(), 0.0, "here")
     (run,) = together(
-        runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,), owners={RUN: holder}
+        runs={RUN: known()}, states={STACK: HOLDS}, resources=(MACHINE,), owners={RUN: holder}
     )
-    assert run.left == ()
+    assert run.orphaned == ()
     assert not run.unfinished
     assert found(run).exit_code == 0
     assert choose(found(run), None, orphans=False).runs == ()
@@ -163,7 +130,7 @@ def test_nothing_is_clean_on_partial_sight(
 
 def test_what_is_left_has_a_price() -> None:
     two = replace(MACHINE, id="i-2", usd_per_hour=None)
-    (run,) = together(remains=(MACHINE, two))
+    (run,) = together(resources=(MACHINE, two))
     assert found(run).usd_per_hour == 0.36
     assert so_far(MACHINE, 1000.0 + 1800) == pytest.approx(0.18)
     assert so_far(MACHINE, 1001.0) == pytest.approx(0.36 / 60), "a minute at least"
@@ -172,22 +139,22 @@ def test_what_is_left_has_a_price() -> None:
 
 
 def test_the_command_that_removes_a_run_says_where_it_was_if_this_machine_does_not_know() -> None:
-    (mine,) = together(runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,))
+    (mine,) = together(runs={RUN: known()}, states={STACK: HOLDS}, resources=(MACHINE,))
     assert mine.removal == f"cloudburst cleanup {RUN}"
     there = replace(MACHINE, kind="firewall", id="sg-1", place="eu-west-1")
-    (lost,) = together(remains=(MACHINE, there, replace(MACHINE, id="i-2")))
+    (lost,) = together(resources=(MACHINE, there, replace(MACHINE, id="i-2")))
     assert lost.removal == f"cloudburst cleanup {RUN} --region eu-west-1 --region us-east-1"
     process = replace(MACHINE, kind="process", id="17", place="this machine")
-    (local,) = together(remains=(process,))
+    (local,) = together(resources=(process,))
     assert local.removal == f"cloudburst cleanup {RUN}"
-    (nameless,) = together(remains=(replace(MACHINE, stack="x", run_id=""),))
+    (nameless,) = together(resources=(replace(MACHINE, stack="x", run_id=""),))
     assert nameless.removal == "cloudburst cleanup --all --region us-east-1"
 
 
 def test_one_command_removes_all_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     one = together(runs={RUN: known()}, states={STACK: HOLDS})[0]
     two = together(runs={OTHER: known(OTHER)}, states={f"{OTHER}-b01": HOLDS})[0]
-    lost = together(remains=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
+    lost = together(resources=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
     for runs, words in (
         ((one,), f"LEFT: 1 stack; remove it with: cloudburst cleanup {RUN}"),
         ((one, two), "LEFT: 2 stacks; remove it with: cloudburst cleanup --all"),
@@ -211,8 +178,8 @@ def test_runs_are_chosen_by_their_beginning_their_stack_or_their_folder() -> Non
 
 
 def test_orphans_alone() -> None:
-    one = together(runs={RUN: known()}, states={STACK: HOLDS}, remains=(MACHINE,))[0]
-    two = together(remains=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
+    one = together(runs={RUN: known()}, states={STACK: HOLDS}, resources=(MACHINE,))[0]
+    two = together(resources=(replace(MACHINE, stack=f"{OTHER}-b01", run_id=OTHER),))[0]
     (chosen,) = choose(found(one, two), None, orphans=True).runs
     assert chosen[0].run_id == OTHER
 
@@ -220,7 +187,7 @@ def test_orphans_alone() -> None:
 def test_a_run_that_nobody_knows(state: Path) -> None:
     with pytest.raises(RunUnknown, match="no run 'x'"):
         choose(found(), "x", orphans=False)
-    registry.remember(known())
+    registry.register(known())
     assert choose(found(), RUN, orphans=False).runs == (), "known, and nothing is left of it"
     assert state.exists()
 
@@ -232,7 +199,7 @@ def test_what_others_have_begun_elsewhere_is_not_touched_unasked(
 ) -> None:
     (run,) = together(
         states={STACK: HOLDS} if in_backend else {},
-        remains=(replace(MACHINE, owner=name or owner()),),
+        resources=(replace(MACHINE, owner=name or owner()),),
     )
     choice = choose(found(run), None, orphans=False)
     assert bool(choice.runs) is touched
@@ -259,7 +226,7 @@ def test_two_state_folders_of_one_user_are_two_owners(
     here = owner()
     monkeypatch.setenv("CLOUDBURST_STATE", str(tmp_path / "another"))
     assert owner() != here
-    (run,) = together(remains=(replace(MACHINE, owner=here),))
+    (run,) = together(resources=(replace(MACHINE, owner=here),))
     assert choose(found(run), None, orphans=False).runs == ()
 
 
@@ -276,8 +243,8 @@ def test_a_run_that_begins_while_an_audit_looks_is_going_on(
     with ExitStack() as held:
 
         def begins(*_: object) -> tuple[dict[str, Any], dict[str, str]]:
-            held.enter_context(Journal(tmp_path)).begin({"run": RUN})
-            registry.remember(replace(known(target="local"), folder=str(tmp_path)))
+            held.enter_context(Journal(tmp_path)).begin(known(folder=str(tmp_path)))
+            registry.register(replace(known(target="local"), folder=str(tmp_path)))
             return {STACK: (StackState(("x",)), ())}, {}
 
         monkeypatch.setattr(audit._Looker, "backend", begins)
@@ -291,7 +258,7 @@ def test_a_run_that_begins_while_an_audit_looks_is_going_on(
 def test_a_run_whose_folder_does_not_answer_may_be_going_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.remember(replace(known(target="local"), folder=str(tmp_path / "run")))
+    registry.register(replace(known(target="local"), folder=str(tmp_path / "run")))
     monkeypatch.setattr(audit._Looker, "backend", lambda *_: ({STACK: (EMPTY, ())}, {}))
     real = Path.exists
 

@@ -27,8 +27,8 @@ from cloudburst.models import (
     SceneStatus,
 )
 from cloudburst.run import batch
-from cloudburst.run import render_loop as drive
-from cloudburst.run import worker_run as launch
+from cloudburst.run import render_loop
+from cloudburst.run import worker_run
 from cloudburst.run.batch import BatchRunner
 from cloudburst.run.events import Timeline
 from cloudburst.run.queue import SceneQueue
@@ -40,7 +40,7 @@ from tests.support.fakes import (
     FakeEngine,
     FakeTarget,
     fake_download,
-    live,
+    run_batch,
     make_context,
 )
 
@@ -70,23 +70,23 @@ TAKEN = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", bl
 class Watched:
     """A site, and what was told on it."""
 
-    site: RunContext
+    context: RunContext
     events: list[Event]
 
     def failovers(self) -> list[Event]:
-        self.site.timeline.close()
+        self.context.timeline.close()
         return [event for event in self.events if event.kind is EventKind.FAILOVER]
 
     def states(self) -> list[object]:
-        self.site.timeline.close()
+        self.context.timeline.close()
         return [event.data["state"] for event in self.events if event.kind == "batch_state"]
 
 
 def watched(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> Watched:
     events: list[Event] = []
     timeline = Timeline(events.append, lambda: None)
-    site = replace(make_context(engine, target, folder, **limits), timeline=timeline)
-    return Watched(site, events)
+    context = replace(make_context(engine, target, folder, **limits), timeline=timeline)
+    return Watched(context, events)
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +97,8 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> list[FakeApi]:
     def make(_: Worker) -> FakeApi:
         return made.pop(0) if made else FakeApi()
 
-    monkeypatch.setattr(launch, "VideoApi", make)
-    monkeypatch.setattr(drive, "download", fake_download)
+    monkeypatch.setattr(worker_run, "VideoApi", make)
+    monkeypatch.setattr(render_loop, "download", fake_download)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     return made
 
@@ -128,13 +128,13 @@ def test_without_capacity_the_next_rung_is_tried_once_the_first_is_gone(tmp_path
     engine = FakeEngine(up_errors=[FULL])
     target = Asked(engine, rungs=(A, B, C))
     made = watched(engine, target, tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     one = ["up", "destroy", "inventory"]
     assert engine.calls == [*one, *one]
     assert target.launched == [A, B]
-    assert life.error is None
-    assert life.destroyed
-    first, second = life.result().launches
+    assert runner.error is None
+    assert runner.destroyed
+    first, second = runner.result().launches
     assert (first.label, first.code, first.error) == (
         "b01",
         "InsufficientInstanceCapacity",
@@ -147,7 +147,7 @@ def test_without_capacity_the_next_rung_is_tried_once_the_first_is_gone(tmp_path
 def test_a_failover_is_told_with_its_code_and_its_rung(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[FULL, FULL])
     made = watched(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
-    live(made.site)
+    run_batch(made.context)
     first, second = made.failovers()
     assert first.batch == "b01"
     assert first.text == (
@@ -168,9 +168,9 @@ def test_each_rung_is_tried_once_and_then_the_batch_has_failed(tmp_path: Path) -
     engine = FakeEngine(up_errors=[FULL, FULL, FULL, FULL])
     target = FakeTarget(engine, rungs=(A, B, C))
     made = watched(engine, target, tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     assert target.launched == [A, B, C]
-    assert life.error == (
+    assert runner.error == (
         "no rung is left; tried c5.2xlarge spot in us-east-1a: InsufficientInstanceCapacity; "
         "c5.2xlarge spot in us-east-1b: InsufficientInstanceCapacity; "
         "m5.xlarge spot in us-east-1a: InsufficientInstanceCapacity"
@@ -181,33 +181,33 @@ def test_each_rung_is_tried_once_and_then_the_batch_has_failed(tmp_path: Path) -
 
 def test_a_ladder_without_rungs_is_told(tmp_path: Path) -> None:
     engine = FakeEngine()
-    life = live(make_context(engine, FakeTarget(engine, rungs=()), tmp_path))
-    assert life.error is not None
-    assert life.error.startswith("no rung is left")
-    assert life.launches == []
+    runner = run_batch(make_context(engine, FakeTarget(engine, rungs=()), tmp_path))
+    assert runner.error is not None
+    assert runner.error.startswith("no rung is left")
+    assert runner.launches == []
 
 
 def test_a_full_quota_skips_its_family(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("VcpuLimitExceeded")])
     target = FakeTarget(engine, rungs=(A, B, C, D))
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A, D]
-    assert life.error is None
+    assert runner.error is None
 
 
 def test_a_full_quota_of_spot_leaves_on_demand(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("MaxSpotInstanceCountExceeded")])
     target = FakeTarget(engine, rungs=(A, B, E))
-    live(make_context(engine, target, tmp_path))
+    run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A, E]
 
 
 def test_what_one_batch_has_learnt_serves_the_next(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[FULL])
     target = FakeTarget(engine, rungs=(A, B))
-    site = make_context(engine, target, tmp_path)
-    live(site)
-    live(site)
+    context = make_context(engine, target, tmp_path)
+    run_batch(context)
+    run_batch(context)
     assert target.launched == [A, B, B]
 
 
@@ -215,8 +215,8 @@ def test_what_no_rung_would_change_is_tried_once_for_all_batches(tmp_path: Path)
     engine = FakeEngine(up_errors=[refused("UnauthorizedOperation", "not authorized")])
     target = FakeTarget(engine, rungs=(A, B))
     made = watched(engine, target, tmp_path)
-    first = live(made.site)
-    second = live(made.site)
+    first = run_batch(made.context)
+    second = run_batch(made.context)
     assert target.launched == [A]
     assert engine.calls == ["up", "destroy"]
     assert first.error == (
@@ -229,19 +229,19 @@ def test_what_no_rung_would_change_is_tried_once_for_all_batches(tmp_path: Path)
 
 def test_a_code_without_advice_stops_with_the_message_alone(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[refused("ACodeOfTheFuture", "no")])
-    life = live(make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path))
-    assert life.error == "creating EC2 Instance: api error ACodeOfTheFuture: no"
-    assert life.site.ladder.stopped == life.error
+    runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path))
+    assert runner.error == "creating EC2 Instance: api error ACodeOfTheFuture: no"
+    assert runner.context.ladder.stopped == runner.error
 
 
 def test_a_failure_without_a_code_ends_this_batch_and_no_other(tmp_path: Path) -> None:
     engine = FakeEngine(up_errors=[EngineError("the plugin crashed")])
     target = FakeTarget(engine, rungs=(A, B))
-    site = make_context(engine, target, tmp_path)
-    first = live(site)
+    context = make_context(engine, target, tmp_path)
+    first = run_batch(context)
     assert target.launched == [A]
     assert first.error == "the plugin crashed"
-    second = live(site)
+    second = run_batch(context)
     assert second.error is None
     assert target.launched == [A, A]
 
@@ -259,13 +259,13 @@ def test_throttled_the_same_rung_is_tried_again_after_pauses_that_grow(
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded") for _ in range(100)])
     target = FakeTarget(engine, rungs=(A, B))
     made = watched(engine, target, tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     assert pauses == [2, 4, 8, 16, 32]
     assert target.launched == [A] * 6
     assert engine.calls == ["up", "sweep", "destroy"] * 6
     assert spread == [(0.5, 1.5)] * 5
-    assert life.error is not None
-    assert "RequestLimitExceeded" in life.error
+    assert runner.error is not None
+    assert "RequestLimitExceeded" in runner.error
     assert made.failovers()[1].text == (
         "c5.2xlarge spot in us-east-1a: RequestLimitExceeded; again in 4 s"
     )
@@ -278,9 +278,9 @@ def test_a_pause_has_an_upper_bound(
     monkeypatch.setattr(batch, "FIRST_PAUSE", 25.0)
     engine = FakeEngine(up_errors=[EngineError("i/o timeout") for _ in range(3)])
     target = FakeTarget(engine, rungs=(A,))
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert pauses == [25, 50, 60]
-    assert life.error is None, "the fourth try came through"
+    assert runner.error is None, "the fourth try came through"
 
 
 @pytest.mark.usefixtures("pauses")
@@ -288,24 +288,24 @@ def test_patience_begins_anew_on_the_next_rung(tmp_path: Path) -> None:
     slow = [refused("RequestLimitExceeded") for _ in range(5)]
     engine = FakeEngine(up_errors=[*slow, FULL, *slow])
     target = FakeTarget(engine, rungs=(A, B))
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A] * 6 + [B] * 6
-    assert life.error is None
+    assert runner.error is None
 
 
 def test_a_request_to_stop_ends_the_wait_and_the_climb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded") for _ in range(9)])
-    site = make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
+    context = make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
     monkeypatch.setattr(batch, "FIRST_PAUSE", 60.0)
 
     def tell(*_: object, **__: object) -> None:
-        site.stop.request()
+        context.stop.request()
 
     monkeypatch.setattr(BatchRunner, "_tell_failover", tell)
     began = time.monotonic()
-    live(site)
+    run_batch(context)
     assert time.monotonic() - began < 5
     assert engine.calls == ["up", "sweep", "destroy"]
 
@@ -315,7 +315,7 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
     [
         FULL,
         EngineError("RunInstances: i/o timeout"),
-        CloudRefused("RunInstances: full", "InsufficientInstanceCapacity"),
+        cloud_refused("RunInstances: full", "InsufficientInstanceCapacity"),
     ],
 )
 @pytest.mark.usefixtures("pauses")
@@ -325,12 +325,12 @@ def test_while_something_may_be_left_no_other_rung_is_tried(
     engine = FakeEngine(up_errors=[error])
     target = FakeTarget(engine, rungs=(A, B), stubborn=True, running=["i-1"])
     made = watched(engine, target, tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     assert target.launched == [A]
     assert engine.calls.count("up") == 1
-    assert not life.destroyed
-    assert life.error == f"teardown not verified: i-1; before that: {error}"
-    assert life.result().launches[0].code == life.launches[0].code
+    assert not runner.destroyed
+    assert runner.error == f"teardown not verified: i-1; before that: {error}"
+    assert runner.result().launches[0].code == runner.launches[0].code
     assert made.states()[-1] == "left running"
     assert made.failovers() == []
 
@@ -350,11 +350,11 @@ def test_a_zone_without_a_spot_price_is_passed_over(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = NoPrice(engine, rungs=(A, B))
     made = watched(engine, target, tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     assert target.launched == [B]
     assert engine.calls == ["up", "destroy"], "nothing was begun where there is no price"
-    assert life.error is None
-    assert [one.price for one in life.result().launches] == [None, Price(0.1, "a test")]
+    assert runner.error is None
+    assert [one.price for one in runner.result().launches] == [None, Price(0.1, "a test")]
     (failover,) = made.failovers()
     assert failover.data["error"] == "no price for c5.2xlarge in us-east-1a"
 
@@ -363,21 +363,21 @@ def test_on_demand_without_a_price_nothing_is_launched(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = NoPrice(engine, rungs=(E, replace(E, zone="us-east-1b")))
     target.everywhere = True
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert engine.calls == []
     assert target.launched == []
-    assert life.error == "no price for c5.2xlarge in us-east-1a"
-    assert life.destroyed
+    assert runner.error == "no price for c5.2xlarge in us-east-1a"
+    assert runner.destroyed
 
 
 def test_a_refusal_to_tell_a_price_counts_like_one_to_launch(tmp_path: Path) -> None:
     engine = FakeEngine()
-    error = CloudRefused("DescribeSpotPriceHistory: not authorized", "UnauthorizedOperation")
+    error = cloud_refused("DescribeSpotPriceHistory: not authorized", "UnauthorizedOperation")
     target = FakeTarget(engine, rungs=(A, B), price_error=error)
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert engine.calls == []
-    assert len(life.launches) == 1
-    assert life.error == (
+    assert len(runner.launches) == 1
+    assert runner.error == (
         "DescribeSpotPriceHistory: not authorized (give the caller the policy in docs/aws.md)"
     )
 
@@ -393,15 +393,15 @@ def test_a_worker_that_is_lost_while_it_starts_means_the_next_rung(
             assert not stopped(0.01)
 
     monkeypatch.setattr(starting, "wait_healthy", wait_healthy)
-    monkeypatch.setattr(launch, "WATCH_EVERY", 0.0)
+    monkeypatch.setattr(worker_run, "WATCH_EVERY", 0.0)
     apis.append(starting)
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[Condition(), TAKEN])
-    life = live(make_context(engine, target, tmp_path, health_timeout=10.0))
+    runner = run_batch(make_context(engine, target, tmp_path, health_timeout=10.0))
     assert target.launched == [A, B]
     assert engine.calls == ["up", "destroy", "up", "destroy"]
-    assert life.error is None
-    first = life.launches[0]
+    assert runner.error is None
+    first = runner.launches[0]
     assert isinstance(first.failure, WorkerTerminated)
     assert first.failure.blameless
     assert first.error == (
@@ -415,12 +415,12 @@ def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[Fak
     apis.append(FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused"))
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A, B], "where it was taken away, none is asked for at once"
-    assert [one.label for one in life.result().launches] == ["b01", "b01.2"]
-    assert [one.code for one in life.result().launches] == ["Server.SpotInstanceTermination", None]
-    assert life.error is None
-    (scene,) = life.site.ledger.results()
+    assert [one.label for one in runner.result().launches] == ["b01", "b01.2"]
+    assert [one.code for one in runner.result().launches] == ["Server.SpotInstanceTermination", None]
+    assert runner.error is None
+    (scene,) = runner.context.results.all()
     assert scene.status is SceneStatus.DONE
     assert [one.worker for one in scene.attempts] == ["b01", "b01.2"]
 
@@ -431,9 +431,9 @@ def test_after_a_worker_that_worked_every_rung_may_be_tried_again(
     apis.append(FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused"))
     engine = FakeEngine(up_errors=[FULL])
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A, B, A]
-    assert life.error is None
+    assert runner.error is None
 
 
 def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
@@ -443,10 +443,10 @@ def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
     engine = FakeEngine()
     died = Condition(Health.GONE, "stopped: out of memory")
     target = FakeTarget(engine, rungs=(A, B), conditions=[died] * 9)
-    life = live(make_context(engine, target, tmp_path, attempts=2))
-    assert [one.label for one in life.launches] == ["b01", "b01.2"]
-    assert life.error is not None
-    assert life.error.startswith("the worker is gone: stopped: out of memory")
+    runner = run_batch(make_context(engine, target, tmp_path, attempts=2))
+    assert [one.label for one in runner.launches] == ["b01", "b01.2"]
+    assert runner.error is not None
+    assert runner.error.startswith("the worker is gone: stopped: out of memory")
 
 
 def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_any_number(
@@ -455,9 +455,9 @@ def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_
     apis += [FakeApi([WorkerUnreachable("POST: reset")], sick="refused") for _ in range(5)]
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN] * 5)
-    life = live(make_context(engine, target, tmp_path, attempts=2))
-    assert [one.label for one in life.launches][-1] == "b01.6"
-    assert life.error is None
+    runner = run_batch(make_context(engine, target, tmp_path, attempts=2))
+    assert [one.label for one in runner.launches][-1] == "b01.6"
+    assert runner.error is None
 
 
 def test_workers_that_bring_something_home_are_replaced_at_any_number(
@@ -469,30 +469,30 @@ def test_workers_that_bring_something_home_are_replaced_at_any_number(
     died = Condition(Health.GONE, "stopped: out of memory")
     target = FakeTarget(engine, rungs=(A,), conditions=[died] * 16)
     scenes = tuple(replace(SCENE, name=name) for name in "abcdef")
-    site = make_context(engine, target, tmp_path, attempts=2)
-    site = replace(site, ledger=SceneResults(scenes, site.journal), queue=SceneQueue(9))
-    site.queue.add([Batch(1, scenes)])
-    life = BatchRunner(Batch(1, scenes), "run", "job", 1, site)
-    life.run()
-    assert [one.scenes_done for one in life.result().launches] == [1, 0, 1, 0, 4]
-    assert life.error is None
+    context = make_context(engine, target, tmp_path, attempts=2)
+    context = replace(context, results=SceneResults(scenes, context.journal), queue=SceneQueue(9))
+    context.queue.add([Batch(1, scenes)])
+    runner = BatchRunner(Batch(1, scenes), "run", "job", 1, context)
+    runner.run()
+    assert [one.scenes_done for one in runner.result().launches] == [1, 0, 1, 0, 4]
+    assert runner.error is None
 
 
 def test_where_no_scene_waits_nothing_is_launched(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A,))
-    site = make_context(engine, target, tmp_path)
-    life = BatchRunner(Batch(1, (SCENE,)), "run", "job", 1, site)
-    life.run()
+    context = make_context(engine, target, tmp_path)
+    runner = BatchRunner(Batch(1, (SCENE,)), "run", "job", 1, context)
+    runner.run()
     assert engine.calls == []
-    assert life.launches == []
-    assert (life.error, life.destroyed) == (None, True)
+    assert runner.launches == []
+    assert (runner.error, runner.destroyed) == (None, True)
 
 
 def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apis: list[FakeApi]
 ) -> None:
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.01)
     ended = threading.Event()
     tries: list[str] = []
 
@@ -504,15 +504,15 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
             ended.wait(10)  # nobody closes the connection
         return fake_download(*given, worker=worker, wanted=wanted)
 
-    monkeypatch.setattr(drive, "download", hang_once)
+    monkeypatch.setattr(render_loop, "download", hang_once)
     apis.append(FakeApi())
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    life = live(make_context(engine, target, tmp_path))
+    runner = run_batch(make_context(engine, target, tmp_path))
     ended.set()
     assert tries == ["b01", "b01.2"]
-    assert [launch.label for launch in life.launches] == ["b01", "b01.2"]
-    (scene,) = life.site.ledger.results()
+    assert [launch.label for launch in runner.launches] == ["b01", "b01.2"]
+    (scene,) = runner.context.results.all()
     assert [attempt.worker for attempt in scene.attempts] == ["b01", "b01.2"]
     assert scene.status is SceneStatus.DONE
 
@@ -520,25 +520,25 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
 def test_a_worker_that_leaves_when_its_work_is_done_has_not_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apis: list[FakeApi]
 ) -> None:
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.0)
     api = FakeApi(holds=True)
     apis.append(api)
     threading.Timer(0.5, api.go_on.set).start()
     leaving = Condition(Health.LEAVING, "Server.SpotInstanceTermination: marked", blameless=True)
     engine = FakeEngine()
     made = watched(engine, FakeTarget(engine, rungs=(A, B), conditions=[leaving] * 50), tmp_path)
-    life = live(made.site)
-    assert made.site.ledger.done_count() == 1
-    assert (life.error, made.states()[-1]) == (None, "gone")
-    assert life.launches[0].code == "Server.SpotInstanceTermination", "the launch itself tells"
+    runner = run_batch(made.context)
+    assert made.context.results.done_count() == 1
+    assert (runner.error, made.states()[-1]) == (None, "gone")
+    assert runner.launches[0].code == "Server.SpotInstanceTermination", "the launch itself tells"
 
 
 def test_no_rung_is_named_twice_in_the_tale(tmp_path: Path, pauses: list[float]) -> None:
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded")] * 3 + [FULL])
-    life = live(make_context(engine, FakeTarget(engine, rungs=(A,)), tmp_path))
+    runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(A,)), tmp_path))
     assert pauses
-    assert str(life.error).count("RequestLimitExceeded") == 1
-    assert str(life.error).count("InsufficientInstanceCapacity") == 1
+    assert str(runner.error).count("RequestLimitExceeded") == 1
+    assert str(runner.error).count("InsufficientInstanceCapacity") == 1
 
 
 def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
@@ -550,13 +550,13 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
 
     class Emptied(FakeTarget):
         def worker(self, spec: Any, outputs: Any) -> Worker:
-            made.site.queue.stop()  # as when others have taken all, or the money is gone
+            made.context.queue.stop()  # as when others have taken all, or the money is gone
             return target.worker(spec, outputs)
 
-    site = replace(made.site, target=Emptied(engine, rungs=(A, B)))
-    life = live(site)
+    context = replace(made.context, target=Emptied(engine, rungs=(A, B)))
+    runner = run_batch(context)
     assert engine.calls == ["up", "destroy"]
-    assert (life.error, made.states()[-1]) == (None, "gone")
+    assert (runner.error, made.states()[-1]) == (None, "gone")
 
 
 def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
@@ -564,14 +564,14 @@ def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
 ) -> None:
     class Queueing(FakeEngine):
         def up(self, stack: str, program: Any, begin: Any = None) -> dict[str, Any]:
-            made.site.queue.stop()  # meanwhile others have taken all, or the money is gone
+            made.context.queue.stop()  # meanwhile others have taken all, or the money is gone
             return super().up(stack, program, begin)
 
     engine = Queueing()
     made = watched(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
-    life = live(made.site)
+    runner = run_batch(made.context)
     assert engine.calls == ["destroy"], "nothing was created"
-    assert (life.error, made.states()[-1]) == (None, "gone")
+    assert (runner.error, made.states()[-1]) == (None, "gone")
 
 
 @pytest.mark.parametrize(
@@ -593,13 +593,13 @@ def test_even_blameless_losses_end_when_they_bear_no_fruit(
     launches: int,
     words: str,
 ) -> None:
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.0)
     apis += [FakeApi(holds=True) for _ in range(50)]
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[condition] * 500)
-    life = live(make_context(engine, target, tmp_path))
-    assert len(life.launches) == launches
-    assert words in str(life.error)
+    runner = run_batch(make_context(engine, target, tmp_path))
+    assert len(runner.launches) == launches
+    assert words in str(runner.error)
 
 
 def test_a_worker_that_cannot_be_kept_is_ended(
@@ -609,12 +609,12 @@ def test_a_worker_that_cannot_be_kept_is_ended(
         raise BrokenPipeError("the worker is just gone")
 
     monkeypatch.setattr(FakeTarget, "keep", refuse)
-    monkeypatch.setattr(launch, "VideoApi", lambda _: FakeApi())
-    monkeypatch.setattr(drive, "download", fake_download)
+    monkeypatch.setattr(worker_run, "VideoApi", lambda _: FakeApi())
+    monkeypatch.setattr(render_loop, "download", fake_download)
     engine = FakeEngine()
-    site = replace(make_context(engine, FakeTarget(engine), tmp_path), keep=True)
-    life = live(site)
-    assert life.destroyed
-    assert life.kept is None
+    context = replace(make_context(engine, FakeTarget(engine), tmp_path), keep=True)
+    runner = run_batch(context)
+    assert runner.destroyed
+    assert runner.kept is None
     assert "destroy" in engine.calls
-    assert "could not be kept" in str(life.launches[0].error)
+    assert "could not be kept" in str(runner.launches[0].error)

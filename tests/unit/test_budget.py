@@ -46,10 +46,10 @@ def running(
     target = Meter(FakeEngine(), spent=(spent, hourly))
     events: list[Event] = []
     timeline = Timeline(events.append, lambda: None)
-    site = replace(make_context(target.engine, target, folder, **limits), timeline=timeline)
-    site.queue.add([Batch(1, (SCENE,))])
-    site.queue.join("b01")
-    return site, target, events
+    context = replace(make_context(target.engine, target, folder, **limits), timeline=timeline)
+    context.queue.add([Batch(1, (SCENE,))])
+    context.queue.join("b01")
+    return context, target, events
 
 
 def wait_for(looks: int, target: Meter, watching: Budget) -> None:
@@ -62,15 +62,15 @@ def wait_for(looks: int, target: Meter, watching: Budget) -> None:
     ("spent", "hourly"), [(0.0, 0.0), (0.0939, HOURLY), (0.0999, 0.0), (0.05, 2.9)]
 )
 def test_below_the_limit_nothing_happens(tmp_path: Path, spent: float, hourly: float) -> None:
-    site, target, events = running(tmp_path, spent, hourly, max_cost_usd=0.1)
-    with Budget(site) as watching:
+    context, target, events = running(tmp_path, spent, hourly, max_cost_usd=0.1)
+    with Budget(context) as watching:
         wait_for(5, target, watching)
     assert target.looks >= 5
     assert watching.reached == ""
-    assert site.queue.pending() == 1
-    assert not site.stop.requested
-    assert site.ladder.stopped == ""
-    site.timeline.close()
+    assert context.queue.pending() == 1
+    assert not context.stop.requested
+    assert context.ladder.stopped == ""
+    context.timeline.close()
     assert events == []
 
 
@@ -80,57 +80,57 @@ def test_below_the_limit_nothing_happens(tmp_path: Path, spent: float, hourly: f
 def test_at_the_limit_nothing_more_is_begun_and_the_rest_is_finished(
     tmp_path: Path, spent: float, hourly: float
 ) -> None:
-    site, target, events = running(tmp_path, spent, hourly, max_cost_usd=0.1)
-    with Budget(site) as watching:
+    context, target, events = running(tmp_path, spent, hourly, max_cost_usd=0.1)
+    with Budget(context) as watching:
         wait_for(1000, target, watching)
-        until_stopped(site)
+        until_stopped(context)
         time.sleep(0.03)
-    assert site.queue.take("b01", "b01") is None
-    assert not site.stop.requested, "what renders is finished"
+    assert context.queue.take("b01", "b01") is None
+    assert not context.stop.requested, "what renders is finished"
     assert target.looks == 1, "once is enough"
-    assert site.ladder.pick() is None
-    assert watching.reached == site.ladder.stopped
+    assert context.ladder.pick() is None
+    assert watching.reached == context.ladder.stopped
     assert watching.reached == (
         f"limits.max_cost_usd: ${spent:.4f} of $0.1 are spent, and ending costs too; "
         "what renders is finished"
     )
-    site.timeline.close()
+    context.timeline.close()
     assert [(event.kind, event.text) for event in events] == [
         (EventKind.STOPPING, watching.reached)
     ]
 
 
 def test_at_the_limit_the_run_is_cancelled_if_the_user_wants_it_so(tmp_path: Path) -> None:
-    site, target, _ = running(tmp_path, 1.0, 0.0, max_cost_usd=0.1, on_max_cost="cancel")
-    with Budget(site) as watching:
+    context, target, _ = running(tmp_path, 1.0, 0.0, max_cost_usd=0.1, on_max_cost="cancel")
+    with Budget(context) as watching:
         wait_for(1000, target, watching)
-        until_stopped(site)
-    assert site.stop.requested
-    assert site.ladder.pick() is None
+        until_stopped(context)
+    assert context.stop.requested
+    assert context.ladder.pick() is None
     assert watching.reached.endswith("; what renders is cancelled")
 
 
 def test_what_grows_beyond_the_limit_is_noticed(tmp_path: Path) -> None:
-    site, target, _ = running(tmp_path, 0.0, HOURLY, max_cost_usd=0.1)
-    with Budget(site) as watching:
+    context, target, _ = running(tmp_path, 0.0, HOURLY, max_cost_usd=0.1)
+    with Budget(context) as watching:
         wait_for(3, target, watching)
         assert watching.reached == ""
         target.spent = (0.095, HOURLY)
         wait_for(1000, target, watching)
-        until_stopped(site)
+        until_stopped(context)
     assert watching.reached.startswith("limits.max_cost_usd: $0.0950 of $0.1 are spent")
 
 
-def until_stopped(site: RunContext) -> None:
+def until_stopped(context: RunContext) -> None:
     """Wait for what comes a moment after the budget's own word."""
     deadline = time.monotonic() + 10
-    while site.queue.pending() and not site.stop.requested and time.monotonic() < deadline:
+    while context.queue.pending() and not context.stop.requested and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
 def test_without_a_limit_nobody_looks(tmp_path: Path) -> None:
-    site, target, _ = running(tmp_path, 1e9, 1e9)
-    with Budget(site) as watching:
+    context, target, _ = running(tmp_path, 1e9, 1e9)
+    with Budget(context) as watching:
         assert "budget" not in {thread.name for thread in threading.enumerate()}
         time.sleep(0.05)
     assert target.looks == 0
@@ -138,8 +138,8 @@ def test_without_a_limit_nobody_looks(tmp_path: Path) -> None:
 
 
 def test_the_watch_ends_with_the_run(tmp_path: Path) -> None:
-    site, target, _ = running(tmp_path, 0.0, 0.0, max_cost_usd=0.1)
-    with Budget(site) as watching:
+    context, target, _ = running(tmp_path, 0.0, 0.0, max_cost_usd=0.1)
+    with Budget(context) as watching:
         wait_for(1, target, watching)
         assert "budget" in {thread.name for thread in threading.enumerate()}
     assert "budget" not in {thread.name for thread in threading.enumerate()}

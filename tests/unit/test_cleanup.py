@@ -12,13 +12,13 @@ from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import StackState
 from cloudburst.recovery import cleanup
-from tests.support.fakes import FakeEngine, FakeTarget
-from tests.unit.test_audit import HOLDS, MACHINE, OTHER, RUN, STACK, known, together
+from tests.support.fakes import FakeEngine, FakeTarget, doubles
+from tests.support.audits import HOLDS, INSTANCE, MACHINE, OTHER, RUN, STACK, known, together
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.recovery.audit import RunFound
+    from cloudburst.recovery.findings import RunFound
 
 TWO = f"{RUN}-b02"
 
@@ -31,12 +31,12 @@ class Cleaning:
         self.problems: dict[str, str] = {}
         self.engine = FakeEngine()
         self.target = FakeTarget(self.engine)
-        monkeypatch.setattr(cleanup, "make_target", lambda *_: self.target)
-        monkeypatch.setattr(cleanup, "engine_for", lambda _: self.engine)
+        doubles(monkeypatch, self.engine, self.target)
+        monkeypatch.setattr(cleanup, "find_engine", lambda: None)
         monkeypatch.setattr(cleanup, "recover", self._recover)
 
     def _recover(self, _engine: object, _target: object, stack: str, **how: Any) -> str:
-        how["tell"]("in the middle of it")
+        how["log"]("in the middle of it")
         self.ended.append(stack)
         return self.problems.get(stack, "")
 
@@ -50,7 +50,7 @@ def two_stacks(folder: Path | None = None) -> RunFound:
     """Give a run that has left two stacks, noted here if it has a folder."""
     notes = {} if folder is None else {RUN: replace(known(), folder=str(folder))}
     (run,) = together(
-        runs=notes, states={STACK: HOLDS, TWO: StackState(("x",))}, remains=(MACHINE,)
+        runs=notes, states={STACK: HOLDS, TWO: StackState(("x",), types=(INSTANCE,))}, resources=(MACHINE,)
     )
     return run
 
@@ -61,7 +61,7 @@ def test_every_stack_ends_whatever_becomes_of_the_terminal(cleaning: Cleaning) -
     def gone(stack: str, _text: str) -> None:
         raise SystemExit(1) if stack == STACK else BrokenPipeError
 
-    done = cleanup.cleanup([(run, run.stacks)], tell=gone)
+    done = cleanup.cleanup([(run, run.stacks)], log=gone)
     assert sorted(cleaning.ended) == [STACK, TWO]
     assert sorted(done.removed) == [STACK, TWO]
     assert (done.failed, done.skipped) == ((), ())
@@ -71,7 +71,7 @@ def test_a_run_that_has_begun_since_the_audit_looked_is_held_by_its_own_lock(
     cleaning: Cleaning, tmp_path: Path
 ) -> None:
     run = two_stacks()
-    registry.remember(replace(known(), folder=str(tmp_path)))
+    registry.register(replace(known(), folder=str(tmp_path)))
     with Journal(tmp_path):
         done = cleanup.cleanup([(run, run.stacks)])
     assert cleaning.ended == []
@@ -109,7 +109,7 @@ def test_runs_that_a_stop_has_kept_from_being_begun_are_told(
     first = two_stacks()
     second = together(states={f"{OTHER}-b01": HOLDS})[0]
     done = cleanup.cleanup(
-        [(first, first.stacks), (second, second.stacks)], tell=lambda *_: stop.request()
+        [(first, first.stacks), (second, second.stacks)], log=lambda *_: stop.request()
     )
     assert sorted(done.removed) == [STACK, TWO], "what was begun is brought to its end"
     (left,) = done.failed
@@ -121,7 +121,7 @@ def test_a_note_is_dropped_only_when_its_journal_is_surely_gone(
     cleaning: Cleaning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     folder = tmp_path / "run"
-    registry.remember(replace(known(), folder=str(folder)))
+    registry.register(replace(known(), folder=str(folder)))
     run = two_stacks(folder)
     if there:  # perhaps: its disk does not answer
         real = type(folder).exists

@@ -145,13 +145,13 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_live_lines_show_every_batch_and_keep_what_matters() -> None:
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=100, color_system=None)
-    with console.LiveLines(terminal) as live:
+    with console.LiveLines(terminal) as run_batch:
         for event in EVENTS[:5]:
-            live(event)
-        terminal.print(live._draw())
+            run_batch(event)
+        terminal.print(run_batch._draw())
         for event in EVENTS[5:]:
-            live(event)
-        terminal.print(live._draw())
+            run_batch(event)
+        terminal.print(run_batch._draw())
     said = out.getvalue()
     assert "working" in said
     assert "0 of 2 scenes" in said
@@ -200,8 +200,8 @@ def test_a_failover_is_a_plain_line_and_a_json_line(capsys: pytest.CaptureFixtur
 def test_a_failover_stays_above_the_live_lines() -> None:
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=100, color_system=None)
-    with console.LiveLines(terminal) as live:
-        live(Event(EventKind.FAILOVER, 1.0, "b01", None, "no [capacity]"))
+    with console.LiveLines(terminal) as run_batch:
+        run_batch(Event(EventKind.FAILOVER, 1.0, "b01", None, "no [capacity]"))
     assert "↷ b01: no [capacity]" in out.getvalue()
 
 
@@ -346,8 +346,8 @@ def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
     monkeypatch.setenv("COLUMNS", "140")
     console.show_report(rented(tmp_path))
     said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    header = said.index("worker machine $/h took billed videos end")
-    assert said[header + 1 : header + 5] == [
+    record = said.index("worker machine $/h took billed videos end")
+    assert said[record + 1 : record + 5] == [
         "b01 c5.2xlarge spot in us-east-1a 0.1234 3 s – 0 InsufficientInstanceCapacity, destroyed",
         (
             "b01 c5.2xlarge spot in us-east-1a 0.1234 7 s 60 s 1 "

@@ -40,15 +40,15 @@ from cloudburst.models import (
     Rung,
     Span,
 )
-from cloudburst.run import render_loop as drive
-from cloudburst.run import worker_run as launch
+from cloudburst.run import render_loop
+from cloudburst.run import worker_run
 from tests.support.fakes import (
     SCENE,
     FakeApi,
     FakeEngine,
     FakeTarget,
     fake_download,
-    live,
+    run_batch,
     make_context,
 )
 
@@ -74,7 +74,7 @@ def me() -> Owner:
 def begun(folder: Path) -> Journal:
     """Hold a journal in which a session has begun."""
     held = Journal(folder)
-    held.begin({"run": "run"})
+    held.begin(a_record(held.folder))
     return held
 
 
@@ -101,8 +101,8 @@ def was(number: int) -> Launch:
 
 
 def fake_apis(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:
-    monkeypatch.setattr(launch, "VideoApi", lambda _: api)
-    monkeypatch.setattr(drive, "download", fake_download)
+    monkeypatch.setattr(worker_run, "VideoApi", lambda _: api)
+    monkeypatch.setattr(render_loop, "download", fake_download)
 
 
 def test_what_is_written_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
@@ -118,12 +118,12 @@ def test_a_stack_is_in_the_journal_before_the_engine_is_asked_for_it(tmp_path: P
         def up(self, stack: str, program: Any, begin: Any = lambda: None) -> dict[str, Any]:
             history = read(tmp_path)
             assert history is not None
-            seen.extend((one.stack, one.state, one.rung, one.worker) for one in history.open)
+            seen.extend((one.stack, one.state, one.rung, one.worker) for one in history.unfinished)
             return super().up(stack, program, begin)
 
     engine = Looking()
     target = FakeTarget(engine, rungs=(RUNG,))
-    live(make_context(engine, target, tmp_path))
+    run_batch(make_context(engine, target, tmp_path))
     assert seen == [("run-b01", "creating", RUNG, None)]
 
 
@@ -136,11 +136,11 @@ def test_a_worker_is_in_the_journal_before_it_is_waited_for(
         def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
             history = read(tmp_path)
             assert history is not None
-            seen.extend((one.worker, one.endpoint, one.state) for one in history.open)
+            seen.extend((one.worker, one.endpoint, one.state) for one in history.unfinished)
 
     fake_apis(monkeypatch, Looking())
     engine = FakeEngine()
-    live(make_context(engine, FakeTarget(engine), tmp_path))
+    run_batch(make_context(engine, FakeTarget(engine), tmp_path))
     assert seen == [("1", "http://127.0.0.1:9", "starting")]
 
 
@@ -161,13 +161,13 @@ def test_a_try_is_in_the_journal_before_the_worker_is_asked(
 
     fake_apis(monkeypatch, Looking())
     engine = FakeEngine()
-    site = make_context(engine, FakeTarget(engine), tmp_path)
-    live(site)
+    context = make_context(engine, FakeTarget(engine), tmp_path)
+    run_batch(context)
     assert seen == [("s", "b01", fingerprint(SCENE, "test"))]
     history = read(tmp_path)
     assert history is not None
-    assert (history.inflight, history.open) == ({}, ()), "and afterwards it is all noted"
-    assert history.home["s"].sha256 == "the digest"
+    assert (history.inflight, history.unfinished) == ({}, ()), "and afterwards it is all noted"
+    assert history.videos["s"].sha256 == "the digest"
 
 
 def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
@@ -185,16 +185,16 @@ def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
     return failed
 
 
-def ends_the_run(site: RunContext) -> list[str]:
+def ends_the_run(context: RunContext) -> list[str]:
     """Let a journal that fails end the run, as a run does; give how often it has."""
     told: list[str] = []
 
     def end() -> None:
         told.append("once")
-        site.queue.stop()
-        site.stop.end()
+        context.queue.stop()
+        context.stop.end()
 
-    site.journal.on_failure = end
+    context.journal.on_failure = end
     return told
 
 
@@ -203,11 +203,11 @@ def test_a_stack_that_cannot_be_noted_does_not_come_to_be(
 ) -> None:
     fail_from(monkeypatch, "INSERT INTO launch")
     engine = FakeEngine()
-    life = live(make_context(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
+    runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
     assert engine.calls == []
-    assert life.destroyed
-    assert "disk is full" in str(life.error)
-    assert len(life.launches) == 1, "another try would go the same way"
+    assert runner.destroyed
+    assert "disk is full" in str(runner.error)
+    assert len(runner.launches) == 1, "another try would go the same way"
 
 
 def test_a_try_that_cannot_be_noted_is_not_begun(
@@ -217,13 +217,13 @@ def test_a_try_that_cannot_be_noted_is_not_begun(
     api = FakeApi()
     fake_apis(monkeypatch, api)
     engine = FakeEngine()
-    site = make_context(engine, FakeTarget(engine), tmp_path)
-    ends_the_run(site)
-    life = live(site)
+    context = make_context(engine, FakeTarget(engine), tmp_path)
+    ends_the_run(context)
+    runner = run_batch(context)
     assert api.asked == []
     assert engine.calls == ["up", "destroy"], "the worker is ended all the same"
-    assert life.destroyed
-    assert site.ledger.results()[0].attempts == ()
+    assert runner.destroyed
+    assert context.results.all()[0].attempts == ()
 
 
 def test_a_note_of_what_has_happened_does_not_hold_up_a_teardown(
@@ -232,11 +232,11 @@ def test_a_note_of_what_has_happened_does_not_hold_up_a_teardown(
     failed = fail_from(monkeypatch, "UPDATE launch SET worker")
     fake_apis(monkeypatch, FakeApi())
     engine = FakeEngine()
-    site = make_context(engine, FakeTarget(engine), tmp_path)
-    told = ends_the_run(site)
-    life = live(site)
+    context = make_context(engine, FakeTarget(engine), tmp_path)
+    told = ends_the_run(context)
+    runner = run_batch(context)
     assert engine.calls == ["up", "destroy"]
-    assert life.destroyed
+    assert runner.destroyed
     assert told == ["once"]
     assert any("destroyed = ?" in note for note in failed), "it was tried to the end"
 
@@ -260,16 +260,16 @@ def test_on_a_full_disk_nothing_begins_and_what_ends_is_noted_when_there_is_room
         with pytest.raises(JournalFailed, match=words):
             held.attempt("s", "b01", "short", 1.0)
         assert told == [str(held.failure)], "it is told once"
-        history = held.history()
+        history = held.state()
         assert (history.inflight, history.attempts) == ({}, {})
-        assert [one.number for one in history.open] == [number]
+        assert [one.number for one in history.unfinished] == [number]
 
         held._db.execute("PRAGMA max_page_count = 1000000")
         held.gone("run-b01", "its run was killed")
-        assert held.history().open == ()
+        assert held.state().unfinished == ()
         with pytest.raises(JournalFailed, match=words):
             launched(held, "run-b02")
-        assert len(held.history().batches) == 1, "a run that has failed begins nothing more"
+        assert len(held.state().batches) == 1, "a run that has failed begins nothing more"
 
 
 # A real limit of the system, in a process of its own: so many bytes more, then no more.
@@ -281,7 +281,7 @@ from cloudburst.journal.store import Journal
 from cloudburst.models import Rung
 folder, told, count = Path(sys.argv[1]), [], 0
 with Journal(folder) as held:
-    held.begin({"run": "run"})
+    held.begin(a_record(held.folder))
     held.on_failure = lambda: told.append(1)
     more = {"rung": Rung("t", "spot", "r", "z"), "price": None, "room": 1, "expires": None}
     held.launch(batch="b01", label="b01", stack="run-b01", **more)
@@ -294,7 +294,7 @@ with Journal(folder) as held:
     except JournalFailed as error:
         why = str(error)
     held.gone("run-b01", "while it is full")
-    still_open = len(held.history().open)
+    still_open = len(held.state().unfinished)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     held.gone("run-b01", "with room again")
     print(json.dumps([why, len(told), count, still_open]))
@@ -312,7 +312,7 @@ def test_a_file_that_may_not_grow_is_told_and_what_was_written_stays(tmp_path: P
     history = read(tmp_path)
     assert history is not None
     assert sorted(history.inflight) == sorted(f"s{number}" for number in range(count))
-    assert history.open == ()
+    assert history.unfinished == ()
     assert history.batches[0].launches[0].error == "with room again"
 
 
@@ -417,7 +417,7 @@ def write_launch(
 
 @settings(deadline=None, max_examples=30)
 @given(
-    header=st.dictionaries(words, words, max_size=4),
+    record=st.dictionaries(words, words, max_size=4),
     batches=st.lists(st.lists(launches(), min_size=1, max_size=2), max_size=3),
     tries=st.dictionaries(words, st.lists(attempts(), min_size=1, max_size=3), max_size=3),
     flights=st.dictionaries(words, words, max_size=2),
@@ -427,7 +427,7 @@ def write_launch(
     seconds=st.floats(0, 1e9),
 )
 def test_every_value_comes_back(
-    header: dict[str, str],
+    record: dict[str, str],
     batches: list[list[Any]],
     tries: dict[str, list[Attempt]],
     flights: dict[str, str],
@@ -442,7 +442,7 @@ def test_every_value_comes_back(
         results: list[BatchResult] = []
         left: list[UnfinishedWorker] = []
         with Journal(folder, lambda: seconds) as held:
-            held.begin(header)
+            held.begin(record)
             for index, drawn in enumerate(batches, 1):
                 label, stack = f"b{index:02d}", f"run-b{index:02d}"
                 done = [write_launch(held, label, stack, one) for one in drawn]
@@ -455,7 +455,7 @@ def test_every_value_comes_back(
                     held.tried(noted, one)
             for scene, video in home.items():
                 noted = held.attempt(f"home {scene}", "worker", "mark", 1.0)
-                held.home(f"home {scene}", noted, replace(DONE, worker="worker"), video)
+                held.video(f"home {scene}", noted, replace(DONE, worker="worker"), video)
             for scene, mark in flights.items():
                 noted = held.attempt(f"flying {scene}", "worker", mark, 2.5)
                 inflight[f"flying {scene}"] = InFlight(noted, "worker", 2.5, mark)
@@ -464,29 +464,29 @@ def test_every_value_comes_back(
             if outcome is not None:
                 held.end(outcome)
             expected = RunState(
-                header=header,
+                record=record,
                 owner=me(),
                 outcome=outcome,
                 seconds=seconds,
                 batches=tuple(results),
-                open=tuple(left),
+                unfinished=tuple(left),
                 attempts={scene: tuple(made) for scene, made in tries.items()}
                 | {f"home {scene}": (replace(DONE, worker="worker"),) for scene in home},
                 inflight=inflight,
-                home={f"home {scene}": video for scene, video in home.items()},
+                videos={f"home {scene}": video for scene, video in home.items()},
                 rentals=tuple(rented),
             )
-            assert timeless(held.history()) == expected
+            assert timeless(held.state()) == expected
             assert timeless(read(folder)) == expected, "also while it is held"
         assert timeless(read(folder)) == expected, "also afterwards"
         with Journal(folder) as again:
-            assert timeless(again.history()) == expected
+            assert timeless(again.state()) == expected
 
 
 def timeless(history: RunState | None) -> RunState | None:
     """Leave out when launches began, by this machine's clock."""
     assert history is not None
-    return replace(history, open=tuple(replace(one, began=0.0) for one in history.open))
+    return replace(history, unfinished=tuple(replace(one, began=0.0) for one in history.unfinished))
 
 
 def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
@@ -495,37 +495,37 @@ def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> N
         number = held.attempt("s", "b01", "mark", 1.0)
         held.tried(number, replace(FAILED, error="it \ud800 broke"))
         assert held.failure is None
-        assert [one.error for one in held.history().attempts["s"]] == ["it \\ud800 broke"]
+        assert [one.error for one in held.state().attempts["s"]] == ["it \\ud800 broke"]
 
 
 def test_when_a_launch_began_is_told_by_the_clock(tmp_path: Path) -> None:
     with begun(tmp_path) as held:
         launched(held)
-        (one,) = held.history().open
+        (one,) = held.state().unfinished
         assert abs(one.began - time.time()) < 5
 
 
 def test_sessions_follow_each_other(tmp_path: Path) -> None:
     clock = [3.0]
     with Journal(tmp_path, lambda: clock[0]) as held:
-        held.begin({"run": "run", "folder": "here"})
+        held.begin(a_record(Path("/here")))
         held.attempt("s", "b01", "mark", 1.0)
         clock[0] = 5.0
         held.end("interrupted")
     clock[0] = 6.0
     with Journal(tmp_path, lambda: clock[0]) as held:
-        before = held.history()
+        before = held.state()
         assert (before.outcome, before.seconds) == ("interrupted", 5.0)
-        held.begin({"folder": "there"})
-        now = held.history()
-        assert now.header == {"run": "run", "folder": "there"}
+        held.begin(a_record(Path("/there")))
+        now = held.state()
+        assert now.record == a_record(Path("/there"))
         assert (now.outcome, now.seconds) == (None, 6.0), "this one has not come to its end"
         clock[0] = 8.5
         number = held.attempt("s", "b02", "mark", 7.0)
-        assert held.history().seconds == 8.5
-        assert held.history().inflight["s"].number == number, "the last try is what counts"
+        assert held.state().seconds == 8.5
+        assert held.state().inflight["s"].number == number, "the last try is what counts"
         held.tried(number, replace(FAILED, worker="b02"))
-        assert held.history().inflight == {}
+        assert held.state().inflight == {}
 
 
 def test_an_end_may_be_noted_for_a_session_that_could_not(tmp_path: Path) -> None:
@@ -546,8 +546,8 @@ def test_what_is_gone_is_no_longer_open_and_keeps_its_own_reason(tmp_path: Path)
         launched(held, "run-b03", batch="b03", label="b03")
         held.gone("run-b01", "its run was killed")
         held.gone("run-b02", "its run was killed")
-        history = held.history()
-        assert [one.stack for one in history.open] == ["run-b03"]
+        history = held.state()
+        assert [one.stack for one in history.unfinished] == ["run-b03"]
         told = [(batch.error, batch.destroyed) for batch in history.batches]
         assert told == [("its run was killed", True), ("it fell", True), (None, False)]
         assert history.highest_batch == 3
@@ -562,8 +562,8 @@ def test_a_session_that_was_killed_is_given_the_videos_it_brought_home(tmp_path:
             if scene == "c":
                 held.tried(number, FAILED)
             else:
-                held.home(scene, number, DONE, VIDEO)
-        (batch,) = held.history().batches
+                held.video(scene, number, DONE, VIDEO)
+        (batch,) = held.state().batches
         # Of two launches with one label only the last can have been a worker.
         assert [one.scenes_done for one in batch.launches] == [0, 2]
 
@@ -573,16 +573,16 @@ def test_a_machine_that_was_asked_for_makes_room_for_the_one_that_came(tmp_path:
     with begun(tmp_path) as held:
         held.rental(asked)
         held.rental(replace(asked, stack="other"))
-        assert held.history().rentals == (asked, replace(asked, stack="other"))
+        assert held.state().rentals == (asked, replace(asked, stack="other"))
         held.rental(replace(asked, machine="i-1"))
         held.rental(replace(asked, machine="i-1", until=5.0))
-        rentals = {(one.stack, one.machine): one.until for one in held.history().rentals}
+        rentals = {(one.stack, one.machine): one.until for one in held.state().rentals}
         assert rentals == {("s", "i-1"): 5.0, ("other", ""): None}
         held.rental(replace(asked, stack="other", until=1.0))
-        assert [one.machine for one in held.history().rentals] == ["i-1"], "it never came to be"
+        assert [one.machine for one in held.state().rentals] == ["i-1"], "it never came to be"
         held.rental(asked)
         held.rental(replace(asked, machine="i-1", until=6.0))
-        assert [one.machine for one in held.history().rentals] == ["", "i-1"], "it may still come"
+        assert [one.machine for one in held.state().rentals] == ["", "i-1"], "it may still come"
 
 
 def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
@@ -591,7 +591,7 @@ def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
             pool.map(lambda name: held.attempt(f"s{name}", "b01", "mark", 1.0), range(100))
         )
         assert len(set(numbers)) == 100
-        flying = held.history().inflight
+        flying = held.state().inflight
         assert {flying[f"s{name}"].number: name for name in range(100)} == {
             number: name for name, number in enumerate(numbers)
         }
@@ -618,7 +618,7 @@ def test_a_second_writer_is_refused_and_told_who_is_the_first(
 
 
 def test_who_only_looks_for_a_moment_keeps_nobody_out(tmp_path: Path) -> None:
-    with (tmp_path / journal.LOCK).open("w") as looking:
+    with (tmp_path / lock.NAME).open("w") as looking:
         fcntl.flock(looking, fcntl.LOCK_EX)
         threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
         with Journal(tmp_path):
@@ -629,7 +629,7 @@ def test_what_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
     assert holder(tmp_path / "none") is None
     assert holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
-    (tmp_path / journal.LOCK).mkdir()
+    (tmp_path / lock.NAME).mkdir()
     assert holder(tmp_path) is None, "nobody can hold that"
     with pytest.raises(JournalFailed, match="cannot be written: No such file"):
         Journal(tmp_path / "none")
@@ -641,7 +641,7 @@ def test_a_lock_without_its_owner_in_it_still_holds(
     monkeypatch.setattr(journal, "_PASSING", 0.01)
     with begun(tmp_path):
         for damaged in ("", "{", "[1]", '{"pid": 1}'):
-            (tmp_path / journal.LOCK).write_text(damaged)
+            (tmp_path / lock.NAME).write_text(damaged)
             owner = holder(tmp_path)
             assert owner is not None
             assert owner.host == "an unknown host", "somebody holds it, and nobody can say who"
@@ -667,7 +667,7 @@ import subprocess, sys
 from pathlib import Path
 from cloudburst.journal.store import Journal
 held = Journal(Path(sys.argv[1]))
-held.begin({"run": "run"})
+held.begin(a_record(held.folder))
 own = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 print(own.pid, flush=True)
 number = 0
@@ -706,7 +706,7 @@ def test_a_writer_that_is_killed_leaves_what_it_has_told_and_no_lock(
             assert [f"s{number}" for number in range(1, told + 1)] == list(history.inflight)[:told]
             assert len(history.inflight) <= told + 1
             with Journal(tmp_path) as again:
-                again.begin({})
+                again.begin(a_record(again.folder))
                 assert again._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
                 assert again.attempt("next", "b01", "mark", 1.0) == len(history.inflight) + 1
         finally:
@@ -749,7 +749,7 @@ def test_a_journal_that_was_only_just_begun_says_nothing(tmp_path: Path) -> None
         db.execute("PRAGMA journal_mode = WAL")
     assert read(tmp_path) is None
     with Journal(tmp_path) as held:
-        assert held.history() == RunState({}, None, None, 0.0)
+        assert held.state() == RunState({}, None, None, 0.0)
     assert read(tmp_path) == RunState({}, None, None, 0.0)
 
 
@@ -772,7 +772,7 @@ def whole_journal() -> bytes:
             held.rental(
                 Rental("s", "i", RUNG, PRICE, Basis.SPOT, 1.0, None, 9.0, 3, 0.1, Basis.LIST, 0.0)
             )
-            held.home("s", held.attempt("s", "b01", "mark", 1.0), DONE, VIDEO)
+            held.video("s", held.attempt("s", "b01", "mark", 1.0), DONE, VIDEO)
         return (Path(name) / journal.NAME).read_bytes()
 
 
@@ -801,7 +801,7 @@ def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         def meanwhile(said: str) -> None:
             if "FROM artifact" in said:
-                held.home("s", number, DONE, VIDEO)
+                held.video("s", number, DONE, VIDEO)
 
         def slowly(db: sqlite3.Connection) -> RunState:
             db.set_trace_callback(meanwhile)
@@ -811,5 +811,5 @@ def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         seen = read(tmp_path)
         assert seen is not None
         assert (list(seen.inflight), list(seen.home)) == (["s"], []), "on its way, and not home"
-        now = held.history()
+        now = held.state()
         assert (list(now.inflight), list(now.home)) == ([], ["s"])

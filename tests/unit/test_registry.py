@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from cloudburst.errors import InfrastructureError, RunUnknown
 from cloudburst.journal import registry
-from cloudburst.journal.registry import (
-    RunRecord,
-    damaged,
-    find,
-    forget,
-    known_runs,
-    of_source,
-    remember,
-)
+from cloudburst.journal.registry import damaged, find, forget, of_source, register, runs
+from cloudburst.models import RunRecord
 
 RUN = RunRecord(
     run_id="20261124-101500-a1b2c3",
@@ -36,18 +29,18 @@ SECOND = replace(RUN, run_id="20261124-111500-d4e5f6", folder="/out/batch_202611
 
 
 def test_a_note_comes_back(state: Path) -> None:
-    remember(SECOND)
-    remember(RUN)
-    assert known_runs() == [RUN, SECOND], "the oldest first"
+    register(SECOND)
+    register(RUN)
+    assert runs() == [RUN, SECOND], "the oldest first"
     names = sorted(path.name for path in (state / "runs").iterdir())
     assert names == [f"{RUN.run_id}.json", f"{SECOND.run_id}.json"]
 
 
 def test_a_run_that_goes_on_has_one_note() -> None:
-    remember(RUN)
+    register(RUN)
     moved = replace(RUN, folder="/elsewhere")
-    remember(moved)
-    assert known_runs() == [moved]
+    register(moved)
+    assert runs() == [moved]
 
 
 @settings(deadline=None, max_examples=50)
@@ -61,14 +54,14 @@ def test_every_value_comes_back(
     job: str, source: str, folder: str, regions: tuple[str, ...]
 ) -> None:
     run = replace(RUN, job=job, source=source, folder=folder, regions=regions)
-    remember(run)
-    assert known_runs() == [run]
+    register(run)
+    assert runs() == [run]
 
 
 def test_a_folder_whose_name_is_no_text_can_be_noted() -> None:
     run = replace(RUN, folder=os.fsdecode(b"/out/\xff"))
-    remember(run)
-    assert known_runs() == [run]
+    register(run)
+    assert runs() == [run]
 
 
 def test_a_note_is_synced_before_it_has_its_name(
@@ -83,12 +76,14 @@ def test_a_note_is_synced_before_it_has_its_name(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", synced)
-    remember(RUN)
-    assert order == [(f"{RUN.run_id}.part", False), ("runs", True)]
+    register(RUN)
+    (file, folder) = order
+    assert file[0].startswith(f"{RUN.run_id}.json.")
+    assert (file[1], folder) == (False, ("runs", True))
 
 
 def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
-    remember(RUN)
+    register(RUN)
     runs = state / "runs"
     whole = json.loads((runs / f"{RUN.run_id}.json").read_text())
     (runs / "20261124-121500-000000.part").write_text(json.dumps(whole))
@@ -109,12 +104,12 @@ def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
         (runs / f"damaged-{number}.json").write_text(text)
     (runs / "damaged.json").write_bytes(b"\xff\xfe{")
     (runs / "folder.json").mkdir()
-    assert known_runs() == [RUN]
+    assert runs() == [RUN]
     assert len(damaged()) == 12, "an audit names them"
 
 
 def test_where_nothing_was_begun_nothing_is_known() -> None:
-    assert known_runs() == []
+    assert runs() == []
     assert of_source(Path("/job/scenes.yaml")) == []
     with pytest.raises(RunUnknown, match=r"no run 'x'; .*; there are none yet"):
         find("x")
@@ -127,15 +122,15 @@ def test_a_note_that_cannot_be_written_ends_the_run_before_it_begins(
     (state / "runs").write_text("a file")
     words = rf"{RUN.run_id}\.json cannot be written, so nothing is started: "
     with pytest.raises(InfrastructureError, match=words):
-        remember(RUN)
+        register(RUN)
 
 
 def test_a_run_is_forgotten_once_or_twice() -> None:
-    remember(RUN)
-    remember(SECOND)
+    register(RUN)
+    register(SECOND)
     forget(RUN.run_id)
     forget(RUN.run_id)
-    assert known_runs() == [SECOND]
+    assert runs() == [SECOND]
 
 
 # -- finding ------------------------------------------------------------------------------------
@@ -146,8 +141,8 @@ def test_a_run_is_forgotten_once_or_twice() -> None:
     [RUN.run_id, "20261124-10", RUN.folder, f"{RUN.folder}/", "/out/./batch_20261124_101500"],
 )
 def test_a_run_is_found_by_its_id_its_beginning_or_its_folder(wanted: str) -> None:
-    remember(RUN)
-    remember(SECOND)
+    register(RUN)
+    register(SECOND)
     assert find(wanted) == RUN
 
 
@@ -155,7 +150,7 @@ def test_a_folder_is_found_from_where_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = replace(RUN, folder=str(tmp_path / "out"))
-    remember(run)
+    register(run)
     monkeypatch.chdir(tmp_path)
     assert find("out") == run
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -163,15 +158,15 @@ def test_a_folder_is_found_from_where_one_stands(
 
 
 def test_a_whole_id_is_never_ambiguous() -> None:
-    remember(RUN)
-    remember(replace(SECOND, run_id=f"{RUN.run_id}0"))
+    register(RUN)
+    register(replace(SECOND, run_id=f"{RUN.run_id}0"))
     assert find(RUN.run_id) == RUN
 
 
 def test_what_may_mean_two_runs_is_refused_with_their_names() -> None:
-    remember(RUN)
-    remember(SECOND)
-    words = f"'2026' means {RUN.run_id}, {SECOND.run_id}; expected one of them"
+    register(RUN)
+    register(SECOND)
+    words = f"'2026' matches {RUN.run_id}, {SECOND.run_id}; expected one of them"
     with pytest.raises(RunUnknown, match=words) as caught:
         find("2026")
     assert caught.value.exit_code == 2
@@ -179,7 +174,7 @@ def test_what_may_mean_two_runs_is_refused_with_their_names() -> None:
 
 def test_what_means_no_run_is_refused_with_the_newest() -> None:
     for minute in range(5):
-        remember(replace(RUN, run_id=f"20261124-10{minute}000-aaaaaa"))
+        register(replace(RUN, run_id=f"20261124-10{minute}000-aaaaaa"))
     newest = ", ".join(f"20261124-10{minute}000-aaaaaa" for minute in (2, 3, 4))
     with pytest.raises(RunUnknown, match=f"no run 'b01'; .*; the newest are {newest}$"):
         find("b01")
@@ -190,7 +185,7 @@ def test_the_runs_of_a_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     again = replace(SECOND, source=here.source)
     other = replace(RUN, run_id="20261124-120000-ffffff", source=str(tmp_path / "other.yaml"))
     for run in (again, other, here):
-        remember(run)
+        register(run)
     assert of_source(tmp_path / "scenes.yaml") == [here, again]
     monkeypatch.chdir(tmp_path)
     assert of_source(Path("scenes.yaml")) == [here, again]
@@ -198,10 +193,10 @@ def test_the_runs_of_a_job_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_newest_note_wins_over_a_damaged_beginning(state: Path) -> None:
-    remember(RUN)
+    register(RUN)
     path = state / "runs" / f"{RUN.run_id}.json"
     path.write_text("{")
-    assert known_runs() == []
-    remember(RUN)
-    assert known_runs() == [RUN]
+    assert runs() == []
+    register(RUN)
+    assert runs() == [RUN]
     assert registry.find(RUN.run_id) == RUN

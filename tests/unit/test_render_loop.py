@@ -17,7 +17,7 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
-from cloudburst.run import render_loop as drive
+from cloudburst.run import render_loop
 from cloudburst.run.events import Timeline
 from cloudburst.run.queue import SceneQueue
 from cloudburst.run.render_loop import RenderLoop
@@ -53,18 +53,18 @@ class Driven:
         self.api = api
         self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
         self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
-        site = make_context(self.target.engine, self.target, folder)
-        self.site: RunContext = replace(
-            site,
-            ledger=SceneResults(self.scenes, site.journal),
+        context = make_context(self.target.engine, self.target, folder)
+        self.context: RunContext = replace(
+            context,
+            results=SceneResults(self.scenes, context.journal),
             queue=SceneQueue(attempts),
             timeline=Timeline(self.events.append, lambda: None),
         )
-        self.site.queue.add([Batch(1, self.scenes)])
-        self.site.queue.join("b01")
+        self.context.queue.add([Batch(1, self.scenes)])
+        self.context.queue.join("b01")
         worker = replace(WORKER, room=room)
-        self.drive = RenderLoop("b01", "b01", worker, api, self.site)  # type: ignore[arg-type]
-        self._thread = threading.Thread(target=self.drive.run, daemon=True)
+        self.render_loop = RenderLoop("b01", "b01", worker, api, self.context)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self.render_loop.run, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -77,38 +77,38 @@ class Driven:
         self.start()
         self.end()
         if self.api.go_on.is_set():
-            self.drive.join(10)
+            self.render_loop.join(10)
 
     def told(self) -> list[tuple[str, str | None]]:
-        self.site.timeline.close()
+        self.context.timeline.close()
         return [(event.kind.value, event.scene) for event in self.events]
 
     def pending(self) -> list[str]:
         """Name the scenes that another worker gets."""
-        self.site.queue.leave("b01")
-        self.site.queue.join("b02")
-        count = self.site.queue.pending()
-        taken = [self.site.queue.take("b02", "b02") for _ in range(count)]
+        self.context.queue.leave("b01")
+        self.context.queue.join("b02")
+        count = self.context.queue.pending()
+        taken = [self.context.queue.take("b02", "b02") for _ in range(count)]
         return [one.name for one in taken if one]
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the provider often, and at /health never."""
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.01)
-    monkeypatch.setattr(drive, "ASK_EVERY", 60.0)
-    monkeypatch.setattr(drive, "download", fake_download)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.01)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 60.0)
+    monkeypatch.setattr(render_loop, "download", fake_download)
 
 
 def test_scenes_are_rendered_and_come_home(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi(), scenes="abc")
     driven.run()
     assert sorted(driven.api.asked) == ["a", "b", "c"]
-    results = driven.site.ledger.results()
+    results = driven.context.results.all()
     assert [one.status for one in results] == [SceneStatus.DONE] * 3
     assert [one.scenario for one in results] == ["baseline"] * 3
     assert results[0].artifact == Artifact(tmp_path / "a.mp4", 1000, 1.0, 1920, 1080, 30)
-    assert driven.drive.lost is None
+    assert driven.render_loop.lost is None
 
 
 def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
@@ -132,7 +132,7 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
     driven = Driven(tmp_path, api, scenes="abcdefgh", room=2)
     driven.run()
     assert most == 2
-    assert driven.site.ledger.done_count() == 8
+    assert driven.context.results.done_count() == 8
 
 
 def test_the_next_scene_renders_while_the_last_one_comes_home(
@@ -150,7 +150,7 @@ def test_the_next_scene_renders_while_the_last_one_comes_home(
         together.append(len(driven.api.asked) == 2)
         return fake_download(api, rendered, scene, folder, **how)
 
-    monkeypatch.setattr(drive, "download", slow)
+    monkeypatch.setattr(render_loop, "download", slow)
     driven.run()
     assert together == [True, True]
 
@@ -168,16 +168,16 @@ def test_a_worker_that_is_gone_while_a_render_hangs(
 ) -> None:
     driven = Driven(tmp_path, FakeApi(holds=True), FINE, FINE, condition, attempts=attempts)
     driven.run()
-    assert driven.drive.lost == condition
+    assert driven.render_loop.lost == condition
     assert driven.pending() == pending
     # The answer comes all the same, much too late.
     driven.api.go_on.set()
-    driven.drive.join(10)
-    (scene,) = driven.site.ledger.results()
+    driven.render_loop.join(10)
+    (scene,) = driven.context.results.all()
     assert scene.artifact is None
     assert [(one.worker, one.error) for one in scene.attempts] == [("b01", condition.reason)]
     assert driven.told() == [("scene_started", "a"), (event, "a")]
-    assert driven.site.queue.pending() == 0
+    assert driven.context.queue.pending() == 0
 
 
 def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
@@ -185,9 +185,9 @@ def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
     driven = Driven(tmp_path, api, FINE, TAKEN)
     driven.run()
     api.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
     assert driven.told() == [("scene_started", "a"), ("scene_retry", "a")]
-    assert len(driven.site.ledger.results()[0].attempts) == 1
+    assert len(driven.context.results.all()[0].attempts) == 1
     assert driven.pending() == ["a"]
 
 
@@ -197,8 +197,8 @@ def test_all_scenes_in_flight_go_back(tmp_path: Path) -> None:
     assert len(driven.api.asked) == 3
     assert sorted(driven.pending()) == ["a", "b", "c", "d"]
     driven.api.go_on.set()
-    driven.drive.join(10)
-    assert driven.site.ledger.done_count() == 0
+    driven.render_loop.join(10)
+    assert driven.context.results.done_count() == 0
     assert len(driven.api.asked) == 3, "nothing new was begun"
 
 
@@ -210,13 +210,13 @@ def test_a_worker_about_to_leave_finishes_what_it_renders_and_takes_nothing_new(
     assert driven.api.began.wait(10)
     driven.target.conditions[:] = [LEAVING] * 10_000
     deadline = time.monotonic() + 10
-    while driven.drive.lost is None and time.monotonic() < deadline:
+    while driven.render_loop.lost is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert driven.drive.lost == LEAVING
+    assert driven.render_loop.lost == LEAVING
     driven.api.go_on.set()
     driven.end()
-    assert driven.drive.lost == LEAVING
-    first, second = driven.site.ledger.results()
+    assert driven.render_loop.lost == LEAVING
+    first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
     assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
     assert driven.api.asked == ["a"]
@@ -226,32 +226,32 @@ def test_a_worker_about_to_leave_finishes_what_it_renders_and_takes_nothing_new(
 def test_a_worker_that_was_about_to_leave_may_be_gone_before_it_finishes(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi(holds=True), FINE, LEAVING, LEAVING, TAKEN)
     driven.run()
-    assert driven.drive.lost == TAKEN
+    assert driven.render_loop.lost == TAKEN
     assert driven.pending() == ["a"]
     driven.api.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
 
 
 def test_a_silent_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
-    monkeypatch.setattr(drive, "SILENCE", 0.3)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(render_loop, "SILENCE", 0.3)
     driven = Driven(tmp_path, FakeApi(sick="timed out", holds=True), attempts=2)
     began = time.monotonic()
     driven.run()
     assert 0.3 <= time.monotonic() - began < 5
-    assert driven.drive.lost == Condition(
+    assert driven.render_loop.lost == Condition(
         Health.GONE, "its video API has not answered for 0 s", blameless=False
     )
     assert driven.pending() == ["a"]
     driven.api.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
 
 
 def test_a_worker_that_answers_now_and_then_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
-    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(render_loop, "SILENCE", 1.0)
     answers: list[str | None] = []
 
     def healthy(_: float = 5.0) -> str | None:
@@ -264,15 +264,15 @@ def test_a_worker_that_answers_now_and_then_is_kept(
     monkeypatch.setattr(driven.api, "healthy", healthy)
     driven.run()
     assert len(answers) > 15
-    assert driven.drive.lost is None
-    assert driven.site.ledger.done_count() == 1
+    assert driven.render_loop.lost is None
+    assert driven.context.results.done_count() == 1
 
 
 def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "ASK_EVERY", 0.01)
-    monkeypatch.setattr(drive, "SILENCE", 1.0)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 0.01)
+    monkeypatch.setattr(render_loop, "SILENCE", 1.0)
     api = FakeApi(sick="timed out")
     at_once = api.render
 
@@ -283,8 +283,8 @@ def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
     monkeypatch.setattr(api, "render", render)
     driven = Driven(tmp_path, api, scenes="abcde")
     driven.run()
-    assert driven.drive.lost is None
-    assert driven.site.ledger.done_count() == 5
+    assert driven.render_loop.lost is None
+    assert driven.context.results.done_count() == 5
 
 
 def test_not_being_told_how_a_worker_is_is_no_news(
@@ -297,13 +297,13 @@ def test_not_being_told_how_a_worker_is_is_no_news(
         asked.append(worker)
         if len(asked) == 3:
             driven.api.go_on.set()
-        raise CloudRefused("DescribeInstances: throttled", "RequestLimitExceeded")
+        raise cloud_refused("DescribeInstances: throttled", "RequestLimitExceeded")
 
     monkeypatch.setattr(driven.target, "condition", condition)
     driven.run()
     assert len(asked) >= 3
-    assert driven.drive.lost is None
-    assert driven.site.ledger.done_count() == 1
+    assert driven.render_loop.lost is None
+    assert driven.context.results.done_count() == 1
 
 
 @pytest.mark.parametrize(
@@ -316,12 +316,12 @@ def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
     attempts: int,
     pending: list[str],
 ) -> None:
-    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 60.0)
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, condition, attempts=attempts)
     driven.run()
-    assert driven.drive.lost == condition
-    (scene,) = driven.site.ledger.results()
+    assert driven.render_loop.lost == condition
+    (scene,) = driven.context.results.all()
     assert scene.error == f"POST: connection reset; {condition.reason}"
     assert driven.pending() == pending
 
@@ -329,23 +329,23 @@ def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
 def test_the_provider_may_know_a_little_later_than_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "WATCH_EVERY", 60.0)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 60.0)
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, FINE, TAKEN)
     driven.target.settle = 5.0
     driven.run()
-    assert driven.drive.lost == TAKEN
+    assert driven.render_loop.lost == TAKEN
     assert driven.pending() == ["a"]
 
 
 def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "RESTART", 0.1)
+    monkeypatch.setattr(render_loop, "RESTART", 0.1)
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()
-    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
+    assert driven.render_loop.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
     assert driven.pending() == ["a"]
 
 
@@ -353,7 +353,7 @@ def test_a_request_that_breaks_off_on_a_healthy_worker_is_tried_again_there(tmp_
     api = FakeApi([WorkerUnreachable("POST: connection reset")])
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()
-    assert driven.drive.lost is None
+    assert driven.render_loop.lost is None
     assert driven.told() == [
         ("scene_started", "a"),
         ("scene_retry", "a"),
@@ -373,7 +373,7 @@ def test_a_bug_costs_its_scene_a_try_and_no_more(tmp_path: Path) -> None:
     api = FakeApi([ZeroDivisionError("a bug")])
     driven = Driven(tmp_path, api, scenes="ab", attempts=1)
     driven.run()
-    first, second = driven.site.ledger.results()
+    first, second = driven.context.results.all()
     assert first.error == "unexpected ZeroDivisionError: a bug"
     assert second.status is SceneStatus.DONE
 
@@ -382,23 +382,23 @@ def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi([WorkerUnreachable("POST: reset")], holds=True))
     driven.start()
     assert driven.api.began.wait(10)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven.end()
     driven.api.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
     assert driven.told() == [("scene_started", "a")], "its end is no failure of the scene"
 
 
 def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi())
-    scene = driven.site.queue.take("b01", "b01")
+    scene = driven.context.queue.take("b01", "b01")
     assert scene is not None
-    driven.drive._lose(DIED)
-    driven.drive._places.acquire()
-    driven.drive._one_scene(scene)
+    driven.render_loop._lose(DIED)
+    driven.render_loop._places.acquire()
+    driven.render_loop._one_scene(scene)
     assert driven.pending() == ["a"]
     assert driven.api.asked == []
-    (result,) = driven.site.ledger.results()
+    (result,) = driven.context.results.all()
     assert result.attempts == (), "nothing was tried"
 
 
@@ -421,14 +421,14 @@ class Away(FakeApi):
 def test_a_worker_that_is_started_again_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "RESTART", 20.0)
-    monkeypatch.setattr(drive, "SILENCE", 0.0)
+    monkeypatch.setattr(render_loop, "RESTART", 20.0)
+    monkeypatch.setattr(render_loop, "SILENCE", 0.0)
     api = Away(2)
     driven = Driven(tmp_path, api, scenes="ab", attempts=2)
     driven.run()
     assert api.answers == ["connection refused", "connection refused", None]
-    assert driven.drive.lost is None
-    first, second = driven.site.ledger.results()
+    assert driven.render_loop.lost is None
+    first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.DONE)
     assert [one.error for one in first.attempts] == ["POST: connection reset", None]
     assert {one.worker for one in first.attempts} == {"b01"}
@@ -437,27 +437,27 @@ def test_a_worker_that_is_started_again_is_waited_for(
 def test_who_can_ask_nobody_is_more_patient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "RESTART", 0.0)
-    monkeypatch.setattr(drive, "SILENCE", 20.0)
+    monkeypatch.setattr(render_loop, "RESTART", 0.0)
+    monkeypatch.setattr(render_loop, "SILENCE", 20.0)
     driven = Driven(tmp_path, Away(1), attempts=2)
 
     def condition(_: Worker) -> Condition:
-        raise CloudRefused("DescribeInstances: no answer")
+        raise cloud_refused("DescribeInstances: no answer")
 
     monkeypatch.setattr(driven.target, "condition", condition)
     driven.run()
-    assert driven.drive.lost is None
-    assert driven.site.ledger.done_count() == 1
+    assert driven.render_loop.lost is None
+    assert driven.context.results.done_count() == 1
 
 
 def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "RESTART", 60.0)
-    monkeypatch.setattr(drive, "SILENCE", 0.1)
+    monkeypatch.setattr(render_loop, "RESTART", 60.0)
+    monkeypatch.setattr(render_loop, "SILENCE", 0.1)
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     monkeypatch.setattr(driven.target, "condition", lambda _: 1 / 0)
     driven.run()
-    assert driven.drive.lost == Condition(Health.GONE, "POST: connection reset")
+    assert driven.render_loop.lost == Condition(Health.GONE, "POST: connection reset")
     assert driven.pending() == ["a"]
 
 
@@ -466,10 +466,10 @@ def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
     driven = Driven(tmp_path, api)
     driven.start()
     assert api.began.wait(10)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven.end()
     began = time.monotonic()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
     assert time.monotonic() - began < 5
     assert driven.told() == [("scene_started", "a")]
 
@@ -488,13 +488,13 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
 
     monkeypatch.setattr(api, "healthy", unhealthy)
     assert asked.wait(10), "b has broken off, and its worker is being asked after"
-    driven.site.stop.request()
+    driven.context.stop.request()
     time.sleep(0.3)
     slow.go_on.set()
     driven.end()
-    driven.drive.join(10)
-    assert driven.drive.lost is None
-    first, second = driven.site.ledger.results()
+    driven.render_loop.join(10)
+    assert driven.render_loop.lost is None
+    first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
 
 
@@ -512,18 +512,18 @@ def test_a_video_that_is_being_verified_is_waited_for_when_its_worker_is_gone(
             raise ArtifactInvalid("it is damaged")
         return fake_download(*given, **{**how, "wanted": lambda: True})
 
-    monkeypatch.setattr(drive, "download", verifying)
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.0)
+    monkeypatch.setattr(render_loop, "download", verifying)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.0)
     driven = Driven(tmp_path, FakeApi(), attempts=2)
     driven.start()
     assert here.wait(10)
     driven.target.conditions[:] = [DIED] * 1000
     time.sleep(0.5)
-    assert driven.drive.lost == DIED
+    assert driven.render_loop.lost == DIED
     assert driven._thread.is_alive(), "its last video is here, and is being looked at"
     go_on.set()
     driven.end()
-    (result,) = driven.site.ledger.results()
+    (result,) = driven.context.results.all()
     assert (result.status is SceneStatus.DONE) is whole
     assert driven.pending() == ([] if whole else ["a"]), "a damaged one goes to another worker"
 
@@ -537,7 +537,7 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.began = threading.Event()
         self.go_on = threading.Event()
-        monkeypatch.setattr(drive, "download", self._download)
+        monkeypatch.setattr(render_loop, "download", self._download)
 
     def _download(self, *given: Any, **how: Any) -> tuple[Artifact, str] | None:
         self.began.set()
@@ -548,7 +548,7 @@ class Slow:
 def coming_home(folder: Path, slow: Slow, api: FakeApi | None = None, **more: Any) -> Driven:
     """Give a worker that has rendered scene a, whose video is on its way, and renders the next."""
     driven = Driven(folder, api or FakeApi(), **more)
-    driven.site.stop.on_request = lambda _: driven.site.queue.stop()
+    driven.context.stop.on_request = lambda _: driven.context.queue.stop()
     driven.start()
     assert slow.began.wait(10)
     return driven
@@ -559,15 +559,15 @@ def test_asked_to_stop_a_run_waits_for_a_video_on_its_way(
 ) -> None:
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven._thread.join(0.3)
     assert driven._thread.is_alive(), "the worker is not ended under it"
     slow.go_on.set()
     driven.end()
-    driven.drive.join(10)
-    assert driven.site.ledger.done_count() == 1
+    driven.render_loop.join(10)
+    assert driven.context.results.done_count() == 1
     assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
-    assert list(driven.site.journal.history().home) == ["a"]
+    assert list(driven.context.journal.state().home) == ["a"]
 
 
 def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
@@ -582,17 +582,17 @@ def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
 
     slow, hanging, let = Slow(monkeypatch), threading.Event(), threading.Event()
     driven = Driven(tmp_path, HoldsB(), scenes="ab")
-    driven.site.stop.on_request = lambda _: driven.site.queue.stop()
+    driven.context.stop.on_request = lambda _: driven.context.queue.stop()
     driven.start()
     assert slow.began.wait(10)
     assert hanging.wait(10)
-    driven.site.stop.request()
+    driven.context.stop.request()
     slow.go_on.set()
     driven.end()
-    assert driven.site.ledger.done_count() == 1, "b renders still"
+    assert driven.context.results.done_count() == 1, "b renders still"
     let.set()
-    driven.drive.join(10)
-    first, second = driven.site.ledger.results()
+    driven.render_loop.join(10)
+    first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
     assert driven.told()[-1] == ("scene_done", "a")
 
@@ -604,12 +604,12 @@ def test_what_is_rendered_when_a_run_is_asked_to_stop_is_not_sent_for(
     driven = Driven(tmp_path, FakeApi(holds=True))
     driven.start()
     assert driven.api.began.wait(10)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven.api.go_on.set()
     driven.end()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
     assert not slow.began.is_set()
-    assert driven.site.ledger.done_count() == 0
+    assert driven.context.results.done_count() == 0
 
 
 def test_asked_twice_a_run_waits_for_no_video(
@@ -617,28 +617,28 @@ def test_asked_twice_a_run_waits_for_no_video(
 ) -> None:
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven._thread.join(0.2)
     assert driven._thread.is_alive()
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven.end()
-    assert driven.site.ledger.done_count() == 0
+    assert driven.context.results.done_count() == 0
     slow.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
 
 
 def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "WAY_HOME", 0.2)
+    monkeypatch.setattr(render_loop, "WAY_HOME", 0.2)
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
-    driven.site.stop.request()
+    driven.context.stop.request()
     began = time.monotonic()
     driven.end()
     assert 0.1 < time.monotonic() - began < 5
     slow.go_on.set()
-    driven.drive.join(10)
+    driven.render_loop.join(10)
 
 
 def test_a_video_whose_worker_is_gone_is_not_waited_for(
@@ -646,21 +646,21 @@ def test_a_video_whose_worker_is_gone_is_not_waited_for(
 ) -> None:
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
-    driven.site.stop.request()
+    driven.context.stop.request()
     driven._thread.join(0.2)
     assert driven._thread.is_alive()
     driven.target.conditions.append(TAKEN)
     driven.end()
-    assert driven.drive.lost == TAKEN
+    assert driven.render_loop.lost == TAKEN
     began = time.monotonic()
-    driven.drive.join(5)
+    driven.render_loop.join(5)
     assert time.monotonic() - began < 1
     slow.go_on.set()
     deadline = time.monotonic() + 10
-    while any(thread.is_alive() for thread in driven.drive._threads):
+    while any(thread.is_alive() for thread in driven.render_loop._threads):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert driven.site.ledger.done_count() == 0, "and no longer counts"
+    assert driven.context.results.done_count() == 0, "and no longer counts"
 
 
 # -- the journal --------------------------------------------------------------------------------
@@ -669,16 +669,16 @@ def test_a_video_whose_worker_is_gone_is_not_waited_for(
 def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi(), scenes="ab", attempts=3)
     lost = replace(SCENE, name="lost", audio=tmp_path / "lost.wav")
-    driven.site.queue.add([Batch(2, (lost,))])
-    driven.site.ledger._attempts["lost"] = []
+    driven.context.queue.add([Batch(2, (lost,))])
+    driven.context.results._attempts["lost"] = []
     driven.run()
     assert sorted(driven.api.asked) == ["a", "b"]
     told = driven.told()
     assert ("scene_failed", "lost") in told
     (text,) = (event.text for event in driven.events if event.scene == "lost")
     assert text == f"{tmp_path / 'lost.wav'} cannot be read: No such file or directory"
-    assert driven.site.ledger.done_count() == 2
-    history = driven.site.journal.history()
+    assert driven.context.results.done_count() == 2
+    history = driven.context.journal.state()
     assert [one.error for one in history.attempts["lost"]] == [text], "the journal knows of it"
     assert history.inflight == {}
 
@@ -687,10 +687,10 @@ def test_the_journal_says_the_same_as_the_memory(tmp_path: Path) -> None:
     errors = [RenderFailed("500"), None, SceneRejected("400"), ZeroDivisionError("a bug")]
     driven = Driven(tmp_path, FakeApi(errors), scenes="abcd", attempts=2)
     driven.run()
-    history, results = driven.site.journal.history(), driven.site.ledger.results()
+    history, results = driven.context.journal.state(), driven.context.results.all()
     assert sum(len(one.attempts) for one in results) == 6
     for one in results:
         assert history.attempts[one.name] == one.attempts
-        home = history.home.get(one.name)
+        home = history.videos.get(one.name)
         assert (home.artifact if home else None) == one.artifact
     assert history.inflight == {}

@@ -27,5 +27,5 @@ def test_a_worker_that_was_taken_over_is_credited_with_its_earlier_videos(tmp_pa
     }
     scenes = [replace(SCENE, name=name) for name in "abc"]
     with Journal(tmp_path) as journal:
-        ledger = SceneResults(scenes, journal, earlier)
-        assert [ledger.done_by(name) for name in ("b01", "b02", "b03")] == [2, 1, 0]
+        results = SceneResults(scenes, journal, earlier)
+        assert [results.done_by(name) for name in ("b01", "b02", "b03")] == [2, 1, 0]

@@ -12,28 +12,29 @@ from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
 from cloudburst.job import fingerprint
 from cloudburst.job.loader import load_job
 from cloudburst.journal import registry
-from cloudburst.journal.registry import RunRecord
-from cloudburst.journal.state import DownloadedVideo
 from cloudburst.journal.store import Journal, read
 from cloudburst.models import (
     Attempt,
-    AwsSettings,
+    DownloadedVideo,
     Event,
     Job,
     Outcome,
     Price,
     Rung,
+    RunRecord,
     Scene,
     SceneStatus,
     Span,
     VideoOptions,
+    WorkerState,
 )
 from cloudburst.run import pipeline, resume
-from cloudburst.run.results import scene_result
-from cloudburst.run.resume import Past, take_stock
+from cloudburst.targets.aws.settings import AwsSettings
+from cloudburst.report.summary import scene_result
+from cloudburst.run.resume import StartingPoint, take_stock
 from cloudburst.workers.download import as_artifact, verify
 from tests.conftest import scenes_yaml
-from tests.support.fakes import HELD, Info
+from tests.support.fakes import HELD, Info, a_record
 from tests.unit.test_client import stub_video
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Run:
         if self._held is None:
             self._held = Journal(self.folder)
             HELD.append(self._held)
-            self._held.begin({"run": "run", "target": self.job.target})
+            self._held.begin(a_record(self.folder, target=self.job.target))
         return self._held
 
     def end(self) -> None:
@@ -95,21 +96,21 @@ class Run:
             ("a warning",),
         )
         tried = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0))
-        self.held.home(name, number, tried, home)
+        self.held.video(name, number, tried, home)
         return home
 
-    def stock(self) -> Past:
+    def stock(self) -> StartingPoint:
         """Take stock in a session of its own."""
         self.end()
-        return take_stock(self.job, self.folder, self.held)
+        return take_stock(self.job, self.held)
 
     def files(self) -> dict[str, bytes]:
         """Give every video there is, by its place in the run's folder."""
         found = sorted(self.folder.rglob("*.mp4"))
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
 
-    def names(self, past: Past) -> tuple[list[str], list[str]]:
-        return sorted(past.home), [scene.name for scene in past.rest]
+    def names(self, past: StartingPoint) -> tuple[list[str], list[str]]:
+        return sorted(past.videos), [scene.name for scene in past.rest]
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_what_is_noted_and_there_and_as_wanted_is_done(run: Run) -> None:
     home = run.done("a")
     past = run.stock()
-    assert past.home == {"a": home}
+    assert past.videos == {"a": home}
     assert past.rest == (run.job.scenes[1],)
     assert not past.finished
     assert run.files() == {"a.mp4": OLD}
@@ -136,14 +137,14 @@ def test_what_is_noted_and_there_and_as_wanted_is_done(run: Run) -> None:
     past = run.stock()
     assert run.names(past) == (["a", "b"], [])
     assert past.finished
-    assert [len(tries) for tries in past.history.attempts.values()] == [1, 1]
+    assert [len(tries) for tries in past.state.attempts.values()] == [1, 1]
 
 
 def test_a_run_of_which_something_may_be_left_is_not_finished(run: Run) -> None:
     run.done("a")
     run.done("b")
     rung = Rung("t", "spot", "r", "z")
-    more: dict[str, Any] = {"rung": rung, "price": Price(1.0, ""), "room": 1, "expires": None}
+    more: dict[str, Any] = {"rung": rung, "price": Price(1.0, ""), "room": 1, "expires": None, "target": "local"}
     run.held.launch(batch="b01", label="b01", stack="run-b01", **more)
     past = run.stock()
     assert past.rest == ()
@@ -152,7 +153,7 @@ def test_a_run_of_which_something_may_be_left_is_not_finished(run: Run) -> None:
     assert run.stock().finished
     number = run.held.launch(batch="b02", label="b02", stack="run-b02", **more)
     assert not run.stock().finished
-    run.held.progress(number, resume.KEPT, ())
+    run.held.progress(number, WorkerState.KEPT, ())
     assert run.stock().finished, "what was kept on purpose may stay"
 
 
@@ -178,7 +179,7 @@ def change_option(run: Run, _: pytest.MonkeyPatch) -> None:
 
 
 def change_version(_: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "__version__", "999.0")
+    monkeypatch.setattr("cloudburst.targets.local.__version__", "999.0")
 
 
 def change_video(run: Run, _: pytest.MonkeyPatch) -> None:
@@ -207,22 +208,22 @@ def test_a_video_that_is_not_wanted_any_more_does_not_count_as_done(run: Run) ->
     run.stock()
     history = read(run.folder)
     assert history is not None
-    assert history.home == {}, "an audit, or a cleanup's report, would say that it is there"
+    assert history.videos == {}, "an audit, or a cleanup's report, would say that it is there"
     assert scene_result("a", 1.0, history.attempts["a"], None).status is SceneStatus.UNFINISHED
     run.done("a")
     history = read(run.folder)
     assert history is not None
-    assert set(history.home) == {"a"}
+    assert set(history.videos) == {"a"}
     assert history.superseded == {}
 
 
 def test_another_image_means_other_videos(run: Run) -> None:
-    run.job = replace(run.job, target="aws", aws=AwsSettings(image="me/mine:1"))
+    run.job = replace(run.job, target="aws", settings={"aws": AwsSettings(image="me/mine:1")})
     run.done("a")
     assert run.names(run.stock()) == (["a"], ["b"])
-    run.job = replace(run.job, aws=AwsSettings(image="me/mine:1", disk_gb=99))
+    run.job = replace(run.job, settings={"aws": AwsSettings(image="me/mine:1", disk_gb=99)})
     assert run.names(run.stock()) == (["a"], ["b"]), "the machine does not matter"
-    run.job = replace(run.job, aws=AwsSettings(image="me/mine:2"))
+    run.job = replace(run.job, settings={"aws": AwsSettings(image="me/mine:2")})
     assert run.names(run.stock()) == ([], ["a", "b"])
     assert run.files() == {"superseded/a-1.mp4": OLD}
 
@@ -311,7 +312,7 @@ def test_a_video_that_was_renamed_and_not_noted_is_taken(run: Run, video: bytes)
     assert home.sha256 == fingerprint.file_digest(path)
     assert (home.artifact.size, home.artifact.frames) == (len(video), 30)
     history = past.history
-    assert (history.inflight, history.home) == ({}, {"a": home}), "now it is noted"
+    assert (history.inflight, history.videos) == ({}, {"a": home}), "now it is noted"
     (tried,) = history.attempts["a"]
     assert (tried.worker, tried.span.start, tried.error) == ("b01", 1.0, None)
     assert number == 1
@@ -325,7 +326,7 @@ def test_a_damaged_video_is_not_taken(run: Run, video: bytes) -> None:
     past = run.stock()
     assert run.names(past) == ([], ["a", "b"])
     assert list(run.files()) == ["superseded/a-1.mp4"]
-    assert past.history.home == {}
+    assert past.state.videos == {}
 
 
 @pytest.mark.video
@@ -372,7 +373,7 @@ def test_a_new_video_that_was_not_noted_takes_the_place_of_the_old_note(
     (run.folder / "a.mp4").write_bytes(video)
     past = run.stock()
     assert run.names(past) == (["a"], ["b"])
-    assert past.history.home["a"].sha256 == fingerprint.file_digest(run.folder / "a.mp4")
+    assert past.state.videos["a"].sha256 == fingerprint.file_digest(run.folder / "a.mp4")
     assert run.files() == {"a.mp4": video, "superseded/a-1.mp4": OLD}
 
 
@@ -381,7 +382,7 @@ def test_a_new_video_that_was_not_noted_takes_the_place_of_the_old_note(
 
 def test_a_run_that_was_killed_before_it_was_one_is_not_gone_on_with(run: Run) -> None:
     with Journal(run.folder) as held, pytest.raises(RunUnknown, match="is empty: nothing of that"):
-        take_stock(run.job, run.folder, held)
+        take_stock(run.job, held)
 
 
 def test_a_run_stays_on_its_target(run: Run) -> None:
@@ -391,7 +392,7 @@ def test_a_run_stays_on_its_target(run: Run) -> None:
     held = Journal(run.folder)
     HELD.append(held)
     with pytest.raises(BadInput, match="target: got aws; the run is on local, and stays there"):
-        take_stock(run.job, run.folder, held)
+        take_stock(run.job, held)
     assert run.files() == {"a.mp4": OLD}, "and nothing was touched"
 
 
@@ -407,16 +408,16 @@ def test_a_folder_that_cannot_be_written_to_is_told(run: Run) -> None:
 
 
 def known(run_id: str, folder: Path, source: Path) -> RunRecord:
-    return RunRecord(run_id, "job", str(source), str(folder), "local", (), "2026-11-24T10:15:00")
+    return RunRecord(run_id, "job", str(source), str(folder), "local", "2026-11-24T10:15:00")
 
 
-def begin(source: Path, folder: Path, **header: str) -> None:
+def begin(source: Path, folder: Path, **more: Any) -> None:
     """Leave a run of a job file behind."""
     folder.mkdir(parents=True)
-    given = {"run": folder.name, "source": str(source), "target": "local", "max_cost_usd": ""}
+    record = known(folder.name, folder, source)
     with Journal(folder) as held:
-        held.begin({**given, **header})
-    registry.remember(known(folder.name, folder, source))
+        held.begin(replace(record, **more))
+    registry.register(record)
 
 
 def test_a_job_is_read_again(job_file: Callable[..., Path], tmp_path: Path) -> None:
@@ -434,14 +435,14 @@ def test_a_job_is_read_again(job_file: Callable[..., Path], tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("given", "file", "run", "limit"),
-    [(None, "", "", None), (None, "", "0.3", 0.3), (None, "2", "0.3", 2.0), (5.0, "2", "0.3", 5.0)],
+    [(None, "", None, None), (None, "", 0.3, 0.3), (None, "2", 0.3, 2.0), (5.0, "2", 0.3, 5.0)],
 )
 def test_what_a_run_may_cost_is_the_newest_word(
     job_file: Callable[..., Path],
     tmp_path: Path,
     given: float | None,
     file: str,
-    run: str,
+    run: float | None,
     limit: float | None,
 ) -> None:
     more = f"limits: {{max_cost_usd: {file}}}\n" if file else ""
@@ -531,7 +532,7 @@ def test_a_run_that_goes_on_renders_the_rest_and_reports_on_all(whole: Whole) ->
     assert second.left_running == ()
     history = read(first.directory)
     assert history is not None
-    assert (history.outcome, history.open) == ("complete", ())
+    assert (history.outcome, history.unfinished) == ("complete", ())
 
 
 def test_a_finished_run_starts_nothing(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:

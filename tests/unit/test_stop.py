@@ -207,7 +207,7 @@ def test_asked_three_times_what_an_earlier_session_left_is_told_too(
     destroys.go_on.set()
     first = pipeline.run(whole.job)
     with Journal(first.directory) as killed:
-        killed.begin({})
+        killed.begin(a_record(killed.folder))
         stack, rung = f"{first.run_id}-b09", Rung("t", "spot", "r", "z")
         killed.launch(
             batch="b09",

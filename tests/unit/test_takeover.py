@@ -24,9 +24,9 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.run import render_loop as drive
-from cloudburst.run import takeover as leftovers
-from cloudburst.run import worker_run as launch
+from cloudburst.run import render_loop
+from cloudburst.run import takeover
+from cloudburst.run import worker_run
 from cloudburst.run.batch import BatchRunner
 from cloudburst.run.events import Timeline
 from cloudburst.run.takeover import EarlierWorkers
@@ -36,7 +36,7 @@ from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_dow
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.journal.state import UnfinishedWorker
+    from cloudburst.models import UnfinishedWorker
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 UP = Span("up", 1.0, 2.0)
@@ -67,11 +67,11 @@ class Later:
         self.target = Adopting(self.engine, rungs=(RUNG,))
         self.events: list[Event] = []
         timeline = Timeline(self.events.append, lambda: None)
-        self.site = replace(make_context(self.engine, self.target, folder), timeline=timeline)
-        self.journal = self.site.journal
+        self.context = replace(make_context(self.engine, self.target, folder), timeline=timeline)
+        self.journal = self.context.journal
 
     def was_left(self, batch: str, worker: str | None = "i-1", label: str = "") -> int:
-        more: dict[str, Any] = {"rung": RUNG, "price": Price(0.4, ""), "room": 3, "expires": 9e9}
+        more: dict[str, Any] = {"rung": RUNG, "price": Price(0.4, ""), "room": 3, "expires": 9e9, "target": "local"}
         number = self.journal.launch(
             batch=batch, label=label or batch, stack=f"run-{batch}", **more
         )
@@ -80,11 +80,11 @@ class Later:
         self.journal.progress(number, "working", [UP])
         return number
 
-    def found(self) -> EarlierWorkers:
-        return EarlierWorkers(self.journal.history().open, "run", self.site)
+    def found(self, wanted: int = 0) -> EarlierWorkers:
+        return EarlierWorkers(self.journal.state(), self.context, {"local": wanted})
 
     def told(self) -> list[tuple[str, object]]:
-        self.site.timeline.close()
+        self.context.timeline.close()
         assert {event.kind for event in self.events} <= {EventKind.RECOVERY}
         return [(event.text, event.data["stack"]) for event in self.events]
 
@@ -102,9 +102,9 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
     def make(worker: Worker) -> FakeApi:
         return made.setdefault(worker.endpoint, FakeApi())
 
-    monkeypatch.setattr(leftovers, "VideoApi", make)
-    monkeypatch.setattr(launch, "VideoApi", make)
-    monkeypatch.setattr(drive, "download", fake_download)
+    monkeypatch.setattr(takeover, "VideoApi", make)
+    monkeypatch.setattr(worker_run, "VideoApi", make)
+    monkeypatch.setattr(render_loop, "download", fake_download)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     return made
 
@@ -115,7 +115,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
 def test_a_worker_that_still_works_is_taken_over(later: Later, tmp_path: Path) -> None:
     later.was_left("b02", "i-2")
     (mine,) = later.found().adopt(1)
-    (one,) = later.journal.history().open
+    (one,) = later.journal.state().unfinished
     assert mine == AdoptedWorker(one, Worker("run-b02", "i-2", "http://b02", "the key", 3))
     ((spec, asked),) = later.target.asked
     assert asked == one
@@ -159,7 +159,7 @@ def test_what_does_not_work_any_more_is_not_taken_over(
     if why == "not the run's":
         later.target.refuses["run-b01"] = None
     if why == "cannot be asked":
-        later.target.refuses["run-b01"] = CloudRefused("DescribeInstances: no answer")
+        later.target.refuses["run-b01"] = cloud_refused("DescribeInstances: no answer")
     if why == "not healthy":
         apis["http://b01"] = FakeApi(sick="connection refused")
     found = later.found()
@@ -171,25 +171,25 @@ def life_of(later: Later, found: EarlierWorkers) -> BatchRunner:
     """Live the batch that goes on with what was taken over."""
     (mine,) = found.adopt(1)
     batch = Batch(int(mine.launch.batch[1:]), (SCENE,))
-    later.site.queue.add([batch])
-    before = found.launches_before(later.journal.history(), mine)
-    life = BatchRunner(batch, "run", "job", 1, later.site, mine, before)
-    life.run()
-    return life
+    later.context.queue.add([batch])
+    before = found.launches_before(later.journal.state(), mine)
+    runner = BatchRunner(batch, "run", "job", 1, later.context, mine, before)
+    runner.run()
+    return runner
 
 
 def test_a_batch_goes_on_with_the_worker_that_was_taken_over(later: Later) -> None:
     number = later.was_left("b01", "i-7")
-    life = life_of(later, later.found())
+    runner = life_of(later, later.found())
     assert later.engine.calls == ["destroy"], "nothing new is made"
-    assert life.error is None
-    (one,) = life.result().launches
+    assert runner.error is None
+    (one,) = runner.result().launches
     assert (one.label, one.worker, one.rung, one.price) == ("b01", "i-7", RUNG, Price(0.4, ""))
     assert (one.scenes_done, one.destroyed) == (1, True)
     assert one.spans[0] == UP, "what it was through before is in its tale"
     assert [span.phase for span in one.spans] == ["up", "health", "drive", "destroy"]
-    history = later.journal.history()
-    assert history.open == ()
+    history = later.journal.state()
+    assert history.unfinished == ()
     assert [len(batch.launches) for batch in history.batches] == [1], "one worker, one note"
     assert history.batches[0].launches[0].destroyed
     assert number == 1
@@ -203,11 +203,11 @@ def test_a_worker_that_was_taken_over_and_is_lost_is_replaced(
     monkeypatch.setattr(api, "healthy", lambda *_: "refused" if api.asked else None)
     gone = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
     later.target.conditions.append(gone)
-    life = life_of(later, later.found())
-    assert [one.label for one in life.result().launches] == ["b01.2", "b01.3"]
+    runner = life_of(later, later.found())
+    assert [one.label for one in runner.result().launches] == ["b01.2", "b01.3"]
     assert later.engine.calls == ["destroy", "up", "destroy"]
-    assert life.error is None
-    assert later.journal.history().open == ()
+    assert runner.error is None
+    assert later.journal.state().unfinished == ()
 
 
 def test_launches_before_the_one_that_was_taken_over_are_kept(later: Later) -> None:
@@ -215,8 +215,8 @@ def test_launches_before_the_one_that_was_taken_over_are_kept(later: Later) -> N
     result = Launch("b01", "i-1", RUNG, None, 2, (UP,), destroyed=True, error="it fell")
     later.journal.ended(gone, result, "gone")
     later.was_left("b01", "i-2", "b01.2")
-    life = life_of(later, later.found())
-    first, second = life.result().launches
+    runner = life_of(later, later.found())
+    first, second = runner.result().launches
     assert (first.label, first.scenes_done, first.error) == ("b01", 2, "it fell")
     assert (second.label, second.worker) == ("b01.2", "i-2")
 
@@ -239,7 +239,7 @@ def test_what_was_not_taken_over_is_ended_and_noted(later: Later) -> None:
     assert later.engine.calls == ["end owners", "sweep", "refresh", "destroy", "remove"]
     assert later.target.running == []
     assert found.left == []
-    assert later.journal.history().open == ()
+    assert later.journal.state().unfinished == ()
     assert later.told() == [
         ("ending what b01 of an earlier session has left", "run-b01"),
         ("nothing is left of run-b01", "run-b01"),
@@ -266,8 +266,8 @@ def test_what_cannot_be_verified_as_gone_is_told_with_its_removal(later: Later) 
     assert found.left == [
         "run-b01: i-1; remove it with: cloudburst cleanup run, or: remove run-b01"
     ]
-    assert [one.stack for one in later.journal.history().open] == ["run-b01"]
-    (batch,) = found.batches(later.journal.history(), [])
+    assert [one.stack for one in later.journal.state().unfinished] == ["run-b01"]
+    (batch,) = found.batches(later.journal.state(), [])
     assert not batch.destroyed
 
 
@@ -280,19 +280,19 @@ def test_what_was_not_waited_for_is_not_called_gone(
         go_on.wait(10)
         return ""
 
-    monkeypatch.setattr(leftovers, "recover", slowly)
+    monkeypatch.setattr(takeover, "recover", slowly)
     later.was_left("b01")
     found = later.found()
     (thread,) = found.threads()
     thread.start()
     (line,) = found.left
     assert line.startswith("run-b01: its end was not waited for; remove it with: cloudburst ")
-    (batch,) = found.batches(later.journal.history(), [])
+    (batch,) = found.batches(later.journal.state(), [])
     assert not batch.destroyed
     go_on.set()
     thread.join(10)
     assert found.left == []
-    (batch,) = found.batches(later.journal.history(), [])
+    (batch,) = found.batches(later.journal.state(), [])
     assert batch.destroyed
 
 
@@ -300,8 +300,8 @@ def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(later: La
     away = EngineError("request send failed: dial tcp: lookup ec2: no such host")
     later.engine.destroy_errors = [away] * 100
     later.was_left("b01")
-    later.site.stop.request()
-    later.site.stop.request()
+    later.context.stop.request()
+    later.context.stop.request()
     found = later.found()
     began = time.monotonic()
     end_all(found)
@@ -320,17 +320,17 @@ def test_batches_of_earlier_sessions_are_told_as_they_are_now(later: Later) -> N
     later.was_left("b03", "i-3")
     later.was_left("b04")
     later.target.refuses = {"run-b02": None, "run-b04": None}
-    history, found = later.journal.history(), later.found()
+    history, found = later.journal.state(), later.found()
     (mine,) = found.adopt(1)
     assert mine.launch.stack == "run-b03"
-    going_on = BatchRunner(Batch(3, (SCENE,)), "run", "job", 1, later.site, mine)
+    going_on = BatchRunner(Batch(3, (SCENE,)), "run", "job", 1, later.context, mine)
     threads = {thread.name: thread for thread in found.threads()}
     threads["run-b02"].run()
     told = {batch.label: batch for batch in found.batches(history, [going_on])}
     assert list(told) == ["b01", "b02", "b04"], "what goes on is told by itself"
     assert (told["b01"].error, told["b01"].destroyed) == (None, True)
-    assert (told["b02"].error, told["b02"].destroyed) == (leftovers.KILLED, True)
-    assert told["b02"].launches[0].error == leftovers.KILLED
+    assert (told["b02"].error, told["b02"].destroyed) == (takeover.KILLED, True)
+    assert told["b02"].launches[0].error == takeover.KILLED
     assert (told["b04"].error, told["b04"].destroyed) == (None, False)
 
 
@@ -338,7 +338,7 @@ def test_an_end_of_its_own_is_not_told_as_a_kill(later: Later) -> None:
     number = later.was_left("b01")
     fell = Launch("b01", "i-1", RUNG, None, 0, (UP,), destroyed=False, error="it fell")
     later.journal.ended(number, fell, "left running")
-    history, found = later.journal.history(), later.found()
+    history, found = later.journal.state(), later.found()
     end_all(found)
     assert found.batches(history, []) == (
         BatchResult(

@@ -22,12 +22,12 @@ from cloudburst.errors import (
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, Job, Lock
 from cloudburst.run import batch, pipeline, teardown
-from cloudburst.run import worker_run as launch
+from cloudburst.run import worker_run
 from cloudburst.run.events import Timeline
 from cloudburst.run.teardown import TRIES, recover
 from cloudburst.stop import Stop
 from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_context
-from tests.support.fakes import live as live_on
+from tests.support.fakes import run_batch as run_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,51 +35,51 @@ if TYPE_CHECKING:
     from cloudburst.run.batch import BatchRunner
 
 
-def live(
+def run_batch(
     engine: FakeEngine, target: FakeTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BatchRunner:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    return live_on(make_context(engine, target, tmp_path))
+    return run_batch(make_context(engine, target, tmp_path))
 
 
 def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "sweep", "destroy"], "whatever it was, it may have made something"
-    assert life.destroyed
-    assert life.error == "no capacity"
+    assert runner.destroyed
+    assert runner.error == "no capacity"
 
 
 def test_a_bug_in_a_program_is_no_reason_to_leave_something_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[ZeroDivisionError("a bug")])
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy"]
-    assert life.destroyed
-    assert life.error == "unexpected ZeroDivisionError: a bug"
+    assert runner.destroyed
+    assert runner.error == "unexpected ZeroDivisionError: a bug"
 
 
 def test_an_unhealthy_worker_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine()
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
-    assert life.destroyed
-    assert life.error is not None
-    assert "connection refused; its last log lines: the last line" in life.error
-    assert [span.phase for span in life.result().spans] == ["up", "health", "destroy"]
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert runner.destroyed
+    assert runner.error is not None
+    assert "connection refused; its last log lines: the last line" in runner.error
+    assert [span.phase for span in runner.result().spans] == ["up", "health", "destroy"]
 
 
 def test_a_lock_of_our_own_dead_operation_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(destroy_errors=[StackLocked("locked")])
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "cancel", "sweep", "destroy"]
-    assert life.destroyed
+    assert runner.destroyed
 
 
 def test_after_a_failed_destroy_a_sweep_comes_before_the_refresh_that_forgets(
@@ -87,9 +87,9 @@ def test_after_a_failed_destroy_a_sweep_comes_before_the_refresh_that_forgets(
 ) -> None:
     engine = FakeEngine(destroy_errors=[EngineError("1"), EngineError("2")])
     target = FakeTarget(engine, running=["process 1"])
-    life = live(engine, target, tmp_path, monkeypatch)
+    runner = run_batch(engine, target, tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "sweep", "destroy", "refresh", "sweep", "destroy"]
-    assert life.destroyed
+    assert runner.destroyed
     assert target.running == []
 
 
@@ -107,9 +107,9 @@ def test_what_a_call_that_broke_off_may_have_made_is_ended_before_it_keeps_the_r
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(batch, "PATIENCE", 0)
     engine = FakeEngine(up_errors=[EngineError(words)])
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == calls
-    assert life.destroyed
+    assert runner.destroyed
 
 
 def test_what_the_state_does_not_know_is_found_and_ended(
@@ -117,10 +117,10 @@ def test_what_the_state_does_not_know_is_found_and_ended(
 ) -> None:
     engine = FakeEngine()
     target = FakeTarget(engine, running=["process 1"])
-    life = live(engine, target, tmp_path, monkeypatch)
+    runner = run_batch(engine, target, tmp_path, monkeypatch)
     assert engine.calls[-1] == "sweep"
     assert target.running == []
-    assert life.destroyed
+    assert runner.destroyed
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,18 @@ def test_what_cannot_be_verified_counts_as_left_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], words: str
 ) -> None:
     engine = FakeEngine()
-    life = live(engine, FakeTarget(engine, **more), tmp_path, monkeypatch)
-    assert not life.destroyed
-    assert life.error is not None
-    assert life.error.startswith("teardown not verified: ")
-    assert words in life.error
+    runner = run_batch(engine, FakeTarget(engine, **more), tmp_path, monkeypatch)
+    assert not runner.destroyed
+    assert runner.error is not None
+    assert runner.error.startswith("teardown not verified: ")
+    assert words in runner.error
 
 
 def test_destroy_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(destroy_errors=[EngineError(str(n)) for n in range(100)])
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
-    assert not life.destroyed
+    assert not runner.destroyed
 
 
 def test_a_run_that_leaves_something_says_what_and_how_to_remove_it(
@@ -172,10 +172,10 @@ def test_a_batch_that_is_stopped_before_it_begins_touches_nothing(
 ) -> None:
     monkeypatch.setattr(Stop, "requested", True)
     engine = FakeEngine()
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == []
-    assert life.destroyed
-    assert life.launches == []
+    assert runner.destroyed
+    assert runner.launches == []
 
 
 def test_a_slow_watcher_holds_nothing_up() -> None:
@@ -203,9 +203,9 @@ def test_while_the_provider_cannot_be_reached_a_teardown_goes_on(
 ) -> None:
     engine = FakeEngine(destroy_errors=[AWAY] * 12)
     target = FakeTarget(engine, running=["i-1"])
-    life = live(engine, target, tmp_path, monkeypatch)
+    runner = run_batch(engine, target, tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == 13
-    assert life.destroyed
+    assert runner.destroyed
     assert target.running == []
 
 
@@ -214,17 +214,17 @@ def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(
 ) -> None:
     monkeypatch.setattr(Stop, "hurried", True)
     engine = FakeEngine(destroy_errors=[AWAY] * 100)
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
-    assert not life.destroyed
+    assert not runner.destroyed
 
 
 def test_patience_with_a_provider_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teardown, "PATIENCE", 0.0)
     engine = FakeEngine(destroy_errors=[AWAY] * 100)
-    life = live(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
-    assert "no such host" in str(life.error)
+    assert "no such host" in str(runner.error)
 
 
 def test_a_sweep_that_is_refused_does_not_keep_the_engine_from_destroying(
@@ -232,12 +232,12 @@ def test_a_sweep_that_is_refused_does_not_keep_the_engine_from_destroying(
 ) -> None:
     class Refusing(FakeTarget):
         def sweep(self, stack: str) -> None:
-            raise CloudRefused("ec2 describe-volumes: AccessDenied", "AccessDenied")
+            raise cloud_refused("ec2 describe-volumes: AccessDenied", "AccessDenied")
 
     engine = FakeEngine(destroy_errors=[EngineError("once")])
-    life = live(engine, Refusing(engine), tmp_path, monkeypatch)
+    runner = run_batch(engine, Refusing(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "destroy"]
-    assert life.destroyed
+    assert runner.destroyed
 
 
 def test_a_full_disk_does_not_hide_what_is_left(
@@ -273,7 +273,7 @@ def test_a_run_whose_journal_cannot_be_written_ends_and_leaves_nothing(
     engine = FakeEngine()
     doubles(monkeypatch, engine, FakeTarget(engine))
     api = FakeApi()
-    monkeypatch.setattr(launch, "VideoApi", lambda _: api)
+    monkeypatch.setattr(worker_run, "VideoApi", lambda _: api)
     write, full = Journal._write, threading.Event()
 
     def limited(held: Journal, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
@@ -349,7 +349,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ORDER = ["end owners", "sweep", "refresh", "destroy", "inventory", "remove"]
-REFUSED = CloudRefused("ec2 describe-volumes: AccessDenied", "AccessDenied")
+REFUSED = cloud_refused("ec2 describe-volumes: AccessDenied", "AccessDenied")
 
 
 def test_what_a_dead_run_has_left_is_ended_in_the_order_that_loses_nothing() -> None:

@@ -1,0 +1,118 @@
+"""A dry run: what a run would create, and what it would cost. Creates nothing."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cloudburst import targets
+from cloudburst.journal import lock, registry
+from cloudburst.models import Event, Preview, StackPreview, WorkerLabel
+from cloudburst.paths import state_folder
+from cloudburst.run import budget
+from cloudburst.run.batch import worker_spec
+from cloudburst.run.context import OpenTarget
+from cloudburst.run.events import Timeline
+from cloudburst.run.planner import plan
+from cloudburst.run.setup import (
+    engine_for,
+    found_engine,
+    new_record,
+    new_run_id,
+    with_workers,
+)
+from cloudburst.stop import Stop, on_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cloudburst.models import Batch, Job, RunRecord
+
+
+def preview(
+    job: Job,
+    *,
+    offline: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Preview:
+    """Return what a run would create, and on rented machines what it would cost. Creates nothing.
+
+    Args:
+        job: from `load_job`.
+        offline: ask neither the engine nor the provider; the notes say what is not checked.
+        on_event: called with what happens.
+
+    Raises:
+        BadInput: it would cost more than `Limits.max_cost_usd`.
+        InfrastructureError: the engine or the provider could not be asked, or refused.
+        KeyboardInterrupt: it was asked to stop; the backend is as it was.
+    """
+    planned = plan(job)
+    if offline:
+        return Preview(planned, notes=_unchecked(job))
+    stop = Stop()
+    timeline = Timeline(on_event, stop.end)
+    cli = found_engine(timeline)
+    began = datetime.now(UTC)
+    run_id = new_run_id(began)
+    folder = state_folder() / "previews" / run_id
+    record = new_record(
+        job, run_id=run_id, folder=str(folder), began=began.isoformat(timespec="seconds")
+    )
+    with on_signals(stop), ExitStack() as held:
+        target = held.enter_context(targets.get(job.target).open(job.settings.get(job.target)))
+        opened = {job.target: OpenTarget(target, engine_for(cli, target))}
+        on = with_workers(opened, planned, run_id)[job.target]
+        budget.check(job, [on])
+        held.enter_context(_passing(record, on.resources.regions))
+        stacks = _stacks(planned.batches, record, job, on, stop)
+        estimate = on.workers.estimate()
+    failure = timeline.close()
+    if failure is not None:
+        raise failure
+    return Preview(planned, stacks, estimate)
+
+
+def _stacks(
+    batches: Sequence[Batch], record: RunRecord, job: Job, on: OpenTarget, stop: Stop
+) -> tuple[StackPreview, ...]:
+    workers, rung = on.workers, on.workers.ladder.rungs[0]
+    quote = workers.quote(rung)
+    room = workers.room(len(batches), rung)
+
+    def stack_preview(batch: Batch) -> StackPreview:
+        if stop.requested:
+            raise KeyboardInterrupt
+        label = str(WorkerLabel(batch.number))
+        spec = worker_spec(record, job.limits, batch.label, rung, room, label)
+        resources = on.engine.preview(spec.stack, workers.program(spec, quote))
+        return StackPreview(batch, spec.stack, resources)
+
+    # As many threads as batches: the engine itself bounds its operations by memory.
+    with ThreadPoolExecutor(len(batches)) as pool:
+        return tuple(pool.map(stack_preview, batches))
+
+
+@contextmanager
+def _passing(record: RunRecord, regions: tuple[str, ...]) -> Iterator[None]:
+    """Register a run of which nothing is to stay: for an audit beside it, it is going on."""
+    folder = record.path
+    folder.mkdir(parents=True)
+    try:
+        with lock.holding(folder):
+            registry.register(replace(record, regions=regions))
+            yield
+    finally:
+        registry.forget(record.run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unchecked(job: Job) -> tuple[str, ...]:
+    """Return what a look at the plan alone leaves open."""
+    notes = ("offline: the engine's preview of the stacks was not made",)
+    note = targets.get(job.target).offline_note
+    return (*notes, f"offline: {note}") if note else notes

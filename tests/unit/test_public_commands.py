@@ -1,0 +1,69 @@
+"""Commands, options and exit codes are public: scripts depend on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from cloudburst import cli, errors
+
+# Recorded from release 0.1.0, before its modules were moved. New options may join.
+RECORDED = json.loads(
+    (Path(__file__).parents[1] / "support" / "surface" / "commands.json").read_text("utf-8")
+)
+
+
+def described(command: click.Command) -> dict[str, dict[str, Any]]:
+    parameters: dict[str, dict[str, Any]] = {}
+    for parameter in command.params:
+        known: dict[str, Any] = {
+            "kind": parameter.param_type_name,
+            "opts": sorted([*parameter.opts, *parameter.secondary_opts]),
+            "required": parameter.required,
+        }
+        if isinstance(parameter.type, click.Choice):
+            known["choices"] = list(parameter.type.choices)
+        if getattr(parameter, "is_flag", False):
+            known["flag"] = True
+        if getattr(parameter, "multiple", False):
+            known["multiple"] = True
+        parameters[str(parameter.name)] = known
+    return parameters
+
+
+def commands() -> dict[str, click.Command]:
+    named = {f"cloudburst {name}": command for name, command in cli.group.commands.items()}
+    return {**named, "cloudburst-run": cli.run}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_a_command_takes_what_it_took(name: str) -> None:
+    now = described(commands()[name])
+    assert {key: now.get(key) for key in RECORDED[name]} == RECORDED[name]
+
+
+def test_exit_codes_are_those_of_the_readme() -> None:
+    codes = {
+        errors.SceneError: 1,
+        errors.BadInput: 2,
+        errors.RunUnknown: 2,
+        errors.RunBusy: 2,
+        errors.TargetUnknown: 2,
+        errors.InfrastructureError: 3,
+        errors.LeftRunning: 4,
+        errors.Interrupted: 130,
+    }
+    assert {kind: kind.exit_code for kind in codes} == codes
+    assert cli.INTERRUPTED == 130
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_every_option_is_explained(name: str) -> None:
+    command = commands()[name]
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    assert command.help
+    assert [option.name for option in options if not option.help] == []
