@@ -15,9 +15,9 @@ from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from cloudburst.job.loader import load_job
-    from cloudburst.run.pipeline import run
-    from cloudburst.run.preview import preview
-    from cloudburst.run.planner import plan
+    from cloudburst.runner.pipeline import run
+    from cloudburst.runner.planner import plan
+    from cloudburst.runner.preview import preview
     from cloudburst.stop import Stop
 
 __all__ = [
@@ -40,9 +40,9 @@ __all__ = [
 
 _LAZY = {
     "load_job": "cloudburst.job.loader",
-    "plan": "cloudburst.run.planner",
-    "preview": "cloudburst.run.preview",
-    "run": "cloudburst.run.pipeline",
+    "plan": "cloudburst.runner.planner",
+    "preview": "cloudburst.runner.preview",
+    "run": "cloudburst.runner.pipeline",
     "Stop": "cloudburst.stop",
 }
 

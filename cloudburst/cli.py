@@ -96,7 +96,7 @@ def run(
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
 
     if dry_run:
-        from cloudburst.run.preview import preview  # noqa: PLC0415
+        from cloudburst.runner.preview import preview  # noqa: PLC0415
 
         found = preview(job, offline=offline)
         if as_json:
@@ -107,7 +107,7 @@ def run(
 
     folder = None
     if resume:
-        from cloudburst.run.resume import newest  # noqa: PLC0415
+        from cloudburst.runner.resume import newest  # noqa: PLC0415
 
         job, folder = newest(job) or (job, None)
     return _run(job, folder, as_json=as_json, quiet=quiet)
@@ -115,7 +115,7 @@ def run(
 
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
-    from cloudburst.run import pipeline  # noqa: PLC0415 - bad input is reported before slow imports
+    from cloudburst.runner import pipeline  # noqa: PLC0415 - bad input is reported before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
@@ -162,7 +162,7 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
     Videos that are home and made from what scenes.yaml says today are kept; the rest is rendered.
     A run that is finished starts nothing.
     """
-    from cloudburst.run.resume import load  # noqa: PLC0415
+    from cloudburst.runner.resume import load  # noqa: PLC0415
 
     job, folder = load(run_id, max_cost_usd=max_cost_usd)
     return _run(job, folder, as_json=as_json, quiet=quiet)

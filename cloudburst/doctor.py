@@ -12,7 +12,7 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineMissing, InfrastructureError
 from cloudburst.models import Check, Finding
 from cloudburst.paths import cache_folder, engine_environment, state_folder
-from cloudburst.run.planner import plan
+from cloudburst.runner.planner import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """What is left of dead runs is ended, in the order that cannot lose anything, and verified.
 
 Safe to repeat, beside a living run, and after its own death: each run is locked while it is cleaned
-up, `cloudburst.run.teardown.recover` begins anew whatever it finds, and the journal says that a
+up, `cloudburst.runner.teardown.recover` begins anew whatever it finds, and the journal says that a
 stack is gone only when its provider has confirmed it.
 """
 
@@ -30,8 +30,8 @@ from cloudburst.models import Outcome
 from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
 from cloudburst.report import json, summary
-from cloudburst.run.setup import engine_for
-from cloudburst.run.teardown import recover
+from cloudburst.runner.setup import engine_for
+from cloudburst.runner.teardown import recover
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier
 

@@ -9,7 +9,7 @@ import pytest
 from cloudburst import EventKind
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Basis, Outcome
-from cloudburst.run import batch
+from cloudburst.runner import batch
 from cloudburst.targets.aws.resources import AwsResources
 from testcloud import groups
 from testcloud.faults import Fault, MachineFault

@@ -10,8 +10,8 @@ import pytest
 
 from cloudburst import EventKind, LeftRunning
 from cloudburst.models import Outcome, SceneStatus
-from cloudburst.run import batch, budget
-from cloudburst.run import render_loop as drive
+from cloudburst.runner import batch, budget
+from cloudburst.runner import render_loop as drive
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.aws.workers import AwsWorkers
 from testcloud.faults import Fault, MachineFault

@@ -193,8 +193,8 @@ class World:
     def run(self, orders: Iterable[Order] = ()) -> RunReport | None:
         """Run the job, or go on with its run; give the report, None where there is none."""
         from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
-        from cloudburst.run import pipeline
-        from cloudburst.run.resume import newest
+        from cloudburst.runner import pipeline
+        from cloudburst.runner.resume import newest
 
         waiting = list(orders)
         for order in waiting:
@@ -296,9 +296,9 @@ class World:
 
 def _hurry() -> None:
     """Let what takes minutes take seconds: patience is not what is tried here."""
-    from cloudburst.run import batch, teardown
-    from cloudburst.run import render_loop as drive
-    from cloudburst.run import worker_run as launch
+    from cloudburst.runner import batch, teardown
+    from cloudburst.runner import render_loop as drive
+    from cloudburst.runner import worker_run as launch
     from cloudburst.targets.aws import ec2
 
     drive.SILENCE, drive.RESTART, drive.ASK_EVERY, drive.ASK_TIMEOUT = 4.0, 2.0, 0.5, 0.5

@@ -72,18 +72,18 @@ class Faults(RuleBasedStateMachine):
 @pytest.mark.video
 @pytest.mark.timeout(600)
 def test_whatever_the_cloud_does_the_promises_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    import cloudburst.run.batch
-    import cloudburst.run.render_loop
-    import cloudburst.run.teardown
-    import cloudburst.run.worker_run
+    import cloudburst.runner.batch
+    import cloudburst.runner.render_loop
+    import cloudburst.runner.teardown
+    import cloudburst.runner.worker_run
     import cloudburst.targets.aws.ec2
 
     # What `World` makes quicker is as it was afterwards.
     for module, names in (
-        (cloudburst.run.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
-        (cloudburst.run.teardown, ("PATIENCE", "LONGEST_PAUSE")),
-        (cloudburst.run.batch, ("FIRST_PAUSE",)),
-        (cloudburst.run.worker_run, ("JOIN_TIMEOUT",)),
+        (cloudburst.runner.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
+        (cloudburst.runner.teardown, ("PATIENCE", "LONGEST_PAUSE")),
+        (cloudburst.runner.batch, ("FIRST_PAUSE",)),
+        (cloudburst.runner.worker_run, ("JOIN_TIMEOUT",)),
         (cloudburst.targets.aws.ec2, ("END_TIMEOUT",)),
     ):
         for name in names:

@@ -54,7 +54,9 @@ def lost(recorded: Any, now: Any, path: str = "") -> list[str]:
     if isinstance(recorded, dict) and isinstance(now, dict):
         gone = [f"{path}.{key}" for key in recorded if key not in now]
         kept = [key for key in recorded if key in now]
-        return gone + [line for key in kept for line in lost(recorded[key], now[key], f"{path}.{key}")]
+        return gone + [
+            line for key in kept for line in lost(recorded[key], now[key], f"{path}.{key}")
+        ]
     return [] if recorded == now else [f"{path}: {recorded} became {now}"]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudburst.models import Resource, RunRecord, StackState, UnfinishedWorker
 from cloudburst.journal.state import RunState
+from cloudburst.models import Resource, RunRecord, StackState, UnfinishedWorker
 from cloudburst.recovery.audit import Evidence, compared
 from cloudburst.targets.local.target import PROCESS
 

@@ -29,12 +29,12 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.run import render_loop, setup, worker_run
-from cloudburst.run.batch import BatchRunner
-from cloudburst.run.context import OpenTarget, RunContext
-from cloudburst.run.events import Timeline
-from cloudburst.run.queue import SceneQueue
-from cloudburst.run.results import SceneResults
+from cloudburst.runner import render_loop, setup, worker_run
+from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.context import OpenTarget, RunContext
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.queue import SceneQueue
+from cloudburst.runner.results import SceneResults
 from cloudburst.stop import Stop
 from cloudburst.targets.aws import refusals
 from cloudburst.targets.failover import Ladder

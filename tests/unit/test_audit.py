@@ -15,11 +15,11 @@ from cloudburst.console import show_audit
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
-from cloudburst.models import Lock, Owner, Resource, RunRecord, StackState, WorkerState
+from cloudburst.models import Lock, Owner, StackState, WorkerState
 from cloudburst.paths import owner
 from cloudburst.recovery import audit
-from cloudburst.recovery.findings import Audit, RunFound, StackFound
 from cloudburst.recovery.cleanup import choose
+from cloudburst.recovery.findings import Audit, RunFound, StackFound
 from cloudburst.report.cost import so_far
 from tests.support.audits import (
     EMPTY,
@@ -33,6 +33,7 @@ from tests.support.audits import (
     together,
     unfinished,
 )
+
 
 def found(*runs: RunFound, unseen: tuple[str, ...] = ()) -> Audit:
     return Audit(1060.0, runs, 0, (), unseen)

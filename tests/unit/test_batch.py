@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.errors import (
-    CloudRefused,
     EngineError,
     PriceUnknown,
     WorkerTerminated,
@@ -26,13 +25,11 @@ from cloudburst.models import (
     Rung,
     SceneStatus,
 )
-from cloudburst.run import batch
-from cloudburst.run import render_loop
-from cloudburst.run import worker_run
-from cloudburst.run.batch import BatchRunner
-from cloudburst.run.events import Timeline
-from cloudburst.run.queue import SceneQueue
-from cloudburst.run.results import SceneResults
+from cloudburst.runner import batch, render_loop, worker_run
+from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.queue import SceneQueue
+from cloudburst.runner.results import SceneResults
 from cloudburst.stop import Stop
 from tests.support.fakes import (
     SCENE,
@@ -40,8 +37,8 @@ from tests.support.fakes import (
     FakeEngine,
     FakeTarget,
     fake_download,
-    run_batch,
     make_context,
+    run_batch,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.models import Artifact, Worker
-    from cloudburst.run.context import RunContext
+    from cloudburst.runner.context import RunContext
 
 A = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 B = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1b")
@@ -418,7 +415,10 @@ def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[Fak
     runner = run_batch(make_context(engine, target, tmp_path))
     assert target.launched == [A, B], "where it was taken away, none is asked for at once"
     assert [one.label for one in runner.result().launches] == ["b01", "b01.2"]
-    assert [one.code for one in runner.result().launches] == ["Server.SpotInstanceTermination", None]
+    assert [one.code for one in runner.result().launches] == [
+        "Server.SpotInstanceTermination",
+        None,
+    ]
     assert runner.error is None
     (scene,) = runner.context.results.all()
     assert scene.status is SceneStatus.DONE

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.models import Batch, Event, EventKind
-from cloudburst.run import budget
-from cloudburst.run.budget import Budget
-from cloudburst.run.events import Timeline
+from cloudburst.runner import budget
+from cloudburst.runner.budget import Budget
+from cloudburst.runner.events import Timeline
 from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.context import RunContext
+    from cloudburst.runner.context import RunContext
 
 # 0.36 USD an hour are 0.006 USD in the 60 s that winding down may take.
 HOURLY = 0.36

@@ -12,8 +12,8 @@ from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import StackState
 from cloudburst.recovery import cleanup
-from tests.support.fakes import FakeEngine, FakeTarget, doubles
 from tests.support.audits import HOLDS, INSTANCE, MACHINE, OTHER, RUN, STACK, known, together
+from tests.support.fakes import FakeEngine, FakeTarget, doubles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,9 @@ def two_stacks(folder: Path | None = None) -> RunFound:
     """Give a run that has left two stacks, noted here if it has a folder."""
     notes = {} if folder is None else {RUN: replace(known(), folder=str(folder))}
     (run,) = together(
-        runs=notes, states={STACK: HOLDS, TWO: StackState(("x",), types=(INSTANCE,))}, resources=(MACHINE,)
+        runs=notes,
+        states={STACK: HOLDS, TWO: StackState(("x",), types=(INSTANCE,))},
+        resources=(MACHINE,),
     )
     return run
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 from cloudburst.models import Event, EventKind
-from cloudburst.run.events import Timeline
+from cloudburst.runner.events import Timeline
 
 
 def test_every_event_is_handed_over_before_the_end() -> None:

@@ -40,22 +40,21 @@ from cloudburst.models import (
     Rung,
     Span,
 )
-from cloudburst.run import render_loop
-from cloudburst.run import worker_run
+from cloudburst.runner import render_loop, worker_run
 from tests.support.fakes import (
     SCENE,
     FakeApi,
     FakeEngine,
     FakeTarget,
     fake_download,
-    run_batch,
     make_context,
+    run_batch,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudburst.run.context import RunContext
+    from cloudburst.runner.context import RunContext
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 PRICE = Price(0.34, "a test")

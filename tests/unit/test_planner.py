@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloudburst.models import Distribution, Scene
-from cloudburst.run.planner import batch_count, spread
+from cloudburst.runner.planner import batch_count, spread
 
 
 def scenes(*lengths: float) -> list[Scene]:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from cloudburst.models import Batch, Scene
-from cloudburst.run.queue import SceneQueue
+from cloudburst.runner.queue import SceneQueue
 
 
 def scene(name: str, seconds: float) -> Scene:

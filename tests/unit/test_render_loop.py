@@ -11,23 +11,22 @@ import pytest
 
 from cloudburst.errors import (
     ArtifactInvalid,
-    CloudRefused,
     RenderFailed,
     SceneRejected,
     WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
-from cloudburst.run import render_loop
-from cloudburst.run.events import Timeline
-from cloudburst.run.queue import SceneQueue
-from cloudburst.run.render_loop import RenderLoop
-from cloudburst.run.results import SceneResults
+from cloudburst.runner import render_loop
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.queue import SceneQueue
+from cloudburst.runner.render_loop import RenderLoop
+from cloudburst.runner.results import SceneResults
 from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.context import RunContext
+    from cloudburst.runner.context import RunContext
     from cloudburst.workers.client import Rendered
 
 WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
@@ -345,7 +344,9 @@ def test_a_worker_that_is_fine_by_its_provider_but_unreachable_is_gone(
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api, attempts=2)
     driven.run()
-    assert driven.render_loop.lost == Condition(Health.GONE, "POST: connection reset", blameless=False)
+    assert driven.render_loop.lost == Condition(
+        Health.GONE, "POST: connection reset", blameless=False
+    )
     assert driven.pending() == ["a"]
 
 

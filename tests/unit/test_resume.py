@@ -28,10 +28,10 @@ from cloudburst.models import (
     VideoOptions,
     WorkerState,
 )
-from cloudburst.run import pipeline, resume
-from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.report.summary import scene_result
-from cloudburst.run.resume import StartingPoint, take_stock
+from cloudburst.runner import pipeline, resume
+from cloudburst.runner.resume import StartingPoint, take_stock
+from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.workers.download import as_artifact, verify
 from tests.conftest import scenes_yaml
 from tests.support.fakes import HELD, Info, a_record
@@ -144,7 +144,13 @@ def test_a_run_of_which_something_may_be_left_is_not_finished(run: Run) -> None:
     run.done("a")
     run.done("b")
     rung = Rung("t", "spot", "r", "z")
-    more: dict[str, Any] = {"rung": rung, "price": Price(1.0, ""), "room": 1, "expires": None, "target": "local"}
+    more: dict[str, Any] = {
+        "rung": rung,
+        "price": Price(1.0, ""),
+        "room": 1,
+        "expires": None,
+        "target": "local",
+    }
     run.held.launch(batch="b01", label="b01", stack="run-b01", **more)
     past = run.stock()
     assert past.rest == ()

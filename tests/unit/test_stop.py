@@ -13,7 +13,7 @@ import pytest
 from cloudburst.errors import Interrupted, LeftRunning
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, EventKind, Rung
-from cloudburst.run import pipeline
+from cloudburst.runner import pipeline
 from cloudburst.stop import Stop, on_signals
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Held:
 
 
 class Going:
-    """A run in a thread of its own, as `cloudburst.run` gives it to another program."""
+    """A run in a thread of its own, as `cloudburst.runner` gives it to another program."""
 
     def __init__(self, whole: Whole, **more: Any) -> None:
         self.stop = Stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.errors import CloudRefused, EngineError, WorkerUnreachable
+from cloudburst.errors import EngineError, WorkerUnreachable
 from cloudburst.models import (
     Batch,
     BatchResult,
@@ -24,13 +24,11 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.run import render_loop
-from cloudburst.run import takeover
-from cloudburst.run import worker_run
-from cloudburst.run.batch import BatchRunner
-from cloudburst.run.events import Timeline
-from cloudburst.run.takeover import EarlierWorkers
-from cloudburst.run.worker_run import AdoptedWorker
+from cloudburst.runner import render_loop, takeover, worker_run
+from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.takeover import EarlierWorkers
+from cloudburst.runner.worker_run import AdoptedWorker
 from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
 
 if TYPE_CHECKING:
@@ -71,7 +69,13 @@ class Later:
         self.journal = self.context.journal
 
     def was_left(self, batch: str, worker: str | None = "i-1", label: str = "") -> int:
-        more: dict[str, Any] = {"rung": RUNG, "price": Price(0.4, ""), "room": 3, "expires": 9e9, "target": "local"}
+        more: dict[str, Any] = {
+            "rung": RUNG,
+            "price": Price(0.4, ""),
+            "room": 3,
+            "expires": 9e9,
+            "target": "local",
+        }
         number = self.journal.launch(
             batch=batch, label=label or batch, stack=f"run-{batch}", **more
         )

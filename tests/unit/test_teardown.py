@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloudburst.errors import (
-    CloudRefused,
     EngineError,
     InfrastructureError,
     JournalFailed,
@@ -21,10 +20,9 @@ from cloudburst.errors import (
 )
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, Job, Lock
-from cloudburst.run import batch, pipeline, teardown
-from cloudburst.run import worker_run
-from cloudburst.run.events import Timeline
-from cloudburst.run.teardown import TRIES, recover
+from cloudburst.runner import batch, pipeline, teardown, worker_run
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.teardown import TRIES, recover
 from cloudburst.stop import Stop
 from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_context
 from tests.support.fakes import run_batch as run_batch
@@ -32,7 +30,7 @@ from tests.support.fakes import run_batch as run_batch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.run.batch import BatchRunner
+    from cloudburst.runner.batch import BatchRunner
 
 
 def run_batch(

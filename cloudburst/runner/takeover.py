@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from cloudburst.errors import InfrastructureError
 from cloudburst.journal.state import KILLED
 from cloudburst.models import EventKind
-from cloudburst.run.batch import worker_spec
-from cloudburst.run.teardown import recover
-from cloudburst.run.worker_run import AdoptedWorker
+from cloudburst.runner.batch import worker_spec
+from cloudburst.runner.teardown import recover
+from cloudburst.runner.worker_run import AdoptedWorker
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloudburst.journal.state import RunState
     from cloudburst.models import BatchResult, Launch, UnfinishedWorker
-    from cloudburst.run.context import RunContext
+    from cloudburst.runner.context import RunContext
 
 _ASKERS = 8
 

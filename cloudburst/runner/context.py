@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from cloudburst.engine.engine import Engine
     from cloudburst.journal.store import Journal
     from cloudburst.models import Limits, RunRecord
-    from cloudburst.run.events import Timeline
-    from cloudburst.run.queue import SceneQueue
-    from cloudburst.run.results import SceneResults
+    from cloudburst.runner.events import Timeline
+    from cloudburst.runner.queue import SceneQueue
+    from cloudburst.runner.results import SceneResults
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Billing, Resources, Target, WorkerSource
 

@@ -22,15 +22,15 @@ from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
 from cloudburst.report import cost, json, summary
-from cloudburst.run import budget
-from cloudburst.run.batch import BatchRunner
-from cloudburst.run.context import OpenTarget, RunContext
-from cloudburst.run.events import Timeline
-from cloudburst.run.planner import plan
-from cloudburst.run.queue import SceneQueue
-from cloudburst.run.results import SceneResults
-from cloudburst.run.resume import StartingPoint, take_stock
-from cloudburst.run.setup import (
+from cloudburst.runner import budget
+from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.context import OpenTarget, RunContext
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.planner import plan
+from cloudburst.runner.queue import SceneQueue
+from cloudburst.runner.results import SceneResults
+from cloudburst.runner.resume import StartingPoint, take_stock
+from cloudburst.runner.setup import (
     engine_for,
     found_engine,
     new_record,
@@ -38,8 +38,8 @@ from cloudburst.run.setup import (
     results_folder,
     with_workers,
 )
-from cloudburst.run.takeover import EarlierWorkers, removal_line
-from cloudburst.run.worker_run import clock_time
+from cloudburst.runner.takeover import EarlierWorkers, removal_line
+from cloudburst.runner.worker_run import clock_time
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier
 
@@ -64,7 +64,7 @@ def run(
 
     Args:
         job: from `load_job`.
-        resume: folder of an earlier run of the job, to go on with; see `cloudburst.run.resume`.
+        resume: folder of an earlier run of the job, to go on with; see `cloudburst.runner.resume`.
         on_event: called with one event at a time, from any thread.
         stop: through which another thread may ask the run to stop.
 

@@ -13,12 +13,12 @@ from cloudburst import targets
 from cloudburst.journal import lock, registry
 from cloudburst.models import Event, Preview, StackPreview, WorkerLabel
 from cloudburst.paths import state_folder
-from cloudburst.run import budget
-from cloudburst.run.batch import worker_spec
-from cloudburst.run.context import OpenTarget
-from cloudburst.run.events import Timeline
-from cloudburst.run.planner import plan
-from cloudburst.run.setup import (
+from cloudburst.runner import budget
+from cloudburst.runner.batch import worker_spec
+from cloudburst.runner.context import OpenTarget
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.planner import plan
+from cloudburst.runner.setup import (
     engine_for,
     found_engine,
     new_record,

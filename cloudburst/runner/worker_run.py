@@ -18,8 +18,8 @@ from cloudburst.errors import (
     WorkerUnhealthy,
 )
 from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
-from cloudburst.run.render_loop import WATCH_EVERY, RenderLoop
-from cloudburst.run.teardown import tear_down
+from cloudburst.runner.render_loop import WATCH_EVERY, RenderLoop
+from cloudburst.runner.teardown import tear_down
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Worker,
         WorkerSpec,
     )
-    from cloudburst.run.context import OpenTarget, RunContext
+    from cloudburst.runner.context import OpenTarget, RunContext
 
 # For requests to a worker that is gone: they fail by themselves.
 JOIN_TIMEOUT = 10.0

@@ -23,12 +23,12 @@ from cloudburst.models import (
     Phase,
     Span,
 )
-from cloudburst.run.in_flight import Flight, InFlight
+from cloudburst.runner.in_flight import Flight, InFlight
 from cloudburst.workers.download import download
 
 if TYPE_CHECKING:
     from cloudburst.models import Scene, Worker
-    from cloudburst.run.context import OpenTarget, RunContext
+    from cloudburst.runner.context import OpenTarget, RunContext
     from cloudburst.workers.client import Rendered, VideoApi
 
 WATCH_EVERY = 2.0

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.models import Job
-    from cloudburst.run.context import OpenTarget
-    from cloudburst.run.events import Timeline
+    from cloudburst.runner.context import OpenTarget
+    from cloudburst.runner.events import Timeline
     from cloudburst.targets.base import Target
 
 

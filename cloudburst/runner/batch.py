@@ -21,11 +21,11 @@ from cloudburst.models import (
     WorkerSpec,
     WorkerState,
 )
-from cloudburst.run.worker_run import AdoptedWorker, WorkerRun
+from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
 
 if TYPE_CHECKING:
     from cloudburst.models import Batch, Launch, Limits, Rung, RunRecord
-    from cloudburst.run.context import OpenTarget, RunContext
+    from cloudburst.runner.context import OpenTarget, RunContext
 
 # Throttled, or broken off on the way: so many times on one rung, with pauses that grow, in seconds.
 PATIENCE = 5

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cloudburst.models import Job
-    from cloudburst.run.context import OpenTarget, RunContext
+    from cloudburst.runner.context import OpenTarget, RunContext
 
 LOOK_EVERY = 1.0
 # Seconds for which the machines cost while they finish and end: so much earlier the run is stopped.
