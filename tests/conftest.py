@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
-import struct
-import wave
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 
-from cloudburst.videoapi import fonts
+from tests.support.inputs import SRT, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-needs_font = pytest.mark.skipif(
-    fonts.face_for("A") is None, reason="no font on this machine, so no subtitles"
-)
-EXAMPLE = Path(__file__).parent.parent / "examples" / "scenes.yaml"
+    from pathlib import Path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,27 +41,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     return folder
 
 
-def write_picture(path: Path, size: tuple[int, int] = (320, 180), mode: str = "RGB") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.radial_gradient("L").resize(size).convert(mode).save(path)
-    return path
-
-
-def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        count = round(seconds * rate)
-        tone = (round(8000 * math.sin(i * 440 * math.tau / rate)) for i in range(count))
-        file.writeframes(struct.pack(f"<{count}h", *tone))
-    return path
-
-
-SRT = "1\n00:00:00,100 --> 00:00:00,900\nHello there\n"
-
-
 @pytest.fixture
 def job_file(tmp_path: Path) -> Callable[..., Path]:
     """Write a scenes.yaml beside one picture, one sound and one SRT file."""
@@ -86,12 +56,3 @@ def job_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:
-    """Give the text of a job of so many scenes, all of the same picture and sound."""
-    lines = "".join(
-        f"  - {{name: s{number:02d}, image: p.png, audio: a.wav{scene}}}\n"
-        for number in range(1, count + 1)
-    )
-    return f"version: 1\n{more}scenes:\n{lines}"

@@ -19,8 +19,8 @@ from cloudburst.job.loader import load_job
 from cloudburst.models import Check, Finding
 from cloudburst.targets.aws.doctor import masked
 from testcloud.faults import Fault
-from tests.aws.site import ONE_ZONE, aws_job, run_watched
-from tests.conftest import EXAMPLE, scenes_yaml
+from tests.support.aws import ONE_ZONE, aws_job, run_watched
+from tests.support.inputs import EXAMPLE, scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from cloudburst.runner import batch
 from cloudburst.targets.aws.resources import AwsResources
 from testcloud import groups
 from testcloud.faults import Fault, MachineFault
-from tests.aws.site import (
+from tests.support.aws import (
     ONE_ZONE,
     assert_cloud_empty,
     aws_job,

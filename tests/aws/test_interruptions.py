@@ -15,7 +15,7 @@ from cloudburst.runner import render_loop as drive
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.aws.workers import AwsWorkers
 from testcloud.faults import Fault, MachineFault
-from tests.aws.site import (
+from tests.support.aws import (
     ONE_ZONE,
     Watch,
     assert_cloud_empty,
@@ -27,9 +27,9 @@ from tests.aws.site import (
     run_watched,
     stacks,
 )
-from tests.conftest import scenes_yaml, write_picture, write_sound
-from tests.integration.conftest import cli_run, processes_of, state_is
-from tests.testcloud.conftest import until
+from tests.support.clouds import until
+from tests.support.inputs import scenes_yaml, write_picture, write_sound
+from tests.support.runs import cli_run, processes_of, state_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,19 +15,21 @@ import pytest
 
 from cloudburst.journal import store as journal
 from testcloud.cloud import Cloud, Fault
-from tests.aws.site import ONE_ZONE, assert_cloud_empty, stacks
-from tests.conftest import scenes_yaml
-from tests.integration.conftest import (
+from tests.support.aws import ONE_ZONE, assert_cloud_empty, stacks
+from tests.support.clouds import until
+from tests.support.inputs import scenes_yaml
+from tests.support.runs import (
     cli_run,
     command,
+    homes,
     jumping,
     killed,
     processes_of,
     run_id,
+    scene_done,
+    scene_started,
     state_is,
 )
-from tests.integration.test_recovery import homes, scene_done, scene_started
-from tests.testcloud.conftest import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ def small_job(job_file: Callable[..., Path], scenes: int = 2, more: str = "") ->
 
 def long_job(job_file: Callable[..., Path]) -> Path:
     """Write a job of one short scene and one that takes a while."""
-    from tests.conftest import write_picture, write_sound
+    from tests.support.inputs import write_picture, write_sound
 
     text = scenes_yaml(2, f"target: aws\n{ONE_ZONE}", ", effects: [zoom_in]")
     path = job_file(

@@ -11,7 +11,7 @@ import pytest
 from cloudburst import load_job, media, preview
 from cloudburst.errors import BadInput
 from cloudburst.models import Basis, Outcome
-from tests.aws.site import (
+from tests.support.aws import (
     ONE_ZONE,
     assert_cloud_empty,
     aws_job,
@@ -19,7 +19,7 @@ from tests.aws.site import (
     machine_cost,
     run_watched,
 )
-from tests.conftest import EXAMPLE
+from tests.support.inputs import EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,8 @@ from cloudburst.job.fingerprint import file_digest
 from cloudburst.journal import store as journal
 from cloudburst.media import MediaError, inspect_video
 from cloudburst.report import cost
-from tests.conftest import scenes_yaml, write_picture, write_sound
-from tests.integration.conftest import processes_of
+from tests.support.inputs import scenes_yaml, write_picture, write_sound
+from tests.support.runs import processes_of
 
 if TYPE_CHECKING:
     from testcloud.cloud import Bill, Cloud

@@ -180,7 +180,7 @@ class World:
     def job(self) -> Job:
         """Write the job and load it."""
         from cloudburst import load_job
-        from tests.conftest import write_picture, write_sound
+        from tests.support.inputs import write_picture, write_sound
 
         path = self.folder / "job" / "scenes.yaml"
         if not path.exists():

@@ -21,9 +21,8 @@ from cloudburst.runner.results import SceneResults
 from cloudburst.workers import client as worker
 from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, within
-from tests.conftest import write_picture, write_sound
 from tests.support import fakes
-from tests.unit.test_client import stub_video
+from tests.support.inputs import stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -35,8 +35,7 @@ from cloudburst.workers import client as worker
 from cloudburst.workers.client import Rendered
 from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, connections, within
-from tests.conftest import SRT, write_picture, write_sound
-from tests.unit.test_client import stub_video
+from tests.support.inputs import SRT, stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import scenes_yaml
-from tests.integration.conftest import RUN, assert_nothing_left
+from tests.support.inputs import scenes_yaml
+from tests.support.runs import RUN, assert_nothing_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable

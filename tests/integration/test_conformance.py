@@ -16,9 +16,9 @@ from cloudburst import media
 from cloudburst.models import Scene, VideoOptions, Worker
 from cloudburst.workers.client import VideoApi
 from cloudburst.workers.download import verify
-from tests.conftest import SRT, write_picture, write_sound
-from tests.integration.test_videoapi import serve
 from tests.support import peer
+from tests.support.inputs import SRT, write_picture, write_sound
+from tests.support.servers import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ import requests
 from PIL import Image
 
 from cloudburst import media
-from tests.conftest import EXAMPLE, SRT, write_sound
-from tests.integration.test_videoapi import serve
+from tests.support.inputs import EXAMPLE, SRT, write_sound
+from tests.support.servers import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

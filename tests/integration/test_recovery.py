@@ -9,23 +9,26 @@ import signal
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudburst import media
 from cloudburst.journal import store as journal
-from tests.conftest import scenes_yaml, write_picture, write_sound
-from tests.integration.conftest import (
+from tests.support.inputs import scenes_yaml, write_picture, write_sound
+from tests.support.runs import (
     RUN,
     CliRun,
     assert_nothing_left,
     cli_run,
     command,
+    homes,
     jumping,
     killed,
     processes_of,
     run_id,
+    scene_done,
+    scene_started,
     state_is,
 )
 
@@ -38,14 +41,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
 TWO_BATCHES = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 1}\n"
 
 
-def scene_done(event: dict[str, Any]) -> bool:
-    return event["event"] == "scene_done"
-
-
-def scene_started(event: dict[str, Any]) -> bool:
-    return event["event"] == "scene_started"
-
-
 def slow_job(job_file: Callable[..., Path], more: str = "") -> Path:
     """Write a job of four scenes: of each batch one is short, the other takes a while."""
     text = scenes_yaml(4, f"{TWO_BATCHES}{more}", ", effects: [zoom_in]")
@@ -56,12 +51,6 @@ def slow_job(job_file: Callable[..., Path], more: str = "") -> Path:
     path = job_file(text)
     write_sound(path.parent / "long.wav", 12, rate=8000)
     return path
-
-
-def homes(folder: Path) -> dict[str, tuple[bytes, float]]:
-    return {
-        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.mp4")
-    }
 
 
 def test_a_killed_run_goes_on_where_it_was(

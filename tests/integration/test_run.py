@@ -23,8 +23,8 @@ from cloudburst import (
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Outcome, SceneStatus
 from cloudburst.targets.local import provider
-from tests.conftest import EXAMPLE, scenes_yaml
-from tests.integration.conftest import assert_nothing_left, cli_run, state_is
+from tests.support.inputs import EXAMPLE, scenes_yaml
+from tests.support.runs import assert_nothing_left, cli_run, state_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,7 +174,7 @@ def test_when_the_only_worker_dies_another_one_is_made(
 def test_a_render_that_takes_too_long_fails_its_scene_by_name(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
-    from tests.conftest import write_picture, write_sound
+    from tests.support.inputs import write_picture, write_sound
 
     more = "limits: {scene_timeout: 1, attempts: 1}\n"
     path = job_file(
@@ -254,7 +254,7 @@ def test_another_thread_may_stop_a_run(
 
 def slow_job(job_file: Callable[..., Path]) -> Path:
     """Write a job that would take minutes."""
-    from tests.conftest import write_picture, write_sound
+    from tests.support.inputs import write_picture, write_sound
 
     path = job_file(
         scenes_yaml(6, TWO_BATCHES.replace("2,", "3,"), ", effects: [zoom_in]")
@@ -319,7 +319,7 @@ def test_a_killed_run_leaves_no_worker(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
     """After SIGKILL nobody can tear down: the workers end themselves."""
-    from tests.integration.conftest import processes_of
+    from tests.support.runs import processes_of
 
     with cli_run(slow_job(job_file), tmp_path / "out") as running:
         running.until(scene_started)

@@ -26,7 +26,7 @@ import requests
 
 from cloudburst import media
 from cloudburst.videoapi.app import Server, Settings, Store
-from tests.conftest import EXAMPLE, write_picture, write_sound
+from tests.support.inputs import EXAMPLE, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,8 +25,8 @@ from cloudburst.recovery.audit import audit
 from cloudburst.targets.local import provider
 from cloudburst.targets.local.target import PROCESS, LocalTarget, LocalWorkers, open_target
 from cloudburst.workers.client import VideoApi
-from tests.conftest import scenes_yaml
-from tests.integration.conftest import assert_nothing_left, processes_of
+from tests.support.inputs import scenes_yaml
+from tests.support.runs import assert_nothing_left, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

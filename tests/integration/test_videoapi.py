@@ -18,7 +18,8 @@ from cloudburst import media
 from cloudburst.job.loader import load_job
 from cloudburst.models import Worker
 from cloudburst.workers.client import VideoApi
-from tests.conftest import EXAMPLE, SRT, needs_font, write_picture, write_sound
+from tests.support.inputs import EXAMPLE, SRT, needs_font, write_picture, write_sound
+from tests.support.servers import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 
 KEY = "secret"
 HEADERS = {"X-Authentication-Key": KEY}
-
-
-def serve(work: Path, **env: str) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--work", str(work)],
-        env={**os.environ, **env},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    assert line.startswith("video API on http://127.0.0.1:"), line
-    return process, line.split()[-1]
 
 
 @pytest.fixture(scope="module")

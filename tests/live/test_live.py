@@ -13,7 +13,7 @@ import pytest
 
 from cloudburst import doctor, load_job, preview, run
 from cloudburst.models import Finding, Outcome
-from tests.conftest import scenes_yaml
+from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable

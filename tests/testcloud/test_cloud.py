@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientEr
 
 from testcloud.cloud import Cloud, Fault, MachineFault
 from testcloud.machine import processes
-from tests.testcloud.conftest import SLEEPER, USER_DATA, ask, image, make_group, until
+from tests.support.clouds import SLEEPER, USER_DATA, ask, image, make_group, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,7 +269,7 @@ def test_machines_end_with_the_process_that_holds_the_cloud(tmp_path: Path) -> N
     script = (
         "import boto3, os, pathlib, sys, time\n"
         "from testcloud.cloud import Cloud\n"
-        "from tests.testcloud.conftest import ask, SLEEPER\n"
+        "from tests.support.clouds import ask, SLEEPER\n"
         "with Cloud(pathlib.Path(sys.argv[1])) as cloud:\n"
         "    os.environ.update(cloud.environment())\n"
         "    boto3.client('ec2').run_instances(**ask(SLEEPER))\n"
@@ -551,7 +551,7 @@ def in_a_cloud(*command: str) -> subprocess.CompletedProcess[str]:
 
 RENT = """
 import boto3
-from tests.testcloud.conftest import ask
+from tests.support.clouds import ask
 ec2 = boto3.client("ec2")
 identity = ec2.run_instances(**ask())["Instances"][0]["InstanceId"]
 """

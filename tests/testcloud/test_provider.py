@@ -23,7 +23,7 @@ from testcloud import schema
 from testcloud.cloud import Cloud, Fault
 from testcloud.provider import AwsProvider
 from testcloud.schema import GROUP, INSTANCE
-from tests.testcloud.conftest import IMAGE, SLEEPER, until
+from tests.support.clouds import IMAGE, SLEEPER, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

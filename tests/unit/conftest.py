@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst.job.loader import load_job
-from tests.conftest import scenes_yaml
 from tests.support import fakes
 from tests.support.fakes import Whole
+from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG, Instance
 from cloudburst.targets.aws.fleet import Fleet
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.base import Earlier, ignore_rental
-from tests.unit.test_rentals import ASKED
+from tests.support.rentals import ASKED
 
 DENIED = "DescribeInstances: UnauthorizedOperation"
 

@@ -24,7 +24,7 @@ from cloudburst.errors import (
 from cloudburst.models import Artifact, Scene, VideoOptions, Worker
 from cloudburst.workers.client import Rendered, VideoApi
 from cloudburst.workers.download import download, verify
-from tests.conftest import write_picture, write_sound
+from tests.support.inputs import stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,20 +214,6 @@ def test_health_that_does_not_come_is_told_with_its_last_answer(double: Double) 
 
 
 # -- downloads ----------------------------------------------------------------------------------
-
-
-def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
-    """Encode a second or more of real video and sound."""
-    import subprocess
-
-    import imageio_ffmpeg
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-    command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
-    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p"]
-    command += ["-metadata", f"title={title}", str(path)]
-    subprocess.run(command, check=True)
-    return path.read_bytes()
 
 
 @pytest.fixture(scope="module")

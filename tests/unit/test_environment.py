@@ -12,7 +12,7 @@ from cloudburst import targets
 from cloudburst.errors import BadInput
 from cloudburst.job.loader import load_job
 from cloudburst.targets.aws.settings import AwsSection, AwsSettings
-from tests.conftest import scenes_yaml
+from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable

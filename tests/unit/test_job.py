@@ -14,7 +14,7 @@ from cloudburst.job.loader import load_job
 from cloudburst.job.schema import json_schema
 from cloudburst.models import Distribution, Limits
 from cloudburst.targets.aws.settings import AwsSettings
-from tests.conftest import EXAMPLE, scenes_yaml, write_picture
+from tests.support.inputs import EXAMPLE, scenes_yaml, write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 
 from cloudburst.errors import BadInput
 from cloudburst.job.loader import load_job
-from tests.conftest import scenes_yaml, write_picture, write_sound
+from tests.support.inputs import scenes_yaml, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

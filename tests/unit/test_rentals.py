@@ -12,29 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloudburst.journal.store import Journal
-from cloudburst.models import Basis, Cost, Price, Rental, Rung, RunRecord
+from cloudburst.models import Basis, Cost, Price, Rental, RunRecord
 from cloudburst.targets.aws.ec2 import STACK_TAG, Instance
 from cloudburst.targets.aws.fleet import Fleet
 from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
 from cloudburst.targets.aws.rentals import Rentals
 from cloudburst.targets.base import Earlier
+from tests.support.rentals import ASKED
 
 HOUR = 3600.0
-RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
-ASKED = Rental(
-    stack="run-b01",
-    machine="",
-    rung=RUNG,
-    price=Price(0.4, "a test"),
-    basis=Basis.SPOT,
-    since=1000.0,
-    until=None,
-    expires=1000.0 + 2 * HOUR,
-    disk_gb=30,
-    disk_rate=0.0001,
-    disk_basis=Basis.LIST,
-    surplus=0.0,
-)
 ONE = replace(ASKED, machine="i-1")
 OTHER = replace(ASKED, machine="i-2", since=1100.0)
 # The machine, its disk, its address.

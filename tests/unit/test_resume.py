@@ -33,9 +33,8 @@ from cloudburst.runner import pipeline, resume
 from cloudburst.runner.resume import StartingPoint, take_stock
 from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.workers.download import as_artifact, verify
-from tests.conftest import scenes_yaml
 from tests.support.fakes import HELD, Info, a_record
-from tests.unit.test_client import stub_video
+from tests.support.inputs import scenes_yaml, stub_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from cloudburst.videoapi import render
 from cloudburst.videoapi import still as hold
 from cloudburst.videoapi.ffmpeg import Deadline
 from cloudburst.videoapi.still import KEY_EVERY, HoldUnsupportedError, Segment, Skips, segments
-from tests.conftest import EXAMPLE, needs_font, write_sound
+from tests.support.inputs import EXAMPLE, needs_font, write_sound
 
 if TYPE_CHECKING:
     from pathlib import Path

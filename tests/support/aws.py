@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cloudburst import EventKind, load_job, run
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
-from tests.conftest import scenes_yaml
+from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -153,3 +153,17 @@ def killed(job: Path, output: Path, wanted: Callable[[dict[str, Any]], bool], st
         time.sleep(0.05)
     (folder,) = output.iterdir()
     return folder
+
+
+def scene_done(event: dict[str, Any]) -> bool:
+    return event["event"] == "scene_done"
+
+
+def scene_started(event: dict[str, Any]) -> bool:
+    return event["event"] == "scene_started"
+
+
+def homes(folder: Path) -> dict[str, tuple[bytes, float]]:
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.mp4")
+    }

@@ -1,0 +1,113 @@
+"""The cloud as a fixture: as good as AWS while a test lasts, and empty when it ends."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from testcloud.cloud import Cloud
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from testcloud.machine import Machine
+
+IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+# What a real worker's user data does, in the order in which it does it.
+USER_DATA = """#!/bin/bash
+shutdown -h +30 "cloudburst: the lease is over"
+set -u
+say() { echo "cloudburst $(date -u +%T) $*"; }
+metadata=http://169.254.169.254/latest
+token=$(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' $metadata/api/token)
+imds() { curl -sf -m 5 -H "X-aws-ec2-metadata-token: $token" "$metadata/meta-data/$1"; }
+say "$(imds instance-id) $(imds instance-type) in $(imds placement/availability-zone)"
+command -v docker > /dev/null || dnf install --assumeyes docker
+systemctl start docker
+for try in 1 2 3 4 5; do docker pull --quiet example/image:latest && break; sleep 0.1; done
+AUTHENTICATION_KEY=secret docker run --detach --name video-api --restart always \\
+  --publish 5000:5000 --env AUTHENTICATION_KEY example/image:latest
+until curl -sf -m 2 http://localhost:5000/health > /dev/null; do sleep 0.1; done
+say "healthy"
+"""
+SLEEPER = "#!/bin/bash\necho up\nexec sleep 600\n"
+
+
+def until(so: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait until something is so; give it."""
+    deadline = time.monotonic() + seconds
+    while not (value := so()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+    return value
+
+
+@cache
+def image(region: str = "us-east-1") -> str:
+    found = boto3.client("ssm", region_name=region).get_parameter(Name=IMAGE)
+    return str(found["Parameter"]["Value"])
+
+
+def make_group(ec2: Any, block: str | None = "127.0.0.1/32", port: int = 5000) -> str:
+    identity = str(ec2.create_security_group(GroupName="workers", Description="w")["GroupId"])
+    if block:
+        rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port}
+        rule |= {"IpRanges": [{"CidrIp": block}]}
+        ec2.authorize_security_group_ingress(GroupId=identity, IpPermissions=[rule])
+    return identity
+
+
+def ask(user_data: str = SLEEPER, **more: Any) -> dict[str, Any]:
+    """Give what RunInstances is asked for one machine."""
+    return {
+        "ImageId": image(),
+        "InstanceType": "c5.2xlarge",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "UserData": user_data,
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        **more,
+    }
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Give a cloud of the test's own, to which the environment points."""
+    with Cloud(tmp_path / "cloud") as made:
+        for name, value in made.environment().items():
+            monkeypatch.setenv(name, value)
+        yield made
+        if not made.expect_left:
+            assert made.left() == []
+
+
+@pytest.fixture
+def ec2(cloud: Cloud) -> Any:  # noqa: ARG001 - the client finds it in the environment
+    return boto3.client("ec2")
+
+
+@pytest.fixture
+def launch(cloud: Cloud, ec2: Any) -> Iterator[Callable[..., Machine]]:
+    """Launch a machine and wait until it runs; what the test leaves is tidied up."""
+
+    def start(user_data: str = SLEEPER, *, spot: bool = False, **more: Any) -> Machine:
+        if spot:
+            more["InstanceMarketOptions"] = {"MarketType": "spot"}
+        launched = ec2.run_instances(**ask(user_data, **more))["Instances"][0]
+        machine = next(m for m in cloud.machines if m.id == launched["InstanceId"])
+        until(lambda: machine.state == "running")
+        return machine
+
+    yield start
+    cloud.faults.clear()
+    if cloud.machines:
+        ec2.terminate_instances(InstanceIds=[machine.id for machine in cloud.machines])
+        until(lambda: all(machine.state == "terminated" for machine in cloud.machines))
+    for group in ec2.describe_security_groups()["SecurityGroups"]:
+        if group["GroupName"] != "default":
+            ec2.delete_security_group(GroupId=group["GroupId"])

@@ -1,0 +1,62 @@
+"""What a job is made of: pictures, sounds, subtitles, scenes.yaml; and what it makes: videos."""
+
+from __future__ import annotations
+
+import math
+import struct
+import wave
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloudburst.videoapi import fonts
+
+needs_font = pytest.mark.skipif(
+    fonts.face_for("A") is None, reason="no font on this machine, so no subtitles"
+)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "scenes.yaml"
+
+SRT = "1\n00:00:00,100 --> 00:00:00,900\nHello there\n"
+
+
+def write_picture(path: Path, size: tuple[int, int] = (320, 180), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.radial_gradient("L").resize(size).convert(mode).save(path)
+    return path
+
+
+def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        count = round(seconds * rate)
+        tone = (round(8000 * math.sin(i * 440 * math.tau / rate)) for i in range(count))
+        file.writeframes(struct.pack(f"<{count}h", *tone))
+    return path
+
+
+def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
+    """Encode a second or more of real video and sound."""
+    import subprocess
+
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
+    command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
+    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p"]
+    command += ["-metadata", f"title={title}", str(path)]
+    subprocess.run(command, check=True)
+    return path.read_bytes()
+
+
+def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:
+    """Give the text of a job of so many scenes, all of the same picture and sound."""
+    lines = "".join(
+        f"  - {{name: s{number:02d}, image: p.png, audio: a.wav{scene}}}\n"
+        for number in range(1, count + 1)
+    )
+    return f"version: 1\n{more}scenes:\n{lines}"
