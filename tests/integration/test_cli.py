@@ -84,7 +84,7 @@ def test_a_run_in_a_pipe_says_plain_lines_and_a_summary(
     assert "\x1b" not in done.stdout
     assert "b01: s01.mp4, 1.0 s of video" in done.stdout
     assert "2 of 2 videos in " in done.stdout
-    assert "1 stack destroyed and checked; nothing is left running" in done.stdout
+    assert "1 stack destroyed and verified; nothing is left running" in done.stdout
     assert "$0.00 for" in done.stdout
 
 
