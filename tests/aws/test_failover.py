@@ -145,7 +145,7 @@ def test_a_machine_that_was_made_although_the_call_broke_off_is_found_ended_and_
     assert_cloud_empty(cloud, state)
     orphan, worker = cloud.machines
     assert launches(report)[-1].worker == worker.id
-    billed = {line.what.split()[0] for line in report.cost.lines if line.kind == "machine"}
+    billed = {line.machine for line in report.cost.lines if line.kind == "machine"}
     assert billed == {orphan.id, worker.id}
     assert machine_cost(report) >= sum(bill.usd for bill in cloud.bills())
 

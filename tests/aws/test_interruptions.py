@@ -10,8 +10,7 @@ import pytest
 
 from cloudburst import EventKind, LeftRunning
 from cloudburst.models import Outcome, SceneStatus
-from cloudburst.runner import batch, budget
-from cloudburst.runner import render_loop as drive
+from cloudburst.runner import batch, budget, render_loop
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.aws.workers import AwsWorkers
 from testcloud.faults import Fault, MachineFault
@@ -46,7 +45,7 @@ ONE_SPOT = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge], markets: [s
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look after machines more often than a real run has to."""
-    monkeypatch.setattr(drive, "WATCH_EVERY", 0.2)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.2)
     monkeypatch.setattr("cloudburst.targets.aws.fleet.FRESH", 0.2)
     monkeypatch.setattr(AwsResources, "settle", 1.5)
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
@@ -157,9 +156,9 @@ def test_a_machine_that_ends_before_it_is_healthy_is_replaced(
 def test_a_machine_that_falls_silent_is_given_up(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "SILENCE", 1.0)
-    monkeypatch.setattr(drive, "ASK_EVERY", 0.3)
-    monkeypatch.setattr(drive, "ASK_TIMEOUT", 0.3)
+    monkeypatch.setattr(render_loop, "SILENCE", 1.0)
+    monkeypatch.setattr(render_loop, "ASK_EVERY", 0.3)
+    monkeypatch.setattr(render_loop, "ASK_TIMEOUT", 0.3)
     cloud.machine_faults.append(MachineFault("silent", seconds=3.0))
     scene = slow_scene(job_file)
     path = job_file(f"version: 1\ntarget: aws\n{ONE_ZONE}scenes:\n  - {{name: long{scene}}}\n")

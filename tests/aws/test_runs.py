@@ -45,7 +45,7 @@ def test_the_example_becomes_six_videos_on_two_machines_that_are_billed_to_the_s
     assert {launch.worker for launch in launches(report)} == {m.id for m in cloud.machines}
     assert_cloud_empty(cloud, state)
 
-    lines = {line.what.split()[0]: line for line in report.cost.lines if line.kind == "machine"}
+    lines = {line.machine: line for line in report.cost.lines if line.kind == "machine"}
     for bill in cloud.bills():
         line = lines[bill.machine]
         assert (line.rate, line.basis) == (bill.usd_per_hour, Basis.LIST)

@@ -26,6 +26,7 @@ from tests.support.inputs import scenes_yaml, write_picture, write_sound
 from tests.support.runs import processes_of
 
 if TYPE_CHECKING:
+    from cloudburst.journal.state import RunState
     from testcloud.cloud import Bill, Cloud
 
 SCENES = 4
@@ -268,7 +269,7 @@ class Bench:
     def open_launches(self) -> list[str]:
         """List the stacks of which no journal says that they are gone."""
         histories = [journal.read(path.parent) for path in self.output.glob("*/journal.db")]
-        return [one.stack for history in histories if history for one in history.open]
+        return [one.stack for history in histories if history for one in history.unfinished]
 
     # -- checks ---------------------------------------------------------------------------------
 
@@ -359,18 +360,23 @@ class Bench:
             self._check_scene(scene, history)
         if report["left_running"]:
             self.found("wrong books", f"the report says it left {report['left_running']}")
-        if history.open:
-            self.found("wrong books", f"in the journal are open: {history.open}")
+        if history.unfinished:
+            self.found("wrong books", f"in the journal are open: {history.unfinished}")
         if self.cloud is None:
-            told, noted = report["cost"]["worker_seconds"], cost.worker_seconds(history.batches)
+            told, noted = (
+                report["cost"]["worker_seconds"],
+                cost.worker_seconds(
+                    launch for batch in history.batches for launch in batch.launches
+                ),
+            )
             if abs(told - noted) > 0.01:
                 words = f"the report has {told} worker-seconds, the journal {noted}"
                 self.found("wrong books", words)
         else:
             self._check_bill(report, history)
 
-    def _check_scene(self, scene: dict[str, Any], history: journal.RunState) -> None:
-        name, home = scene["name"], history.home.get(scene["name"])
+    def _check_scene(self, scene: dict[str, Any], history: RunState) -> None:
+        name, home = scene["name"], history.videos.get(scene["name"])
         if (scene["status"] == "done") != (home is not None):
             self.found("wrong books", f"{name} is {scene['status']}; in the journal: {home}")
         tries = history.attempts.get(name, ())
@@ -385,7 +391,7 @@ class Bench:
             if scene["artifact"]["size"] != home.artifact.size:
                 self.found("wrong books", f"{name} has another size than in the journal")
 
-    def _check_bill(self, report: dict[str, Any], history: journal.RunState) -> None:
+    def _check_bill(self, report: dict[str, Any], history: RunState) -> None:
         lines = {
             line["what"].partition(" ")[0]: line
             for line in report["cost"]["lines"]

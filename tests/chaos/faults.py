@@ -227,8 +227,8 @@ class World:
         found = audit()
         wrong = [f"{AUDIT}: could not ask {line}" for line in found.unseen]
         truly = self.cloud.left() or self._stacks()
-        if bool(found.left) != bool(truly):
-            wrong.append(f"{AUDIT}: it found {found.left}, there is {truly}")
+        if bool(found.orphaned) != bool(truly):
+            wrong.append(f"{AUDIT}: it found {found.orphaned}, there is {truly}")
         done = cleanup(choose(found, None, orphans=False).runs)
         wrong += [f"{LEAK}: cleanup failed: {one}" for one in done.failed]
         wrong += [f"{LEAK}: cleanup skipped: {one}" for one in done.skipped]
@@ -265,7 +265,7 @@ class World:
             for scene in report["scenes"]:
                 tries = history.attempts.get(scene["name"], ())
                 good = sum(one.error is None for one in tries)
-                if (scene["status"] == "done") != (scene["name"] in history.home):
+                if (scene["status"] == "done") != (scene["name"] in history.videos):
                     wrong.append(
                         f"{SCENE}: {scene['name']} is {scene['status']}, not so in the journal"
                     )
@@ -296,14 +296,13 @@ class World:
 
 def _hurry() -> None:
     """Let what takes minutes take seconds: patience is not what is tried here."""
-    from cloudburst.runner import batch, teardown
-    from cloudburst.runner import render_loop as drive
-    from cloudburst.runner import worker_run as launch
+    from cloudburst.runner import batch, render_loop, teardown, worker_run
     from cloudburst.targets.aws import ec2
 
-    drive.SILENCE, drive.RESTART, drive.ASK_EVERY, drive.ASK_TIMEOUT = 4.0, 2.0, 0.5, 0.5
+    render_loop.SILENCE, render_loop.RESTART = 4.0, 2.0
+    render_loop.ASK_EVERY, render_loop.ASK_TIMEOUT = 0.5, 0.5
     teardown.PATIENCE, teardown.LONGEST_PAUSE = 15.0, 1.0
-    batch.FIRST_PAUSE, ec2.END_TIMEOUT, launch.JOIN_TIMEOUT = 0.1, 15.0, 3.0
+    batch.FIRST_PAUSE, ec2.END_TIMEOUT, worker_run.JOIN_TIMEOUT = 0.1, 15.0, 3.0
 
 
 def try_together(names: Sequence[str], folder: Path) -> list[str]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CLEANUP = ["cloudburst", "cleanup", "--all", "--yes"]
 # A run that is to be cleaned or resumed by a victim has died here: both its workers are there, and
 # one video is home.
-SETUP = "journal home after#1"
+SETUP = "journal video after#1"
 # After a kill: settle, look, clean up, look, resume; or without the cleanup; or without waiting for
 # anything, so that what the dead run has started is still at it; or all of that died with the run.
 POWER_CUT = "power cut, "
@@ -62,7 +62,7 @@ WHAT = {
 _STAGES = (
     ("report", ("open out/BATCH/report", "rename out/BATCH/report")),
     ("end", ("journal end ", "journal ended")),
-    ("note after the rename", ("journal home", "remove out/BATCH/s")),
+    ("note after the rename", ("journal video", "remove out/BATCH/s")),
     ("rename", ("rename out/BATCH/s",)),
     ("download", ("open out/BATCH/s", "send GET /download")),
     ("render", ("journal attempt", "send POST", "send body")),

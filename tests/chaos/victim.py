@@ -44,6 +44,7 @@ _CHANGING = (
     (re.compile(r"batch_\d{8}_\d{6}(-\d+)?"), "BATCH"),
     (re.compile(r"\.b\d+(\.\d+)?\.part$"), ".part"),
     (re.compile(r"passphrase\.\d+"), "passphrase.PID"),
+    (re.compile(r"\.\d+-\d+\.part$"), ".part"),
     (re.compile(r"-\d{8}T\d{6}\.log$"), "-TIME.log"),
 )
 
@@ -90,7 +91,7 @@ class Points:
         points = self
 
         def write(journal: Journal, rows: list[Any]) -> int:
-            # Called by _must or _may, and these by the method that has the good name.
+            # Called by _require or _record, and these by the method that has the good name.
             what = f"journal {sys._getframe(2).f_code.co_name}"
             now = journal.now
 

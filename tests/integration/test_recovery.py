@@ -129,7 +129,7 @@ def test_cleanup_ends_what_a_killed_run_has_left_and_may_be_repeated(
     assert command("audit").returncode == 0
     history = journal.read(folder)
     assert history is not None
-    assert history.open == ()
+    assert history.unfinished == ()
     report = json.loads((folder / "report.json").read_text())
     assert report["outcome"] == "interrupted"
     assert all(launch["destroyed"] for one in report["batches"] for launch in one["launches"])
