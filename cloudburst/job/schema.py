@@ -7,13 +7,17 @@ Schema that editors use is made from the same models, so the two cannot differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, create_model
 
 from cloudburst import targets
 from cloudburst.models import Effect, Language, WhenDear
 from cloudburst.section import Section, problems
+
+if TYPE_CHECKING:
+    from cloudburst.targets.base import TargetType
 
 _PATH = r"^[^\x00-\x1f\x7f]+$"
 _COLOR = r"^&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?$"
@@ -155,9 +159,14 @@ class JobSection(_JobPart):
         return section
 
 
-def _document() -> type[JobSection]:
+def document() -> type[JobSection]:
     """Return the model of a whole file: with the targets' names, and a section for each."""
-    own = {name: kind.section for name, kind in targets.REGISTRY.items()}
+    return _document(tuple(targets.REGISTRY.items()))
+
+
+@cache
+def _document(registered: tuple[tuple[str, TargetType], ...]) -> type[JobSection]:
+    own = {name: kind.section for name, kind in registered}
     fields: dict[str, Any] = {
         name: (section, section()) for name, section in own.items() if section is not None
     }
@@ -165,15 +174,12 @@ def _document() -> type[JobSection]:
     return create_model("JobSection", __base__=JobSection, __doc__=JobSection.__doc__, **fields)
 
 
-Document = _document()
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of scenes.yaml."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "CloudBurst scenes.yaml",
-    } | Document.model_json_schema()
+    } | document().model_json_schema()
 
 
 def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | int, ...], str]]]:
@@ -183,6 +189,6 @@ def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | i
         The job section, or None, and what is wrong, see `cloudburst.section.problems`.
     """
     try:
-        return Document.model_validate(value), []
+        return document().model_validate(value), []
     except ValidationError as error:
-        return None, list(problems(Document, value, error))
+        return None, list(problems(document(), value, error))

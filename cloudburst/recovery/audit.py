@@ -26,6 +26,7 @@ from cloudburst.errors import (
     InfrastructureError,
     JournalFailed,
     StackGone,
+    TargetUnknown,
 )
 from cloudburst.journal import lock, registry, store
 from cloudburst.models import SceneStatus, StackName, StackState
@@ -154,12 +155,15 @@ class _Looker:
         names = {*asked, *(run.target for run in runs)}
         types = [one for state, _ in stacks.values() for one in state.types]
         concerned = []
-        for kind in (targets.get(name) for name in sorted({*targets.names(), *names})):
+        for kind in map(targets.get, targets.names()):
             wanted = kind.always_asked or kind.name in names or any(map(kind.owns, types))
             if wanted or (kind.has_regions and (regions or everywhere)):
                 concerned.append(kind)
             else:
                 self.asked.append(f"{kind.title} was not asked: no run of this machine was there")
+        # What nobody can ask is not clean.
+        for name in sorted(names.difference(targets.names())):
+            self.unseen.append(f"target {name}: {TargetUnknown(name, targets.names())}")
         return concerned
 
     def provider(

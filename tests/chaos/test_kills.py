@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
             id="before-the-journal-says-anything",
         ),
         pytest.param("local", "run|resume at once|pulumi up#1+0.3", id="while-a-stack-comes-up"),
-        pytest.param("local", "run|resume|journal home before#1", id="between-rename-and-note"),
+        pytest.param("local", "run|resume|journal video before#1", id="between-rename-and-note"),
         pytest.param(
             "local", "run|cleanup|journal ended before#2", id="when-all-is-gone-and-not-noted"
         ),

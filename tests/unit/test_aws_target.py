@@ -78,6 +78,17 @@ def test_an_inventory_names_what_is_there_beside_a_region_that_refused() -> None
         resources.inventory("run-b01")
 
 
+def test_a_stack_of_which_nobody_knows_the_region_is_looked_for_in_the_runs_own() -> None:
+    aws = FakeAws({"us-east-1": ["i-1"]})
+    client: Any = aws
+    unpriced: Any = None
+    fleet = Fleet(client, Earlier("run", {}, ()), ignore_rental, lambda: 3000.0)
+    resources = AwsResources(client, fleet, unpriced, ("us-east-1",))
+    assert "i-1" in resources.inventory("run-b01")[0]
+    resources.sweep("run-b01")
+    assert resources.inventory("run-b01") == []
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [

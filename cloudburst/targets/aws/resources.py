@@ -48,6 +48,10 @@ class AwsResources:
         """Return every region that the account has enabled."""
         return tuple(self._aws.all_regions())
 
+    def _regions_of(self, stack: str) -> tuple[str, ...]:
+        """Return where to ask for a stack: never nowhere, for that would look like gone."""
+        return self._fleet.regions_of(stack) or self.regions
+
     # -- showing ------------------------------------------------------------------------------
 
     def survey(
@@ -82,6 +86,7 @@ class AwsResources:
             usd_per_hour=self._quotes.usd_per_hour(machine.rung),
             owner=machine.tags.get(OWNER_TAG, ""),
             removal=terminate_command(machine.region, [machine.id]),
+            target="aws",
         )
 
     def inventory(self, stack: str) -> list[str]:
@@ -89,7 +94,7 @@ class AwsResources:
         lines: list[str] = []
         machines: list[Instance] = []
         refused: list[CloudRefused] = []
-        for region in self._fleet.regions_of(stack):
+        for region in self._regions_of(stack):
             try:
                 shown = self._fleet.machines_of(stack, region)
                 others = self._others[stack, region] = self._aws.others(region, stack)
@@ -120,7 +125,7 @@ class AwsResources:
     def sweep(self, stack: str) -> None:
         """Terminate a stack's machines by their tag, then delete its firewalls and disks."""
         refused: list[CloudRefused] = []
-        for region in self._fleet.regions_of(stack):
+        for region in self._regions_of(stack):
             try:
                 self._sweep(stack, region)
             except CloudRefused as error:
@@ -168,7 +173,7 @@ class AwsResources:
 
     def removal(self, stack: str) -> str:
         """Return the AWS CLI's commands."""
-        regions = self._fleet.regions_of(stack)
+        regions = self._regions_of(stack)
         commands = []
         for region in regions:
             machines = [
@@ -210,6 +215,7 @@ def _other(
         usd_per_hour=usd_per_hour,
         owner=tags.get(OWNER_TAG, ""),
         removal=removal_commands(region, [], ids)[0],
+        target="aws",
     )
 
 

@@ -189,6 +189,8 @@ class LocalProcesses:
             since=process.started,
             usd_per_hour=0.0,
             removal=self.removal(stack),
+            target="local",
+            state_id=str(process),
         )
 
     def inventory(self, stack: str) -> list[str]:
