@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo demo-aws test chaos check lock clean
+.PHONY: demo demo-aws test test-all chaos check lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
@@ -15,9 +15,15 @@ demo-aws: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m testcloud -- \
 		cloudburst-run examples/scenes.yaml --target aws --output demo-output
 
+# What everybody waits for: ten minutes on two cores at the most.
 test: $(READY) check
 	@$(BIN)/cloudburst doctor
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+
+# The slow tests too: kills, faults, machines that take minutes to be given up. ONLY=slow: they alone.
+ONLY ?= slow or not slow
+test-all: $(READY) check
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "$(ONLY)"
 
 # Kill runs at many points, let the test cloud fail in every way and in pairs of ways, clean up,
 # resume, and count. The tables go to docs/reliability.md.

@@ -130,6 +130,7 @@ def test_an_account_number_is_masked() -> None:
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_the_policy_in_the_docs_allows_every_call_that_was_made_and_no_other(
     cloud: Cloud, job_file: Callable[..., Path]
 ) -> None:
@@ -167,6 +168,7 @@ def test_the_policy_in_the_docs_allows_every_call_that_was_made_and_no_other(
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_credentials_and_settings_of_a_dotenv_file_are_enough(
     cloud: Cloud,
     job_file: Callable[..., Path],

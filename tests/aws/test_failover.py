@@ -66,6 +66,7 @@ def test_a_full_zone_is_left_for_the_next_one_after_a_verified_teardown(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_quota_skips_all_types_of_its_family(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_quota_skips_all_types_of_its_family(
         ("InvalidParameterValue", "RunInstances"),
     ],
 )
+@pytest.mark.slow
 def test_what_no_rung_can_mend_stops_at_once_with_awss_words(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, code: str, words: str
 ) -> None:
@@ -99,6 +101,7 @@ def test_what_no_rung_can_mend_stops_at_once_with_awss_words(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_throttling_waits_and_tries_the_same_rung(
     cloud: Cloud,
     job_file: Callable[..., Path],
@@ -124,6 +127,7 @@ def test_throttling_waits_and_tries_the_same_rung(
         pytest.param(3.0, 0.1, id="seen-later-still"),
     ],
 )
+@pytest.mark.slow
 def test_a_machine_that_was_made_although_the_call_broke_off_is_found_ended_and_billed(
     cloud: Cloud,
     job_file: Callable[..., Path],
@@ -150,6 +154,7 @@ def test_a_machine_that_was_made_although_the_call_broke_off_is_found_ended_and_
     assert machine_cost(report) >= sum(bill.usd for bill in cloud.bills())
 
 
+@pytest.mark.slow
 def test_spot_is_tried_before_on_demand_when_asked(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -180,6 +185,7 @@ def test_a_spot_machine_is_billed_at_the_zones_price_at_launch(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_when_no_rung_is_left_the_run_says_which_were_tried(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -197,6 +203,7 @@ def test_when_no_rung_is_left_the_run_says_which_were_tried(
 
 
 @pytest.mark.parametrize("kind", ["never_healthy", "pull_fails"])
+@pytest.mark.slow
 def test_a_worker_that_never_answers_is_told_with_its_boot_log_and_ended(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, kind: str
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_spot_machine_that_is_taken_back_is_replaced_and_nothing_is_rendered_t
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_notice_lets_what_renders_finish_and_hands_out_nothing_more(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_notice_lets_what_renders_finish_and_hands_out_nothing_more(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_machine_whose_hardware_fails_is_replaced(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_machine_whose_hardware_fails_is_replaced(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_machine_that_ends_before_it_is_healthy_is_replaced(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -153,6 +156,7 @@ def test_a_machine_that_ends_before_it_is_healthy_is_replaced(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_machine_that_falls_silent_is_given_up(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_a_machine_that_falls_silent_is_given_up(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_dead_man_switch_that_fires_early_costs_no_scene(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -214,6 +219,7 @@ def test_after_kill_9_the_machine_ends_itself(
     ("moment", "times"),
     [("creating", 1), ("creating", 2), ("starting", 1), ("working", 1)],
 )
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment_leaves_nothing(
     cloud: Cloud,
     job_file: Callable[..., Path],
@@ -238,6 +244,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(
     assert all(machine.ended for machine in cloud.machines)
 
 
+@pytest.mark.slow
 def test_a_termination_that_fails_is_repeated(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -248,6 +255,7 @@ def test_a_termination_that_fails_is_repeated(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_what_aws_will_not_end_is_told_with_its_price_and_the_command(
     cloud: Cloud, job_file: Callable[..., Path]
 ) -> None:
@@ -271,6 +279,7 @@ def test_what_aws_will_not_end_is_told_with_its_price_and_the_command(
 
 
 @pytest.mark.parametrize("policy", ["finish", "cancel"])
+@pytest.mark.slow
 def test_a_run_that_becomes_too_dear_ends_in_time(
     cloud: Cloud,
     job_file: Callable[..., Path],

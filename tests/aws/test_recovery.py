@@ -75,6 +75,7 @@ def assert_bill_is_the_clouds(cloud: Cloud, folder: Path) -> None:
     assert all(one.until is not None for one in history.rentals)
 
 
+@pytest.mark.slow
 def test_a_machine_that_was_being_created_when_its_run_was_killed_is_found(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_machine_that_still_works_is_taken_over(
     assert_bill_is_the_clouds(cloud, folder)
 
 
+@pytest.mark.slow
 def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_a_machine_that_does_not_answer_is_ended_and_replaced(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_machine_that_does_not_answer_is_ended_and_replaced(
     assert_bill_is_the_clouds(cloud, folder)
 
 
+@pytest.mark.slow
 def test_a_machine_that_ended_itself_long_ago_is_not_billed_until_today(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -169,6 +173,7 @@ def test_a_machine_that_ended_itself_long_ago_is_not_billed_until_today(
     assert rental.until - rental.since == pytest.approx(300, abs=10), "its lease, and no more"
 
 
+@pytest.mark.slow
 def test_where_aws_cannot_be_asked_nothing_is_called_clean(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -185,6 +190,7 @@ def test_where_aws_cannot_be_asked_nothing_is_called_clean(
     cloud.faults.clear()
 
 
+@pytest.mark.slow
 def test_a_cleanup_that_fails_is_loud_and_may_be_repeated(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -205,6 +211,7 @@ def test_a_cleanup_that_fails_is_loud_and_may_be_repeated(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_machines_of_a_lost_laptop_are_found_by_their_tags(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -224,6 +231,7 @@ def test_machines_of_a_lost_laptop_are_found_by_their_tags(
     assert command("audit", "--all-regions").returncode == 0
 
 
+@pytest.mark.slow
 def test_what_others_have_begun_elsewhere_is_ended_only_by_its_name(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -247,6 +255,7 @@ def test_what_others_have_begun_elsewhere_is_ended_only_by_its_name(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_who_asks_three_times_is_told_what_is_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -270,6 +279,7 @@ def test_who_asks_three_times_is_told_what_is_left(
 
 
 @pytest.mark.parametrize("by", [7200.0, -7200.0])
+@pytest.mark.slow
 def test_a_clock_that_is_set_while_machines_are_rented_changes_no_bill(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path, by: float
 ) -> None:
@@ -285,6 +295,7 @@ def test_a_clock_that_is_set_while_machines_are_rented_changes_no_bill(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_gone_for_a_while_costs_nothing_but_time(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

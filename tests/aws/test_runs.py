@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
 TWO_BATCHES = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 1}\n"
 
 
+@pytest.mark.slow
 def test_the_example_becomes_six_videos_on_two_machines_that_are_billed_to_the_second(
     cloud: Cloud, tmp_path: Path, state: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_the_example_becomes_six_videos_on_two_machines_that_are_billed_to_the_s
     assert written["batches"][0]["launches"][0]["price"]["usd_per_hour"] == 0.34
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_file_and_no_log(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ class Faults(RuleBasedStateMachine):
 @pytest.mark.stack
 @pytest.mark.video
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_whatever_the_cloud_does_the_promises_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     import cloudburst.runner.batch
     import cloudburst.runner.render_loop

@@ -897,6 +897,7 @@ UNFRIENDLY: dict[str, Callable[[Call], None]] = {
 
 
 @pytest.mark.parametrize("name", UNFRIENDLY)
+@pytest.mark.slow
 def test_no_answer_holds_a_client_longer_than_its_limit(
     answering: Loopback, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

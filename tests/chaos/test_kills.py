@@ -40,6 +40,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
         pytest.param("local", "cleanup|at once|pulumi destroy#1+0.2", id="a-cleanup"),
     ],
 )
+@pytest.mark.slow
 def test_a_kill_leaves_loses_and_hides_nothing(tmp_path: Path, target: str, task: str) -> None:
     result = play_alone(Task.of(target, task), tmp_path / "bench")
     assert result.findings == ()

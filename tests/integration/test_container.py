@@ -17,6 +17,7 @@ import requests
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_wheel_and_the_locked_requirements_make_a_server(tmp_path: Path) -> None:
     """Take the Dockerfile's own commands: build the wheel, install, serve, be healthy."""
     text = (ROOT / "Dockerfile").read_text()

@@ -95,6 +95,7 @@ def test_resuming_a_finished_run_starts_nothing(
     assert len(list((tmp_path / "out").iterdir())) == 1, "no run of its own"
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_rendered_again(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_cleanup_ends_what_a_killed_run_has_left_and_may_be_repeated(
     assert all(launch["destroyed"] for one in report["batches"] for launch in one["launches"])
 
 
+@pytest.mark.slow
 def test_audit_and_cleanup_need_neither_job_nor_journal(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_audit_and_cleanup_need_neither_job_nor_journal(
     assert not list((state / "runs").glob("*.json")), "nothing of it is left, not even the note"
 
 
+@pytest.mark.slow
 def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_called_clean(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_journal_that_cannot_be_read_is_told_and_nothing_is_called_clean(
     assert "not clean" in told.stdout
 
 
+@pytest.mark.slow
 def test_a_living_run_is_left_alone(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -192,6 +196,7 @@ def test_a_living_run_is_left_alone(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_cleanup_asks_before_it_ends_anything(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -217,6 +222,7 @@ def test_a_run_that_nobody_knows_is_named() -> None:
     assert "no run '20260101-000000-abcdef'" in refused.stderr
 
 
+@pytest.mark.slow
 def test_kept_workers_outlive_their_run_until_they_are_cleaned_up(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -291,6 +297,7 @@ def test_on_a_disk_that_is_full_nothing_is_started(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_videos_that_find_no_room_are_named_and_nothing_is_left(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -338,6 +345,7 @@ def test_where_nothing_can_be_written_nothing_is_started(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, apart: list[str]
 ) -> None:
@@ -377,6 +385,7 @@ def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
 
 
 @pytest.mark.parametrize("by", [7200.0, -7200.0])
+@pytest.mark.slow
 def test_a_clock_that_is_set_while_a_run_goes_on_changes_nothing(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, by: float
 ) -> None:
@@ -394,6 +403,7 @@ def test_a_clock_that_is_set_while_a_run_goes_on_changes_nothing(
 
 
 @pytest.mark.parametrize("moment", ["creating", "working", "destroying"])
+@pytest.mark.slow
 def test_an_engine_that_is_killed_does_not_end_the_run(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, moment: str
 ) -> None:

@@ -97,6 +97,7 @@ def body(tmp_path: Path, seconds: float = 0.2, **more: Any) -> dict[str, Any]:
     } | more
 
 
+@pytest.mark.slow
 def test_many_clients_lose_nothing_in_fair_order_and_bounded_memory(
     start: Callable[..., Running], tmp_path: Path
 ) -> None:

@@ -566,6 +566,7 @@ def test_a_command_runs_in_a_cloud_and_is_accounted_for() -> None:
     assert done.stdout.endswith("nothing is left\n")
 
 
+@pytest.mark.slow
 def test_what_a_command_leaves_is_told() -> None:
     done = in_a_cloud(sys.executable, "-c", RENT)
     assert done.returncode == 4, done.stderr

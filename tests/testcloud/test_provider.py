@@ -123,6 +123,7 @@ def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
 
 
 @pytest.mark.stack
+@pytest.mark.slow
 def test_a_refresh_finds_that_a_machine_is_gone(cloud: Cloud, engine: Engine) -> None:
     engine.up("s1", worker())
     cloud.kill(cloud.machines[0])

@@ -101,6 +101,7 @@ def test_a_held_frame_is_exactly_the_frame_before_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_a_long_scene_has_key_frames_a_clock_and_nothing_but_the_picture(tmp_path: Path) -> None:
     path = rendered(request(25.0, tmp_path), tmp_path)
     video = media.inspect_video(path)

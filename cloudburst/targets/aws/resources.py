@@ -183,7 +183,7 @@ class AwsResources:
             ]
             others = self._others.get((stack, region), {})
             commands += removal_commands(region, machines, others)
-        region = (regions or self.regions)[-1]
+        region = regions[-1]
         return " && ".join(commands) or (
             f"aws ec2 describe-instances --region {region} "
             f"--filters Name=tag:{STACK_TAG},Values={stack} and terminate what it shows"
