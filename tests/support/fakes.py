@@ -18,6 +18,7 @@ from cloudburst.models import (
     Batch,
     Condition,
     Cost,
+    Health,
     Limits,
     Lock,
     Quote,
@@ -26,6 +27,7 @@ from cloudburst.models import (
     Rung,
     RunRecord,
     Scene,
+    SceneStatus,
     Worker,
     WorkerSpec,
 )
@@ -66,6 +68,18 @@ def diagnosed(error: Exception) -> Exception:
 def cloud_refused(message: str, code: str | None = None) -> CloudRefused:
     """Return an error as AWS's API raises it."""
     return CloudRefused(message, refusals.of_code(code, message))
+
+
+def ended(
+    reason: str, *, blameless: bool = False, health: Health = Health.GONE
+) -> Condition:
+    """Return how a machine is that has ended, or is about to, with what its code means on AWS."""
+    return Condition(health, reason, blameless, refusals.of_end(refusals.code_of(reason)))
+
+
+def done_count(context: RunContext) -> int:
+    """Return the number of scenes that are done."""
+    return sum(scene.status is SceneStatus.DONE for scene in context.results.all())
 
 
 @dataclass
@@ -271,7 +285,7 @@ class FakeApi:
     def render(self, scene: Scene, timeout: float) -> Rendered:
         self.asked.append(scene.name)
         self.began.set()
-        assert self.go_on.wait(10), "a test let a render go on for ever"
+        assert self.go_on.wait(60), "a test let a render go on for ever"
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error

@@ -16,17 +16,22 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.models import (
+    Basis,
     Batch,
     Condition,
     Event,
     EventKind,
     Health,
     Price,
+    Quote,
+    Refusal,
     Rung,
     SceneStatus,
+    Verdict,
 )
 from cloudburst.runner import batch, render_loop, worker_run
 from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.context import OpenTarget
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
 from cloudburst.runner.results import SceneResults
@@ -36,8 +41,12 @@ from tests.support.fakes import (
     FakeApi,
     FakeEngine,
     FakeTarget,
+    cloud_refused,
+    done_count,
+    ended,
     fake_download,
     make_context,
+    on_local,
     run_batch,
 )
 
@@ -60,7 +69,7 @@ def refused(code: str, words: str = "no") -> EngineError:
 
 
 FULL = refused("InsufficientInstanceCapacity")
-TAKEN = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
+TAKEN = ended("Server.SpotInstanceTermination: wanted back", blameless=True)
 
 
 @dataclass
@@ -228,7 +237,7 @@ def test_a_code_without_advice_stops_with_the_message_alone(tmp_path: Path) -> N
     engine = FakeEngine(up_errors=[refused("ACodeOfTheFuture", "no")])
     runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path))
     assert runner.error == "creating EC2 Instance: api error ACodeOfTheFuture: no"
-    assert runner.context.ladder.stopped == runner.error
+    assert runner.on.workers.ladder.stopped == runner.error
 
 
 def test_a_failure_without_a_code_ends_this_batch_and_no_other(tmp_path: Path) -> None:
@@ -300,7 +309,7 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
     def tell(*_: object, **__: object) -> None:
         context.stop.request()
 
-    monkeypatch.setattr(BatchRunner, "_tell_failover", tell)
+    monkeypatch.setattr(BatchRunner, "_report_failover", tell)
     began = time.monotonic()
     run_batch(context)
     assert time.monotonic() - began < 5
@@ -327,7 +336,7 @@ def test_while_something_may_be_left_no_other_rung_is_tried(
     assert engine.calls.count("up") == 1
     assert not runner.destroyed
     assert runner.error == f"teardown not verified: i-1; before that: {error}"
-    assert runner.result().launches[0].code == runner.launches[0].code
+    assert runner.result().launches[0].code == runner.launches[0].refusal.code
     assert made.states()[-1] == "left running"
     assert made.failovers() == []
 
@@ -337,10 +346,11 @@ class NoPrice(FakeTarget):
 
     everywhere = False
 
-    def price(self, rung: Rung) -> Price | None:
+    def quote(self, rung: Rung) -> Quote | None:
         if rung == A or self.everywhere:
-            raise PriceUnknown(f"no price for {rung.type} in {rung.zone}")
-        return Price(0.1, "a test")
+            spot = Refusal(verdict=Verdict.NEXT) if rung.market == "spot" else None
+            raise PriceUnknown(f"no price for {rung.type} in {rung.zone}", spot)
+        return Quote(Price(0.1, "a test"), Basis.GIVEN)
 
 
 def test_a_zone_without_a_spot_price_is_passed_over(tmp_path: Path) -> None:
@@ -405,14 +415,15 @@ def test_a_worker_that_is_lost_while_it_starts_means_the_next_rung(
         "the worker ended before it was healthy: Server.SpotInstanceTermination: wanted back; "
         "its last log lines: the last line"
     )
-    assert first.code == "Server.SpotInstanceTermination"
+    assert first.refusal.code == "Server.SpotInstanceTermination"
 
 
 def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[FakeApi]) -> None:
     apis.append(FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused"))
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    runner = run_batch(make_context(engine, target, tmp_path))
+    context = make_context(engine, target, tmp_path)
+    runner = run_batch(context)
     assert target.launched == [A, B], "where it was taken away, none is asked for at once"
     assert [one.label for one in runner.result().launches] == ["b01", "b01.2"]
     assert [one.code for one in runner.result().launches] == [
@@ -420,7 +431,7 @@ def test_a_worker_that_was_taken_away_is_replaced(tmp_path: Path, apis: list[Fak
         None,
     ]
     assert runner.error is None
-    (scene,) = runner.context.results.all()
+    (scene,) = context.results.all()
     assert scene.status is SceneStatus.DONE
     assert [one.worker for one in scene.attempts] == ["b01", "b01.2"]
 
@@ -441,7 +452,7 @@ def test_workers_that_die_without_any_fruit_are_not_replaced_for_ever(
 ) -> None:
     apis += [FakeApi([WorkerUnreachable("POST: reset")], sick="refused") for _ in range(9)]
     engine = FakeEngine()
-    died = Condition(Health.GONE, "stopped: out of memory")
+    died = ended("stopped: out of memory")
     target = FakeTarget(engine, rungs=(A, B), conditions=[died] * 9)
     runner = run_batch(make_context(engine, target, tmp_path, attempts=2))
     assert [one.label for one in runner.launches] == ["b01", "b01.2"]
@@ -466,13 +477,13 @@ def test_workers_that_bring_something_home_are_replaced_at_any_number(
     gone: list[Exception | None] = [WorkerUnreachable("POST: reset")] * 4
     apis += [FakeApi([None] * count + gone, sick="refused") for count in (1, 0, 1, 0)]
     engine = FakeEngine()
-    died = Condition(Health.GONE, "stopped: out of memory")
+    died = ended("stopped: out of memory")
     target = FakeTarget(engine, rungs=(A,), conditions=[died] * 16)
     scenes = tuple(replace(SCENE, name=name) for name in "abcdef")
     context = make_context(engine, target, tmp_path, attempts=2)
     context = replace(context, results=SceneResults(scenes, context.journal), queue=SceneQueue(9))
     context.queue.add([Batch(1, scenes)])
-    runner = BatchRunner(Batch(1, scenes), "run", "job", 1, context)
+    runner = BatchRunner(Batch(1, scenes), 1, context, on_local(context))
     runner.run()
     assert [one.scenes_done for one in runner.result().launches] == [1, 0, 1, 0, 4]
     assert runner.error is None
@@ -482,7 +493,7 @@ def test_where_no_scene_waits_nothing_is_launched(tmp_path: Path) -> None:
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A,))
     context = make_context(engine, target, tmp_path)
-    runner = BatchRunner(Batch(1, (SCENE,)), "run", "job", 1, context)
+    runner = BatchRunner(Batch(1, (SCENE,)), 1, context, on_local(context))
     runner.run()
     assert engine.calls == []
     assert runner.launches == []
@@ -493,7 +504,7 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apis: list[FakeApi]
 ) -> None:
     monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.01)
-    ended = threading.Event()
+    closed = threading.Event()
     tries: list[str] = []
 
     def hang_once(
@@ -501,18 +512,19 @@ def test_a_video_on_its_way_home_over_a_dead_connection_is_rendered_again(
     ) -> tuple[Artifact, str] | None:
         tries.append(worker)
         if worker == "b01":
-            ended.wait(10)  # nobody closes the connection
+            closed.wait(10)  # nobody closes the connection
         return fake_download(*given, worker=worker, wanted=wanted)
 
     monkeypatch.setattr(render_loop, "download", hang_once)
     apis.append(FakeApi())
     engine = FakeEngine()
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN])
-    runner = run_batch(make_context(engine, target, tmp_path))
-    ended.set()
+    context = make_context(engine, target, tmp_path)
+    runner = run_batch(context)
+    closed.set()
     assert tries == ["b01", "b01.2"]
     assert [launch.label for launch in runner.launches] == ["b01", "b01.2"]
-    (scene,) = runner.context.results.all()
+    (scene,) = context.results.all()
     assert [attempt.worker for attempt in scene.attempts] == ["b01", "b01.2"]
     assert scene.status is SceneStatus.DONE
 
@@ -524,13 +536,15 @@ def test_a_worker_that_leaves_when_its_work_is_done_has_not_failed(
     api = FakeApi(holds=True)
     apis.append(api)
     threading.Timer(0.5, api.go_on.set).start()
-    leaving = Condition(Health.LEAVING, "Server.SpotInstanceTermination: marked", blameless=True)
+    leaving = ended("Server.SpotInstanceTermination: marked", blameless=True, health=Health.LEAVING)
     engine = FakeEngine()
     made = watched(engine, FakeTarget(engine, rungs=(A, B), conditions=[leaving] * 50), tmp_path)
     runner = run_batch(made.context)
-    assert made.context.results.done_count() == 1
+    assert done_count(made.context) == 1
     assert (runner.error, made.states()[-1]) == (None, "gone")
-    assert runner.launches[0].code == "Server.SpotInstanceTermination", "the launch itself tells"
+    assert runner.launches[0].refusal.code == "Server.SpotInstanceTermination", (
+        "the launch itself tells"
+    )
 
 
 def test_no_rung_is_named_twice_in_the_tale(tmp_path: Path, pauses: list[float]) -> None:
@@ -553,8 +567,9 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
             made.context.queue.stop()  # as when others have taken all, or the money is gone
             return target.worker(spec, outputs)
 
-    context = replace(made.context, target=Emptied(engine, rungs=(A, B)))
-    runner = run_batch(context)
+    emptied = Emptied(engine, rungs=(A, B))
+    on = OpenTarget(emptied, engine, "test", emptied)  # type: ignore[arg-type]
+    runner = run_batch(replace(made.context, targets={"local": on}))
     assert engine.calls == ["up", "destroy"]
     assert (runner.error, made.states()[-1]) == (None, "gone")
 
@@ -579,7 +594,7 @@ def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
     [
         (TAKEN, 9, "Server.SpotInstanceTermination"),
         (
-            Condition(Health.GONE, "Client.InstanceInitiatedShutdown: off", blameless=True),
+            ended("Client.InstanceInitiatedShutdown: off", blameless=True),
             9,
             "raise aws.lease_minutes",
         ),

@@ -13,7 +13,7 @@ from cloudburst.models import Batch, Event, EventKind
 from cloudburst.runner import budget
 from cloudburst.runner.budget import Budget
 from cloudburst.runner.events import Timeline
-from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context
+from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context, on_local
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_below_the_limit_nothing_happens(tmp_path: Path, spent: float, hourly: f
     assert watching.reached == ""
     assert context.queue.pending() == 1
     assert not context.stop.requested
-    assert context.ladder.stopped == ""
+    assert on_local(context).workers.ladder.stopped == ""
     context.timeline.close()
     assert events == []
 
@@ -88,8 +88,8 @@ def test_at_the_limit_nothing_more_is_begun_and_the_rest_is_finished(
     assert context.queue.take("b01", "b01") is None
     assert not context.stop.requested, "what renders is finished"
     assert target.looks == 1, "once is enough"
-    assert context.ladder.pick() is None
-    assert watching.reached == context.ladder.stopped
+    assert on_local(context).workers.ladder.pick() is None
+    assert watching.reached == on_local(context).workers.ladder.stopped
     assert watching.reached == (
         f"limits.max_cost_usd: ${spent:.4f} of $0.1 are spent, and ending costs too; "
         "what renders is finished"
@@ -106,7 +106,7 @@ def test_at_the_limit_the_run_is_cancelled_if_the_user_wants_it_so(tmp_path: Pat
         wait_for(1000, target, watching)
         until_stopped(context)
     assert context.stop.requested
-    assert context.ladder.pick() is None
+    assert on_local(context).workers.ladder.pick() is None
     assert watching.reached.endswith("; what renders is cancelled")
 
 

@@ -18,7 +18,7 @@ def test_every_event_is_handed_over_before_the_end() -> None:
 
     timeline = Timeline(slow, lambda: None)
     for number in range(5):
-        timeline.tell(EventKind.ENGINE, str(number))
+        timeline.emit(EventKind.ENGINE, str(number))
     assert timeline.close() is None
     assert told == list("01234")
 
@@ -26,7 +26,7 @@ def test_every_event_is_handed_over_before_the_end() -> None:
 def test_who_has_asked_to_leave_does_not_wait_for_a_terminal_that_has_stopped() -> None:
     stopped = threading.Event()
     timeline = Timeline(lambda _: stopped.wait(10) and None, lambda: None)
-    timeline.tell(EventKind.ENGINE)
+    timeline.emit(EventKind.ENGINE)
     hurried = threading.Event()
     threading.Timer(0.2, hurried.set).start()
     began = time.monotonic()

@@ -21,7 +21,17 @@ from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
 from cloudburst.runner.render_loop import RenderLoop
 from cloudburst.runner.results import SceneResults
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
+from tests.support.fakes import (
+    SCENE,
+    FakeApi,
+    FakeEngine,
+    FakeTarget,
+    cloud_refused,
+    done_count,
+    fake_download,
+    make_context,
+    on_local,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,14 +72,16 @@ class Driven:
         self.context.queue.add([Batch(1, self.scenes)])
         self.context.queue.join("b01")
         worker = replace(WORKER, room=room)
-        self.render_loop = RenderLoop("b01", "b01", worker, api, self.context)  # type: ignore[arg-type]
+        self.render_loop = RenderLoop(  # type: ignore[arg-type]
+            "b01", "b01", worker, api, self.context, on_local(self.context)
+        )
         self._thread = threading.Thread(target=self.render_loop.run, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def end(self) -> None:
-        self._thread.join(5)  # not so long as what hangs in a test
+        self._thread.join(30)  # not so long as what hangs in a test
         assert not self._thread.is_alive()
 
     def run(self) -> None:
@@ -131,7 +143,7 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
     driven = Driven(tmp_path, api, scenes="abcdefgh", room=2)
     driven.run()
     assert most == 2
-    assert driven.context.results.done_count() == 8
+    assert done_count(driven.context) == 8
 
 
 def test_the_next_scene_renders_while_the_last_one_comes_home(
@@ -197,7 +209,7 @@ def test_all_scenes_in_flight_go_back(tmp_path: Path) -> None:
     assert sorted(driven.pending()) == ["a", "b", "c", "d"]
     driven.api.go_on.set()
     driven.render_loop.join(10)
-    assert driven.context.results.done_count() == 0
+    assert done_count(driven.context) == 0
     assert len(driven.api.asked) == 3, "nothing new was begun"
 
 
@@ -264,7 +276,7 @@ def test_a_worker_that_answers_now_and_then_is_kept(
     driven.run()
     assert len(answers) > 15
     assert driven.render_loop.lost is None
-    assert driven.context.results.done_count() == 1
+    assert done_count(driven.context) == 1
 
 
 def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
@@ -283,7 +295,7 @@ def test_a_worker_whose_renders_come_home_is_kept_however_slow_its_health_is(
     driven = Driven(tmp_path, api, scenes="abcde")
     driven.run()
     assert driven.render_loop.lost is None
-    assert driven.context.results.done_count() == 5
+    assert done_count(driven.context) == 5
 
 
 def test_not_being_told_how_a_worker_is_is_no_news(
@@ -302,7 +314,7 @@ def test_not_being_told_how_a_worker_is_is_no_news(
     driven.run()
     assert len(asked) >= 3
     assert driven.render_loop.lost is None
-    assert driven.context.results.done_count() == 1
+    assert done_count(driven.context) == 1
 
 
 @pytest.mark.parametrize(
@@ -395,8 +407,7 @@ def test_a_scene_that_was_taken_while_its_worker_was_found_gone_goes_back(tmp_pa
     scene = driven.context.queue.take("b01", "b01")
     assert scene is not None
     driven.render_loop._lose(DIED)
-    driven.render_loop._places.acquire()
-    driven.render_loop._one_scene(scene)
+    assert driven.render_loop._start(scene) is None
     assert driven.pending() == ["a"]
     assert driven.api.asked == []
     (result,) = driven.context.results.all()
@@ -448,7 +459,7 @@ def test_who_can_ask_nobody_is_more_patient(
     monkeypatch.setattr(driven.target, "condition", condition)
     driven.run()
     assert driven.render_loop.lost is None
-    assert driven.context.results.done_count() == 1
+    assert done_count(driven.context) == 1
 
 
 def test_even_who_can_ask_nobody_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,9 +577,9 @@ def test_asked_to_stop_a_run_waits_for_a_video_on_its_way(
     slow.go_on.set()
     driven.end()
     driven.render_loop.join(10)
-    assert driven.context.results.done_count() == 1
+    assert done_count(driven.context) == 1
     assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
-    assert list(driven.context.journal.state().home) == ["a"]
+    assert list(driven.context.journal.state().videos) == ["a"]
 
 
 def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
@@ -590,7 +601,7 @@ def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
     driven.context.stop.request()
     slow.go_on.set()
     driven.end()
-    assert driven.context.results.done_count() == 1, "b renders still"
+    assert done_count(driven.context) == 1, "b renders still"
     let.set()
     driven.render_loop.join(10)
     first, second = driven.context.results.all()
@@ -610,7 +621,7 @@ def test_what_is_rendered_when_a_run_is_asked_to_stop_is_not_sent_for(
     driven.end()
     driven.render_loop.join(10)
     assert not slow.began.is_set()
-    assert driven.context.results.done_count() == 0
+    assert done_count(driven.context) == 0
 
 
 def test_asked_twice_a_run_waits_for_no_video(
@@ -623,7 +634,7 @@ def test_asked_twice_a_run_waits_for_no_video(
     assert driven._thread.is_alive()
     driven.context.stop.request()
     driven.end()
-    assert driven.context.results.done_count() == 0
+    assert done_count(driven.context) == 0
     slow.go_on.set()
     driven.render_loop.join(10)
 
@@ -631,7 +642,7 @@ def test_asked_twice_a_run_waits_for_no_video(
 def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_loop, "WAY_HOME", 0.2)
+    monkeypatch.setattr(render_loop, "DOWNLOAD_GRACE", 0.2)
     slow = Slow(monkeypatch)
     driven = coming_home(tmp_path, slow)
     driven.context.stop.request()
@@ -661,7 +672,7 @@ def test_a_video_whose_worker_is_gone_is_not_waited_for(
     while any(thread.is_alive() for thread in driven.render_loop._threads):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert driven.context.results.done_count() == 0, "and no longer counts"
+    assert done_count(driven.context) == 0, "and no longer counts"
 
 
 # -- the journal --------------------------------------------------------------------------------
@@ -678,7 +689,7 @@ def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     assert ("scene_failed", "lost") in told
     (text,) = (event.text for event in driven.events if event.scene == "lost")
     assert text == f"{tmp_path / 'lost.wav'} cannot be read: No such file or directory"
-    assert driven.context.results.done_count() == 2
+    assert done_count(driven.context) == 2
     history = driven.context.journal.state()
     assert [one.error for one in history.attempts["lost"]] == [text], "the journal knows of it"
     assert history.inflight == {}

@@ -207,12 +207,15 @@ def test_asked_three_times_what_an_earlier_session_left_is_told_too(
     destroys.go_on.set()
     first = pipeline.run(whole.job)
     with Journal(first.directory) as killed:
-        killed.begin(a_record(killed.folder))
+        record = killed.state().record
+        assert record is not None
+        killed.begin(record)
         stack, rung = f"{first.run_id}-b09", Rung("t", "spot", "r", "z")
         killed.launch(
             batch="b09",
             label="b09",
             stack=stack,
+            target="local",
             rung=rung,
             price=None,
             room=1,

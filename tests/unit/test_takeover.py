@@ -29,7 +29,16 @@ from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.takeover import EarlierWorkers
 from cloudburst.runner.worker_run import AdoptedWorker
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, fake_download, make_context
+from tests.support.fakes import (
+    SCENE,
+    FakeApi,
+    FakeEngine,
+    FakeTarget,
+    cloud_refused,
+    fake_download,
+    make_context,
+    on_local,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +127,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
 
 def test_a_worker_that_still_works_is_taken_over(later: Later, tmp_path: Path) -> None:
     later.was_left("b02", "i-2")
-    (mine,) = later.found().adopt(1)
+    (mine,) = later.found(1).adopted
     (one,) = later.journal.state().unfinished
     assert mine == AdoptedWorker(one, Worker("run-b02", "i-2", "http://b02", "the key", 3))
     ((spec, asked),) = later.target.asked
@@ -133,15 +142,15 @@ def test_no_more_workers_are_taken_over_than_are_wanted(later: Later) -> None:
     for number in range(1, 5):
         later.was_left(f"b0{number}", f"i-{number}")
     later.target.refuses["run-b02"] = None
-    found = later.found()
-    assert [mine.worker.id for mine in found.adopt(2)] == ["i-1", "i-3"]
+    found = later.found(2)
+    assert [mine.worker.id for mine in found.adopted] == ["i-1", "i-3"]
     assert [thread.name for thread in found.threads()] == ["run-b02", "run-b04"]
 
 
 def test_where_none_is_wanted_none_is_taken_over(later: Later) -> None:
     later.was_left("b01")
-    found = later.found()
-    assert found.adopt(0) == []
+    found = later.found(0)
+    assert found.adopted == []
     assert [thread.name for thread in found.threads()] == ["run-b01"]
 
 
@@ -166,25 +175,25 @@ def test_what_does_not_work_any_more_is_not_taken_over(
         later.target.refuses["run-b01"] = cloud_refused("DescribeInstances: no answer")
     if why == "not healthy":
         apis["http://b01"] = FakeApi(sick="connection refused")
-    found = later.found()
-    assert found.adopt(5) == []
+    found = later.found(5)
+    assert found.adopted == []
     assert [thread.name for thread in found.threads()] == ["run-b01"], "so it is ended"
 
 
-def life_of(later: Later, found: EarlierWorkers) -> BatchRunner:
-    """Live the batch that goes on with what was taken over."""
-    (mine,) = found.adopt(1)
+def runner_of(later: Later, found: EarlierWorkers) -> BatchRunner:
+    """Run the batch that goes on with what was adopted."""
+    (mine,) = found.adopted
     batch = Batch(int(mine.launch.batch[1:]), (SCENE,))
     later.context.queue.add([batch])
-    before = found.launches_before(later.journal.state(), mine)
-    runner = BatchRunner(batch, "run", "job", 1, later.context, mine, before)
+    before = found.launches_before(mine)
+    runner = BatchRunner(batch, 1, later.context, on_local(later.context), mine, before)
     runner.run()
     return runner
 
 
 def test_a_batch_goes_on_with_the_worker_that_was_taken_over(later: Later) -> None:
     number = later.was_left("b01", "i-7")
-    runner = life_of(later, later.found())
+    runner = runner_of(later, later.found(1))
     assert later.engine.calls == ["destroy"], "nothing new is made"
     assert runner.error is None
     (one,) = runner.result().launches
@@ -207,7 +216,7 @@ def test_a_worker_that_was_taken_over_and_is_lost_is_replaced(
     monkeypatch.setattr(api, "healthy", lambda *_: "refused" if api.asked else None)
     gone = Condition(Health.GONE, "Server.SpotInstanceTermination: wanted back", blameless=True)
     later.target.conditions.append(gone)
-    runner = life_of(later, later.found())
+    runner = runner_of(later, later.found(1))
     assert [one.label for one in runner.result().launches] == ["b01.2", "b01.3"]
     assert later.engine.calls == ["destroy", "up", "destroy"]
     assert runner.error is None
@@ -219,7 +228,7 @@ def test_launches_before_the_one_that_was_taken_over_are_kept(later: Later) -> N
     result = Launch("b01", "i-1", RUNG, None, 2, (UP,), destroyed=True, error="it fell")
     later.journal.ended(gone, result, "gone")
     later.was_left("b01", "i-2", "b01.2")
-    runner = life_of(later, later.found())
+    runner = runner_of(later, later.found(1))
     first, second = runner.result().launches
     assert (first.label, first.scenes_done, first.error) == ("b01", 2, "it fell")
     assert (second.label, second.worker) == ("b01.2", "i-2")
@@ -242,7 +251,7 @@ def test_what_was_not_taken_over_is_ended_and_noted(later: Later) -> None:
     end_all(found)
     assert later.engine.calls == ["end owners", "sweep", "refresh", "destroy", "remove"]
     assert later.target.running == []
-    assert found.left == []
+    assert found.remaining == []
     assert later.journal.state().unfinished == ()
     assert later.told() == [
         ("ending what b01 of an earlier session has left", "run-b01"),
@@ -267,11 +276,11 @@ def test_what_cannot_be_verified_as_gone_is_told_with_its_removal(later: Later) 
     later.target.stubborn = True
     found = later.found()
     end_all(found)
-    assert found.left == [
+    assert found.remaining == [
         "run-b01: i-1; remove it with: cloudburst cleanup run, or: remove run-b01"
     ]
     assert [one.stack for one in later.journal.state().unfinished] == ["run-b01"]
-    (batch,) = found.batches(later.journal.state(), [])
+    (batch,) = found.batches(())
     assert not batch.destroyed
 
 
@@ -289,14 +298,14 @@ def test_what_was_not_waited_for_is_not_called_gone(
     found = later.found()
     (thread,) = found.threads()
     thread.start()
-    (line,) = found.left
+    (line,) = found.remaining
     assert line.startswith("run-b01: its end was not waited for; remove it with: cloudburst ")
-    (batch,) = found.batches(later.journal.state(), [])
+    (batch,) = found.batches(())
     assert not batch.destroyed
     go_on.set()
     thread.join(10)
-    assert found.left == []
-    (batch,) = found.batches(later.journal.state(), [])
+    assert found.remaining == []
+    (batch,) = found.batches(())
     assert batch.destroyed
 
 
@@ -310,7 +319,7 @@ def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(later: La
     began = time.monotonic()
     end_all(found)
     assert time.monotonic() - began < 5
-    assert "no such host" in found.left[0]
+    assert "no such host" in found.remaining[0]
     assert any("destroying the stack, again" in text for text, _ in later.told())
 
 
@@ -324,13 +333,12 @@ def test_batches_of_earlier_sessions_are_told_as_they_are_now(later: Later) -> N
     later.was_left("b03", "i-3")
     later.was_left("b04")
     later.target.refuses = {"run-b02": None, "run-b04": None}
-    history, found = later.journal.state(), later.found()
-    (mine,) = found.adopt(1)
+    found = later.found(1)
+    (mine,) = found.adopted
     assert mine.launch.stack == "run-b03"
-    going_on = BatchRunner(Batch(3, (SCENE,)), "run", "job", 1, later.context, mine)
     threads = {thread.name: thread for thread in found.threads()}
     threads["run-b02"].run()
-    told = {batch.label: batch for batch in found.batches(history, [going_on])}
+    told = {batch.label: batch for batch in found.batches({mine.launch.stack})}
     assert list(told) == ["b01", "b02", "b04"], "what goes on is told by itself"
     assert (told["b01"].error, told["b01"].destroyed) == (None, True)
     assert (told["b02"].error, told["b02"].destroyed) == (takeover.KILLED, True)
@@ -342,9 +350,9 @@ def test_an_end_of_its_own_is_not_told_as_a_kill(later: Later) -> None:
     number = later.was_left("b01")
     fell = Launch("b01", "i-1", RUNG, None, 0, (UP,), destroyed=False, error="it fell")
     later.journal.ended(number, fell, "left running")
-    history, found = later.journal.state(), later.found()
+    found = later.found()
     end_all(found)
-    assert found.batches(history, []) == (
+    assert found.batches(()) == (
         BatchResult(
             "b01",
             "run-b01",

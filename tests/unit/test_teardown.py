@@ -24,8 +24,16 @@ from cloudburst.runner import batch, pipeline, teardown, worker_run
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.teardown import TRIES, recover
 from cloudburst.stop import Stop
-from tests.support.fakes import SCENE, FakeApi, FakeEngine, FakeTarget, doubles, make_context
-from tests.support.fakes import run_batch as run_batch
+from tests.support.fakes import (
+    SCENE,
+    FakeApi,
+    FakeEngine,
+    FakeTarget,
+    cloud_refused,
+    doubles,
+    make_context,
+    run_batch,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from cloudburst.runner.batch import BatchRunner
 
 
-def run_batch(
+def run_one(
     engine: FakeEngine, target: FakeTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> BatchRunner:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
@@ -44,7 +52,7 @@ def test_a_stack_that_did_not_come_up_is_destroyed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[EngineError("no capacity")])
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "sweep", "destroy"], "whatever it was, it may have made something"
     assert runner.destroyed
     assert runner.error == "no capacity"
@@ -54,7 +62,7 @@ def test_a_bug_in_a_program_is_no_reason_to_leave_something_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(up_errors=[ZeroDivisionError("a bug")])
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy"]
     assert runner.destroyed
     assert runner.error == "unexpected ZeroDivisionError: a bug"
@@ -64,7 +72,7 @@ def test_an_unhealthy_worker_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine()
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert runner.destroyed
     assert runner.error is not None
     assert "connection refused; its last log lines: the last line" in runner.error
@@ -75,7 +83,7 @@ def test_a_lock_of_our_own_dead_operation_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine(destroy_errors=[StackLocked("locked")])
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "cancel", "sweep", "destroy"]
     assert runner.destroyed
 
@@ -85,7 +93,7 @@ def test_after_a_failed_destroy_a_sweep_comes_before_the_refresh_that_forgets(
 ) -> None:
     engine = FakeEngine(destroy_errors=[EngineError("1"), EngineError("2")])
     target = FakeTarget(engine, running=["process 1"])
-    runner = run_batch(engine, target, tmp_path, monkeypatch)
+    runner = run_one(engine, target, tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "sweep", "destroy", "refresh", "sweep", "destroy"]
     assert runner.destroyed
     assert target.running == []
@@ -105,7 +113,7 @@ def test_what_a_call_that_broke_off_may_have_made_is_ended_before_it_keeps_the_r
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(batch, "PATIENCE", 0)
     engine = FakeEngine(up_errors=[EngineError(words)])
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == calls
     assert runner.destroyed
 
@@ -115,7 +123,7 @@ def test_what_the_state_does_not_know_is_found_and_ended(
 ) -> None:
     engine = FakeEngine()
     target = FakeTarget(engine, running=["process 1"])
-    runner = run_batch(engine, target, tmp_path, monkeypatch)
+    runner = run_one(engine, target, tmp_path, monkeypatch)
     assert engine.calls[-1] == "sweep"
     assert target.running == []
     assert runner.destroyed
@@ -132,7 +140,7 @@ def test_what_cannot_be_verified_counts_as_left_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], words: str
 ) -> None:
     engine = FakeEngine()
-    runner = run_batch(engine, FakeTarget(engine, **more), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine, **more), tmp_path, monkeypatch)
     assert not runner.destroyed
     assert runner.error is not None
     assert runner.error.startswith("teardown not verified: ")
@@ -141,7 +149,7 @@ def test_what_cannot_be_verified_counts_as_left_running(
 
 def test_destroy_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(destroy_errors=[EngineError(str(n)) for n in range(100)])
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
     assert not runner.destroyed
 
@@ -170,7 +178,7 @@ def test_a_batch_that_is_stopped_before_it_begins_touches_nothing(
 ) -> None:
     monkeypatch.setattr(Stop, "requested", True)
     engine = FakeEngine()
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls == []
     assert runner.destroyed
     assert runner.launches == []
@@ -186,7 +194,7 @@ def test_a_slow_watcher_holds_nothing_up() -> None:
 
     timeline = Timeline(watch, lambda: None)
     for number in range(1000):
-        timeline.tell("engine", str(number))  # type: ignore[arg-type]
+        timeline.emit("engine", str(number))  # type: ignore[arg-type]
     assert seen == []
     paused.set()
     assert timeline.close() is None
@@ -201,7 +209,7 @@ def test_while_the_provider_cannot_be_reached_a_teardown_goes_on(
 ) -> None:
     engine = FakeEngine(destroy_errors=[AWAY] * 12)
     target = FakeTarget(engine, running=["i-1"])
-    runner = run_batch(engine, target, tmp_path, monkeypatch)
+    runner = run_one(engine, target, tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == 13
     assert runner.destroyed
     assert target.running == []
@@ -212,7 +220,7 @@ def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(
 ) -> None:
     monkeypatch.setattr(Stop, "hurried", True)
     engine = FakeEngine(destroy_errors=[AWAY] * 100)
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
     assert not runner.destroyed
 
@@ -220,7 +228,7 @@ def test_in_a_hurry_nobody_waits_for_a_provider_that_cannot_be_reached(
 def test_patience_with_a_provider_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teardown, "PATIENCE", 0.0)
     engine = FakeEngine(destroy_errors=[AWAY] * 100)
-    runner = run_batch(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
     assert "no such host" in str(runner.error)
 
@@ -233,7 +241,7 @@ def test_a_sweep_that_is_refused_does_not_keep_the_engine_from_destroying(
             raise cloud_refused("ec2 describe-volumes: AccessDenied", "AccessDenied")
 
     engine = FakeEngine(destroy_errors=[EngineError("once")])
-    runner = run_batch(engine, Refusing(engine), tmp_path, monkeypatch)
+    runner = run_one(engine, Refusing(engine), tmp_path, monkeypatch)
     assert engine.calls == ["up", "destroy", "destroy"]
     assert runner.destroyed
 
@@ -248,7 +256,7 @@ def test_a_full_disk_does_not_hide_what_is_left(
     def full(_: object) -> Path:
         raise InfrastructureError("report.json cannot be written: No space left on device")
 
-    monkeypatch.setattr(pipeline.report, "write", full)
+    monkeypatch.setattr(pipeline.json, "write", full)
     job = Job("job", tmp_path / "scenes.yaml", (SCENE,), tmp_path / "out")
     with pytest.raises(LeftRunning, match="process 7"):
         pipeline.run(job)
@@ -260,9 +268,9 @@ def test_a_full_disk_does_not_hide_what_is_left(
 @pytest.mark.parametrize(
     ("note", "calls"),
     [
-        ("INSERT INTO launch", []),
+        ("INSERT OR REPLACE INTO launch", []),
         ("UPDATE launch", ["up", "destroy"]),
-        ("INSERT INTO attempt", ["up", "destroy"]),
+        ("INSERT OR REPLACE INTO attempt", ["up", "destroy"]),
     ],
 )
 def test_a_run_whose_journal_cannot_be_written_ends_and_leaves_nothing(
@@ -367,7 +375,7 @@ def test_where_there_is_no_lock_none_is_removed() -> None:
 def test_a_lock_that_cannot_be_seen_is_removed_when_the_stack_turns_out_to_be_locked() -> None:
     engine = Dead(fails={"refresh": [StackLocked("locked")]})
     told: list[str] = []
-    assert recover(engine, Watched(engine), "run-b01", tell=told.append) == ""  # type: ignore[arg-type]
+    assert recover(engine, Watched(engine), "run-b01", log=told.append) == ""  # type: ignore[arg-type]
     assert engine.calls == [*ORDER[:3], ORDER[0], "cancel", *ORDER[1:]]
     assert told == ["destroying the stack, again: locked"]
 
