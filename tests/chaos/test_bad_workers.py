@@ -123,12 +123,13 @@ class Crew:
         )
         self.context.queue.add([Batch(1, self.scenes)])
         self.answers = answers
+        on = fakes.on_local(self.context)
         self.drives = []
         for number, one in enumerate(answers, start=1):
             label = f"b{number:02d}"
             self.context.queue.join(label)
             rented = one.server.worker(room)
-            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.context))
+            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.context, on))
 
     def run(self) -> dict[str, SceneResult]:
         """Let each worker in turn try what those before could not; give what became of all."""
