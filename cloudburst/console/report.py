@@ -91,7 +91,8 @@ def _print_launches(report: RunReport, console: Console) -> None:
         fixed = name not in ("machine", "end")
         table.add_column(name, justify="right" if right else "left", no_wrap=fixed)
     for launch in launches:
-        line = billed.get(launch.worker or "")
+        # A machine that was asked for and not seen is billed too, and is no launch's worker.
+        line = billed.get(launch.worker) if launch.worker else None
         table.add_row(
             launch.label,
             str(launch.rung),

@@ -106,6 +106,8 @@ def _paths() -> list[Path]:
 def _read(path: Path) -> RunRecord | None:
     try:
         values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if set(values) != set(KEYS):
+            return None
         return RunRecord(**{**values, "regions": tuple(values["regions"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

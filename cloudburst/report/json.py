@@ -11,7 +11,7 @@ from cloudburst import files
 from cloudburst.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from cloudburst.models import BatchResult, Preview, RunReport
+    from cloudburst.models import BatchResult, CostLine, Preview, RunReport
 
 NAME = "report.json"
 _DECIMALS = 6  # a second of a machine costs some ten-thousandths of a dollar
@@ -65,12 +65,17 @@ def document(report: RunReport) -> dict[str, Any]:
         "version": 1,
         **as_dict(report),
         "batches": [_batch(batch) for batch in report.batches],
-        "cost": as_dict(report.cost)
-        | {"lines": [{**as_dict(line), "usd": as_dict(line.usd)} for line in report.cost.lines]},
+        "cost": as_dict(report.cost) | {"lines": [_line(line) for line in report.cost.lines]},
         "done": report.done,
         "total": len(report.scenes),
         "speedup": round(report.speedup, 2),
     }
+
+
+def _line(line: CostLine) -> dict[str, Any]:
+    values = {**as_dict(line), "usd": as_dict(line.usd)}
+    del values["machine"]  # `what` names it
+    return values
 
 
 def _batch(batch: BatchResult) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_the_summary_names_what_failed_and_why(
     assert f"1 of 3 videos in {tmp_path}" in said
     assert "1.5x as fast" in said
     assert "$0.00 for 4 worker-seconds: nothing is rented" in said
-    assert "1 stack destroyed and checked" in said
+    assert "1 stack destroyed and verified" in said
 
 
 BEGUN: dict[str, object] = {"run": "20261124-101500-a1b2c3", "scenes": 2, "done": 0}
@@ -326,10 +326,12 @@ def rented(directory: Path) -> RunReport:
         worker_seconds=180.0,
         basis="by the second",
         lines=(
-            CostLine("machine", "i-1 c5.2xlarge spot", 60 / 3600, "h", 0.36, Basis.SPOT),
-            CostLine("disk", "i-1 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST),
-            CostLine("machine", "i-2 m5.xlarge on-demand", 120 / 3600, "h", 0.198, Basis.LIST),
-            CostLine("disk", "i-2 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST),
+            CostLine("machine", "i-1 c5.2xlarge spot", 60 / 3600, "h", 0.36, Basis.SPOT, "i-1"),
+            CostLine("disk", "i-1 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST, "i-1"),
+            CostLine(
+                "machine", "i-2 m5.xlarge on-demand", 120 / 3600, "h", 0.198, Basis.LIST, "i-2"
+            ),
+            CostLine("disk", "i-2 30 GB gp3", 30 * 60 / 3600, "GB-h", 0.0032, Basis.LIST, "i-2"),
             CostLine("egress", "videos", 0.005, "GB", 0.09, Basis.ESTIMATE),
         ),
     )
@@ -396,6 +398,19 @@ def test_where_nothing_is_rented_there_is_no_table_of_machines(
     said = capsys.readouterr().out
     assert "$/h" not in said
     assert "billed" not in said
+
+
+def test_the_bill_of_a_machine_that_was_never_seen_is_no_launchs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    whole = rented(tmp_path)
+    unseen = CostLine("machine", "unseen c5.2xlarge spot", 0.5, "h", 0.36, Basis.ESTIMATE)
+    cost = replace(whole.cost, lines=(*whole.cost.lines, unseen))
+    console.show_report(replace(whole, cost=cost))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    (full,) = [line for line in lines if "InsufficientInstanceCapacity" in line]
+    assert " 3 s – 0 " in full
 
 
 def test_a_rented_runs_report_has_every_line_of_the_bill(tmp_path: Path) -> None:

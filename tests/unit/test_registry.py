@@ -84,9 +84,9 @@ def test_a_note_is_synced_before_it_has_its_name(
 
 def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
     register(RUN)
-    runs = state / "runs"
-    whole = json.loads((runs / f"{RUN.run_id}.json").read_text())
-    (runs / "20261124-121500-000000.part").write_text(json.dumps(whole))
+    folder = state / "runs"
+    whole = json.loads((folder / f"{RUN.run_id}.json").read_text())
+    (folder / "20261124-121500-000000.part").write_text(json.dumps(whole))
     for number, text in enumerate(
         [
             "",
@@ -99,13 +99,14 @@ def test_what_a_power_cut_has_left_of_a_note_is_no_note(state: Path) -> None:
             json.dumps({**whole, "regions": None}),
             json.dumps({name: value for name, value in whole.items() if name != "job"}),
             json.dumps({**whole, "more": 1}),
+            json.dumps({**whole, "max_cost_usd": 2.5}),
         ]
     ):
-        (runs / f"damaged-{number}.json").write_text(text)
-    (runs / "damaged.json").write_bytes(b"\xff\xfe{")
-    (runs / "folder.json").mkdir()
+        (folder / f"damaged-{number}.json").write_text(text)
+    (folder / "damaged.json").write_bytes(b"\xff\xfe{")
+    (folder / "folder.json").mkdir()
     assert runs() == [RUN]
-    assert len(damaged()) == 12, "an audit names them"
+    assert len(damaged()) == 13, "an audit names them"
 
 
 def test_where_nothing_was_begun_nothing_is_known() -> None:
