@@ -145,7 +145,7 @@ def test_the_command_that_removes_a_run_says_where_it_was_if_this_machine_does_n
     there = replace(MACHINE, kind="firewall", id="sg-1", place="eu-west-1")
     (lost,) = together(resources=(MACHINE, there, replace(MACHINE, id="i-2")))
     assert lost.removal == f"cloudburst cleanup {RUN} --region eu-west-1 --region us-east-1"
-    process = replace(MACHINE, kind="process", id="17", place="this machine")
+    process = replace(MACHINE, kind="process", id="17", place="this machine", target="local")
     (local,) = together(resources=(process,))
     assert local.removal == f"cloudburst cleanup {RUN}"
     (nameless,) = together(resources=(replace(MACHINE, stack="x", run_id=""),))
@@ -159,7 +159,7 @@ def test_one_command_removes_all_where_there_is_one(capsys: pytest.CaptureFixtur
     for runs, words in (
         ((one,), f"LEFT: 1 stack; remove it with: cloudburst cleanup {RUN}"),
         ((one, two), "LEFT: 2 stacks; remove it with: cloudburst cleanup --all"),
-        ((one, lost), "LEFT: 2 stacks, $0.3600/h; remove it with: what stands with each run"),
+        ((one, lost), "LEFT: 2 stacks, $0.3600/h; remove it with: the command shown with each run"),
     ):
         show_audit(found(*runs))
         assert capsys.readouterr().out.splitlines()[-1] == words
@@ -234,7 +234,7 @@ def test_two_state_folders_of_one_user_are_two_owners(
 def test_a_beginning_that_fits_two_runs_is_not_enough() -> None:
     one = together(runs={RUN: known()}, states={STACK: HOLDS})[0]
     two = together(runs={OTHER: known(OTHER)}, states={f"{OTHER}-b01": HOLDS})[0]
-    with pytest.raises(RunUnknown, match=f"'2026' means {RUN}, {OTHER}; expected one of them"):
+    with pytest.raises(RunUnknown, match=f"'2026' matches {RUN}, {OTHER}; expected one of them"):
         choose(found(one, two), "2026", orphans=False)
 
 
@@ -253,7 +253,7 @@ def test_a_run_that_begins_while_an_audit_looks_is_going_on(
     (run,) = seen.runs
     assert run.owner is not None
     assert run.owner.pid == os.getpid()
-    assert (seen.left, seen.exit_code) == ((), 0)
+    assert (seen.orphaned, seen.exit_code) == ((), 0)
 
 
 def test_a_run_whose_folder_does_not_answer_may_be_going_on(
@@ -307,5 +307,5 @@ def test_a_stacks_name_says_whose_it_is(stack: str, run_id: str) -> None:
 
 def test_a_stack_is_a_value() -> None:
     stack = StackFound(STACK, "local", True, None, EMPTY, (), ())
-    assert stack.left
-    assert not replace(stack, in_backend=False).left
+    assert stack.exists
+    assert not replace(stack, in_backend=False).exists

@@ -86,7 +86,7 @@ def test_a_run_that_has_begun_since_the_audit_looked_is_held_by_its_own_lock(
 def test_what_could_not_be_begun_is_told_with_what_it_costs_and_what_removes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(_: object) -> object:
+    def missing(*_: object) -> object:
         raise EngineMissing("no engine")
 
     monkeypatch.setattr(cleanup, "engine_for", missing)
@@ -135,5 +135,5 @@ def test_a_note_is_dropped_only_when_its_journal_is_surely_gone(
 
         monkeypatch.setattr(type(folder), "exists", exists)
     assert sorted(cleanup.cleanup([(run, run.stacks)]).removed) == [STACK, TWO]
-    assert bool(registry.known_runs()) is there
+    assert bool(registry.runs()) is there
     assert sorted(cleaning.ended) == [STACK, TWO]

@@ -44,7 +44,7 @@ def test_a_worker_is_billed_from_launch_to_its_verified_end_even_if_it_never_wor
         batch("b02", Span("up", 2, 3), Span("destroy", 3, 5)),
         batch("b03", Span("destroy", 0, 1), worker=None),
     ]
-    assert cost.worker_seconds(batches) == 11 + 3
+    assert cost.worker_seconds(one for each in batches for one in each.launches) == 11 + 3
 
 
 def test_serial_time_is_one_frame_and_every_good_try() -> None:

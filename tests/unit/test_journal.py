@@ -26,19 +26,24 @@ from hypothesis import strategies as st
 
 from cloudburst.errors import JournalFailed, RunBusy
 from cloudburst.job.fingerprint import fingerprint
-from cloudburst.journal import store as journal
-from cloudburst.journal.state import DownloadedVideo, InFlight, Owner, RunState, UnfinishedWorker
-from cloudburst.journal.store import Journal, holder, read
+from cloudburst.journal import lock, store
+from cloudburst.journal.lock import holder
+from cloudburst.journal.state import InFlight, RunState
+from cloudburst.journal.store import Journal, read
 from cloudburst.models import (
     Artifact,
     Attempt,
     Basis,
     BatchResult,
+    DownloadedVideo,
     Launch,
+    Owner,
     Price,
     Rental,
     Rung,
+    RunRecord,
     Span,
+    UnfinishedWorker,
 )
 from cloudburst.runner import render_loop, worker_run
 from tests.support.fakes import (
@@ -46,14 +51,16 @@ from tests.support.fakes import (
     FakeApi,
     FakeEngine,
     FakeTarget,
+    a_record,
     fake_download,
     make_context,
     run_batch,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from cloudburst.journal.store import Statement
     from cloudburst.runner.context import RunContext
 
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
@@ -82,6 +89,7 @@ def launched(held: Journal, stack: str = "run-b01", **more: Any) -> int:
         "batch": "b01",
         "label": "b01",
         "stack": stack,
+        "target": "local",
         "rung": RUNG,
         "price": PRICE,
         "room": 2,
@@ -174,7 +182,7 @@ def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
     failed: list[str] = []
     write = Journal._write
 
-    def full(held: Journal, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
+    def full(held: Journal, rows: Sequence[Statement]) -> int:
         if failed or any(words in statement for statement, _ in rows):
             failed.append(rows[-1][0])
             raise sqlite3.OperationalError("database or disk is full")
@@ -200,7 +208,7 @@ def ends_the_run(context: RunContext) -> list[str]:
 def test_a_stack_that_cannot_be_noted_does_not_come_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_from(monkeypatch, "INSERT INTO launch")
+    fail_from(monkeypatch, "INTO launch")
     engine = FakeEngine()
     runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(RUNG,)), tmp_path))
     assert engine.calls == []
@@ -212,7 +220,7 @@ def test_a_stack_that_cannot_be_noted_does_not_come_to_be(
 def test_a_try_that_cannot_be_noted_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_from(monkeypatch, "INSERT INTO attempt")
+    fail_from(monkeypatch, "INTO attempt")
     api = FakeApi()
     fake_apis(monkeypatch, api)
     engine = FakeEngine()
@@ -237,7 +245,7 @@ def test_a_note_of_what_has_happened_does_not_hold_up_a_teardown(
     assert engine.calls == ["up", "destroy"]
     assert runner.destroyed
     assert told == ["once"]
-    assert any("destroyed = ?" in note for note in failed), "it was tried to the end"
+    assert any("destroyed = :destroyed" in note for note in failed), "it was tried to the end"
 
 
 # -- a full disk --------------------------------------------------------------------------------
@@ -277,13 +285,13 @@ import json, resource, sys
 from pathlib import Path
 from cloudburst.errors import JournalFailed
 from cloudburst.journal.store import Journal
-from cloudburst.models import Rung
+from cloudburst.models import Rung, RunRecord
 folder, told, count = Path(sys.argv[1]), [], 0
 with Journal(folder) as held:
-    held.begin(a_record(held.folder))
+    held.begin(RunRecord("run", "job", "/scenes.yaml", str(folder), "local", "2026-11-24"))
     held.on_failure = lambda: told.append(1)
     more = {"rung": Rung("t", "spot", "r", "z"), "price": None, "room": 1, "expires": None}
-    held.launch(batch="b01", label="b01", stack="run-b01", **more)
+    held.launch(batch="b01", label="b01", stack="run-b01", target="local", **more)
     most = max(path.stat().st_size for path in folder.iterdir()) + 40_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
     try:
@@ -305,7 +313,7 @@ def test_a_file_that_may_not_grow_is_told_and_what_was_written_stays(tmp_path: P
         [sys.executable, "-c", LIMITED, str(tmp_path)], check=True, capture_output=True, text=True
     ).stdout
     why, told, count, still_open = json.loads(output)
-    assert why.startswith(f"{tmp_path / journal.NAME} cannot be written: ")
+    assert why.startswith(f"{tmp_path / store.NAME} cannot be written: ")
     assert (told, still_open) == (1, 1)
     assert count > 5
     history = read(tmp_path)
@@ -335,6 +343,7 @@ def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, UnfinishedWo
         "label": draw(words),
         "rung": draw(rung),
         "price": draw(maybe | price),
+        "target": draw(st.sampled_from(["local", "aws"])),
         "room": draw(st.integers(1, 64)),
         "expires": draw(maybe | number),
     }
@@ -349,6 +358,7 @@ def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, UnfinishedWo
         expires=draw(maybe | number) if has_worker else given["expires"],
         code=draw(maybe | words) if has_ended else None,
         error=draw(maybe | words) if has_ended else None,
+        target=given["target"],
     )
     left = UnfinishedWorker(
         number=0,
@@ -364,6 +374,7 @@ def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, UnfinishedWo
         room=given["room"],
         state=draw(words),
         spans=result.spans,
+        target=given["target"],
     )
     return "ended" if has_ended else "going on", given, result, left
 
@@ -383,6 +394,19 @@ homes = st.builds(
     DownloadedVideo, artifacts, words, words, words, st.lists(words, max_size=3).map(tuple)
 )
 bases = st.sampled_from(Basis)
+# The journal keeps no regions: those are in its launches, and in this machine's registry.
+records = st.builds(
+    RunRecord,
+    run_id=words,
+    job=words,
+    source=words,
+    folder=words,
+    target=words,
+    began=words,
+    regions=st.just(()),
+    max_cost_usd=maybe | number,
+    scenes=st.lists(st.tuples(words, number), max_size=3).map(tuple),
+)
 rentals = st.builds(
     Rental,
     stack=words,
@@ -416,7 +440,7 @@ def write_launch(
 
 @settings(deadline=None, max_examples=30)
 @given(
-    record=st.dictionaries(words, words, max_size=4),
+    record=records,
     batches=st.lists(st.lists(launches(), min_size=1, max_size=2), max_size=3),
     tries=st.dictionaries(words, st.lists(attempts(), min_size=1, max_size=3), max_size=3),
     flights=st.dictionaries(words, words, max_size=2),
@@ -426,7 +450,7 @@ def write_launch(
     seconds=st.floats(0, 1e9),
 )
 def test_every_value_comes_back(
-    record: dict[str, str],
+    record: RunRecord,
     batches: list[list[Any]],
     tries: dict[str, list[Attempt]],
     flights: dict[str, str],
@@ -602,12 +626,12 @@ def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_told_who_is_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_PASSING", 0.01)
+    monkeypatch.setattr(lock, "_PASSING_SECONDS", 0.01)
     with begun(tmp_path):
         words = f"is in use by process {os.getpid()} on {socket.gethostname()}; nothing was started"
         with pytest.raises(RunBusy, match=words):
             Journal(tmp_path)
-        with pytest.raises(RunBusy, match=words), journal.holding(tmp_path):
+        with pytest.raises(RunBusy, match=words), lock.holding(tmp_path):
             pytest.fail("it was held twice")
         assert holder(tmp_path) == me()
         assert read(tmp_path) is not None, "anybody may read"
@@ -637,7 +661,7 @@ def test_what_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
 def test_a_lock_without_its_owner_in_it_still_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_PASSING", 0.01)
+    monkeypatch.setattr(lock, "_PASSING_SECONDS", 0.01)
     with begun(tmp_path):
         for damaged in ("", "{", "[1]", '{"pid": 1}'):
             (tmp_path / lock.NAME).write_text(damaged)
@@ -665,8 +689,9 @@ WRITING = """
 import subprocess, sys
 from pathlib import Path
 from cloudburst.journal.store import Journal
+from cloudburst.models import RunRecord
 held = Journal(Path(sys.argv[1]))
-held.begin(a_record(held.folder))
+held.begin(RunRecord("run", "job", "/scenes.yaml", sys.argv[1], "local", "2026-11-24"))
 own = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 print(own.pid, flush=True)
 number = 0
@@ -742,19 +767,19 @@ def test_without_a_journal_there_is_nothing_to_read(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_was_only_just_begun_says_nothing(tmp_path: Path) -> None:
-    (tmp_path / journal.NAME).touch()
+    (tmp_path / store.NAME).touch()
     assert read(tmp_path) is None
-    with contextlib.closing(sqlite3.connect(tmp_path / journal.NAME)) as db:
+    with contextlib.closing(sqlite3.connect(tmp_path / store.NAME)) as db:
         db.execute("PRAGMA journal_mode = WAL")
     assert read(tmp_path) is None
     with Journal(tmp_path) as held:
-        assert held.state() == RunState({}, None, None, 0.0)
-    assert read(tmp_path) == RunState({}, None, None, 0.0)
+        assert held.state() == RunState(None, None, None, 0.0)
+    assert read(tmp_path) == RunState(None, None, None, 0.0)
 
 
 @pytest.mark.parametrize("garbage", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_garbage_is_told_and_holds_nobody_up(tmp_path: Path, garbage: bytes) -> None:
-    (tmp_path / journal.NAME).write_bytes(garbage)
+    (tmp_path / store.NAME).write_bytes(garbage)
     with pytest.raises(JournalFailed, match=r"journal\.db cannot be read: "):
         read(tmp_path)
     for _ in range(2):
@@ -772,7 +797,7 @@ def whole_journal() -> bytes:
                 Rental("s", "i", RUNG, PRICE, Basis.SPOT, 1.0, None, 9.0, 3, 0.1, Basis.LIST, 0.0)
             )
             held.video("s", held.attempt("s", "b01", "mark", 1.0), DONE, VIDEO)
-        return (Path(name) / journal.NAME).read_bytes()
+        return (Path(name) / store.NAME).read_bytes()
 
 
 WHOLE = whole_journal()
@@ -787,7 +812,7 @@ def test_a_damaged_journal_is_read_or_told(damage: dict[int, int]) -> None:
     for place, byte in damage.items():
         damaged[place] = byte
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / journal.NAME).write_bytes(bytes(damaged))
+        (Path(name) / store.NAME).write_bytes(bytes(damaged))
         with contextlib.suppress(JournalFailed):
             read(Path(name))
 
@@ -796,19 +821,20 @@ def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # A video comes home between a reader's look at the tries and its look at the videos.
     with begun(tmp_path) as held:
         number = held.attempt("s", "b01", "mark", 1.0)
-        history = journal._history
+        read_state = store._read_state
 
-        def meanwhile(said: str) -> None:
-            if "FROM artifact" in said:
+        def meanwhile(statement: str) -> None:
+            if "FROM artifact" in statement:
                 held.video("s", number, DONE, VIDEO)
 
         def slowly(db: sqlite3.Connection) -> RunState:
             db.set_trace_callback(meanwhile)
-            return history(db)
+            return read_state(db)
 
-        monkeypatch.setattr(journal, "_history", slowly)
+        monkeypatch.setattr(store, "_read_state", slowly)
         seen = read(tmp_path)
         assert seen is not None
-        assert (list(seen.inflight), list(seen.home)) == (["s"], []), "on its way, and not home"
+        assert (list(seen.inflight), list(seen.videos)) == (["s"], []), "on its way, not downloaded"
+        monkeypatch.undo()
         now = held.state()
-        assert (list(now.inflight), list(now.home)) == ([], ["s"])
+        assert (list(now.inflight), list(now.videos)) == ([], ["s"])

@@ -29,7 +29,7 @@ from cloudburst.models import (
     WorkerState,
 )
 from cloudburst.report.summary import scene_result
-from cloudburst.runner import pipeline, resume
+from cloudburst.runner import pipeline, resume, setup
 from cloudburst.runner.resume import StartingPoint, take_stock
 from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.workers.download import as_artifact, verify
@@ -287,7 +287,7 @@ def test_a_folder_that_was_moved_is_as_good(run: Run, tmp_path: Path) -> None:
     shutil.move(run.folder, moved)
     run.folder = moved
     past = run.stock()
-    assert past.home["a"].artifact == replace(home.artifact, path=moved / "a.mp4")
+    assert past.videos["a"].artifact == replace(home.artifact, path=moved / "a.mp4")
     assert run.names(past) == (["a"], ["b"])
 
 
@@ -312,16 +312,16 @@ def test_a_video_that_was_renamed_and_not_noted_is_taken(run: Run, video: bytes)
     (run.folder / "a.mp4").write_bytes(video)
     past = run.stock()
     assert run.names(past) == (["a"], ["b"])
-    home, path = past.home["a"], run.folder / "a.mp4"
+    home, path = past.videos["a"], run.folder / "a.mp4"
     assert home.artifact == as_artifact(path, verify(path, run.job.scenes[0]))
     assert home.sha256 == fingerprint.file_digest(path)
     assert (home.artifact.size, home.artifact.frames) == (len(video), 30)
-    history = past.history
+    history = past.state
     assert (history.inflight, history.videos) == ({}, {"a": home}), "now it is noted"
     (tried,) = history.attempts["a"]
     assert (tried.worker, tried.span.start, tried.error) == ("b01", 1.0, None)
     assert number == 1
-    assert run.stock().home == {"a": home}, "and known by its digest from now on"
+    assert run.stock().videos == {"a": home}, "and known by its digest from now on"
 
 
 @pytest.mark.video
@@ -512,7 +512,7 @@ def test_a_run_may_cost_what_it_was_allowed_to_however_it_is_resumed(
     job_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     source = job_file(scenes_yaml(1))
-    begin(source, tmp_path / "run-1", max_cost_usd="2.5")
+    begin(source, tmp_path / "run-1", max_cost_usd=2.5)
     for most, limit in ((None, 2.5), (4.0, 4.0)):
         found = resume.newest(load_job(source, max_cost_usd=most))
         assert found is not None
@@ -544,7 +544,7 @@ def test_a_finished_run_starts_nothing(whole: Whole, monkeypatch: pytest.MonkeyP
     first = pipeline.run(whole.job)
     whole.engine.calls.clear()
     whole.asked.clear()
-    monkeypatch.setattr(pipeline, "find_engine", lambda _: pytest.fail("it needs no engine"))
+    monkeypatch.setattr(setup, "find_engine", lambda _: pytest.fail("it needs no engine"))
     events: list[Event] = []
     second = pipeline.run(whole.job, resume=first.directory, on_event=events.append)
     assert (whole.engine.calls, whole.asked) == ([], [])
