@@ -12,6 +12,7 @@ from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import StackState
 from cloudburst.recovery import cleanup
+from cloudburst.stop import Stop
 from tests.support.audits import HOLDS, INSTANCE, MACHINE, OTHER, RUN, STACK, known, together
 from tests.support.fakes import FakeEngine, FakeTarget, doubles
 
@@ -47,7 +48,7 @@ def cleaning(monkeypatch: pytest.MonkeyPatch) -> Cleaning:
 
 
 def two_stacks(folder: Path | None = None) -> RunFound:
-    """Give a run that has left two stacks, noted here if it has a folder."""
+    """Return a run that has left two stacks, noted here if it has a folder."""
     notes = {} if folder is None else {RUN: replace(known(), folder=str(folder))}
     (run,) = together(
         runs=notes,
@@ -106,7 +107,7 @@ def test_what_could_not_be_begun_is_told_with_what_it_costs_and_what_removes_it(
 def test_runs_that_a_stop_has_kept_from_being_begun_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop = cleanup.Stop()
+    stop = Stop()
     monkeypatch.setattr(cleanup, "Stop", lambda: stop)
     first = two_stacks()
     second = together(states={f"{OTHER}-b01": HOLDS})[0]

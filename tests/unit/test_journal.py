@@ -99,7 +99,7 @@ def launched(held: Journal, stack: str = "run-b01", **more: Any) -> int:
 
 
 def was(number: int) -> Launch:
-    """Give what became of a launch that brought one video home."""
+    """Return what became of a launch from which one video was downloaded."""
     spans = (Span("up", 0.0, 1.0), Span("destroy", 5.0, 6.0))
     return Launch("b01", f"i-{number}", RUNG, PRICE, 1, spans, destroyed=True)
 
@@ -178,7 +178,7 @@ def test_a_try_is_in_the_journal_before_the_worker_is_asked(
 
 
 def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
-    """Make every note fail from the first one of a kind on; give the notes that failed."""
+    """Make every note fail from the first one of a kind on; return the notes that failed."""
     failed: list[str] = []
     write = Journal._write
 
@@ -193,7 +193,7 @@ def fail_from(monkeypatch: pytest.MonkeyPatch, words: str) -> list[str]:
 
 
 def ends_the_run(context: RunContext) -> list[str]:
-    """Let a journal that fails end the run, as a run does; give how often it has."""
+    """Let a journal that fails end the run, as a run does; return how often it has."""
     told: list[str] = []
 
     def end() -> None:
@@ -390,7 +390,7 @@ def attempts(draw: st.DrawFn) -> Attempt:
 
 
 artifacts = st.builds(Artifact, words.map(Path), count, number, count, count, count)
-homes = st.builds(
+downloaded = st.builds(
     DownloadedVideo, artifacts, words, words, words, st.lists(words, max_size=3).map(tuple)
 )
 bases = st.sampled_from(Basis)
@@ -443,8 +443,8 @@ def write_launch(
     record=records,
     batches=st.lists(st.lists(launches(), min_size=1, max_size=2), max_size=3),
     tries=st.dictionaries(words, st.lists(attempts(), min_size=1, max_size=3), max_size=3),
-    flights=st.dictionaries(words, words, max_size=2),
-    home=st.dictionaries(words, homes, max_size=2),
+    marks=st.dictionaries(words, words, max_size=2),
+    videos=st.dictionaries(words, downloaded, max_size=2),
     rented=st.lists(rentals, max_size=3, unique_by=lambda one: (one.stack, one.machine)),
     outcome=maybe | words,
     seconds=st.floats(0, 1e9),
@@ -453,8 +453,8 @@ def test_every_value_comes_back(
     record: RunRecord,
     batches: list[list[Any]],
     tries: dict[str, list[Attempt]],
-    flights: dict[str, str],
-    home: dict[str, DownloadedVideo],
+    marks: dict[str, str],
+    videos: dict[str, DownloadedVideo],
     rented: list[Rental],
     outcome: str | None,
     seconds: float,
@@ -476,12 +476,12 @@ def test_every_value_comes_back(
                 for one in made:
                     noted = held.attempt(scene, one.worker, "mark", one.span.start)
                     held.tried(noted, one)
-            for scene, video in home.items():
-                noted = held.attempt(f"home {scene}", "worker", "mark", 1.0)
-                held.video(f"home {scene}", noted, replace(DONE, worker="worker"), video)
-            for scene, mark in flights.items():
-                noted = held.attempt(f"flying {scene}", "worker", mark, 2.5)
-                inflight[f"flying {scene}"] = InFlight(noted, "worker", 2.5, mark)
+            for scene, video in videos.items():
+                noted = held.attempt(f"downloaded {scene}", "worker", "mark", 1.0)
+                held.video(f"downloaded {scene}", noted, replace(DONE, worker="worker"), video)
+            for scene, mark in marks.items():
+                noted = held.attempt(f"in flight {scene}", "worker", mark, 2.5)
+                inflight[f"in flight {scene}"] = InFlight(noted, "worker", 2.5, mark)
             for rental in rented:
                 held.rental(rental)
             if outcome is not None:
@@ -494,9 +494,9 @@ def test_every_value_comes_back(
                 batches=tuple(results),
                 unfinished=tuple(left),
                 attempts={scene: tuple(made) for scene, made in tries.items()}
-                | {f"home {scene}": (replace(DONE, worker="worker"),) for scene in home},
+                | {f"downloaded {scene}": (replace(DONE, worker="worker"),) for scene in videos},
                 inflight=inflight,
-                videos={f"home {scene}": video for scene, video in home.items()},
+                videos={f"downloaded {scene}": video for scene, video in videos.items()},
                 rentals=tuple(rented),
             )
             assert timeless(held.state()) == expected
@@ -576,7 +576,7 @@ def test_what_is_gone_is_no_longer_open_and_keeps_its_own_reason(tmp_path: Path)
         assert history.highest_batch == 3
 
 
-def test_a_session_that_was_killed_is_given_the_videos_it_brought_home(tmp_path: Path) -> None:
+def test_a_session_that_was_killed_is_given_the_videos_it_downloaded(tmp_path: Path) -> None:
     with begun(tmp_path) as held:
         held.ended(launched(held), replace(was(1), scenes_done=0), "gone")
         launched(held)
@@ -614,8 +614,8 @@ def test_several_threads_may_write_at_once(tmp_path: Path) -> None:
             pool.map(lambda name: held.attempt(f"s{name}", "b01", "mark", 1.0), range(100))
         )
         assert len(set(numbers)) == 100
-        flying = held.state().inflight
-        assert {flying[f"s{name}"].number: name for name in range(100)} == {
+        inflight = held.state().inflight
+        assert {inflight[f"s{name}"].number: name for name in range(100)} == {
             number: name for name, number in enumerate(numbers)
         }
 
@@ -789,7 +789,7 @@ def test_garbage_is_told_and_holds_nobody_up(tmp_path: Path, garbage: bytes) -> 
 
 
 def whole_journal() -> bytes:
-    """Give the file of a journal with something of everything in it."""
+    """Return the file of a journal with something of everything in it."""
     with tempfile.TemporaryDirectory() as name:
         with begun(Path(name)) as held:
             held.ended(launched(held), was(1), "gone")
@@ -818,7 +818,7 @@ def test_a_damaged_journal_is_read_or_told(damage: dict[int, int]) -> None:
 
 
 def test_a_reader_sees_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A video comes home between a reader's look at the tries and its look at the videos.
+    # A video is downloaded between a reader's look at the tries and its look at the videos.
     with begun(tmp_path) as held:
         number = held.attempt("s", "b01", "mark", 1.0)
         read_state = store._read_state

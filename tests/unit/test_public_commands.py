@@ -47,7 +47,7 @@ def test_a_command_takes_what_it_took(name: str) -> None:
 
 
 def test_exit_codes_are_those_of_the_readme() -> None:
-    codes = {
+    codes: dict[type[errors.CloudBurstError], int] = {
         errors.SceneError: 1,
         errors.BadInput: 2,
         errors.RunUnknown: 2,

@@ -76,18 +76,18 @@ class Run:
             self._held.__exit__(None, None, None)
             self._held = None
 
-    def take_off(self, name: str = "a") -> int:
+    def begin_attempt(self, name: str = "a") -> int:
         """Begin a try of a scene as it is now."""
         (scene,) = (one for one in self.job.scenes if one.name == name)
         mark = fingerprint.fingerprint(scene, resume.renderer(self.job))
         return self.held.attempt(name, "b01", mark, 1.0)
 
     def done(self, name: str = "a", video: bytes = OLD) -> DownloadedVideo:
-        """Bring a video home, and note it."""
-        number, path = self.take_off(name), self.folder / f"{name}.mp4"
+        """Download a video, and note it."""
+        number, path = self.begin_attempt(name), self.folder / f"{name}.mp4"
         path.write_bytes(video)
         (scene,) = (one for one in self.job.scenes if one.name == name)
-        home = DownloadedVideo(
+        downloaded = DownloadedVideo(
             as_artifact(path, Info(len(video))),  # type: ignore[arg-type]
             fingerprint.file_digest(path),
             fingerprint.fingerprint(scene, resume.renderer(self.job)),
@@ -95,8 +95,8 @@ class Run:
             ("a warning",),
         )
         tried = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0))
-        self.held.video(name, number, tried, home)
-        return home
+        self.held.video(name, number, tried, downloaded)
+        return downloaded
 
     def stock(self) -> StartingPoint:
         """Take stock in a session of its own."""
@@ -104,7 +104,7 @@ class Run:
         return take_stock(self.job, self.held)
 
     def files(self) -> dict[str, bytes]:
-        """Give every video there is, by its place in the run's folder."""
+        """Return every video there is, by its place in the run's folder."""
         found = sorted(self.folder.rglob("*.mp4"))
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found}
 
@@ -126,9 +126,9 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_what_is_noted_and_there_and_as_wanted_is_done(run: Run) -> None:
-    home = run.done("a")
+    downloaded = run.done("a")
     past = run.stock()
-    assert past.videos == {"a": home}
+    assert past.videos == {"a": downloaded}
     assert past.rest == (run.job.scenes[1],)
     assert not past.finished
     assert run.files() == {"a.mp4": OLD}
@@ -281,13 +281,13 @@ def test_scenes_may_come_and_go(run: Run) -> None:
 
 
 def test_a_folder_that_was_moved_is_as_good(run: Run, tmp_path: Path) -> None:
-    home = run.done("a")
+    downloaded = run.done("a")
     run.end()
     moved = tmp_path / "moved"
     shutil.move(run.folder, moved)
     run.folder = moved
     past = run.stock()
-    assert past.videos["a"].artifact == replace(home.artifact, path=moved / "a.mp4")
+    assert past.videos["a"].artifact == replace(downloaded.artifact, path=moved / "a.mp4")
     assert run.names(past) == (["a"], ["b"])
 
 
@@ -308,25 +308,25 @@ def test_half_of_a_download_is_removed_and_nothing_else(run: Run) -> None:
 
 @pytest.mark.video
 def test_a_video_that_was_renamed_and_not_noted_is_taken(run: Run, video: bytes) -> None:
-    number = run.take_off("a")
+    number = run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video)
     past = run.stock()
     assert run.names(past) == (["a"], ["b"])
-    home, path = past.videos["a"], run.folder / "a.mp4"
-    assert home.artifact == as_artifact(path, verify(path, run.job.scenes[0]))
-    assert home.sha256 == fingerprint.file_digest(path)
-    assert (home.artifact.size, home.artifact.frames) == (len(video), 30)
+    downloaded, path = past.videos["a"], run.folder / "a.mp4"
+    assert downloaded.artifact == as_artifact(path, verify(path, run.job.scenes[0]))
+    assert downloaded.sha256 == fingerprint.file_digest(path)
+    assert (downloaded.artifact.size, downloaded.artifact.frames) == (len(video), 30)
     history = past.state
-    assert (history.inflight, history.videos) == ({}, {"a": home}), "now it is noted"
+    assert (history.inflight, history.videos) == ({}, {"a": downloaded}), "now it is noted"
     (tried,) = history.attempts["a"]
     assert (tried.worker, tried.span.start, tried.error) == ("b01", 1.0, None)
     assert number == 1
-    assert run.stock().videos == {"a": home}, "and known by its digest from now on"
+    assert run.stock().videos == {"a": downloaded}, "and known by its digest from now on"
 
 
 @pytest.mark.video
 def test_a_damaged_video_is_not_taken(run: Run, video: bytes) -> None:
-    run.take_off("a")
+    run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video[: len(video) // 2])
     past = run.stock()
     assert run.names(past) == ([], ["a", "b"])
@@ -338,14 +338,14 @@ def test_a_damaged_video_is_not_taken(run: Run, video: bytes) -> None:
 def test_a_video_of_another_length_is_not_taken(run: Run, video: bytes) -> None:
     first, second = run.job.scenes
     run.job = replace(run.job, scenes=(replace(first, seconds=2.0), second))
-    run.take_off("a")
+    run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video)
     assert run.names(run.stock()) == ([], ["a", "b"])
 
 
 @pytest.mark.video
 def test_a_video_is_not_taken_for_what_its_job_has_become_since(run: Run, video: bytes) -> None:
-    run.take_off("a")
+    run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video)
     change_file("a.wav")(run, pytest.MonkeyPatch())
     assert run.names(run.stock()) == ([], ["a", "b"])
@@ -358,10 +358,10 @@ def test_an_old_video_is_never_taken_for_a_new_one(run: Run, video: bytes) -> No
     run.done("a", video)
     change_file("a.png")(run, pytest.MonkeyPatch())
     assert run.names(run.stock()) == ([], ["a", "b"])
-    run.take_off("a")  # and killed before anything came home
+    run.begin_attempt("a")  # and killed before anything was downloaded
     assert run.names(run.stock()) == ([], ["a", "b"])
     assert run.files() == {"superseded/a-1.mp4": video}
-    run.take_off("a")
+    run.begin_attempt("a")
     shutil.copy(run.folder / "superseded" / "a-1.mp4", run.folder / "a.mp4")
     assert run.names(run.stock()) == ([], ["a", "b"]), "nor when somebody puts it back"
     assert run.files() == {"superseded/a-1.mp4": video, "superseded/a-2.mp4": video}
@@ -374,7 +374,7 @@ def test_a_new_video_that_was_not_noted_takes_the_place_of_the_old_note(
     run.done("a", OLD)
     change_file("a.png")(run, pytest.MonkeyPatch())
     run.stock()
-    run.take_off("a")
+    run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video)
     past = run.stock()
     assert run.names(past) == (["a"], ["b"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.errors import EngineError, WorkerUnreachable
+from cloudburst.journal.state import KILLED
 from cloudburst.models import (
     Batch,
     BatchResult,
@@ -109,7 +110,7 @@ def later(tmp_path: Path) -> Later:
 
 @pytest.fixture(autouse=True)
 def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
-    """Give the video API of each endpoint; without one that a test puts here, a healthy one."""
+    """Return the video API of each endpoint; without one that a test puts here, a healthy one."""
     made: dict[str, FakeApi] = {}
 
     def make(worker: Worker) -> FakeApi:
@@ -341,8 +342,8 @@ def test_batches_of_earlier_sessions_are_told_as_they_are_now(later: Later) -> N
     told = {batch.label: batch for batch in found.batches({mine.launch.stack})}
     assert list(told) == ["b01", "b02", "b04"], "what goes on is told by itself"
     assert (told["b01"].error, told["b01"].destroyed) == (None, True)
-    assert (told["b02"].error, told["b02"].destroyed) == (takeover.KILLED, True)
-    assert told["b02"].launches[0].error == takeover.KILLED
+    assert (told["b02"].error, told["b02"].destroyed) == (KILLED, True)
+    assert told["b02"].launches[0].error == KILLED
     assert (told["b04"].error, told["b04"].destroyed) == (None, False)
 
 
