@@ -135,14 +135,14 @@ def lossless(body: dict[str, Any], folder: Path) -> Path:
         effects=tuple(body.get("effects", ())),
         language=body.get("language", "chinese"),
     )
-    kept = render.MOVING, render._x264, render._render_held  # noqa: SLF001
+    kept = render.MOVING, render._x264, render._render_still  # noqa: SLF001
     render._x264 = lambda _: ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]  # noqa: SLF001
     render.MOVING = []
-    render._render_held = render._render_every_frame  # noqa: SLF001
+    render._render_still = render._render_every_frame  # noqa: SLF001
     try:
         path, _ = render.render(request, folder, Deadline(600), threads=os.cpu_count() or 1)
     finally:
-        render.MOVING, render._x264, render._render_held = kept  # noqa: SLF001
+        render.MOVING, render._x264, render._render_still = kept  # noqa: SLF001
     return path
 
 

@@ -1,8 +1,8 @@
 """Run the video API: ``python -m cloudburst.videoapi``, or ``cloudburst serve``.
 
-A worker of the local target is this program on a socket it was handed, with a lifeline: a pipe
-whose other end only its runner holds. When the runner is gone, however it went, the pipe ends
-and the worker ends itself and what it started.
+A worker of the local target is this program on an inherited socket, with a lifeline: a pipe whose
+write end only the runner holds. When the runner exits, for whatever reason, the pipe reaches its
+end, and the worker terminates itself and its children.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the server."""
     options = _options().parse_args(arguments)
     work = options.work or Path(tempfile.mkdtemp(prefix="cloudburst-serve-"))
     if options.lifeline is not None:
-        # Before the slow imports: a runner may die while they go on.
+        # Before the slow imports: the runner may die during them.
         threading.Thread(
             target=_watch, args=(options.lifeline, work), name="lifeline", daemon=True
         ).start()
@@ -54,10 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _keep_memory_flat() -> None:
-    """Give large blocks back to the system when they are freed.
+    """Return large blocks to the system as soon as they are freed.
 
-    glibc keeps an arena for each thread, and raises the size from which a block is mapped for
-    itself with every such block that is freed: after 80 requests a server held 780 MB of nothing.
+    glibc keeps one arena per thread, and each time a mapped block is freed it raises the size from
+    which blocks are mapped: after 80 requests a server held 780 MB of free memory.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -66,7 +66,7 @@ def _keep_memory_flat() -> None:
 
 
 def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) -> None:
-    import waitress  # noqa: PLC0415 - see above
+    import waitress  # noqa: PLC0415 - slow; see `main`
 
     from cloudburst.videoapi.app import Server, Settings  # noqa: PLC0415
 
@@ -94,10 +94,10 @@ def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) ->
     waitress.serve(
         server.app,
         sockets=[listening],
-        # Whoever waits in line holds a thread; health and downloads must always find one.
+        # Each queued request occupies a thread; health checks and downloads always need a free one.
         threads=options.slots + options.queue + 8,
         max_request_body_size=settings.max_body,
-        # Lets a request ask whether its client still listens.
+        # Lets a request find out whether its client has disconnected.
         channel_request_lookahead=1,
         channel_timeout=int(options.timeout) + 60,
         connection_limit=options.slots + options.queue + 200,
@@ -138,27 +138,27 @@ def _reap(server: Server) -> None:
 
 
 def _drain(server: Server, grace: float, work: Path) -> NoReturn:
-    """Take nothing new, let what renders finish, then end."""
+    """Refuse new requests, let running renders finish, then exit."""
     server.draining = True
     deadline = time.monotonic() + grace
-    while server.line.in_flight + server.line.queued and time.monotonic() < deadline:
+    while server.admission.in_flight + server.admission.queued and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(0.2)  # the last answer is on its way
+    time.sleep(0.2)  # the last response is still being sent
     _end(work)
 
 
 def _watch(lifeline: int, work: Path) -> None:
-    """End when the lifeline ends, or so many seconds later as its runner has asked for."""
-    said = b""
+    """Exit when the lifeline closes, or as many seconds later as the runner requested."""
+    message = b""
     while part := os.read(lifeline, 64):
-        said += part
-    asked = re.search(rb"keep (\d+)\n", said)
-    time.sleep(int(asked[1]) if asked else 0)
+        message += part
+    delay = re.search(rb"keep (\d+)\n", message)
+    time.sleep(int(delay[1]) if delay else 0)
     _end(work)
 
 
 def _end(work: Path) -> NoReturn:
-    """Remove the files and end what was started: ffmpeg children with it."""
+    """Remove the files and kill this process group, ffmpeg children included."""
     shutil.rmtree(work, ignore_errors=True)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)

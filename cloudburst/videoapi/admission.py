@@ -1,4 +1,4 @@
-"""The line in front of the renderer: first come, first served, and not endless."""
+"""Limit how many requests render at once, and queue the others first in, first out."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ if TYPE_CHECKING:
 _POLL = 0.5
 
 
-class LineFullError(Exception):
-    """As many wait as may."""
+class AdmissionFullError(Exception):
+    """The queue is full."""
 
 
-class LeftError(Exception):
-    """Whoever waited has gone."""
+class ClientDisconnectedError(Exception):
+    """The client disconnected while its request was queued."""
 
 
-class Line:
-    """Lets so many in at once; the others wait in the order in which they came.
+class Admission:
+    """Admit a limited number of requests at once; the others wait in order of arrival.
 
     Args:
-        slots: how many are in at once.
-        waiting: how many may wait.
+        slots: requests admitted at once.
+        waiting: requests that may be queued.
     """
 
     def __init__(self, slots: int, waiting: int) -> None:
         self.slots = slots
-        self._most = waiting
-        self._in = 0
+        self._max_queued = waiting
+        self._admitted = 0
         self._queue: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
     @property
     def in_flight(self) -> int:
-        """How many are in."""
-        return self._in
+        """Number of admitted requests."""
+        return self._admitted
 
     @property
     def queued(self) -> int:
-        """How many wait."""
+        """Number of queued requests."""
         return len(self._queue)
 
     @contextmanager
     def turn(self, gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Wait for a turn and take it.
+        """Wait for a slot and hold it for the block.
 
         Args:
-            gone: is asked now and then whether waiting is still wanted.
+            gone: whether the client has disconnected; polled while the request is queued.
 
         Raises:
-            LineFullError: as many wait as may.
-            LeftError: waiting is not wanted any more.
+            AdmissionFullError: the queue is full.
+            ClientDisconnectedError: the client disconnected.
         """
         ticket = threading.Event()
         with self._lock:
-            if self._in < self.slots and not self._queue:
-                self._in += 1
+            if self._admitted < self.slots and not self._queue:
+                self._admitted += 1
                 ticket.set()
-            elif len(self._queue) >= self._most:
-                raise LineFullError
+            elif len(self._queue) >= self._max_queued:
+                raise AdmissionFullError
             else:
                 self._queue.append(ticket)
         self._wait(ticket, gone)
@@ -78,14 +78,14 @@ class Line:
                 with self._lock:
                     if not ticket.is_set():
                         self._queue.remove(ticket)
-                        raise LeftError
-                # Its turn came at this very moment: give it to the next one.
+                        raise ClientDisconnectedError
+                # The slot was granted at this very moment: pass it on to the next request.
                 self._next()
-                raise LeftError
+                raise ClientDisconnectedError
 
     def _next(self) -> None:
         with self._lock:
             if self._queue:
-                self._queue.popleft().set()  # the place goes from hand to hand
+                self._queue.popleft().set()  # the slot is handed over, not freed
             else:
-                self._in -= 1
+                self._admitted -= 1

@@ -1,4 +1,4 @@
-"""The HTTP face of the video API: the protocol of the public image. Flask lives only here."""
+"""HTTP interface of the video API, as in the public image. Only this module imports Flask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from cloudburst.version import __version__
 from cloudburst.videoapi import ffmpeg
-from cloudburst.videoapi.admission import LeftError, Line, LineFullError
+from cloudburst.videoapi.admission import Admission, AdmissionFullError, ClientDisconnectedError
 from cloudburst.videoapi.ffmpeg import Cancelled, Deadline, RenderError
 from cloudburst.videoapi.protocol import FieldError, parse
 from cloudburst.videoapi.render import UnrenderableRequest, render
@@ -36,17 +36,17 @@ _LOG = logging.getLogger("cloudburst.videoapi")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server runs.
+    """Settings of a server.
 
     Args:
         work: folder for its files; it is emptied when the server starts.
         key: authentication key; None is the protocol's default mode, open to all.
         slots: scenes rendered at once.
-        queue: requests that may wait for their turn.
+        queue: requests that may wait for a slot.
         threads: encoder threads of one scene.
-        timeout: seconds for one scene, from the beginning of its turn.
+        timeout: seconds for one scene, from its admission.
         expiry: seconds for which a video can be downloaded.
-        max_body: bytes of a request.
+        max_body: largest request body, in bytes.
     """
 
     work: Path
@@ -65,7 +65,7 @@ class Store:
 
     Args:
         expiry: seconds.
-        clock: gives the time in seconds.
+        clock: returns the time in seconds.
     """
 
     expiry: float
@@ -74,50 +74,50 @@ class Store:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, path: Path, filename: str) -> str:
-        """Keep a video; give its id."""
+        """Store a video and return its id."""
         file_id = str(uuid.uuid4())
         with self._lock:
             self._files[file_id] = (path, filename, self.clock())
         return file_id
 
     def get(self, file_id: str) -> tuple[Path, str] | None:
-        """Give a video's path and file name, or None when it is unknown or expired."""
+        """Return a video's path and file name, or None if it is unknown or expired."""
         self.expire()
         with self._lock:
-            found = self._files.get(file_id)
-        return (found[0], found[1]) if found else None
+            entry = self._files.get(file_id)
+        return (entry[0], entry[1]) if entry else None
 
     def expire(self) -> int:
-        """Remove what has expired; give the number."""
+        """Remove expired videos and return their number."""
         limit = self.clock() - self.expiry
         with self._lock:
-            old = [key for key, (_, _, since) in self._files.items() if since <= limit]
-            gone = [self._files.pop(key)[0] for key in old]
-        for path in gone:
+            expired = [key for key, (_, _, since) in self._files.items() if since <= limit]
+            paths = [self._files.pop(key)[0] for key in expired]
+        for path in paths:
             shutil.rmtree(path.parent, ignore_errors=True)
-        return len(gone)
+        return len(paths)
 
     def __len__(self) -> int:
         return len(self._files)
 
 
 class Server:
-    """The WSGI application and what it keeps.
+    """The WSGI application and its state.
 
     Args:
-        settings: how it runs.
+        settings: limits, key and folder of the server.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.line = Line(settings.slots, settings.queue)
+        self.admission = Admission(settings.slots, settings.queue)
         self.store = Store(settings.expiry)
         self.draining = False
         shutil.rmtree(settings.work, ignore_errors=True)
         settings.work.mkdir(parents=True)
         self.app = Flask("cloudburst.videoapi")
         self.app.config["MAX_CONTENT_LENGTH"] = settings.max_body
-        # A doubled slash is an unknown address, like any other; no redirection, which is HTML.
+        # A doubled slash is an unknown path: a redirect would be answered in HTML.
         self.app.url_map.merge_slashes = False
         self.app.before_request(_begin)
         self.app.after_request(_finish)
@@ -133,7 +133,7 @@ class Server:
         return bool(self.settings.key) and self.settings.key != PLACEHOLDER
 
     def health(self) -> Response:
-        """Say what this server is and how busy."""
+        """Return the server's status, version, capacity and load."""
         authentication = {
             "mode": "secure" if self.secure else "default",
             "description": f"Secure mode - {HEADER} header required"
@@ -150,31 +150,31 @@ class Server:
             available_endpoints=_ENDPOINTS,
             version=__version__,
             capacity=self.settings.slots,
-            in_flight=self.line.in_flight,
-            queued=self.line.queued,
+            in_flight=self.admission.in_flight,
+            queued=self.admission.queued,
         )
 
     def create(self) -> Response:
-        """Render a scene when its turn comes."""
+        """Render a scene once it is admitted."""
         self._authorise()
         if self.draining:
             raise _Refused(503, error="the server is stopping")
-        # waitress says whether the client still listens; other servers may not.
+        # waitress reports whether the client has disconnected; other servers may not.
         gone = request.environ.get("waitress.client_disconnected", lambda: False)
-        came = time.monotonic()
-        with self.line.turn(gone):
-            g.log["waited"] = f"{time.monotonic() - came:.3f}"
+        arrived = time.monotonic()
+        with self.admission.turn(gone):
+            g.log["waited"] = f"{time.monotonic() - arrived:.3f}"
             return self._render(gone)
 
     def _render(self, gone: Callable[[], bool]) -> Response:
-        # Only now is the body read: those who wait in line keep theirs on disk.
-        wanted, filename = parse(request.get_json(silent=True, force=True))
-        g.log["scenario"] = wanted.scenario
+        # The body is read only now: the bodies of queued requests stay on disk.
+        scene_request, filename = parse(request.get_json(silent=True, force=True))
+        g.log["scenario"] = scene_request.scenario
         folder = self.settings.work / uuid.uuid4().hex
         folder.mkdir()
         try:
             deadline = Deadline(self.settings.timeout, gone)
-            video, warnings = render(wanted, folder, deadline, threads=self.settings.threads)
+            video, warnings = render(scene_request, folder, deadline, threads=self.settings.threads)
             for path in folder.iterdir():
                 if path != video:
                     path.unlink()
@@ -188,27 +188,27 @@ class Server:
             download_endpoint=f"/download/{file_id}",
             filename=filename,
             size=video.stat().st_size,
-            scenario=wanted.scenario,
+            scenario=scene_request.scenario,
             warnings=warnings,
         )
 
     def download(self, file_id: str) -> Response:
-        """Give a video."""
+        """Return a video as an attachment."""
         self._authorise()
-        found = self.store.get(file_id)
-        if found is None:
+        video = self.store.get(file_id)
+        if video is None:
             raise _Refused(404, error="File not found")
-        path, name = found
+        path, name = video
         return send_file(path, mimetype="video/mp4", as_attachment=True, download_name=name)
 
     def cleanup(self) -> Response:
-        """Remove what has expired."""
+        """Remove expired videos."""
         self._authorise()
         return jsonify(cleaned=self.store.expire(), active_files=len(self.store))
 
     def _authorise(self) -> None:
-        given = request.headers.get(HEADER, "")
-        if self.secure and not hmac.compare_digest(given.encode(), str(self.settings.key).encode()):
+        key = request.headers.get(HEADER, "")
+        if self.secure and not hmac.compare_digest(key.encode(), str(self.settings.key).encode()):
             raise _Refused(
                 401,
                 error="Authentication failed",
@@ -217,7 +217,7 @@ class Server:
             )
 
 
-# -- around every request -----------------------------------------------------------------------
+# -- every request ------------------------------------------------------------------------------
 
 
 class _Refused(Exception):
@@ -232,19 +232,19 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    """Log a request in one line of key=value: never a body, a key or a file's name."""
+    """Log a request as one line of key=value pairs, without bodies, keys or file names."""
     response.headers["X-Request-Id"] = g.log["request"]
     if request.path != "/health":
-        words = {
+        fields = {
             **g.log,
             "method": request.method,
-            # As ASCII: a path may hold line breaks, and write lines of its own.
+            # As ASCII: a path may contain line breaks and could forge log lines.
             "path": ascii(request.path.split("/")[1][:40])[1:-1],
             "status": response.status_code,
             "seconds": f"{time.monotonic() - g.began:.3f}",
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
-        _LOG.info(" ".join(f"{key}={value}" for key, value in words.items()))
+        _LOG.info(" ".join(f"{key}={value}" for key, value in fields.items()))
     return response
 
 
@@ -264,8 +264,8 @@ def _handle_errors(app: Flask) -> None:
         _Refused: lambda error: answer(error.status, **error.body),
         FieldError: lambda error: answer(400, error=str(error)),
         UnrenderableRequest: lambda error: answer(422, error=str(error)),
-        LineFullError: lambda _: answer(429, error="too many requests wait; try again later"),
-        LeftError: lambda _: answer(499, error="the client has gone"),
+        AdmissionFullError: lambda _: answer(429, error="too many requests wait; try again later"),
+        ClientDisconnectedError: lambda _: answer(499, error="the client has gone"),
         Cancelled: lambda error: answer(499, error=str(error)),
         RenderError: lambda error: answer(500, error=str(error)),
         HTTPException: other,

@@ -1,4 +1,4 @@
-"""A picture of any kind → the Y, U and V planes of a 1080p canvas. Pillow does the reading."""
+"""Decode a picture with Pillow and convert it to the Y, U and V planes of a 1080p canvas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BT709[:, :3] /= 255
 WATERMARK_WIDTH = 1 / 8
 
 
-# What Pillow's readers raise at damaged files is decided by each of them.
+# Each of Pillow's readers raises exceptions of its own choice at damaged files.
 _DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
     *(EOFError, struct.error, Image.DecompressionBombError),
@@ -39,25 +39,25 @@ _DAMAGED = (
 
 
 class PictureError(ValueError):
-    """The bytes are not a picture that can be shown."""
+    """The bytes are not a usable picture."""
 
 
 def read(data: bytes) -> Image.Image:
     """Decode a picture, upright, as RGBA or RGB with 8 bits a channel.
 
     Raises:
-        PictureError: it is not a picture, is damaged, or is too large to open safely.
+        PictureError: the data is not a picture, is damaged, or is too large to open safely.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            media.check_picture_size(*opened.size)
-            opened.load()
-            return _shown(ImageOps.exif_transpose(opened))
+        with Image.open(io.BytesIO(data)) as picture:
+            media.check_picture_size(*picture.size)
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture))
     except _DAMAGED as error:
         raise PictureError(f"not a usable picture: {error}") from error
 
 
-def _shown(picture: Image.Image) -> Image.Image:
+def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
         # Pillow clips 16-bit grey to white; take the upper 8 bits.
         grey = np.asarray(picture, np.float32)
@@ -68,7 +68,12 @@ def _shown(picture: Image.Image) -> Image.Image:
 
 
 def size_for(picture: Image.Image, *, portrait: bool | None) -> tuple[int, int]:
-    """Give the output's width and height; None takes the picture's orientation."""
+    """Return the output's width and height in pixels.
+
+    Args:
+        picture: the upright picture.
+        portrait: the orientation; None takes the picture's.
+    """
     upright = picture.height > picture.width if portrait is None else portrait
     return PORTRAIT if upright else LANDSCAPE
 
@@ -77,13 +82,13 @@ def planes(picture: Image.Image, size: tuple[int, int]) -> tuple[Plane, Plane, P
     """Fit a picture on a black canvas without stretching, and convert it once.
 
     Args:
-        picture: RGB or RGBA; what is transparent becomes black.
-        size: of the canvas, width and height, both even.
+        picture: RGB or RGBA; transparent parts become black.
+        size: width and height of the canvas in pixels, both even.
     """
     fitted = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", size)
-    at = ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2)
-    canvas.paste(fitted, at, fitted if fitted.mode == "RGBA" else None)
+    offset = ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2)
+    canvas.paste(fitted, offset, fitted if fitted.mode == "RGBA" else None)
     yuv = cv2.transform(np.asarray(canvas, np.float32), _BT709)
     half = (size[0] // 2, size[1] // 2)
     chroma = [cv2.resize(yuv[:, :, i], half, interpolation=cv2.INTER_AREA) for i in (1, 2)]
@@ -95,7 +100,7 @@ def planes(picture: Image.Image, size: tuple[int, int]) -> tuple[Plane, Plane, P
 
 
 def watermark(picture: Image.Image, size: tuple[int, int]) -> bytes:
-    """Scale a watermark to its share of the output's width, not higher than wide; as PNG."""
+    """Scale a watermark to fit a square of an eighth of the output's width; return it as PNG."""
     share = round(size[0] * WATERMARK_WIDTH)
     picture = ImageOps.contain(picture, (share, share), Image.Resampling.LANCZOS)
     out = io.BytesIO()

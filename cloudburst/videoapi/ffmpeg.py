@@ -1,4 +1,4 @@
-"""Runs ffmpeg. The only module that starts it; whatever happens, it has ended afterwards."""
+"""Run ffmpeg. Only this module starts it, and no call returns while ffmpeg still runs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class RenderError(RuntimeError):
 
 
 class Cancelled(RenderError):
-    """Nobody waits for this render any more."""
+    """The client has disconnected."""
 
 
 class Deadline:
-    """When a render must have ended.
+    """The time limit of a render.
 
     Args:
         seconds: from now.
-        cancelled: says if nobody waits for the render any more.
+        cancelled: whether the client has disconnected.
     """
 
     def __init__(self, seconds: float, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -44,11 +44,11 @@ class Deadline:
         self._cancelled = cancelled
 
     def check(self) -> None:
-        """Raise what is due.
+        """Raise if the render must end.
 
         Raises:
-            Cancelled: nobody waits any more.
-            RenderError: the time is over.
+            Cancelled: the client has disconnected.
+            RenderError: the time limit has passed.
         """
         if self._cancelled():
             raise Cancelled("the client has gone; the render was ended")
@@ -62,63 +62,64 @@ def run(
     """Run ffmpeg in a folder, feeding frames to its standard input while it works.
 
     Args:
-        arguments: without the program's name.
-        folder: where it works; its messages go to ``ffmpeg.log`` there.
-        deadline: checked while it works.
-        frames: what it reads from ``pipe:0``. A frame may be overwritten once the next one but
-            `WAITING_FRAMES` has been asked for.
+        arguments: the command line without the program's name.
+        folder: working directory; ffmpeg's messages go to ``ffmpeg.log`` there.
+        deadline: checked while ffmpeg runs.
+        frames: read by ffmpeg from ``pipe:0``. A frame's buffer may be reused once
+            `WAITING_FRAMES` + 2 more frames have been requested.
 
     Raises:
-        RenderError: it failed, with its last words, or its time is over, or nobody waits.
+        RenderError: ffmpeg failed (with the last lines of its log), exceeded its time, or was
+            cancelled.
     """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *arguments]
     with (folder / "ffmpeg.log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log
         )
-        # Asked before the feeder starts: it may be the one who collects the exit, and then the
-        # process's number is nobody's, or another's.
-        exit_sign = _exit_sign(process)
+        # Opened before the feeder starts: its `poll` may reap the process, and after that the
+        # pid is free or belongs to another process.
+        exit_descriptor = _exit_descriptor(process)
         feeder = threading.Thread(target=_feed, args=(process, frames), name="frames")
         feeder.start()
         try:
             while True:
                 deadline.check()
-                if _ended(process, exit_sign, _POLL):
+                if _ended(process, exit_descriptor, _POLL):
                     break
         finally:
             process.kill()
             process.wait()
             feeder.join()
-            if exit_sign is not None:
-                os.close(exit_sign)
+            if exit_descriptor is not None:
+                os.close(exit_descriptor)
     if process.returncode != 0:
         lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
         raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")
 
 
-def _exit_sign(process: subprocess.Popen[bytes]) -> int | None:
-    """Give a descriptor that can be read once the process has ended: None where there is none."""
+def _exit_descriptor(process: subprocess.Popen[bytes]) -> int | None:
+    """Return a descriptor that is readable once the process has ended; None if unsupported."""
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):  # an older kernel, or a container that forbids the call
             return os.pidfd_open(process.pid)
     return None
 
 
-def _ended(process: subprocess.Popen[bytes], exit_sign: int | None, seconds: float) -> bool:
-    """Wait for a process, without the naps of `Popen.wait`, which add up to 50 ms to a render."""
-    if exit_sign is None:
+def _ended(process: subprocess.Popen[bytes], exit_descriptor: int | None, seconds: float) -> bool:
+    """Wait for a process without the sleeps of `Popen.wait`, which add up to 50 ms to a render."""
+    if exit_descriptor is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         return process.returncode is not None
-    poller = select.poll()  # select() refuses descriptors from 1024 on
-    poller.register(exit_sign, select.POLLIN)
+    poller = select.poll()  # select() rejects descriptors from 1024 on
+    poller.register(exit_descriptor, select.POLLIN)
     poller.poll(seconds * 1000)
     return process.poll() is not None
 
 
 def _feed(process: subprocess.Popen[bytes], frames: Iterable[Buffer]) -> None:
-    """Make the next frame while the last one is written: a pipe holds only a part of one."""
+    """Draw the next frame while the last one is written: a pipe holds only part of a frame."""
     pipe = process.stdin
     if pipe is None:
         return
@@ -130,7 +131,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Buffer]) -> None:
             if not broken:
                 try:
                     pipe.write(frame)
-                except OSError:  # ffmpeg has gone; its exit code and log say why
+                except OSError:  # ffmpeg has exited; its exit code and log say why
                     broken = True
         with contextlib.suppress(OSError):
             pipe.close()
@@ -148,18 +149,18 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Buffer]) -> None:
 
 
 def version() -> str:
-    """Give ffmpeg's version line, as the protocol's ``/health`` does."""
+    """Return ffmpeg's version line, as in the protocol's ``/health``."""
     return f"ffmpeg version {imageio_ffmpeg.get_ffmpeg_version()}"
 
 
 @functools.cache
 def has_nvenc() -> bool:
-    """Say if a GPU encodes here: not if it is listed, but if it works."""
+    """Whether NVENC works here, found by a trial encoding: a listed encoder may not work."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error"]
     command += ["-f", "lavfi", "-i", "color=black:s=256x256:d=0.1"]
     command += ["-c:v", "h264_nvenc", "-f", "null", "-"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=15, check=False)
+        trial = subprocess.run(command, capture_output=True, timeout=15, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return trial.returncode == 0

@@ -1,4 +1,4 @@
-"""Which font can draw a text. Looks at the font files of this machine, once."""
+"""Find an installed font that can draw a text. Searches are cached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FOLDERS = (
     "/Library/Fonts",
 )
 _SUFFIXES = {".ttf", ".otf", ".ttc"}
-# Files with these words in their names are asked first: plain, sans, then the rest.
+# Files with these words in their names are preferred, in this order; then the rest.
 _PREFERRED = ("notosanscjk-regular", "notosanssc", "sourcehansans", "pingfang", "wqy", "heiti",
               "droidsansfallback", "dejavusans.", "notosans-regular", "liberationsans-regular",
               "arial", "helvetica")  # fmt: skip
@@ -34,9 +34,9 @@ class Face:
     """An installed font.
 
     Args:
-        family: the name by which libass finds it.
-        file: where it is.
-        index: which one, in a collection.
+        family: name by which libass finds it.
+        file: path of the font file.
+        index: its index in a collection.
     """
 
     family: str
@@ -44,20 +44,20 @@ class Face:
     index: int = 0
 
     def load(self) -> ImageFont.FreeTypeFont:
-        """Open it, at a size that is good for measuring."""
+        """Open the font at a size suited to measuring."""
         return _load(self.file, self.index)
 
     def width(self, text: str, size: float) -> float:
-        """Measure a line, in pixels, at a size as libass means it: ascent plus descent."""
+        """Return a line's width in pixels at a libass font size, which is ascent plus descent."""
         font = self.load()
         return font.getlength(text) * size / sum(font.getmetrics())
 
 
 def face_for(text: str) -> Face | None:
-    """Find an installed font that has some characters, or None.
+    """Return an installed font that has all characters of a text, or None.
 
     Args:
-        text: a few characters that stand for the whole, such as 中 for Chinese.
+        text: a few representative characters, such as 中 for Chinese.
     """
     return _search(text, os.environ.get("CLOUDBURST_FONTS", os.pathsep.join(_FOLDERS)))
 
@@ -72,7 +72,7 @@ def _search(text: str, folders: str) -> Face | None:
     ]
     for path in sorted(files, key=_rank):
         faces = [face for face in _faces(path) if all(_has(face, char) for char in text)]
-        # A collection holds a face for each region; the same characters look different in them.
+        # A collection has one face per region; the same characters look different in each.
         faces.sort(key=lambda face: " SC" not in face.family)
         if faces:
             return faces[0]
@@ -99,12 +99,12 @@ def _load(file: str, index: int) -> ImageFont.FreeTypeFont:
 
 def _rank(path: Path) -> tuple[int, str]:
     name = path.name.lower()
-    place = next((i for i, word in enumerate(_PREFERRED) if word in name), len(_PREFERRED))
-    return place, name
+    preference = next((i for i, word in enumerate(_PREFERRED) if word in name), len(_PREFERRED))
+    return preference, name
 
 
 def _has(face: Face, char: str) -> bool:
-    """Say if a face draws a character otherwise than one that nobody has, which gets a box."""
+    """Whether a face draws a character differently from an unassigned one, which gets a box."""
     font = face.load()
     drawn = font.getmask(char)
     box = font.getmask(_UNASSIGNED)

@@ -1,4 +1,4 @@
-"""The protocol's fields: JSON body → Request. Pure."""
+"""Parse the protocol's JSON body into a Request. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _COLOR = re.compile(r"&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?")
 
 
 class FieldError(ValueError):
-    """A field is missing or not what the protocol says; the message names it."""
+    """A field is missing or invalid; the message names it."""
 
 
 def parse(body: object) -> tuple[Request, str]:
-    """Read a body; unknown fields are ignored, as the public image does.
+    """Parse a request body; unknown fields are ignored, as in the public image.
 
     Returns:
-        What to render, and the file name the client wants.
+        The request, and the file name for the download.
 
     Raises:
-        FieldError: with the field's name, what came, what was expected.
+        FieldError: names the field, the value and what was expected.
     """
     if not isinstance(body, dict) or not body:
         raise FieldError("No JSON data provided")
@@ -34,7 +34,7 @@ def parse(body: object) -> tuple[Request, str]:
     if image is None or audio is None:
         missing = [name for name in ("input_image", "input_audio") if not body.get(name)]
         raise FieldError(f"missing required field: {', '.join(missing)}")
-    wanted = Request(
+    request = Request(
         image=image,
         audio=audio,
         subtitle=_data(body, "subtitle"),
@@ -47,7 +47,7 @@ def parse(body: object) -> tuple[Request, str]:
         is_portrait=_typed(body, "is_portrait", bool, default=None),
         watermark=_data(body, "watermark"),
     )
-    return wanted, _filename(body)
+    return request, _filename(body)
 
 
 def _typed(body: dict[str, Any], name: str, kind: type, *, default: Any) -> Any:
@@ -66,7 +66,7 @@ def _data(body: dict[str, Any], name: str) -> bytes | None:
     if text.startswith("data:"):
         text = text.partition("base64,")[2]
     try:
-        # Line breaks are as usual in base64 as they are meaningless.
+        # Line breaks are common in base64, and have no meaning.
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise FieldError(f"{name}: not base64 (paths are not accepted here): {error}") from error
@@ -90,13 +90,13 @@ def _number(body: dict[str, Any], name: str, default: float, low: float, high: f
 
 def _font_size(body: dict[str, Any]) -> int | None:
     if not body.get("font_size") and body.get("font_size") is not False:
-        return None  # 0 leaves it to the renderer, as with the public image
+        return None  # 0 selects the default size, as in the public image
     return round(_number(body, "font_size", 0, 8, 400))
 
 
 def _color(body: dict[str, Any]) -> str:
     value = str(_typed(body, "outline_color", str, default="&H00000000"))
-    # It becomes part of a line of ASS; nothing else may come along.
+    # It is inserted into a line of ASS: reject anything that could inject more.
     if not _COLOR.fullmatch(value):
         raise FieldError(f"outline_color: expected &HAABBGGRR, got {value[:50]!r}")
     return value
@@ -114,7 +114,7 @@ def _effects(value: object) -> tuple[str, ...]:
 
 
 def _filename(body: dict[str, Any]) -> str:
-    """Keep the client's name for the download, without what a header or a path could abuse."""
+    """Return the client's file name without characters that are unsafe in a header or a path."""
     name = str(_typed(body, "output_filename", str, default=None) or FILENAME)
     safe = re.sub(r"[^\w.,()+' -]", "_", name)[:200].strip(". ")
     return safe or FILENAME

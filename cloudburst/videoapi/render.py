@@ -1,4 +1,4 @@
-"""One scene → one MP4."""
+"""Render one scene to one MP4."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cloudburst import media
-from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, subtitles
-from cloudburst.videoapi import still as hold
+from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
-# How a moving picture is encoded; docs/performance.md has the measurements. Uniform motion wants
-# many B-frames, always, and a fixed quantiser: then x264 need not look ahead at all. P-frames are
-# good enough (14) that B-frames between them need hardly any bits of their own (pbratio 3), and
-# at such a quality there are no block edges for the deblocking filter to hide.
+# Encoder settings for moving pictures; docs/performance.md has the measurements. Uniform motion
+# suits a fixed number of B-frames and a fixed quantiser: x264 then needs no lookahead. P-frames at
+# QP 14 are good enough that the B-frames between them need hardly any bits (pbratio 3), and at
+# this quality there are no block edges for the deblocking filter to hide.
 MOVING = ["-preset", "superfast", "-qp", "14", "-g", "250", "-x264-params"]
 MOVING += ["bframes=7:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mode=0:scenecut=0"]
-# A picture that is held is encoded once, and can afford a careful preset.
-HELD = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", hold.X264]
-HELD_CRF = 20
+# A still is encoded only once, so a slower preset costs little.
+STILL = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", still.X264]
+STILL_CRF = 20
 NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high"]
-# Frames in flight between the camera and ffmpeg: those that wait, one being written, one that
-# waits for room to wait, one being drawn.
+# Frames between `motion.frames` and ffmpeg: those queued, one being written, one blocked on the
+# full queue, one being drawn.
 _BUFFERS = ffmpeg.WAITING_FRAMES + 3
 
 
 class UnrenderableRequest(ValueError):
-    """The request cannot become a video; trying again cannot help."""
+    """The request cannot be rendered; a retry cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to render; the decoded fields of the protocol.
+    """The decoded fields of the protocol.
 
     Args:
         image: bytes of a picture.
@@ -65,7 +64,7 @@ class Request:
 
     @property
     def scenario(self) -> str:
-        """The protocol's word for what is asked."""
+        """The protocol's name for this combination of options."""
         if self.subtitle is not None:
             return "full_featured" if self.effects else "subtitles_only"
         return "effects_only" if self.effects else "baseline"
@@ -73,15 +72,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """A request whose parts have been read.
+    """A request with its inputs decoded.
 
     Args:
         planes: Y, U and V of the canvas.
-        size: of the video, in pixels.
-        count: frames of the video.
-        cues: subtitles that can be drawn, one at a time.
-        style: how they are drawn.
+        size: width and height of the video, in pixels.
+        count: number of frames.
+        cues: subtitles that can be drawn, without overlaps.
+        style: style of the subtitles; None draws none.
         watermark: whether ``watermark.png`` is in the folder.
+        threads: encoder threads.
     """
 
     planes: tuple[motion.Plane, motion.Plane, motion.Plane]
@@ -99,17 +99,17 @@ def render(
     """Render a scene.
 
     Args:
-        request: what to render.
-        folder: empty folder for this scene; holds the video afterwards.
-        deadline: when it must have ended.
+        request: the scene.
+        folder: empty folder for this scene; contains the video afterwards.
+        deadline: time limit of the render.
         threads: encoder threads.
 
     Returns:
-        The video and warnings about what could not be done as asked.
+        The path of the video, and warnings about options that could not be applied.
 
     Raises:
-        SceneRefused: the picture, sound or subtitles cannot be used.
-        RenderError: ffmpeg failed, exceeded its time, or nobody waits any more.
+        UnrenderableRequest: the picture, sound or subtitles cannot be used.
+        RenderError: ffmpeg failed, exceeded its time, or the client disconnected.
     """
     moving = motion.choose(request.effects)
     try:
@@ -121,8 +121,8 @@ def render(
         _render_moving(scene, moving, folder, deadline)
     else:
         try:
-            _render_held(scene, folder, deadline)
-        except hold.HoldUnsupportedError:
+            _render_still(scene, folder, deadline)
+        except still.StillUnsupportedError:
             _render_every_frame(scene, folder, deadline)
     return folder / "video.mp4", warnings
 
@@ -143,9 +143,9 @@ def _read(
     if request.subtitle is not None:
         parsed = subtitles.parse(request.subtitle)
         cues, face, warnings = _drawable(parsed, request.language)
-    wanted = motion.canvas_size(moving, size) if moving else size
+    canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
-        planes=canvas.planes(picture, wanted),
+        planes=canvas.planes(picture, canvas_size),
         size=size,
         count=max(1, round(seconds * FPS)),
         cues=subtitles.flatten(cues),
@@ -172,28 +172,28 @@ def _style(request: Request, size: tuple[int, int], face: fonts.Face) -> subtitl
 def _drawable(
     cues: list[subtitles.Cue], language: str
 ) -> tuple[list[subtitles.Cue], fonts.Face | None, list[str]]:
-    """Keep the cues that a font of this machine can draw: a warning beats a row of boxes."""
+    """Return the cues that an installed font can draw, the font, and warnings."""
     needs_cjk = any(subtitles.is_cjk(char) for cue in cues for char in cue.text)
     latin = fonts.face_for("A")
     cjk = fonts.face_for("中") if needs_cjk or language == "chinese" else None
     if needs_cjk and cjk is None:
-        kept = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
+        drawable = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
         warning = (
-            f"{len(cues) - len(kept)} of {len(cues)} subtitles left out: no font on this worker "
-            "has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
+            f"{len(cues) - len(drawable)} of {len(cues)} subtitles left out: no font on this "
+            "worker has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
         )
-        return (kept if latin else []), latin, [warning]
+        return (drawable if latin else []), latin, [warning]
     face = cjk if needs_cjk else latin or cjk
     if face is None:
         return [], None, ["subtitles left out: this worker has no fonts"]
     return cues, face, []
 
 
-# -- pictures that move -------------------------------------------------------------------------
+# -- moving pictures ----------------------------------------------------------------------------
 
 
 def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline) -> None:
-    """Draw every frame and encode it, at the same time; on the GPU where one works."""
+    """Draw every frame while ffmpeg encodes; on the GPU where NVENC works."""
 
     def encode(encoder: list[str]) -> None:
         frames = motion.frames(scene.planes, moving, scene.size, scene.count, _BUFFERS)
@@ -209,35 +209,35 @@ def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline)
         try:
             encode(NVENC)
         except RenderError:
-            deadline.check()  # its time is over or nobody waits: no other encoder helps
+            deadline.check()  # out of time or cancelled: another encoder cannot help
         else:
             return
     encode([*_x264(scene.threads), *MOVING])
 
 
-# -- pictures that are held ---------------------------------------------------------------------
+# -- still pictures -----------------------------------------------------------------------------
 
 
-def _render_held(scene: _Scene, folder: Path, deadline: Deadline) -> None:
-    """Encode each picture once and hold it; see `hold`.
+def _render_still(scene: _Scene, folder: Path, deadline: Deadline) -> None:
+    """Encode each picture once and repeat it; see `still`.
 
     Raises:
-        HoldUnsupportedError: this x264 is not the one that `hold` knows.
+        StillUnsupportedError: this x264 does not write the stream that `still` expects.
     """
-    changes, shown = _states(scene)
-    parts = hold.segments(changes, scene.count)
-    fresh = hold.encoded(parts)
-    # Each segment's first frame, and nothing else: its cue stands around that frame's time.
+    changes, texts = _states(scene)
+    parts = still.segments(changes, scene.count)
+    encoded = still.encoded(parts)
+    # Only the first frame of each segment is encoded: its cue spans just that frame's time.
     cues = [
         subtitles.Cue((index - 0.5) / FPS, (index + 0.5) / FPS, text)
-        for index, part in enumerate(fresh)
-        if (text := shown[part.state])
+        for index, part in enumerate(encoded)
+        if (text := texts[part.state])
     ]
-    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(fresh) if part.key and i)
+    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(encoded) if part.key and i)
     arguments = [
         *_inputs(scene),
         *_graph(scene, _write_cues(scene, folder, cues), loop=True),
-        *("-frames:v", str(len(fresh)), *_x264(scene.threads), *HELD, "-crf", str(HELD_CRF)),
+        *("-frames:v", str(len(encoded)), *_x264(scene.threads), *STILL, "-crf", str(STILL_CRF)),
         *(("-force_key_frames", keys) if keys else ()),
         *("-f", "h264", "pictures.h264"),
         *("-map", "1:a:0", *_SOUND, "-f", "mp4", "sound.m4a"),
@@ -248,7 +248,7 @@ def _render_held(scene: _Scene, folder: Path, deadline: Deadline) -> None:
     arguments = [
         *("-framerate", str(FPS), "-f", "h264", "-i", "pipe:0", "-i", "sound.m4a"),
         *("-map", "0:v", "-map", "1:a", "-c", "copy"),
-        # A raw stream has no clock of its own; its reader's leaves the last frame a hair short.
+        # A raw stream has no timestamps; those of ffmpeg's demuxer make the last frame too short.
         *("-bsf:v", f"setts=ts=N/{FPS}/TB:duration=1/{FPS}/TB"),
         *_VIDEO,
     ]
@@ -260,54 +260,54 @@ def _frame(scene: _Scene) -> bytes:
 
 
 def _states(scene: _Scene) -> tuple[list[int], list[str]]:
-    """Give the frames at which the picture changes, and what each picture says."""
-    changes, shown = [0], [""]
+    """Return the frames at which the picture changes, and the subtitle text of each picture."""
+    changes, texts = [0], [""]
     for cue in scene.cues:
         start, end = (math.ceil(round(second * FPS, 6)) for second in (cue.start, cue.end))
         for frame, text in ((start, cue.text), (end, "")):
             if frame >= scene.count or frame < changes[-1]:
                 continue
             if frame == changes[-1]:
-                shown[-1] = text
-            elif text != shown[-1]:
+                texts[-1] = text
+            elif text != texts[-1]:
                 changes.append(frame)
-                shown.append(text)
-    return changes, shown
+                texts.append(text)
+    return changes, texts
 
 
 @functools.lru_cache(maxsize=4)
-def _skips(size: tuple[int, int], threads: int) -> hold.Skips:
-    """Encode black, once for each size, to have the slices that hold a picture.
+def _skips(size: tuple[int, int], threads: int) -> still.Skips:
+    """Return the slices that repeat a picture, from an encoding of black, once per size.
 
     Raises:
-        HoldUnsupportedError: they are not as expected.
+        StillUnsupportedError: the slices are not as expected.
     """
     luma = bytes([16]) * (size[0] * size[1])
     black = luma + bytes([128]) * (size[0] * size[1] // 2)
-    with TemporaryDirectory(prefix="cloudburst-") as made:
-        folder = Path(made)
+    with TemporaryDirectory(prefix="cloudburst-") as name:
+        folder = Path(name)
         arguments = [
             *_raw(size),
-            *("-vf", f"loop=loop=-1:size=1,{_TAGS}", "-frames:v", str(hold.PERIOD + 3)),
-            *(*_x264(threads), *HELD, "-qp", str(HELD_CRF), "-f", "h264", "black.h264"),
+            *("-vf", f"loop=loop=-1:size=1,{_TAGS}", "-frames:v", str(still.PERIOD + 3)),
+            *(*_x264(threads), *STILL, "-qp", str(STILL_CRF), "-f", "h264", "black.h264"),
         ]
         ffmpeg.run(arguments, folder, Deadline(60), [black])
-        return hold.Skips((folder / "black.h264").read_bytes())
+        return still.Skips((folder / "black.h264").read_bytes())
 
 
 def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None:
-    """Encode a still the plain way, frame by frame: slower, and with any encoder."""
+    """Encode a still frame by frame: slower, but with any encoder."""
     arguments = [
         *_inputs(scene),
         *_graph(scene, _write_cues(scene, folder, scene.cues), loop=True),
         *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count)),
-        *(*_x264(scene.threads), "-preset", "superfast", "-crf", "21", "-g", str(hold.KEY_EVERY)),
+        *(*_x264(scene.threads), "-preset", "superfast", "-crf", "21", "-g", str(still.KEY_EVERY)),
         *_VIDEO,
     ]
     ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
 
 
-# -- ffmpeg's words -----------------------------------------------------------------------------
+# -- ffmpeg arguments ---------------------------------------------------------------------------
 
 _TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 _VIDEO = ["-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"]
@@ -329,7 +329,7 @@ def _x264(threads: int) -> list[str]:
 
 
 def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Cue]) -> bool:
-    """Write the subtitles that ffmpeg draws; say if there are any."""
+    """Write the subtitles for ffmpeg; return whether there are any."""
     if scene.style is None or not cues:
         return False
     (folder / "cues.ass").write_text(subtitles.to_ass(cues, scene.style), encoding="utf-8")
@@ -337,7 +337,7 @@ def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Cue]) -> bool:
 
 
 def _graph(scene: _Scene, has_cues: bool, *, loop: bool = False) -> list[str]:
-    """Draw watermark and subtitles over the picture; with `loop`, over its endless repetition."""
+    """Return the filter graph for watermark and subtitles; `loop` repeats the picture endlessly."""
     chain = [*(["loop=loop=-1:size=1"] if loop else []), _TAGS]
     graph = f"[0:v]{','.join(chain)}[picture]"
     last = "picture"
@@ -345,6 +345,6 @@ def _graph(scene: _Scene, has_cues: bool, *, loop: bool = False) -> list[str]:
         graph += f";[{last}][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]"
         last = "marked"
     if has_cues:
-        graph += f";[{last}]ass=cues.ass[said]"
-        last = "said"
+        graph += f";[{last}]ass=cues.ass[titled]"
+        last = "titled"
     return ["-filter_complex", f"{graph};[{last}]format=yuv420p[out]", "-map", "[out]"]

@@ -1,7 +1,7 @@
-"""SRT → cues → ASS. Pure.
+"""Parse SRT into cues and write them as ASS. Pure.
 
-ASS is written here rather than left to ffmpeg's SRT reader, because size, wrapping and the box
-must be right for the output's height, and what a cue says must never act as ASS commands.
+ASS is written here, not by ffmpeg's SRT reader: size, wrapping and the box must fit the output's
+size, and the text of a cue must never act as ASS commands.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _TIME = re.compile(
     r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
 )
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")
-# Half an hour, the longest narration, has some 50 000 characters however fast it is spoken. What
-# is far from that is no subtitles, and would keep a worker busy for hours.
+# Half an hour, the longest narration, has some 50 000 characters even when spoken fast. Far larger
+# files are not subtitles, and would keep a worker busy for hours.
 MAX_BYTES = 1024**2
 MAX_TEXT = 10_000
 MAX_SHOWN = 500_000
-# A line longer than this fills the screen in any case; it need not be broken into equal pieces.
+# A line longer than this fills the screen anyway; its pieces need not be of equal width.
 _BALANCED = 300
-# libass takes a NUL for the end of the file, and draws boxes for the others.
+# libass takes a NUL for the end of the file, and draws other control characters as boxes.
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0: None, ord("\n"): "\n"}
-# GB18030 is a superset of GBK and GB2312; UTF-16 is told by its mark.
+# GB18030 is a superset of GBK and GB2312; UTF-16 is recognised by its byte order mark.
 _ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
 
 
@@ -55,16 +55,16 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How cues look.
+    """How cues are drawn.
 
     Args:
-        width: of the output, in pixels.
-        height: of the output, in pixels.
-        font: family that has the characters.
-        measure: gives the width of a text in pixels at a size in pixels.
+        width: width of the output, in pixels.
+        height: height of the output, in pixels.
+        font: font family that has the characters.
+        measure: returns the width of a text in pixels at a font size in pixels.
         font_size: pixels; None for 1/18 of the shorter side.
-        box: draw a box behind the text.
-        transparency: of the box, 0 (solid) to 1 (clear).
+        box: whether a box is drawn behind the text.
+        transparency: transparency of the box, 0 (solid) to 1 (clear).
         outline_color: ASS colour.
     """
 
@@ -79,13 +79,13 @@ class Style:
 
 
 def parse(data: bytes) -> list[Cue]:
-    """Read an SRT file of any usual encoding; cues in the order of time.
+    """Parse an SRT file in any common encoding; return its cues in order of time.
 
-    Numbers before the times are not trusted, markup and control characters are dropped, cues
-    without text or length are skipped.
+    Cue numbers are ignored, markup and control characters are removed, cues without text or length
+    are skipped.
 
     Raises:
-        SubtitleError: there is no cue in it, or more than anyone could read.
+        SubtitleError: the file has no cue, or exceeds a limit on bytes or characters.
     """
     if len(data) > MAX_BYTES:
         raise SubtitleError(f"{len(data)} bytes, more than {MAX_BYTES}")
@@ -94,25 +94,25 @@ def parse(data: bytes) -> list[Cue]:
         raise SubtitleError("no cue in it (a line such as 00:00:01,000 --> 00:00:04,000 and text)")
     for cue in cues:
         if len(cue.text) > MAX_TEXT:
-            words = f"{len(cue.text)} characters in one subtitle, at {cue.start:.1f} s"
-            raise SubtitleError(f"{words}; at most {MAX_TEXT}")
-    if _shown(cues) > MAX_SHOWN:
+            excess = f"{len(cue.text)} characters in one subtitle, at {cue.start:.1f} s"
+            raise SubtitleError(f"{excess}; at most {MAX_TEXT}")
+    if _flattened_length(cues) > MAX_SHOWN:
         raise SubtitleError(
             f"more than {MAX_SHOWN} characters, those that overlap counted each time"
         )
     return cues
 
 
-def _shown(cues: list[Cue]) -> int:
-    """Count the characters of all pictures that `flatten` makes, without making them."""
+def _flattened_length(cues: list[Cue]) -> int:
+    """Return the number of characters of all cues that `flatten` would return."""
     changes: dict[float, int] = {}
     for cue in cues:
         changes[cue.start] = changes.get(cue.start, 0) + len(cue.text)
         changes[cue.end] = changes.get(cue.end, 0) - len(cue.text)
-    total = now = 0
+    total = current = 0
     for _, change in sorted(changes.items()):
-        now += change
-        total += now
+        current += change
+        total += current
     return total
 
 
@@ -149,22 +149,22 @@ def _seconds(parts: tuple[str, ...]) -> float:
 
 
 def flatten(cues: list[Cue]) -> list[Cue]:
-    """Make overlapping cues follow each other: where several are on, their lines stand together.
+    """Return cues that do not overlap: where several overlapped, one cue has all their lines.
 
-    Two boxes drawn over each other are darker where they meet and hide text; one box is not.
+    Two overlapping boxes are darker where they meet and hide text; one box does not.
     """
     edges = sorted({edge for cue in cues for edge in (cue.start, cue.end)})
-    coming = sorted(enumerate(cues), key=lambda one: one[1].start, reverse=True)
-    on: dict[int, Cue] = {}
+    pending = sorted(enumerate(cues), key=lambda item: item[1].start, reverse=True)
+    visible: dict[int, Cue] = {}
     flat: list[Cue] = []
     for start, end in pairwise(edges):
-        on = {index: cue for index, cue in on.items() if cue.end > start}
-        while coming and coming[-1][1].start <= start:
-            index, cue = coming.pop()
-            on[index] = cue
-        if not on:
+        visible = {index: cue for index, cue in visible.items() if cue.end > start}
+        while pending and pending[-1][1].start <= start:
+            index, cue = pending.pop()
+            visible[index] = cue
+        if not visible:
             continue
-        text = "\n".join(on[index].text for index in sorted(on))
+        text = "\n".join(visible[index].text for index in sorted(visible))
         if flat and flat[-1].end == start and flat[-1].text == text:
             flat[-1] = Cue(flat[-1].start, end, text)
         else:
@@ -173,7 +173,7 @@ def flatten(cues: list[Cue]) -> list[Cue]:
 
 
 def to_ass(cues: list[Cue], style: Style) -> str:
-    """Write an ASS file that draws cues, one at a time (see `flatten`), in the style."""
+    """Return the text of an ASS file that draws cues without overlaps (see `flatten`)."""
     size = style.font_size or round(min(style.width, style.height) / 18)
     margin = round(style.width * 0.06)
     usable = style.width - 2 * margin
@@ -232,25 +232,25 @@ _CLOSING = set("，。、；：？！”’》〉）】」』)]},.;:?!%…")
 
 
 def wrap(line: str, width: Callable[[str], float], usable: float) -> list[str]:
-    """Break a line to fit, into as few pieces as can be, of about the same width.
+    """Break a line into as few pieces as possible, of about the same width.
 
-    libass breaks only at spaces; Chinese has none. Punctuation stays with what it belongs to.
+    libass breaks only at spaces; Chinese has none. Punctuation is not separated from its word.
 
     Args:
         line: text without line breaks.
-        width: gives the width of a text, in pixels.
-        usable: width, in pixels.
+        width: returns the width of a text, in pixels.
+        usable: width available for a line, in pixels.
     """
     whole = width(line)
     if whole <= usable:
         return [line]
-    best = _fill(_words(line), width, usable)
+    best = _fill(_breakable_parts(line), width, usable)
     if len(line) > _BALANCED:
         return best
-    # The narrowest goal that needs no more lines makes them alike.
+    # The narrowest goal that needs no more lines makes their widths most alike.
     for step in range(20):
         goal = whole / len(best) + (usable - whole / len(best)) * step / 20
-        pieces = _fill(_words(line), width, max(goal, usable / 2))
+        pieces = _fill(_breakable_parts(line), width, max(goal, usable / 2))
         if len(pieces) <= len(best) and all(width(piece) <= usable for piece in pieces):
             return pieces
     return best
@@ -272,13 +272,13 @@ def _fill(words: list[str], width: Callable[[str], float], goal: float) -> list[
 
 
 def _fit(word: str, width: Callable[[str], float], goal: float) -> int:
-    """Give how many characters of a word fit, at least one."""
+    """Return how many characters of a word fit, at least one."""
     lengths = range(1, len(word))
     return max(1, bisect_right(lengths, goal, key=lambda length: width(word[:length])))
 
 
-def _words(line: str) -> list[str]:
-    """Split where a break may be: after spaces, and between CJK characters."""
+def _breakable_parts(line: str) -> list[str]:
+    """Split a line where it may be broken: after spaces, and between CJK characters."""
     words: list[str] = []
     for char in line:
         last = words[-1] if words else ""
@@ -308,6 +308,6 @@ _CJK_BLOCKS = (
 
 
 def is_cjk(char: str) -> bool:
-    """Say if a character needs a CJK font."""
+    """Whether a character needs a CJK font."""
     code = ord(char)
     return any(first <= code <= last for first, last in _CJK_BLOCKS)

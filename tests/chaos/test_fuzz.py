@@ -1103,7 +1103,7 @@ def api(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
     def encode_nothing(_scene: object, where: Path, _deadline: object) -> None:
         (where / "video.mp4").write_bytes(b"video")
 
-    monkeypatch.setattr(render, "_render_held", encode_nothing)
+    monkeypatch.setattr(render, "_render_still", encode_nothing)
     monkeypatch.setattr(
         render, "_render_moving", lambda scene, _, *rest: encode_nothing(scene, *rest)
     )

@@ -1,4 +1,4 @@
-"""The video API as a server: many clients, a bounded line, a graceful end, a browser, a GPU."""
+"""The video API as a server: many clients, a bounded queue, a graceful end, a browser, a GPU."""
 
 from __future__ import annotations
 

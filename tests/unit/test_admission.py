@@ -1,4 +1,4 @@
-"""The line in front of the renderer."""
+"""Admission of requests to the renderer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cloudburst.videoapi.admission import LeftError, Line, LineFullError
+from cloudburst.videoapi.admission import Admission, AdmissionFullError, ClientDisconnectedError
 
 
 def until(condition: object, seconds: float = 5.0) -> None:
@@ -18,7 +18,7 @@ def until(condition: object, seconds: float = 5.0) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> None:
-    line = Line(slots, waiting=100)
+    admission = Admission(slots, waiting=100)
     order: list[int] = []
     inside: list[int] = []
     most = 0
@@ -27,7 +27,7 @@ def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> No
 
     def work(number: int) -> None:
         nonlocal most
-        with line.turn():
+        with admission.turn():
             with lock:
                 order.append(number)
                 inside.append(number)
@@ -40,8 +40,8 @@ def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> No
     for number in range(20):
         threads.append(threading.Thread(target=work, args=(number,)))
         threads[-1].start()
-        until(lambda n=number: line.in_flight + line.queued == n + 1)
-    assert (line.in_flight, line.queued) == (slots, 20 - slots)
+        until(lambda n=number: admission.in_flight + admission.queued == n + 1)
+    assert (admission.in_flight, admission.queued) == (slots, 20 - slots)
     gate.set()
     for thread in threads:
         thread.join()
@@ -49,42 +49,42 @@ def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> No
     assert slots == 2 or order == list(range(20))
     assert sorted(order) == list(range(20))
     assert most == slots
-    assert (line.in_flight, line.queued) == (0, 0)
+    assert (admission.in_flight, admission.queued) == (0, 0)
 
 
-def test_a_full_line_is_told_at_once() -> None:
-    line = Line(slots=1, waiting=0)
-    with line.turn(), pytest.raises(LineFullError), line.turn():
+def test_a_full_queue_is_refused_at_once() -> None:
+    admission = Admission(slots=1, waiting=0)
+    with admission.turn(), pytest.raises(AdmissionFullError), admission.turn():
         pytest.fail("two are in")
-    with line.turn():
-        assert line.in_flight == 1
+    with admission.turn():
+        assert admission.in_flight == 1
 
 
-def test_who_has_gone_does_not_hold_up_the_others() -> None:
-    line = Line(slots=1, waiting=5)
+def test_a_disconnected_client_does_not_block_the_others() -> None:
+    admission = Admission(slots=1, waiting=5)
     gone = threading.Event()
-    left: list[str] = []
+    outcomes: list[str] = []
 
     def leave() -> None:
         try:
-            with line.turn(gone.is_set):
-                left.append("in")
-        except LeftError:
-            left.append("left")
+            with admission.turn(gone.is_set):
+                outcomes.append("admitted")
+        except ClientDisconnectedError:
+            outcomes.append("disconnected")
 
-    with line.turn():
+    with admission.turn():
         thread = threading.Thread(target=leave)
         thread.start()
-        until(lambda: line.queued == 1)
+        until(lambda: admission.queued == 1)
         gone.set()
         thread.join(5)
-        assert left == ["left"]
-        assert line.queued == 0
-    assert line.in_flight == 0
+        assert outcomes == ["disconnected"]
+        assert admission.queued == 0
+    assert admission.in_flight == 0
 
 
-def test_an_error_inside_gives_the_place_back() -> None:
-    line = Line(slots=1, waiting=0)
-    with pytest.raises(ZeroDivisionError), line.turn():
+def test_an_error_inside_frees_the_slot() -> None:
+    admission = Admission(slots=1, waiting=0)
+    with pytest.raises(ZeroDivisionError), admission.turn():
         raise ZeroDivisionError
-    assert line.in_flight == 0
+    assert admission.in_flight == 0

@@ -1,4 +1,4 @@
-"""Held pictures: the same frames, for a fraction of the work."""
+"""Still pictures: the same frames for a fraction of the work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from cloudburst import media
-from cloudburst.videoapi import render
-from cloudburst.videoapi import still as hold
+from cloudburst.videoapi import render, still
 from cloudburst.videoapi.ffmpeg import Deadline
-from cloudburst.videoapi.still import KEY_EVERY, HoldUnsupportedError, Segment, Skips, segments
+from cloudburst.videoapi.still import KEY_EVERY, Segment, Skips, StillUnsupportedError, segments
 from tests.support.inputs import EXAMPLE, needs_font, write_sound
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def test_an_encoder_of_another_kind_falls_back_to_encoding_every_frame(
     held = frames(rendered(asked, tmp_path))
 
     def refuse(*_: object) -> None:
-        raise HoldUnsupportedError("another encoder")
+        raise StillUnsupportedError("another encoder")
 
     monkeypatch.setattr(render, "_skips", refuse)
     plain = frames(rendered(asked, tmp_path, "plain"))
@@ -175,7 +174,7 @@ BLACK = key() + b"".join(slice_of(i % 16) for i in range(1, 19))
 
 def test_frame_numbers_are_written_where_they_stand() -> None:
     for number in range(16):
-        assert hold.numbered(slice_of(5), number) == slice_of(number)
+        assert still.numbered(slice_of(5), number) == slice_of(number)
 
 
 def test_pictures_are_held_for_their_frames() -> None:
@@ -183,7 +182,7 @@ def test_pictures_are_held_for_their_frames() -> None:
     parts = [Segment(3, 0, key=True), Segment(20, 1, key=False), Segment(2, 1, key=True)]
     # Shown once more, the same key frame is used once more.
     parts.append(Segment(1, 1, key=True))
-    assert hold.encoded(parts) == parts[:3]
+    assert still.encoded(parts) == parts[:3]
     made = list(Skips(BLACK).assemble(stream, parts))
     expected = [key(), slice_of(1), slice_of(2), slice_of(3, b"\xaa")]
     expected += [slice_of(number % 16) for number in range(4, 23)]
@@ -202,7 +201,7 @@ def test_pictures_are_held_for_their_frames() -> None:
     ],
 )
 def test_an_unknown_encoding_of_black_is_refused(black: bytes, words: str) -> None:
-    with pytest.raises(HoldUnsupportedError, match=words):
+    with pytest.raises(StillUnsupportedError, match=words):
         Skips(black)
 
 
@@ -218,5 +217,5 @@ def test_an_unknown_encoding_of_black_is_refused(black: bytes, words: str) -> No
 )
 def test_pictures_that_are_not_as_asked_are_refused(stream: bytes) -> None:
     parts = [Segment(3, 0, key=True), Segment(2, 1, key=False)]
-    with pytest.raises(HoldUnsupportedError):
+    with pytest.raises(StillUnsupportedError):
         list(Skips(BLACK).assemble(stream, parts))
