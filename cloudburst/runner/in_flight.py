@@ -86,11 +86,20 @@ class InFlight:
                 flight.settled = False
 
     def abandon(self) -> list[Flight]:
-        """Let no flight count any more that is not settled; return those."""
+        """Let no flight count any more that is not settled; return those.
+
+        `finish_abandoned` is called once their scenes are queued again.
+        """
         with self._lock:
             self._abandoned = True
             flights, self._flights = list(self._flights.values()), {}
+            self._settling += len(flights)
         return flights
+
+    def finish_abandoned(self, flights: list[Flight]) -> None:
+        """Note that the scenes of abandoned flights have been queued again, or given up."""
+        with self._lock:
+            self._settling -= len(flights)
 
     @property
     def downloading(self) -> bool:

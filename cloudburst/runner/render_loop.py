@@ -287,14 +287,19 @@ class RenderLoop:
 
     def _lose(self, condition: Condition, cause: str = "") -> None:
         """Take no more scenes; when the worker is gone, give back what is not downloaded."""
+        gone = condition.health is Health.GONE
         with self._lock:
-            if self.lost is None or condition.health is Health.GONE:
-                self.lost = self.lost if self._is_gone() else condition
-            abandoned = self._flights.abandon() if self._is_gone() else []
+            # Before anyone may see that it is gone: `run` waits for what is abandoned.
+            abandoned = self._flights.abandon() if gone or self._is_gone() else []
+            if self.lost is None or (gone and not self._is_gone()):
+                self.lost = condition
         self._context.queue.leave(self._label)
-        for flight in abandoned:
-            if not self._context.stop.requested:
-                self._take_back(flight, cause or condition.reason)
+        try:
+            for flight in abandoned:
+                if not self._context.stop.requested:
+                    self._take_back(flight, cause or condition.reason)
+        finally:
+            self._flights.finish_abandoned(abandoned)
 
     def _is_gone(self) -> bool:
         return self.lost is not None and self.lost.health is Health.GONE

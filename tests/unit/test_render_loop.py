@@ -337,6 +337,33 @@ def test_a_request_that_breaks_off_is_laid_at_the_door_it_belongs_to(
     assert driven.pending() == pending
 
 
+def test_a_lost_worker_has_not_ended_before_its_scenes_are_queued_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes next depends on whether scenes wait."""
+    api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
+    driven = Driven(tmp_path, api, TAKEN)
+    began, go_on = threading.Event(), threading.Event()
+    give_back = driven.context.queue.give_back
+
+    def slow(scene: Scene, batch: str) -> bool:
+        began.set()
+        assert go_on.wait(10)
+        return give_back(scene, batch)
+
+    monkeypatch.setattr(driven.context.queue, "give_back", slow)
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 60.0)
+    driven.start()
+    assert began.wait(10)
+    driven._thread.join(0.5)
+    assert driven._thread.is_alive()
+    go_on.set()
+    driven.end()
+    assert driven.pending() == ["a"]
+    (scene,) = driven.context.results.all()
+    assert len(scene.attempts) == 1
+
+
 def test_the_provider_may_know_a_little_later_than_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,7 +518,6 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
 ) -> None:
     slow = Slow(monkeypatch)
     api = FakeApi([None, WorkerUnreachable("POST: connection reset")])
-    driven = coming_home(tmp_path, slow, api=api, scenes="ab")
     asked = threading.Event()
 
     def unhealthy(*_: object) -> str:
@@ -499,6 +525,7 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
         return "connection refused"
 
     monkeypatch.setattr(api, "healthy", unhealthy)
+    driven = coming_home(tmp_path, slow, api=api, scenes="ab")
     assert asked.wait(10), "b has broken off, and its worker is being asked after"
     driven.context.stop.request()
     time.sleep(0.3)
@@ -695,9 +722,23 @@ def test_a_scene_whose_files_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     assert history.inflight == {}
 
 
+class FailsByScene(FakeApi):
+    """A video API whose first render of a scene fails as a test says, in whatever order."""
+
+    def __init__(self, errors: dict[str, Exception]) -> None:
+        super().__init__()
+        self._errors = errors
+
+    def render(self, scene: Scene, timeout: float) -> Rendered:
+        rendered = super().render(scene, timeout)
+        if scene.name in self._errors:
+            raise self._errors.pop(scene.name)
+        return rendered
+
+
 def test_the_journal_says_the_same_as_the_memory(tmp_path: Path) -> None:
-    errors = [RenderFailed("500"), None, SceneRejected("400"), ZeroDivisionError("a bug")]
-    driven = Driven(tmp_path, FakeApi(errors), scenes="abcd", attempts=2)
+    errors = {"a": RenderFailed("500"), "c": SceneRejected("400"), "d": ZeroDivisionError("a bug")}
+    driven = Driven(tmp_path, FailsByScene(errors), scenes="abcd", attempts=2)
     driven.run()
     history, results = driven.context.journal.state(), driven.context.results.all()
     assert sum(len(one.attempts) for one in results) == 6
