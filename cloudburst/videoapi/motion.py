@@ -61,8 +61,8 @@ def frames(
 ) -> Iterator[memoryview]:
     """Yield each frame of a motion as planar YUV 4:2:0 bytes.
 
-    """Return a pan's horizontal position, from -1 (view at the left edge) to 1 (right edge)."""
-    motion itself.
+    The YUV planes are transformed directly: converting every frame from RGB would cost more than
+    the motion itself.
 
     Args:
         planes: Y, U and V of the canvas, as (height, width) arrays.
