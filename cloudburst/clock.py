@@ -1,17 +1,17 @@
-"""The time, by a clock that nobody can set: bills and leases are measured with it."""
+"""The time by a monotonic clock, for costs and leases."""
 
 from __future__ import annotations
 
 import time
 
-# Goes on while a laptop sleeps, where the system has it.
+# Unlike CLOCK_MONOTONIC it keeps running during suspend; not every system has it.
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BEGAN = time.time() - time.clock_gettime(_ELAPSED)
 
 
 def now() -> float:
-    """Return the seconds since 1970: those when the process began, and what has passed since.
+    """Return the seconds since 1970: the time when the process began plus the elapsed time.
 
-    A step of the system's clock, such as after a wake-up, changes nothing.
+    Steps of the system clock, such as after a wake-up, have no effect.
     """
     return _BEGAN + time.clock_gettime(_ELAPSED)

@@ -1,7 +1,7 @@
-"""The environment, with `.env` of the current folder under it, as users of the original expect.
+"""Environment variables, with defaults from `.env` in the current folder.
 
-What stands in the environment wins. Credentials are taken from one place as a whole: an id from
-one and a secret from the other would be nobody's.
+The environment wins. Credentials are taken as a whole from one of the two: an access key from one
+and a secret from the other would not match.
 """
 
 from __future__ import annotations
@@ -19,18 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# What both the engine and this process can be told: they must never ask different accounts.
+# Passed to Pulumi and used in this process: both must always use the same account.
 _KNOWN = (*_CREDENTIALS, "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")
 _SOURCES = (*_CREDENTIALS, "AWS_PROFILE")
 
 
 def environment() -> dict[str, str]:
-    """Give all variables that are not empty; the environment's own win over `.env`'s."""
+    """Return all variables that are not empty; the environment wins over `.env`.
+
+    Raises:
+        BadInput: `.env` cannot be read, or has half of a credential pair.
+    """
     return {**_file(), **{name: value for name, value in os.environ.items() if value}}
 
 
 def additions() -> dict[str, str]:
-    """Give what `.env` adds for AWS and its tools, and the environment lacks."""
+    """Return the AWS variables that are set in `.env` but not in the environment.
+
+    Raises:
+        BadInput: `.env` cannot be read, or has half of a credential pair.
+    """
     return {
         name: value
         for name, value in _file().items()
@@ -47,8 +55,8 @@ def _file() -> Mapping[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput([Problem(".env", 0, "", f"cannot be read: {error}")]) from error
     if ("AWS_ACCESS_KEY_ID" in values) != ("AWS_SECRET_ACCESS_KEY" in values):
-        words = "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
-        raise BadInput([Problem(".env", 0, "", words)])
+        message = "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        raise BadInput([Problem(".env", 0, "", message)])
     if any(os.environ.get(name) for name in _SOURCES):
         for name in _SOURCES:
             values.pop(name, None)

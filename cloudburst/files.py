@@ -1,4 +1,4 @@
-"""Write files so that readers, and a machine after a power cut, see all of them or none."""
+"""Write files atomically: readers, and a machine after a power cut, see all of a file or none."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, data: bytes | str, *, durable: bool) -> None:
-    """Replace a file in one step: readers see the old content or the new, never a part of it.
+    """Replace a file in one step: readers see the old content or the new, never a part.
 
     Args:
         path: the file; its folder must exist.
-        data: the whole content; text is written as UTF-8, its line ends unchanged.
+        data: the whole content; text is written as UTF-8 with its line ends unchanged.
         durable: return only when the file and its name are on disk.
 
     Raises:
-        OSError: it could not be written; the old file is unchanged and no temporary file remains.
+        OSError: the content could not be written, and the old file is unchanged; or, with
+            `durable`, only the final sync of the folder failed: then the file has the new content,
+            but a power cut may restore the old one. No temporary file remains in either case.
     """
     content = data.encode() if isinstance(data, str) else data
-    # In the same folder, as a rename cannot cross file systems; unique among all who may write it.
+    # In the same folder, as a rename cannot cross file systems; unique per process and thread.
     part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with part.open("wb") as file:

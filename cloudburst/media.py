@@ -1,7 +1,7 @@
-"""What a picture, a narration or a video file is. The only module that imports PyAV.
+"""Inspect pictures, narrations and videos. Only this module imports PyAV.
 
-Lengths come from the packets, not from the container's header: an MP3 without a Xing header only
-guesses its length there, and the video must be as long as the sound.
+The length of a sound comes from its packets, not from the container's header: for an MP3 without a
+Xing header that is only an estimate, and the video must be as long as the sound.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ MIN_AUDIO_SECONDS = 0.1
 
 
 class MediaError(ValueError):
-    """A file is not the kind of media it was taken for; the message says what it is."""
+    """A file is not the expected kind of media, or unusable; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """A decoded look at a video file.
+    """Properties of a video file.
 
     Args:
         size: bytes.
-        picture_seconds: length of the pictures.
-        sound_seconds: length of the sound.
+        picture_seconds: length of the video stream, in seconds.
+        sound_seconds: length of the audio stream, in seconds.
         width: pixels.
         height: pixels.
-        frames: video frames in the file.
+        frames: number of video frames.
+        fps: average frames per second.
         video_codec: such as ``h264``.
         audio_codec: such as ``aac``.
         sample_rate: audio samples per second.
@@ -63,11 +64,11 @@ class VideoInfo:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Read the size of a picture, in pixels, as width and height.
+    """Return the width and height of a picture, in pixels.
 
     Raises:
-        MediaError: it is not a picture, or its header is damaged.
-        OSError: it cannot be read.
+        MediaError: the file is not a picture, or its header is damaged.
+        OSError: the file cannot be read.
     """
     try:
         with Image.open(path) as picture:
@@ -79,7 +80,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def check_picture_size(width: int, height: int) -> None:
-    """Refuse pictures of absurd sizes, before they are decoded.
+    """Reject pictures that are too large or too small, before they are decoded.
 
     Args:
         width: pixels.
@@ -98,11 +99,11 @@ def check_picture_size(width: int, height: int) -> None:
 
 
 def audio_seconds(path: Path) -> float:
-    """Measure the length of a sound file's first audio stream, in seconds.
+    """Return the length of a file's first audio stream, in seconds.
 
     Raises:
-        MediaError: there is no sound in it.
-        OSError: it cannot be read.
+        MediaError: the file has no usable sound.
+        OSError: the file cannot be read.
     """
     try:
         with av.open(str(path), mode="r", metadata_errors="ignore") as container:
@@ -122,11 +123,12 @@ def audio_seconds(path: Path) -> float:
 
 
 def checked_audio_seconds(path: Path) -> float:
-    """Measure a narration, and refuse one of an absurd length.
+    """Return the length of a narration in seconds, within the limits.
 
     Raises:
-        MediaError: it is no sound, or outside `MIN_AUDIO_SECONDS` to `MAX_AUDIO_SECONDS`.
-        OSError: it cannot be read.
+        MediaError: the file has no usable sound, or its length is outside `MIN_AUDIO_SECONDS` to
+            `MAX_AUDIO_SECONDS`.
+        OSError: the file cannot be read.
     """
     seconds = audio_seconds(path)
     if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
@@ -154,11 +156,11 @@ def _stream_seconds(
 
 
 def inspect_video(path: Path) -> VideoInfo:
-    """Open a video, see that all of it is there, decode samples of it, and measure it.
+    """Check that a video is complete, decode samples of it, and return its properties.
 
     Raises:
-        MediaError: it is not a video with both streams, or does not decode.
-        OSError: it cannot be read.
+        MediaError: it is not a complete video with both streams, or does not decode.
+        OSError: the file cannot be read.
     """
     try:
         with av.open(str(path), mode="r") as container:
@@ -169,13 +171,13 @@ def inspect_video(path: Path) -> VideoInfo:
                 raise MediaError(f"it has no {missing} stream")
             if video.time_base is None or audio.time_base is None:
                 raise MediaError("it has no time line")
-            # The index may stand before what it names: count what is really there, in one
-            # reading, for a seek to the beginning may land behind the first packet.
-            there = Counter(p.stream.index for p in container.demux(video, audio) if p.size)
+            # The index may come first and list packets that are missing: count the packets, in one
+            # pass, since a seek to the beginning may land behind the first packet.
+            counts = Counter(p.stream.index for p in container.demux(video, audio) if p.size)
             for stream in (video, audio):
-                if there[stream.index] < stream.frames:
+                if counts[stream.index] < stream.frames:
                     raise MediaError(
-                        f"{there[stream.index]} of {stream.frames} {stream.type} packets are there"
+                        f"{counts[stream.index]} of {stream.frames} {stream.type} packets are there"
                     )
                 container.seek(0)
                 if next(container.decode(stream), None) is None:
@@ -214,14 +216,14 @@ _MAGIC = {
 
 
 def describe(path: Path) -> str:
-    """Say what a file looks like by its first bytes, for an error message."""
+    """Return what a file appears to be, by its first bytes, for an error message."""
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
         return "it is empty"
-    for magic, words in _MAGIC.items():
+    for magic, description in _MAGIC.items():
         if head.startswith(magic):
-            return words
+            return description
     if head[:4] == b"RIFF":
         return {b"WAVE": "it is a WAV sound", b"WEBP": "it is a WebP picture"}.get(
             head[8:12], "it is a RIFF file"

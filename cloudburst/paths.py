@@ -1,4 +1,4 @@
-"""Where CloudBurst keeps things, and how its environment variables change that."""
+"""Locations of CloudBurst's files, and the environment variables that change them."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ PROJECT = "cloudburst"
 
 
 def state_folder() -> Path:
-    """Give the folder for stack state; ``CLOUDBURST_STATE`` names another one."""
-    named = os.environ.get("CLOUDBURST_STATE")
-    return _made(Path(named) if named else platformdirs.user_state_path(PROJECT))
+    """Return the folder for stack state: ``CLOUDBURST_STATE``, or the user's state folder."""
+    folder = os.environ.get("CLOUDBURST_STATE")
+    return _ensure_folder(Path(folder) if folder else platformdirs.user_state_path(PROJECT))
 
 
 def cache_folder() -> Path:
-    """Give the folder for what can be made again; ``CLOUDBURST_CACHE`` names another one."""
-    named = os.environ.get("CLOUDBURST_CACHE")
-    return _made(Path(named) if named else platformdirs.user_cache_path(PROJECT))
+    """Return the folder for reproducible data: ``CLOUDBURST_CACHE``, or the user's cache folder."""
+    folder = os.environ.get("CLOUDBURST_CACHE")
+    return _ensure_folder(Path(folder) if folder else platformdirs.user_cache_path(PROJECT))
 
 
 def owner() -> str:
-    """Name whoever runs this, in the characters that tags may have.
+    """Return the owner of this process's resources, in the characters that tags allow.
 
-    A state folder that was named is part of it: two of one user know nothing of each other.
+    It includes ``CLOUDBURST_STATE``: two state folders of one user are independent.
     """
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "unknown"
-    named = os.environ.get("CLOUDBURST_STATE")
-    where = f":{Path(named).absolute()}" if named else ""
-    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}{where}")[:200]
+    folder = os.environ.get("CLOUDBURST_STATE")
+    suffix = f":{Path(folder).absolute()}" if folder else ""
+    return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}{suffix}")[:200]
 
 
 def is_backend_own() -> bool:
-    """Say if stacks are in CloudBurst's own folder, which nobody else uses."""
+    """Whether stacks are in CloudBurst's own folder, which nothing else uses."""
     return not os.environ.get("PULUMI_BACKEND_URL")
 
 
 def engine_environment(state: Path) -> dict[str, str]:
-    """Give the environment in which the engine finds CloudBurst's stacks.
+    """Return the environment variables with which Pulumi finds CloudBurst's stacks.
 
-    A person gets the same with ``eval "$(cloudburst env)"``. What the user has set wins: a
-    backend of their own keeps their credentials, plugins and passphrase too.
+    ``eval "$(cloudburst env)"`` sets the same in a shell. The user's own settings win: with their
+    own backend, their credentials, plugins and passphrase are used too.
     """
     environment = {"PULUMI_SKIP_UPDATE_CHECK": "1"}
     if is_backend_own():
-        backend = _made(state / "backend")
+        backend = _ensure_folder(state / "backend")
         environment["PULUMI_BACKEND_URL"] = backend.resolve().as_uri()
-        environment["PULUMI_HOME"] = str(_made(state / "pulumi-home"))
+        environment["PULUMI_HOME"] = str(_ensure_folder(state / "pulumi-home"))
     has_passphrase = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(os.environ)
     if not has_passphrase:
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase(state / "passphrase"))
@@ -65,22 +65,22 @@ def engine_environment(state: Path) -> dict[str, str]:
 
 
 def _passphrase(path: Path) -> Path:
-    """Make the passphrase file once; never half of it, never readable by others."""
+    """Create the passphrase file once: atomically, and readable only by the user."""
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
         try:
-            os.link(fresh, path)  # unlike a rename, it loses against a run that was first
+            os.link(temporary, path)  # unlike a rename, it never replaces another run's file
         except FileExistsError:
             pass
         finally:
-            fresh.unlink()
+            temporary.unlink()
     return path
 
 
-def _made(path: Path) -> Path:
+def _ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How a run is asked to stop: once politely, twice in a hurry, three times to leave."""
+"""Requests to stop a run: the first stops it, the second hurries, the third abandons teardown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
-    """A request to stop that can be made from any thread, and made again.
+    """A request to stop that any thread can make, repeatedly.
 
-    Args:
-        on_request: called with how often it has been asked, from a thread of its own, so that a
-            signal handler stays short.
+    Attributes:
+        on_request: called with the number of requests (0: the run ended itself), in a new thread,
+            so that a signal handler stays short.
     """
 
     def __init__(self) -> None:
@@ -29,21 +29,21 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Say if the run is to stop."""
+        """Whether the run is to stop."""
         return self._requested.is_set()
 
     @property
     def hurried(self) -> bool:
-        """Say if it has been asked more than once."""
+        """Whether a stop was requested more than once."""
         return self._count > 1
 
     @property
     def abandoned(self) -> bool:
-        """Say if it has been asked so often that nobody wants to wait for the teardown."""
-        return self._count > 2  # noqa: PLR2004 - politely, in a hurry, out
+        """Whether a stop was requested more than twice: do not wait for the teardown."""
+        return self._count > 2  # noqa: PLR2004 - stop, hurry, abandon
 
     def request(self) -> None:
-        """Ask the run to stop; the second time, to hurry; the third time, to leave at once."""
+        """Request a stop; the second request hurries, the third abandons the teardown."""
         self._count += 1
         self._requested.set()
         threading.Thread(
@@ -51,12 +51,12 @@ class Stop:
         ).start()
 
     def end(self) -> None:
-        """Stop the run for a reason of its own: nobody has asked yet."""
+        """Stop the run for an internal reason, without counting a request."""
         self._requested.set()
         threading.Thread(target=self.on_request, args=(0,), name="stop", daemon=True).start()
 
     def sleep(self, seconds: float) -> bool:
-        """Wait for so many seconds or until asked to stop; say if asked."""
+        """Wait for some seconds or until a stop; return whether the run is to stop."""
         return self._requested.wait(seconds)
 
 
@@ -64,8 +64,7 @@ class Stop:
 def on_signals(stop: Stop) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into requests to stop, while in the main thread.
 
-    A library must not leave Ctrl-C to chance: a KeyboardInterrupt in the middle of a teardown
-    is exactly how machines are left running.
+    Without it, a KeyboardInterrupt in the middle of a teardown would leave machines running.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -74,9 +73,9 @@ def on_signals(stop: Stop) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.request()
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

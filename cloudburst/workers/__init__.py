@@ -1,1 +1,1 @@
-"""What the runner asks of a worker: render a scene, hand over its video."""
+"""The runner's side of a worker: render a scene, download its video."""

@@ -1,7 +1,7 @@
-"""HTTP client of one video API. The only module that imports requests.
+"""HTTP client of one video API. Only this module imports requests.
 
-What a worker sends is not trusted: not its words, not its sizes, not its addresses, not its pace.
-Each request goes to the worker alone, with an end to its time and to its bytes.
+Nothing that a worker sends is trusted: texts, sizes, paths and pace are all checked. Each request
+goes only to the worker, and its time and its bytes are bounded.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 HEADER = "X-Authentication-Key"
 CONNECT_TIMEOUT = 5.0
 GRACE = 5.0
-# A download is given up when it is slower than so many bytes in so many seconds: some 4 kB/s. Even
-# twenty downloads at once get more than that from a slow line.
+# A download is aborted when it is slower than `STEP` bytes in `PATIENCE` seconds, some 4 kB/s. Even
+# twenty parallel downloads over a slow connection are faster.
 STEP = 256 * 1024
 PATIENCE = 60.0
-# The longest narration, as motion, is some 2 GB.
+# Bytes; a video of the longest narration, with motion, has some 2 GB.
 LARGEST = 8 * 1024**3
-# Of an answer in words; it has a few hundred bytes.
+# Bytes of a JSON response, which usually has a few hundred.
 MAX_ANSWER = 1024**2
 MAX_WARNINGS = 100
 _CHUNK = 64 * 1024
 _OK = 200
-# What these say of a request would be said anywhere; all others may be the worker's own trouble.
+# Any worker would reject the scene with these; other statuses may be a problem of this worker.
 _ABOUT_THE_SCENE = {400, 413, 415, 422}
-_WORDS = 300
-# A path, and nothing that could be read as another host, another header, another line.
+_MAX_TEXT = 300
+# A path, and nothing that could be parsed as another host, header or line.
 _ENDPOINT = re.compile(r"/[!-~]{0,1000}")
 _BROKEN = (OSError, ValueError, HTTPError, HTTPException)
 
@@ -65,10 +65,10 @@ class Rendered:
     """A video that is ready on its worker.
 
     Args:
-        endpoint: path to download it from.
-        size: bytes.
-        scenario: the protocol's word for what was rendered.
-        warnings: what could not be done as asked.
+        endpoint: path of the download.
+        size: bytes; 0 if the worker announced none.
+        scenario: the protocol's name for the combination of options.
+        warnings: options that could not be applied.
     """
 
     endpoint: str
@@ -78,37 +78,38 @@ class Rendered:
 
 
 class VideoApi:
-    """One worker's video API. Safe to use from several threads: each request stands alone."""
+    """One worker's video API. Thread-safe: requests share no state."""
 
     def __init__(self, worker: Worker) -> None:
         self._base = worker.endpoint.rstrip("/")
         self._headers = {HEADER: worker.key}
 
     def healthy(self, timeout: float = CONNECT_TIMEOUT) -> str | None:
-        """Ask once for its health; give None if healthy, otherwise what came back.
+        """Request the worker's health once; return None if healthy, otherwise the reason.
 
         Args:
-            timeout: seconds for all of it.
+            timeout: seconds for the whole request.
         """
         try:
-            # Not everybody who answers at that address has to be the worker: no key here.
+            # Another host may answer at this address, so the key is not sent.
             status, body = self._ask("GET", "/health", _Budget(timeout), headers={})
         except (_NoAnswerError, _TooMuchError) as error:
             return str(error)
-        said = _json(body)
-        if status == _OK and isinstance(said, dict) and said.get("status") == "healthy":
+        health = _json(body)
+        if status == _OK and isinstance(health, dict) and health.get("status") == "healthy":
             return None
-        return f"/health answered {status}: {_words(body)}"
+        return f"/health answered {status}: {_printable(body)}"
 
     def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
-        """Ask for its health until it is, more and more seldom.
+        """Poll the worker's health, at growing intervals, until it is healthy.
 
         Args:
             timeout: seconds.
-            stopped: sleeps for so many seconds and says if the wait is to end.
+            stopped: sleeps for the given seconds and returns whether to stop waiting.
 
         Raises:
-            WorkerUnhealthy: it was not in time, with its last answer, or the wait was ended.
+            WorkerUnhealthy: it was not healthy in time (with its last response), or the wait was
+                stopped.
         """
         deadline = time.monotonic() + timeout
         pause = 0.05
@@ -123,172 +124,177 @@ class VideoApi:
         """Send a scene and wait until its video is ready on the worker.
 
         Args:
-            scene: whose files are read now.
-            timeout: seconds for all of it, from the first byte sent to the last one of the answer.
+            scene: the scene; its files are read here.
+            timeout: seconds from the first byte sent to the last byte of the response.
 
         Raises:
-            SceneRejected: the scene cannot be rendered, here or elsewhere.
-            RenderFailed: it was not rendered, in time or at all, or the answer makes no sense.
-            WorkerGone: the worker does not answer any more.
+            SceneRejected: the scene cannot be rendered on any worker.
+            RenderFailed: the scene was not rendered in time or at all, or the response is invalid.
+            WorkerUnreachable: the worker does not answer any more.
         """
         try:
             body = _body(scene)
         except OSError as error:
             raise SceneRejected(f"{error.filename} cannot be read: {error.strerror}") from error
-        # A little more than the worker itself allows: its own reason is the better one.
+        # A little more than the worker's own limit, since its message is more precise.
         budget = _Budget(timeout + GRACE)
-        place = "/create_video_onestep"
+        path = "/create_video_onestep"
         try:
-            status, answer = self._ask("POST", place, budget, headers=self._headers, json=body)
+            status, content = self._ask("POST", path, budget, headers=self._headers, json=body)
         except _NoAnswerError as error:
-            raise WorkerUnreachable(f"POST {place}: {error}") from error
+            raise WorkerUnreachable(f"POST {path}: {error}") from error
         except _TooMuchError as error:
-            raise RenderFailed(f"POST {place} {error}") from error
-        read = _json(answer)
-        said = read if isinstance(read, dict) else {}
-        if status == _OK and said.get("success") is True:
-            return _rendered(said)
-        told = said.get("error")
-        words = _words(told) if isinstance(told, str) and told else _words(answer)
-        reason = f"the video API answered {status}: {words}"
+            raise RenderFailed(f"POST {path} {error}") from error
+        parsed = _json(content)
+        response = parsed if isinstance(parsed, dict) else {}
+        if status == _OK and response.get("success") is True:
+            return _rendered(response)
+        detail = response.get("error")
+        message = _printable(detail if isinstance(detail, str) and detail else content)
+        reason = f"the video API answered {status}: {message}"
         raise (SceneRejected if status in _ABOUT_THE_SCENE else RenderFailed)(reason)
 
     def fetch(self, rendered: Rendered, path: Path) -> None:
         """Download a video into a file.
 
-        There is no limit to the whole of it, for videos may be large and lines slow; but whenever
-        fewer than `STEP` bytes come in `PATIENCE` seconds it is given up, so a video of a size
-        that was announced can hold its scene no longer than that size allows.
+        The total time is not limited, since videos may be large and connections slow. But the
+        download is aborted when fewer than `STEP` bytes arrive in `PATIENCE` seconds, so the announced size
+        bounds how long it can take.
 
         Raises:
-            ArtifactInvalid: fewer or more bytes came than were announced, they came too slowly,
-                it is not there, or the worker names no place of its own for it.
-            WorkerGone: the worker does not answer any more, or broke off in the middle.
+            ArtifactInvalid: fewer or more bytes arrived than were announced, they arrived too
+                slowly, the video does not exist, or its endpoint is no path on the worker.
+            WorkerUnreachable: the worker does not answer any more, or the download broke off.
         """
         endpoint = rendered.endpoint
         if not _ENDPOINT.fullmatch(endpoint):
-            # What is behind the worker's name may be part of another one, and would get the key.
-            raise ArtifactInvalid(f"{_words(endpoint)!r} is no path on the worker")
-        most = rendered.size or LARGEST
+            # Appended to the address it could form another host name, which would receive the key.
+            raise ArtifactInvalid(f"{_printable(endpoint)!r} is no path on the worker")
+        max_bytes = rendered.size or LARGEST
         received: int | None = None
         try:
             budget = _Budget(PATIENCE, STEP)
-            with self._open("GET", endpoint, budget, headers=self._headers) as answer:
+            with self._open("GET", endpoint, budget, headers=self._headers) as response:
                 received = 0
-                if answer.status_code != _OK:
-                    raise ArtifactInvalid(
-                        f"{endpoint} answered {answer.status_code}: {_words(_all(answer, budget))}"
-                    )
+                if response.status_code != _OK:
+                    message = _printable(_all(response, budget))
+                    raise ArtifactInvalid(f"{endpoint} answered {response.status_code}: {message}")
                 with path.open("wb") as file:
-                    for chunk in _chunks(answer, budget):
+                    for chunk in _chunks(response, budget):
                         received += file.write(chunk)
                         budget.count(len(chunk))
-                        if received > most:
-                            raise ArtifactInvalid(f"more bytes came than the {most} expected")
+                        if received > max_bytes:
+                            raise ArtifactInvalid(f"more bytes came than the {max_bytes} expected")
         except _NoAnswerError as error:
-            # Whoever breaks off in the middle may be falling: it is asked after before the next.
-            broke = "" if received is None else f"the download broke off after {received} bytes: "
-            raise WorkerUnreachable(f"GET {endpoint}: {broke}{error}") from error
+            # The worker may be terminating; its health is checked before the next scene.
+            progress = (
+                "" if received is None else f"the download broke off after {received} bytes: "
+            )
+            raise WorkerUnreachable(f"GET {endpoint}: {progress}{error}") from error
         except _TooMuchError as error:
             raise ArtifactInvalid(f"GET {endpoint} {error}, {received or 0} bytes came") from error
         if rendered.size and received != rendered.size:
             raise ArtifactInvalid(f"{received} bytes came, {rendered.size} were announced")
 
     def _ask(self, method: str, path: str, budget: _Budget, **options: Any) -> tuple[int, bytes]:
-        """Give the status and the whole of a short answer."""
-        with self._open(method, path, budget, **options) as answer:
-            return answer.status_code, _all(answer, budget)
+        """Return the status and the body of a short response."""
+        with self._open(method, path, budget, **options) as response:
+            return response.status_code, _all(response, budget)
 
     @contextmanager
     def _open(
         self, method: str, path: str, budget: _Budget, **options: Any
     ) -> Iterator[requests.Response]:
-        """Send a request to the worker, to nobody else, and give the beginning of its answer.
+        """Send a request to the worker alone and yield its response, with the body still unread.
 
-        A session would follow redirections, and take the key along to wherever they lead; it would
-        use the web's proxy, too, which has no business here. So there is none.
+        No `requests.Session`: it would follow redirects and send the key along, and it would use
+        the proxy that is configured for the web.
         """
         with closing(_Adapter(budget)) as adapter:
             try:
                 request = requests.Request(method, self._base + path, **options).prepare()
                 connect = min(CONNECT_TIMEOUT, budget.seconds)
-                answer = adapter.send(request, stream=True, timeout=(connect, budget.seconds))
+                response = adapter.send(request, stream=True, timeout=(connect, budget.seconds))
             except _BROKEN as error:
                 raise _ended(error, budget) from error
-            with answer:
-                yield answer
+            with response:
+                yield response
 
 
 # -- time and bytes -----------------------------------------------------------------------------
 
 
 class _NoAnswerError(Exception):
-    """The connection did not come to be, broke off, or does not speak HTTP."""
+    """The connection failed, broke off, or does not speak HTTP."""
 
 
 class _TooMuchError(Exception):
-    """An answer takes more time, or has more bytes, than it may."""
+    """A response exceeds its limit of time or of bytes."""
 
 
 class _Budget:
-    """How long a request may take, however its bytes come.
+    """The time limit of a request, whatever the pace of its bytes.
 
     Args:
-        seconds: for all of it.
-        step: as often as so many bytes have been counted, there are as many seconds again.
+        seconds: limit for the whole request.
+        step: bytes; each time so many have been counted, the limit starts again.
     """
 
     def __init__(self, seconds: float, step: int | None = None) -> None:
         self.seconds = seconds
         self._step = step
-        self._came = 0
+        self._received = 0
         self._end = time.monotonic() + seconds
 
-    def left(self) -> float:
-        """Give the seconds that are left; raise TimeoutError when there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+    def remaining(self) -> float:
+        """Return the remaining seconds.
+
+        Raises:
+            TimeoutError: none remain.
+        """
+        remaining = self._end - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError("timed out")
-        return left
+        return remaining
 
     @property
     def over(self) -> bool:
-        """Whether none is left."""
+        """Whether the time is used up."""
         return time.monotonic() >= self._end
 
-    def count(self, came: int) -> None:
-        """Note bytes that were worth waiting for; headers, however many, are not."""
-        self._came += came
-        if self._step is not None and self._came >= self._step:
-            self._came = 0
+    def count(self, size: int) -> None:
+        """Count received bytes of the body; headers do not extend the limit."""
+        self._received += size
+        if self._step is not None and self._received >= self._step:
+            self._received = 0
             self._end = time.monotonic() + self.seconds
 
 
 class _Socket(socket.socket):
-    """A connection that ends with its budget.
+    """A connection whose total time is limited by its budget.
 
-    A socket's own time-out begins anew with every byte, of the headers too: a worker that sends
-    one now and then would hold its client for ever.
+    A socket's own timeout restarts with every byte, also in the headers: a worker that sends one
+    byte now and then would block its client for ever.
     """
 
     budget: _Budget
 
     def recv_into(self, *arguments: Any) -> int:
-        """Receive, as long as there is time."""
-        self.settimeout(self.budget.left())
+        """Receive within the remaining time."""
+        self.settimeout(self.budget.remaining())
         return super().recv_into(*arguments)
 
     def sendall(self, *arguments: Any) -> None:
-        """Send, as long as there is time: the library would allow a connection's, a few seconds."""
-        self.settimeout(self.budget.left())
+        """Send within the remaining time; urllib3 would apply the short connect timeout."""
+        self.settimeout(self.budget.remaining())
         super().sendall(*arguments)
 
 
 class _Adapter(HTTPAdapter):
-    """One request's way to a worker, which speaks plain HTTP.
+    """The transport of one request to a worker, over plain HTTP.
 
     Args:
-        budget: ends the request.
+        budget: time limit of the request.
     """
 
     def __init__(self, budget: _Budget) -> None:
@@ -297,14 +303,14 @@ class _Adapter(HTTPAdapter):
         self._opened: list[_Socket] = []
 
     def close(self) -> None:
-        """Close what was opened: the library leaves a connection open at some broken headers."""
+        """Close all connections: urllib3 leaves one open after some malformed headers."""
         super().close()
         for opened in self._opened:
             if (descriptor := opened.detach()) >= 0:
                 socket.close(descriptor)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        """Give connections that end with the budget."""
+        """Return a pool whose connections are limited by the budget."""
         budget, opened = self._budget, self._opened
 
         class Connection(HTTPConnection):
@@ -319,35 +325,35 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-def _chunks(answer: requests.Response, budget: _Budget) -> Iterator[bytes]:
+def _chunks(response: requests.Response, budget: _Budget) -> Iterator[bytes]:
     try:
-        yield from answer.iter_content(_CHUNK)
+        yield from response.iter_content(_CHUNK)
     except _BROKEN as error:
         raise _ended(error, budget) from error
 
 
-def _all(answer: requests.Response, budget: _Budget) -> bytes:
+def _all(response: requests.Response, budget: _Budget) -> bytes:
     body = b""
-    for chunk in _chunks(answer, budget):
+    for chunk in _chunks(response, budget):
         body += chunk
         if len(body) > MAX_ANSWER:
-            raise _TooMuchError(f"answered {answer.status_code} and more than {MAX_ANSWER} bytes")
+            raise _TooMuchError(f"answered {response.status_code} and more than {MAX_ANSWER} bytes")
     return body
 
 
 def _ended(error: Exception, budget: _Budget) -> _NoAnswerError | _TooMuchError:
-    """Say why a request ended without its answer."""
+    """Return the error for a request that ended without a response."""
     if budget.over:
         return _TooMuchError(f"took longer than {budget.seconds:.0f} s")
     return _NoAnswerError(_reason(error))
 
 
 def _within(seconds: float, deadline: float) -> float:
-    """Give so many seconds, or fewer when the deadline comes first; never none at all."""
+    """Return the seconds, cut at the deadline, but at least 0.1."""
     return max(0.1, min(seconds, deadline - time.monotonic()))
 
 
-# -- words --------------------------------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------------
 
 
 def _body(scene: Scene) -> dict[str, object]:
@@ -382,51 +388,51 @@ def _json(body: bytes) -> object:
         return None
 
 
-def _rendered(said: dict[str, Any]) -> Rendered:
-    """Read the answer to a render; what decides about the download has to make sense.
+def _rendered(response: dict[str, Any]) -> Rendered:
+    """Parse the response to a render; the fields that the download needs must be valid.
 
     Raises:
-        RenderFailed: it does not.
+        RenderFailed: they are not.
     """
-    endpoint, size = said.get("download_endpoint"), said.get("size")
+    endpoint, size = response.get("download_endpoint"), response.get("size")
     if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
-        words = f"download_endpoint: {_shown(endpoint)}; expected a path such as /download/1"
-        raise RenderFailed(f"the video API answered 200 with {words}")
+        problem = f"download_endpoint: {_as_text(endpoint)}; expected a path such as /download/1"
+        raise RenderFailed(f"the video API answered 200 with {problem}")
     size = 0 if size is None else size
     if type(size) is not int or not 0 <= size <= LARGEST:
-        words = f"size: {_shown(size)}; expected bytes, at most {LARGEST}"
-        raise RenderFailed(f"the video API answered 200 with {words}")
-    scenario, warnings = said.get("scenario"), said.get("warnings")
+        problem = f"size: {_as_text(size)}; expected bytes, at most {LARGEST}"
+        raise RenderFailed(f"the video API answered 200 with {problem}")
+    scenario, warnings = response.get("scenario"), response.get("warnings")
     listed = warnings if isinstance(warnings, list) else [warnings]
     return Rendered(
         endpoint=endpoint,
         size=size,
-        scenario=_words(scenario) if isinstance(scenario, str) else "",
-        warnings=tuple(_words(one) for one in listed[:MAX_WARNINGS] if isinstance(one, str)),
+        scenario=_printable(scenario) if isinstance(scenario, str) else "",
+        warnings=tuple(_printable(text) for text in listed[:MAX_WARNINGS] if isinstance(text, str)),
     )
 
 
-def _shown(value: object) -> str:
-    """Show a value of an answer; what nests may nest deeper than can be written."""
+def _as_text(value: object) -> str:
+    """Return a value as text for a message; containers may nest too deeply for `repr`."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
-    return _words(repr(value))
+    return _printable(repr(value))
 
 
-def _words(said: str | bytes) -> str:
-    """Make what a worker says fit for a line of a terminal, and for a file."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _printable(raw: str | bytes) -> str:
+    """Return a worker's text shortened, on one line, and safe for a terminal and a file."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     # Control characters, lone surrogates, line and paragraph separators.
-    shown = (
-        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:_WORDS]
+    printable = (
+        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:_MAX_TEXT]
     )
-    return "".join(shown).strip() + ("…" if len(text) > _WORDS else "")
+    return "".join(printable).strip() + ("…" if len(text) > _MAX_TEXT else "")
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a request failed; the library's own words name its internals."""
+    """Return a short reason for a failed request; the library's messages name its internals."""
     text = str(error)
-    for sign, words in (
+    for pattern, reason in (
         ("refused", "connection refused"),
         ("reset by peer", "connection reset"),
         ("RemoteDisconnected", "the worker closed the connection"),
@@ -435,6 +441,6 @@ def _reason(error: Exception) -> str:
         ("IncompleteRead", "the connection ended early"),
         ("BadStatusLine", "what answers there does not speak HTTP"),
     ):
-        if sign in text:
-            return words
-    return _words(text)
+        if pattern in text:
+            return reason
+    return _printable(text)

@@ -1,4 +1,4 @@
-"""A video comes home: .part file, verification, atomic rename."""
+"""Download a video: .part file, verification, atomic rename."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def download(
     worker: str,
     wanted: Callable[[], bool],
 ) -> tuple[Artifact, str] | None:
-    """Bring one video home.
+    """Download and verify one video.
 
-    Until it is verified it is called ``<scene>.mp4.<worker>.part``; a file called ``<scene>.mp4``
-    is whole, on disk, and the video of its scene.
+    Until it is verified, its name is ``<scene>.mp4.<worker>.part``; a file named ``<scene>.mp4`` is
+    complete, on disk, and the video of its scene.
 
     Args:
         api: the worker's video API.
-        rendered: what it has ready.
-        scene: whose video it is.
-        folder: where it goes.
-        worker: label of the worker, so that two never write the same file.
-        wanted: is asked once, when all of it is here; false throws it away, for its scene was
-            given to another worker meanwhile.
+        rendered: the video on the worker.
+        scene: scene of the video.
+        folder: destination folder.
+        worker: label of the worker, so that two workers never write the same file.
+        wanted: called once, after the download; False discards the video, since another worker
+            has taken over its scene.
 
     Returns:
-        The video and the SHA-256 of its bytes, or None when it was no longer wanted.
+        The video and the SHA-256 of its bytes, or None if it was no longer wanted.
 
     Raises:
-        ArtifactInvalid: what came is not that video.
-        WorkerGone: the worker does not answer any more.
+        ArtifactInvalid: the file is not the video of the scene, or cannot be written.
+        WorkerUnreachable: the worker does not answer any more.
     """
     path = folder / f"{scene.name}.mp4"
     part = path.with_name(f"{path.name}.{worker}.part")
@@ -73,7 +73,7 @@ def download(
 
 
 def as_artifact(path: Path, video: media.VideoInfo) -> Artifact:
-    """Say what a verified file is."""
+    """Return the description of a verified file."""
     return Artifact(
         path=path,
         size=video.size,
@@ -87,19 +87,22 @@ def as_artifact(path: Path, video: media.VideoInfo) -> Artifact:
 def verify(path: Path, scene: Scene) -> media.VideoInfo:
     """Check that a file is a decodable MP4 with both streams, as long as the narration.
 
-    The picture may stay a little longer than the sound, as it does with the public image; it may
-    never end before it.
+    The picture may last a little longer than the sound, as with the public image, but it must not
+    end before it.
 
     Raises:
-        ArtifactInvalid: it is not.
+        ArtifactInvalid: the file fails a check.
     """
     try:
         video = media.inspect_video(path)
     except (ValueError, ArithmeticError) as error:
-        # Besides `MediaError`: a damaged file may make its reader trip over text and numbers.
+        # Besides `MediaError`: a damaged file may raise other errors of text or arithmetic.
         raise ArtifactInvalid(f"the downloaded video is damaged: {error}") from error
-    whole = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
-    if not whole or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL:
+    complete_sound = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
+    if (
+        not complete_sound
+        or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL
+    ):
         raise ArtifactInvalid(
             f"its picture is {video.picture_seconds:.2f} s long and its sound "
             f"{video.sound_seconds:.2f} s, the narration {scene.seconds:.2f} s"

@@ -1,1 +1,1 @@
-"""The Pulumi programs: what one batch is, per target."""
+"""The Pulumi programs: the resources of one worker, per target."""

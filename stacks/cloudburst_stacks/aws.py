@@ -1,4 +1,4 @@
-"""One batch on AWS: a machine that serves the video API and ends itself, and its firewall."""
+"""One worker on AWS: an instance with the video API and a dead-man switch, and its firewall."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-# By name, not as `pulumi_aws.ec2`: that is loaded at its first use, which is not thread-safe, and
-# the programs of several stacks run in several threads.
+# By name, not as `pulumi_aws.ec2`: that is imported lazily at its first use, which is not
+# thread-safe, and the programs of several stacks run in parallel threads.
 from pulumi_aws import Provider
 from pulumi_aws.ec2 import (
     Instance,
@@ -31,12 +31,12 @@ PORT = 5000
 # Amazon Linux 2023 with Docker, so that no package is installed while the machine is billed.
 # docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
-# The provider's default of 25 hides a full zone for most of an hour; our ladder is quicker.
+# The provider's default of 25 retries a full zone for most of an hour; the failover is faster.
 MAX_RETRIES = 3
 
 
 def ami_parameter(instance_type: str) -> str:
-    """Return the name of the public parameter that holds the newest image for a type."""
+    """Return the name of the public SSM parameter with the newest AMI for an instance type."""
     graviton = re.match(r"[a-z]+\d+g", instance_type) is not None
     kind = "gpu/" if has_gpu(instance_type) else "arm64/" if graviton else ""
     return AMI_PARAMETER.format(kind=kind)
@@ -48,7 +48,12 @@ def has_gpu(instance_type: str) -> bool:
 
 
 def program(spec: WorkerSpec, machine: MachineSpec) -> None:
-    """Declare the batch's machine."""
+    """Declare the instance, its security group and the stack's outputs.
+
+    Args:
+        spec: the worker.
+        machine: settings of the instance.
+    """
     rung = spec.rung
     provider = Provider("aws", region=rung.region, max_retries=MAX_RETRIES)
     options = pulumi.ResourceOptions(provider=provider)
@@ -66,7 +71,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
         availability_zone=None if machine.subnet else rung.zone,
         ami=machine.ami or _newest_ami(rung.type, rung.region, provider),
         instance_market_options=spot if rung.market == "spot" else None,
-        # The dead-man switch ends the bill, not only the machine.
+        # The dead-man switch shuts the instance down: only termination ends the bill.
         instance_initiated_shutdown_behavior="terminate",
         user_data=pulumi.Output.secret(
             user_data(
@@ -89,7 +94,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
             encrypted=True,
             delete_on_termination=True,
         ),
-        # In the call that creates them: what exists after a crash can be found.
+        # Tagged in the call that creates them, so that orphans of a crash can be found.
         tags=machine.tags,
         volume_tags=machine.tags,
         opts=pulumi.ResourceOptions.merge(
@@ -98,7 +103,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     )
     pulumi.export("id", instance.id)
     pulumi.export("address", instance.public_ip)
-    # For a later session that takes the worker over, and for a download by hand.
+    # For a later run that takes the worker over, and for a manual download.
     pulumi.export("key", pulumi.Output.secret(spec.key))
 
 

@@ -1,4 +1,4 @@
-"""One batch on this machine: a worker process of the bundled video API."""
+"""One worker on this machine: a process of the bundled video API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Worker(pulumi.CustomResource):
-    """A process; its provider is `cloudburst.targets.local.provider`."""
+    """A worker process; its provider is `cloudburst.targets.local.provider`."""
 
     pid: pulumi.Output[int]
     endpoint: pulumi.Output[str]
@@ -32,7 +32,7 @@ class Worker(pulumi.CustomResource):
 
 
 def program(spec: WorkerSpec) -> None:
-    """Declare the batch's worker."""
+    """Declare the worker process and the stack's outputs."""
     worker = Worker("worker", spec)
     pulumi.export("id", worker.id)
     pulumi.export("endpoint", worker.endpoint)

@@ -1,4 +1,4 @@
-"""What a rented machine runs when it boots."""
+"""The user-data script that an instance runs when it boots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import resources
 
 import jinja2
 
-# docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data: before base64.
+# Limit before base64: docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data
 MAX_BYTES = 16_384
 
 
@@ -16,12 +16,16 @@ def user_data(*, image: str, key: str, lease_minutes: int, gpu: bool) -> str:
 
     Args:
         image: container image.
-        key: what clients must send; whoever may read the machine's user-data can read it.
-        lease_minutes: after which the machine ends itself.
-        gpu: whether the container gets the machine's GPUs.
+        key: authentication key of the video API; anyone who may read the instance's user-data can
+            read it.
+        lease_minutes: minutes after which the instance terminates itself.
+        gpu: whether the container gets the instance's GPUs.
+
+    Raises:
+        ValueError: the script exceeds `MAX_BYTES`.
     """
     source = resources.files("cloudburst_stacks").joinpath("user_data.sh.j2").read_text("utf-8")
-    # No HTML comes out of it; what goes in is quoted for the shell.
+    # The output is not HTML; the inputs are quoted for the shell.
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
