@@ -70,9 +70,7 @@ def cloud_refused(message: str, code: str | None = None) -> CloudRefused:
     return CloudRefused(message, refusals.of_code(code, message))
 
 
-def ended(
-    reason: str, *, blameless: bool = False, health: Health = Health.GONE
-) -> Condition:
+def ended(reason: str, *, blameless: bool = False, health: Health = Health.GONE) -> Condition:
     """Return how a machine is that has ended, or is about to, with what its code means on AWS."""
     return Condition(health, reason, blameless, refusals.of_end(refusals.code_of(reason)))
 
