@@ -1,1 +1,1 @@
-"""Measurements, each a command; docs/performance.md shows what they printed."""
+"""Benchmarks, each a command; docs/performance.md has their output."""

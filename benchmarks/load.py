@@ -1,4 +1,4 @@
-"""Many clients on one bundled server: is anything lost, is it fair, is memory flat?
+"""Load one bundled server with many clients; measure lost requests, fairness and memory growth.
 
 .venv/bin/python -m benchmarks.load [--requests 500] [--clients 16]
 """
@@ -20,13 +20,13 @@ from benchmarks.render import b64, ours, picture, sound
 
 
 def main() -> None:
-    """Send the requests and print what became of them."""
+    """Run the load test and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         body = {
             "input_image": b64(picture(folder, "dandelions", 640)),
             "input_audio": b64(sound(folder, 0.5)),
@@ -38,7 +38,7 @@ def main() -> None:
 def measure(
     url: str, process: psutil.Process, body: dict[str, str], options: argparse.Namespace
 ) -> None:
-    """Let every client send its share, one request after the other."""
+    """Let every client send its share of the requests in sequence, and print statistics."""
     waits: list[float] = []
     memory: list[int] = []
 
@@ -46,15 +46,17 @@ def measure(
         statuses = []
         for _ in range(number, options.requests, options.clients):
             began = time.perf_counter()
-            answer = requests.post(f"{url}/create_video_onestep", json=body, timeout=300)
+            response = requests.post(f"{url}/create_video_onestep", json=body, timeout=300)
             waits.append(time.perf_counter() - began)
             memory.append(process.memory_info().rss)
-            statuses.append(answer.status_code)
+            statuses.append(response.status_code)
         return statuses
 
     began = time.perf_counter()
     with ThreadPoolExecutor(options.clients) as pool:
-        statuses = Counter(s for many in pool.map(client, range(options.clients)) for s in many)
+        statuses = Counter(
+            status for part in pool.map(client, range(options.clients)) for status in part
+        )
     seconds = time.perf_counter() - began
     waits.sort()
     tenth = max(1, len(memory) // 10)

@@ -1,9 +1,9 @@
-"""The bundled video API against the public image's server, side by side, on the same scenes.
+"""Compare the bundled video API with the public image's server on the same scenes.
 
     .venv/bin/python -m benchmarks.render [--lengths 4 8] [--pictures mountain-path dandelions]
 
 Prints the tables of docs/performance.md: wall clock and ratios, CPU seconds, sizes, quality, the
-distance from what x264 alone takes, and how cost grows. About eight minutes on two cores.
+time of x264 alone, and how cost grows. Takes about eight minutes on two cores.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 SCENARIOS["full_featured"] = SCENARIOS["subtitles_only"] | SCENARIOS["effects_only"]
 
 
-def say(line: str = "") -> None:
-    """Print a line of a table as soon as it is known."""
+def write(line: str = "") -> None:
+    """Print a line at once, without buffering."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def b64(path: Path) -> str:
-    """Encode a file as the protocol wants it."""
+    """Return a file as base64."""
     return base64.b64encode(path.read_bytes()).decode()
 
 
 def sound(folder: Path, seconds: float) -> Path:
-    """Speak the example's narration again and again, for so many seconds."""
+    """Write a sound file of the given seconds that repeats the example's narration."""
     path = folder / f"{seconds:g}.mp3"
     source = PICTURES.parent / "narration" / "brook.mp3"
     command = [FFMPEG, "-v", "error", "-y", "-stream_loop", "-1", "-i", str(source)]
@@ -73,7 +73,7 @@ def sound(folder: Path, seconds: float) -> Path:
 
 
 def picture(folder: Path, name: str, width: int = 1920) -> Path:
-    """Give a photograph as PNG, 16:9, the one shape that the peer takes as it is."""
+    """Write a photograph as a 16:9 PNG, the one aspect ratio that the peer does not change."""
     path = folder / f"{name}-{width}.png"
     Image.open(PICTURES / f"{name}.jpg").resize((width, width * 9 // 16)).save(path)
     return path
@@ -81,7 +81,7 @@ def picture(folder: Path, name: str, width: int = 1920) -> Path:
 
 @contextmanager
 def ours(work: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[Any]]]:
-    """Run the bundled server; give its address and its process."""
+    """Run the bundled server; yield its URL and its process."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "cloudburst.videoapi", "--port", "0", "--grace", "0"),
@@ -106,7 +106,7 @@ def ours(work: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[Any]
 
 
 def cpu(process: subprocess.Popen[Any]) -> float:
-    """Give the CPU seconds that a server and its ended children have used."""
+    """Return the CPU seconds used by a server and its finished child processes."""
     times = psutil.Process(process.pid).cpu_times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -114,20 +114,20 @@ def cpu(process: subprocess.Popen[Any]) -> float:
 def timed(
     url: str, process: subprocess.Popen[Any], body: dict[str, Any], path: Path
 ) -> tuple[float, float, int]:
-    """Render once; give wall clock, CPU seconds, bytes."""
+    """Render once; return wall-clock seconds, CPU seconds and bytes."""
     before, began = cpu(process), time.perf_counter()
-    answer = requests.post(f"{url}/create_video_onestep", json=body, timeout=900)
+    response = requests.post(f"{url}/create_video_onestep", json=body, timeout=900)
     seconds = time.perf_counter() - began
-    answer.raise_for_status()
+    response.raise_for_status()
     used = cpu(process) - before
-    video = requests.get(url + answer.json()["download_endpoint"], timeout=60)
+    video = requests.get(url + response.json()["download_endpoint"], timeout=60)
     video.raise_for_status()
     path.write_bytes(video.content)
     return seconds, used, path.stat().st_size
 
 
 def lossless(body: dict[str, Any], folder: Path) -> Path:
-    """Render the same frames without loss."""
+    """Render the same frames losslessly."""
     request = render.Request(
         base64.b64decode(body["input_image"]),
         base64.b64decode(body["input_audio"]),
@@ -135,19 +135,19 @@ def lossless(body: dict[str, Any], folder: Path) -> Path:
         effects=tuple(body.get("effects", ())),
         language=body.get("language", "chinese"),
     )
-    kept = render.MOVING, render._x264, render._render_still  # noqa: SLF001
+    originals = render.MOVING, render._x264, render._render_still  # noqa: SLF001
     render._x264 = lambda _: ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]  # noqa: SLF001
     render.MOVING = []
     render._render_still = render._render_every_frame  # noqa: SLF001
     try:
         path, _ = render.render(request, folder, Deadline(600), threads=os.cpu_count() or 1)
     finally:
-        render.MOVING, render._x264, render._render_still = kept  # noqa: SLF001
+        render.MOVING, render._x264, render._render_still = originals  # noqa: SLF001
     return path
 
 
 def vmaf(path: Path, reference: Path, folder: Path) -> tuple[float, float]:
-    """Give VMAF's mean and its first percentile, every fourth frame."""
+    """Return the mean and the first percentile of VMAF over every fourth frame."""
     graph = "libvmaf=n_threads=2:n_subsample=4:log_fmt=json:log_path=vmaf.json"
     command = [FFMPEG, "-v", "error", "-i", str(path), "-i", str(reference)]
     subprocess.run([*command, "-lavfi", graph, "-f", "null", "-"], check=True, cwd=folder)
@@ -157,7 +157,7 @@ def vmaf(path: Path, reference: Path, folder: Path) -> tuple[float, float]:
 
 
 def x264_alone(reference: Path, folder: Path) -> float:
-    """Time x264, with the settings of moving pictures, on frames that are already in memory."""
+    """Return the seconds x264 takes for frames in memory, with the settings of moving pictures."""
     raw = Path("/dev/shm" if Path("/dev/shm").is_dir() else folder) / f"{os.getpid()}.yuv"  # noqa: S108
     try:
         command = [FFMPEG, "-v", "error", "-y", "-i", str(reference), "-f", "rawvideo"]
@@ -172,10 +172,10 @@ def x264_alone(reference: Path, folder: Path) -> float:
 
 
 def compare(folder: Path, pictures: list[str], lengths: list[float], scenarios: list[str]) -> None:
-    """Print the table of both servers."""
-    say("| picture | s | scenario | peer s | ours s | ratio | CPU peer / ours | MB peer / ours |"
+    """Print the table that compares both servers."""
+    write("| picture | s | scenario | peer s | ours s | ratio | CPU peer / ours | MB peer / ours |"
         " VMAF mean / p1 | x264 alone |")  # fmt: skip
-    say("|---|---|---|---|---|---|---|---|---|---|")
+    write("|---|---|---|---|---|---|---|---|---|---|")
     with peer.server(folder) as theirs, ours(folder / "ours", "--slots", "1") as mine:
         warm = {"input_image": b64(picture(folder, pictures[0], 640)),
                 "input_audio": b64(sound(folder, 0.5))}  # fmt: skip
@@ -188,20 +188,21 @@ def compare(folder: Path, pictures: list[str], lengths: list[float], scenarios: 
                         "input_image": b64(picture(folder, name)),
                         "input_audio": b64(sound(folder, seconds)),
                     } | SCENARIOS[scenario]
-                    say(row(theirs, mine, body, folder, f"{name} | {seconds:g} | {scenario}"))
+                    write(row(theirs, mine, body, folder, f"{name} | {seconds:g} | {scenario}"))
 
 
 def row(theirs: Any, mine: Any, body: dict[str, Any], folder: Path, label: str) -> str:
-    """Measure one scene on both servers."""
+    """Measure one scene on both servers; return its row of the table."""
     peer_s, peer_cpu, peer_size = timed(*theirs, body, folder / "peer.mp4")
     runs = [timed(*mine, body, folder / "ours.mp4") for _ in range(3)]
     our_s, our_cpu, our_size = sorted(runs)[1]
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        reference = lossless(body, Path(made))
-        mean, low = vmaf(folder / "ours.mp4", reference, Path(made))
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        scratch = Path(name)
+        reference = lossless(body, scratch)
+        mean, low = vmaf(folder / "ours.mp4", reference, scratch)
         limit = "–"
         if body.get("effects"):
-            alone = x264_alone(reference, Path(made))
+            alone = x264_alone(reference, scratch)
             limit = f"{alone:.2f} s, {our_s / alone:.2f}x"
     return (
         f"| {label} | {peer_s:.1f} | {our_s:.2f} | **{peer_s / our_s:.1f}x** "
@@ -211,45 +212,45 @@ def row(theirs: Any, mine: Any, body: dict[str, Any], folder: Path, label: str) 
 
 
 def growth(folder: Path, name: str) -> None:
-    """Print how cost grows with length, with the picture's size, and with scenes at once."""
+    """Print how cost grows with length, picture size and concurrent scenes."""
     with ours(folder / "growth", "--slots", "4") as mine:
         small = {"input_image": b64(picture(folder, name)), "input_audio": b64(sound(folder, 1))}
         timed(*mine, small, folder / "g.mp4")
-        say("\n| scenario | 2 s | 8 s | 30 s | 120 s |")
-        say("|---|---|---|---|---|")
+        write("\n| scenario | 2 s | 8 s | 30 s | 120 s |")
+        write("|---|---|---|---|---|")
         for scenario, more in SCENARIOS.items():
             cells = []
             for seconds in (2, 8, 30, 120):
                 body = small | {"input_audio": b64(sound(folder, seconds))} | more
                 cells.append(f"{timed(*mine, body, folder / 'g.mp4')[0]:.2f} s")
-            say(f"| {scenario} | {' | '.join(cells)} |")
-        say("\n| picture, PNG | 640x360 | 1920x1080 | 3840x2160 | 7680x4320 |")
-        say("|---|---|---|---|---|")
+            write(f"| {scenario} | {' | '.join(cells)} |")
+        write("\n| picture, PNG | 640x360 | 1920x1080 | 3840x2160 | 7680x4320 |")
+        write("|---|---|---|---|---|")
         for scenario in ("baseline", "full_featured"):
             cells = []
             for width in (640, 1920, 3840, 7680):
                 image = {"input_image": b64(picture(folder, name, width))}
                 body = small | {"input_audio": b64(sound(folder, 8))} | SCENARIOS[scenario] | image
                 cells.append(f"{timed(*mine, body, folder / 'g.mp4')[0]:.2f} s")
-            say(f"| {scenario}, 8 s | {' | '.join(cells)} |")
-        say("\n| scenes at once, 8 s each | 1 | 2 | 4 |")
-        say("|---|---|---|---|")
+            write(f"| {scenario}, 8 s | {' | '.join(cells)} |")
+        write("\n| scenes at once, 8 s each | 1 | 2 | 4 |")
+        write("|---|---|---|---|")
         for scenario in ("baseline", "full_featured"):
             body = small | {"input_audio": b64(sound(folder, 8))} | SCENARIOS[scenario]
             cells = []
             for count in (1, 2, 4):
                 began = time.perf_counter()
                 with ThreadPoolExecutor(count) as pool:
-                    send = [pool.submit(timed, *mine, body, folder / f"g{i}.mp4")
+                    futures = [pool.submit(timed, *mine, body, folder / f"g{i}.mp4")
                             for i in range(count)]  # fmt: skip
-                    for sent in send:
-                        sent.result()
-                cells.append(f"{(time.perf_counter() - began) / count:.2f} s a scene")
-            say(f"| {scenario} | {' | '.join(cells)} |")
+                    for future in futures:
+                        future.result()
+                cells.append(f"{(time.perf_counter() - began) / count:.2f} s per scene")
+            write(f"| {scenario} | {' | '.join(cells)} |")
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run the benchmarks and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=float, nargs="+", default=[4.0, 8.0])
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS))
@@ -262,12 +263,13 @@ def main() -> None:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.processor(),
     )  # fmt: skip
-    say(f"{os.cpu_count()} cores, {model}; Python {platform.python_version()}; "
+    write(f"{os.cpu_count()} cores, {model}; Python {platform.python_version()}; "
         f"ours with {ffmpeg.version()}; {peer.REQUIREMENT}\n")  # fmt: skip
-    with tempfile.TemporaryDirectory() as made:
-        compare(Path(made), options.pictures, options.lengths, options.scenarios)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compare(folder, options.pictures, options.lengths, options.scenarios)
         if set(options.scenarios) == set(SCENARIOS):
-            growth(Path(made), options.pictures[0])
+            growth(folder, options.pictures[0])
 
 
 if __name__ == "__main__":

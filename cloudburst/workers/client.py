@@ -158,8 +158,8 @@ class VideoApi:
         """Download a video into a file.
 
         The total time is not limited, since videos may be large and connections slow. But the
-        download is aborted when fewer than `STEP` bytes arrive in `PATIENCE` seconds, so the announced size
-        bounds how long it can take.
+        download is aborted when fewer than `STEP` bytes arrive in `PATIENCE` seconds, so the
+        announced size bounds how long it can take.
 
         Raises:
             ArtifactInvalid: fewer or more bytes arrived than were announced, they arrived too
