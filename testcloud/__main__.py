@@ -1,7 +1,7 @@
 """Run a command in a test cloud: ``python -m testcloud -- cloudburst-run scenes.yaml``.
 
-The command sees what looks like AWS. Afterwards stands what it rented, what that cost, and what it
-left behind. The exit code is the command's, or 4 when something is left.
+The command sees what looks like AWS. When it ends, what it rented, what that cost and what still
+exists is printed. The exit code is the command's, or 4 when something is left.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ BAD_USAGE, LEFT = 2, 4
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; give the exit code."""
+    """Run a command in a test cloud; return the exit code."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if arguments[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(f"{USAGE}\n\n{__doc__}")
+        return 0
     if not command:
         sys.stderr.write(f"{USAGE}\n")
         return BAD_USAGE
@@ -45,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def account(cloud: Cloud, left: list[str]) -> list[str]:
-    """Say in plain words what was rented, what it cost, and what is left."""
+    """Return the lines that say what was rented, what it cost, and what is left."""
     bills, calls = cloud.bills(), Counter(call.caller for call in cloud.calls)
     lines = ["", f"the test cloud rented out {len(bills)} machine{'s'[: len(bills) != 1]}"]
     lines += [
