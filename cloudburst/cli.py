@@ -41,16 +41,16 @@ Exit codes:
   0    every scene is done
   1    some scenes failed; the report says why
   2    bad input; nothing was started
-  3    the machines failed
-  4    something is left running; what, and the command that removes it, is printed
-  130  interrupted; everything is torn down
+  3    infrastructure failed
+  4    something is left running; the output says what, and how to remove it
+  130  interrupted; everything was destroyed
 """
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cloudburst")
 def group() -> None:
-    """Turn scenes into videos on machines that exist for exactly that long."""
+    """Turn scenes into videos on machines that exist only while they work."""
 
 
 @group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,12 +67,14 @@ def group() -> None:
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )
+@click.option("--resume", is_flag=True, help="Resume the newest run of this file, if there is one.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the newest run of this file, if there is one."
+    "--offline", is_flag=True, help="With --dry-run: contact neither engine nor provider."
 )
-@click.option("--offline", is_flag=True, help="With --dry-run: ask neither engine nor provider.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.version_option(__version__, prog_name="cloudburst-run")
 def run(
     scenes: str,
@@ -86,7 +88,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Render every scene of a scenes.yaml and leave nothing running."""
+    """Render every scene of a scenes.yaml, and leave nothing running."""
     if resume and dry_run:
         raise click.UsageError("--resume does not go with --dry-run")
     if offline and not dry_run:
@@ -154,13 +156,15 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output, one event a line.")
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool) -> int:
-    """Go on with RUN: its id, the beginning of it, or its folder.
+    """Resume RUN, given by its id, the beginning of its id, or its folder.
 
-    Videos that are home and made from what scenes.yaml says today are kept; the rest is rendered.
-    A run that is finished starts nothing.
+    Videos that were downloaded, and are still what scenes.yaml asks for, are kept; the rest is
+    rendered. A finished run starts nothing.
     """
     from cloudburst.runner.resume import load  # noqa: PLC0415
 
@@ -170,7 +174,9 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
 
 _WHERE = [
     click.option(
-        "--target", type=click.Choice(_RENTED), help="Ask AWS even if no run of this machine was."
+        "--target",
+        type=click.Choice(_RENTED),
+        help="Ask AWS even if no run of this machine was there.",
     ),
     click.option("--region", "regions", multiple=True, help="Ask AWS in this region too."),
     click.option("--all-regions", is_flag=True, help="Ask AWS in all enabled regions."),
@@ -198,7 +204,7 @@ def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -
 @_where
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool) -> int:
-    """Say what runs have left: by journals, backend and providers. Changes nothing.
+    """List what runs have left behind, by journals, backend and providers; change nothing.
 
     The exit code is 0 when nothing is left, 4 when something is, 3 when nothing was seen but not
     everything could be asked.
@@ -216,9 +222,11 @@ def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as
 
 @group.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--orphans", is_flag=True, help="Only what no stack knows of.")
-@click.option("--all", "everything", is_flag=True, help="Whatever dead runs have left.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--orphans", is_flag=True, help="Only resources that no stack knows.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Everything that dead runs have left behind."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_where
 def cleanup(
     run_id: str | None,
@@ -230,9 +238,9 @@ def cleanup(
     yes: bool,
     all_regions: bool,
 ) -> int:
-    """Show what RUN, or every dead run, has left; end it; check with the provider.
+    """Show what RUN, or every dead run, has left behind; end it; verify with the provider.
 
-    Runs that are going on are not touched. Safe to repeat. The exit code is 4 when something could
+    Running runs are not touched. Safe to repeat. The exit code is 4 when something could
     not be verified as gone.
     """
     if sum((bool(run_id), orphans, everything)) != 1:
@@ -264,7 +272,7 @@ def cleanup(
 
 
 def _nothing_to_clean(found: Audit, choice: Choice) -> int:
-    """Say why nothing is removed; return the exit code."""
+    """Print why nothing is removed; return the exit code."""
     if choice.alive:
         return RunBusy.exit_code
     if found.unseen:
@@ -309,10 +317,10 @@ def env() -> None:
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
-    """Say what this machine, and the AWS account, have and lack for a run of SCENES.
+    """Check this machine, and on aws the account, for a run of SCENES, with a fix for each problem.
 
-    Makes the Pulumi engine if need be, and creates nothing else. The exit code is 3 when something
-    is missing that a run needs.
+    Builds the Pulumi engine if there is none, and creates nothing else. The exit code is 3 when
+    something is missing that a run needs.
     """
     from cloudburst.job.loader import load_job  # noqa: PLC0415
 

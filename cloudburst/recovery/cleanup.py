@@ -30,7 +30,7 @@ from cloudburst.models import Outcome
 from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
 from cloudburst.report import json, summary
-from cloudburst.runner.setup import engine_for
+from cloudburst.runner.context import engine_for
 from cloudburst.runner.teardown import recover
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier

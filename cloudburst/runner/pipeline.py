@@ -24,13 +24,9 @@ from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, Worker
 from cloudburst.report import cost, json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner
-from cloudburst.runner.context import OpenTarget, RunContext
-from cloudburst.runner.events import Timeline
-from cloudburst.runner.planner import plan
-from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.results import SceneResults
-from cloudburst.runner.resume import StartingPoint, take_stock
-from cloudburst.runner.setup import (
+from cloudburst.runner.context import (
+    OpenTarget,
+    RunContext,
     engine_for,
     found_engine,
     new_record,
@@ -38,6 +34,11 @@ from cloudburst.runner.setup import (
     results_folder,
     with_workers,
 )
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.planner import plan
+from cloudburst.runner.queue import SceneQueue
+from cloudburst.runner.results import SceneResults
+from cloudburst.runner.resume import StartingPoint, take_stock
 from cloudburst.runner.takeover import EarlierWorkers, removal_line
 from cloudburst.runner.worker_run import clock_time
 from cloudburst.stop import Stop, on_signals

@@ -15,16 +15,16 @@ from cloudburst.models import Event, Preview, StackPreview, WorkerLabel
 from cloudburst.paths import state_folder
 from cloudburst.runner import budget
 from cloudburst.runner.batch import worker_spec
-from cloudburst.runner.context import OpenTarget
-from cloudburst.runner.events import Timeline
-from cloudburst.runner.planner import plan
-from cloudburst.runner.setup import (
+from cloudburst.runner.context import (
+    OpenTarget,
     engine_for,
     found_engine,
     new_record,
     new_run_id,
     with_workers,
 )
+from cloudburst.runner.events import Timeline
+from cloudburst.runner.planner import plan
 from cloudburst.stop import Stop, on_signals
 
 if TYPE_CHECKING:

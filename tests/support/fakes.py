@@ -31,7 +31,7 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.runner import render_loop, setup, worker_run
+from cloudburst.runner import context, render_loop, worker_run
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.context import OpenTarget, RunContext
 from cloudburst.runner.events import Timeline
@@ -350,8 +350,8 @@ def doubles(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, target: FakeTar
     """Let whole runs work with an engine and a target of a test's own, and wait for nothing."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     cli = PulumiCli(Path("/nowhere"), VERSION, "a test")
-    monkeypatch.setattr(setup, "find_engine", lambda _: cli)
-    monkeypatch.setattr(setup, "Engine", lambda *_: engine)
+    monkeypatch.setattr(context, "find_engine", lambda _: cli)
+    monkeypatch.setattr(context, "Engine", lambda *_: engine)
     for name in ("local", "aws"):
         monkeypatch.setitem(targets.REGISTRY, name, FakeType(target, name))
 

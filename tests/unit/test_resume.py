@@ -29,7 +29,7 @@ from cloudburst.models import (
     WorkerState,
 )
 from cloudburst.report.summary import scene_result
-from cloudburst.runner import pipeline, resume, setup
+from cloudburst.runner import context, pipeline, resume
 from cloudburst.runner.resume import StartingPoint, take_stock
 from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.workers.download import as_artifact, verify
@@ -544,7 +544,7 @@ def test_a_finished_run_starts_nothing(whole: Whole, monkeypatch: pytest.MonkeyP
     first = pipeline.run(whole.job)
     whole.engine.calls.clear()
     whole.asked.clear()
-    monkeypatch.setattr(setup, "find_engine", lambda _: pytest.fail("it needs no engine"))
+    monkeypatch.setattr(context, "find_engine", lambda _: pytest.fail("it needs no engine"))
     events: list[Event] = []
     second = pipeline.run(whole.job, resume=first.directory, on_event=events.append)
     assert (whole.engine.calls, whole.asked) == ([], [])
