@@ -56,9 +56,12 @@ class StartingPoint:
         return all(worker.kept for worker in self.state.unfinished)
 
 
-def renderer(job: Job) -> str:
-    """Return the name of what renders a job's videos: with another one they may look different."""
-    return targets.get(job.target).renderer(job.settings.get(job.target))
+def renderer(job: Job, target: str) -> str:
+    """Return the name of what renders a job's videos on a target.
+
+    With another renderer, videos may look different.
+    """
+    return targets.get(target).renderer(job.settings.get(target))
 
 
 def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
@@ -144,9 +147,10 @@ def take_stock(job: Job, journal: Journal) -> StartingPoint:
     if state.record is None:
         raise RunUnknown(f"the journal in {folder} is empty: nothing of that run was started")
     _check_target(job, state.record)
-    made_by = renderer(job)
+    # A run may have batches on several targets, each with a renderer of its own.
+    renderers = frozenset(renderer(job, target) for target in {job.target, *state.targets})
     with ThreadPoolExecutor(_READERS) as pool:
-        done = pool.map(lambda scene: _done(scene, folder, state, made_by), job.scenes)
+        done = pool.map(lambda scene: _done(scene, folder, state, renderers), job.scenes)
         videos = {scene.name: video for scene, video in zip(job.scenes, done, strict=True) if video}
     for name, video in videos.items():
         if state.videos.get(name) != video:
@@ -167,24 +171,27 @@ def _check_target(job: Job, record: RunRecord) -> None:
     raise BadInput([Problem(str(job.source), 0, "target", message)])
 
 
-def _done(scene: Scene, folder: Path, state: RunState, made_by: str) -> DownloadedVideo | None:
+def _done(
+    scene: Scene, folder: Path, state: RunState, renderers: frozenset[str]
+) -> DownloadedVideo | None:
     """Return a scene's video if it is whole, and made from what the scene is today."""
     path = folder / f"{scene.name}.mp4"
     video, flight = state.videos.get(scene.name), state.inflight.get(scene.name)
     with contextlib.suppress(OSError, ArtifactInvalid):
         if not path.is_file():
             return None
-        mark, digest = fingerprint(scene, made_by), file_digest(path)
+        marks = {fingerprint(scene, renderer) for renderer in renderers}
+        digest = file_digest(path)
         if video is not None and video.sha256 == digest:
             # The folder may have been moved since.
             here = replace(video, artifact=replace(video.artifact, path=path))
-            return here if video.fingerprint == mark else None
+            return here if video.fingerprint in marks else None
         if digest == state.superseded.get(scene.name):
             return None  # somebody has put it back
-        if flight is not None and flight.fingerprint == mark:
+        if flight is not None and flight.fingerprint in marks:
             # Its session was killed between the rename, which is for whole videos, and the note.
             artifact = download.as_artifact(path, download.verify(path, scene))
-            return DownloadedVideo(artifact, digest, mark, "", ())
+            return DownloadedVideo(artifact, digest, flight.fingerprint, "", ())
     return None
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudburst import load_job, run, targets
+from cloudburst import Plan, load_job, plan, run, targets
 from cloudburst.cli import group
 from cloudburst.doctor import examine
 from cloudburst.errors import BadInput, TargetUnknown
 from cloudburst.journal import registry
+from cloudburst.journal.store import read
 from cloudburst.media import inspect_video
 from cloudburst.models import StackName
 from cloudburst.recovery.audit import audit
 from cloudburst.recovery.cleanup import choose, cleanup
+from cloudburst.runner import pipeline
 from tests.support import hut
 from tests.support.audits import known
 from tests.support.inputs import scenes_yaml
@@ -22,6 +25,8 @@ from tests.support.inputs import scenes_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from cloudburst import Job
 
 TWO_BATCHES = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
 
@@ -50,6 +55,34 @@ def test_a_job_runs_on_it(job_file: Callable[..., Path], tmp_path: Path) -> None
     assert report.cost.basis == "the laptops in the hut are ours"
     assert hut.TABLE == {}
     assert audit().exit_code == 0
+
+
+@pytest.mark.stack
+@pytest.mark.video
+def test_one_run_may_hold_batches_on_different_targets(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spread_over_both(job: Job) -> Plan:
+        here, there = plan(job).batches
+        return Plan(job, (here, replace(there, target="hut")))
+
+    monkeypatch.setattr(pipeline, "plan", spread_over_both)
+    job = load_job(job_file(scenes_yaml(2, TWO_BATCHES, ", effects: [zoom_in]")), output=tmp_path)
+    report = run(job)
+    assert report.done == 2
+    launches = {launch.target: launch for batch in report.batches for launch in batch.launches}
+    assert set(launches) == {"local", "hut"}
+    assert all(launch.destroyed for launch in launches.values())
+    assert launches["hut"].rung == hut.RUNG
+    assert report.cost.worker_seconds == pytest.approx(
+        sum(one.spans[-1].end - one.spans[0].start for one in launches.values() if one.worker)
+    )
+    state = read(report.directory)
+    assert state is not None
+    assert state.targets == {"local", "hut"}
+    assert hut.TABLE == {}
+    # Resumed, it looks on both and finds everything done.
+    assert run(job, resume=report.directory).done == 2
 
 
 @pytest.mark.stack

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+import cloudburst
 from cloudburst import cli, errors
+from cloudburst.runner import pipeline
 
 # Recorded from release 0.1.0, before its modules were moved. New options may join.
 RECORDED = json.loads(
@@ -59,6 +63,19 @@ def test_exit_codes_are_those_of_the_readme() -> None:
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert cli.INTERRUPTED == 130
+
+
+def test_the_package_runs_as_a_module_and_keeps_its_functions() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", "cloudburst", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout == f"cloudburst, version {cloudburst.__version__}\n"
+    # Whatever was imported before: a package of the same name would hide the function.
+    assert cloudburst.plan.__name__ == "plan"
+    assert cloudburst.run is pipeline.run
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))

@@ -79,7 +79,7 @@ class Run:
     def begin_attempt(self, name: str = "a") -> int:
         """Begin a try of a scene as it is now."""
         (scene,) = (one for one in self.job.scenes if one.name == name)
-        mark = fingerprint.fingerprint(scene, resume.renderer(self.job))
+        mark = fingerprint.fingerprint(scene, resume.renderer(self.job, self.job.target))
         return self.held.attempt(name, "b01", mark, 1.0)
 
     def done(self, name: str = "a", video: bytes = OLD) -> DownloadedVideo:
@@ -90,7 +90,7 @@ class Run:
         downloaded = DownloadedVideo(
             as_artifact(path, Info(len(video))),  # type: ignore[arg-type]
             fingerprint.file_digest(path),
-            fingerprint.fingerprint(scene, resume.renderer(self.job)),
+            fingerprint.fingerprint(scene, resume.renderer(self.job, self.job.target)),
             "baseline",
             ("a warning",),
         )

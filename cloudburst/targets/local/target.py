@@ -183,7 +183,7 @@ class LocalProcesses:
             id=str(process.pid),
             place="this machine",
             stack=stack,
-            run_id=name.run_id if name else stack.rpartition("-")[0],
+            run_id=name.run_id if name else "",
             state="running",
             what="video API",
             since=process.started,
