@@ -28,7 +28,7 @@ from cloudburst.runner.planner import plan
 from cloudburst.stop import Stop, on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cloudburst.models import Batch, Job, RunRecord
 
@@ -64,13 +64,17 @@ def preview(
         job, run_id=run_id, folder=str(folder), began=began.isoformat(timespec="seconds")
     )
     with on_signals(stop), ExitStack() as held:
-        target = held.enter_context(targets.get(job.target).open(job.settings.get(job.target)))
-        opened = {job.target: OpenTarget(target, engine_for(cli, target))}
-        on = with_workers(opened, planned, run_id)[job.target]
-        budget.check(job, [on])
-        held.enter_context(_passing(record, on.resources.regions))
-        stacks = _stacks(planned.batches, record, job, on, stop)
-        estimate = on.workers.estimate()
+        opened = {}
+        for name in sorted({batch.target for batch in planned.batches}):
+            target = held.enter_context(targets.get(name).open(job.settings.get(name)))
+            opened[name] = OpenTarget(target, engine_for(cli, target))
+        ready = with_workers(opened, planned, run_id)
+        budget.check(job, ready.values())
+        regions = [region for on in ready.values() for region in on.resources.regions]
+        held.enter_context(_passing(record, tuple(regions)))
+        stacks = _stacks(planned.batches, record, job, ready, stop)
+        estimates = [on.workers.estimate() for on in ready.values()]
+        estimate = next((one for one in estimates if one is not None), None)
     failure = timeline.close()
     if failure is not None:
         raise failure
@@ -78,19 +82,24 @@ def preview(
 
 
 def _stacks(
-    batches: Sequence[Batch], record: RunRecord, job: Job, on: OpenTarget, stop: Stop
+    batches: Sequence[Batch],
+    record: RunRecord,
+    job: Job,
+    ready: Mapping[str, OpenTarget],
+    stop: Stop,
 ) -> tuple[StackPreview, ...]:
-    workers, rung = on.workers, on.workers.ladder.rungs[0]
-    quote = workers.quote(rung)
-    room = workers.room(len(batches), rung)
+    quotes = {name: on.workers.quote(on.workers.ladder.rungs[0]) for name, on in ready.items()}
 
     def stack_preview(batch: Batch) -> StackPreview:
         if stop.requested:
             raise KeyboardInterrupt
-        label = str(WorkerLabel(batch.number))
+        on = ready[batch.target]
+        rung = on.workers.ladder.rungs[0]
+        count = sum(other.target == batch.target for other in batches)
+        room, label = on.workers.room(count, rung), str(WorkerLabel(batch.number))
         spec = worker_spec(record, job.limits, batch.label, rung, room, label)
-        resources = on.engine.preview(spec.stack, workers.program(spec, quote))
-        return StackPreview(batch, spec.stack, resources)
+        program = on.workers.program(spec, quotes[batch.target])
+        return StackPreview(batch, spec.stack, on.engine.preview(spec.stack, program))
 
     # As many threads as batches: the engine itself bounds its operations by memory.
     with ThreadPoolExecutor(len(batches)) as pool:
