@@ -65,7 +65,7 @@ def run(
 
     Args:
         job: from `load_job`.
-        resume: folder of an earlier run of the job, to go on with; see `cloudburst.runner.resume`.
+        resume: folder of the run to resume; see `cloudburst.runner.resume`.
         on_event: called with one event at a time, from any thread.
         stop: through which another thread may ask the run to stop.
 
@@ -95,7 +95,7 @@ class Prepared:
         record: which run it is.
         planned: which scenes go to which batch.
         targets: by name, open.
-        refused: why nothing new is begun, so that what earlier sessions have left is only ended.
+        refused: why no new work starts; what earlier sessions have left is still destroyed.
     """
 
     record: RunRecord
@@ -155,7 +155,7 @@ class Run:
     # -- prepare --------------------------------------------------------------------------------
 
     def prepare(self) -> Prepared:
-        """Get everything ready that costs nothing, and check that the budget will do."""
+        """Get everything ready that costs nothing, and check that the estimate fits the budget."""
         record, planned = self._record(), self._planned()
         if self._point.finished:
             return Prepared(record, planned)
@@ -280,7 +280,7 @@ class Run:
     def _batches(
         self, planned: Plan, context: RunContext, earlier: EarlierWorkers
     ) -> list[BatchRunner]:
-        """Return a runner for every batch; as many as can take over a worker do."""
+        """Return one runner per batch; as many as possible adopt an earlier worker."""
         adopted, number = list(earlier.adopted), self._point.state.highest_batch
         counts, runners = _wanted(planned), []
         for batch in planned.batches:
@@ -306,7 +306,7 @@ class Run:
             started.context.journal.end(str(report.outcome))
         unwritten = _write(report)
         self._timeline.emit(EventKind.RUN_FINISHED, text, report=json.document(report))
-        # Who has asked to leave does not wait for a terminal that has stopped, either.
+        # Whoever has given up waiting does not wait for a blocked terminal, either.
         failure: Exception | None = self._timeline.close(lambda: self._stop.abandoned)
         if started.context is not None:
             failure = failure or started.context.journal.failure
@@ -385,7 +385,7 @@ def run_all(batches: Sequence[BatchRunner], earlier: EarlierWorkers, context: Ru
     """Run all batches, each in a thread of its own, while earlier workers are ended."""
     context.queue.add([runner.batch for runner in batches])
     context.stop.on_request = lambda count: _on_stop(batches, context, count)
-    # Daemons: who asks three times to stop does not wait for them.
+    # Daemon threads: a third request to stop does not wait for them.
     threads = [
         threading.Thread(target=runner.run, name=runner.batch.label, daemon=True)
         for runner in batches
