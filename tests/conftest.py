@@ -21,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Unit tests first: they fail quickly. They also have to be: after an `up` that has failed in
+    # this process, a program on Pulumi's own mocks (test_aws_stack.py) waits for ever in the SDK.
+    items.sort(key=lambda item: "unit" not in item.path.parts)
     if not config.getoption("live"):
         skip = pytest.mark.skip(reason="rents machines on a real AWS account; --live runs it")
         for item in items:
