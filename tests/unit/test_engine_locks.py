@@ -58,7 +58,8 @@ def running(
     binary = folder / name
     shutil.copy(os.path.realpath(shell), binary)
     trap = "trap '' INT" if deaf else "trap 'echo state written; exit' INT"
-    script = f"{trap}; echo ready; while :; do sleep 0.02; done"
+    # Builtins only: dash drops a signal that arrives while it starts another program (vfork).
+    script = f"{trap}; echo ready; while :; do :; done"
     workspace = folder / "workspaces" / stack
     workspace.mkdir(parents=True)
     with subprocess.Popen(
