@@ -217,6 +217,7 @@ def test_a_worker_that_never_answers_is_told_with_its_boot_log_and_ended(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_nobody_else_reaches_a_worker(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:

@@ -83,6 +83,7 @@ def assert_rendered_once_where_it_was_downloaded(report: RunReport) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_spot_machine_that_is_taken_back_is_replaced_and_nothing_is_rendered_twice(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_dead_man_switch_that_fires_early_costs_no_scene(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_machine_ends_itself(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

@@ -37,6 +37,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
 TWO_BATCHES = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 1}\n"
 
 
+@pytest.mark.slow
 def test_the_example_becomes_six_verified_videos(tmp_path: Path, state: Path) -> None:
     events: list[Event] = []
     job = load_job(EXAMPLE, output=tmp_path / "out")

@@ -123,6 +123,7 @@ def test_a_long_scene_has_key_frames_a_clock_and_nothing_but_the_picture(tmp_pat
 
 @needs_font
 @pytest.mark.video
+@pytest.mark.slow
 def test_seeking_anywhere_shows_the_picture(tmp_path: Path) -> None:
     path = rendered(request(25.0, tmp_path, subtitle=SRT.encode()), tmp_path)
     shown = frames(path)
