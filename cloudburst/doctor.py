@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
-from cloudburst import environment, targets
+from cloudburst import targets
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineMissing, InfrastructureError
@@ -39,7 +39,7 @@ def examine(
     version, path = imageio_ffmpeg.get_ffmpeg_version(), imageio_ffmpeg.get_ffmpeg_exe()
     yield Check("ffmpeg", Finding.OK, f"{version} ({path})")
     if job is None:
-        yield from kind.examine(kind.settings(None, environment.environment()), 1)
+        yield from kind.examine(targets.own_settings(kind.name), 1)
     else:
         yield from kind.examine(job.settings.get(target), max(1, len(plan(job).batches)))
 

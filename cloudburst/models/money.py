@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cloudburst.models.machines import Rung
 
+# Seconds: AWS bills no less for a machine, aws.amazon.com/ec2/pricing/on-demand
+MINIMUM_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

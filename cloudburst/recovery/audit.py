@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cloudburst import environment, targets
+from cloudburst import targets
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import (
@@ -179,7 +179,7 @@ class _Looker:
         if not kind.always_asked:
             self._log(f"asking {kind.title}")
         try:
-            with kind.open(kind.settings(None, environment.environment())) as target:
+            with kind.open(targets.own_settings(kind.name)) as target:
                 home = target.resources.regions
                 more = target.resources.all_regions() if everywhere else home
                 used = {region for run in runs for region in run.regions} if home else ()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst import environment, targets
+from cloudburst import targets
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import (
     InfrastructureError,
@@ -33,7 +33,7 @@ from cloudburst.report import json, summary
 from cloudburst.runner.context import engine_for
 from cloudburst.runner.teardown import recover
 from cloudburst.stop import Stop, on_signals
-from cloudburst.targets.base import Earlier
+from cloudburst.targets.base import Earlier, ignore_rental
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,10 +184,10 @@ def _clean_target(
 ) -> list[tuple[StackFound, str, str]]:
     """End a run's stacks on one target; return each with why it is not gone, and its removal."""
     kind = targets.get(name)
-    settings = kind.settings(None, environment.environment())
+    settings = targets.own_settings(name)
     state = journal.state() if journal is not None else RunState(None)
     earlier = _earlier(kind, run, stacks, state)
-    record = journal.rental if journal is not None else lambda _: None
+    record = journal.rental if journal is not None else ignore_rental
     with kind.open(settings, earlier, record) as target:
         ended = _end_all(engine_for(find_engine(), target), target, stacks, stop, log)
     if journal is not None:
@@ -261,8 +261,7 @@ def _close(journal: Journal) -> None:
     if state.outcome is None:
         journal.end(str(Outcome.INTERRUPTED))
     scenes = summary.results(state)
-    variables = environment.environment()
-    settings = {name: targets.get(name).settings(None, variables) for name in state.targets}
+    settings = {name: targets.own_settings(name) for name in state.targets}
     finished = summary.summarize(
         # The folder may have been moved since.
         replace(state.record, folder=str(journal.folder)),

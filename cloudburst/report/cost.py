@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.models import Cost, Phase
+from cloudburst.models.money import MINIMUM_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from cloudburst.models import BatchResult, Launch, Resource, SceneResult, Span
 
 PHASES = (Phase.UP, Phase.HEALTH, Phase.DRIVE, Phase.DESTROY)
-# AWS bills no less for a machine: aws.amazon.com/ec2/pricing/on-demand
-MINIMUM_SECONDS = 60.0
 
 
 def covered(spans: Iterable[Span]) -> float:

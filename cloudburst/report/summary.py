@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cloudburst import targets
@@ -9,7 +10,7 @@ from cloudburst.models import Outcome, RunReport, SceneResult, SceneStatus
 from cloudburst.report import cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cloudburst.journal.state import RunState
     from cloudburst.models import Attempt, BatchResult, Cost, DownloadedVideo, RunRecord
@@ -48,13 +49,49 @@ def scene_result(
     )
 
 
+def scene_results(
+    scenes: Iterable[tuple[str, float]],
+    attempts: Mapping[str, Iterable[Attempt]],
+    videos: Mapping[str, DownloadedVideo],
+) -> tuple[SceneResult, ...]:
+    """Return how scenes ended, in their order.
+
+    Args:
+        scenes: (name, narration in seconds) of each.
+        attempts: in order, by scene.
+        videos: by scene.
+    """
+    return tuple(
+        scene_result(name, seconds, attempts.get(name, ()), videos.get(name))
+        for name, seconds in scenes
+    )
+
+
 def results(state: RunState) -> tuple[SceneResult, ...]:
     """Return every scene's result as a journal has it, in the order of the job."""
     scenes = state.record.scenes if state.record else ()
-    return tuple(
-        scene_result(name, seconds, state.attempts.get(name, ()), state.videos.get(name))
-        for name, seconds in scenes
-    )
+    return scene_results(scenes, state.attempts, state.videos)
+
+
+def bill(
+    scenes: Sequence[SceneResult],
+    batches: Sequence[BatchResult],
+    charges: Mapping[str, Callable[[int], Cost | None]],
+) -> Cost:
+    """Return the bill of a run from those of its targets.
+
+    Args:
+        scenes: what became of them.
+        batches: of all sessions.
+        charges: by target: takes the bytes that were downloaded from its workers, returns its bill,
+            None where nothing is rented.
+    """
+    costs = [
+        charge(cost.downloaded(scenes, batches, name))
+        or cost.unbilled(batches, name, targets.get(name).unbilled)
+        for name, charge in charges.items()
+    ]
+    return cost.total(costs)
 
 
 def settled_bill(
@@ -67,13 +104,11 @@ def settled_bill(
         scenes: what became of them.
         settings: of each target, by its name.
     """
-    batches, costs = state.batches, []
-    for name in sorted(state.targets):
-        kind = targets.get(name)
-        size = cost.downloaded(scenes, batches, name)
-        bill = kind.bill(settings.get(name), state.rentals_on(name), size)
-        costs.append(bill or cost.unbilled(batches, name, kind.unbilled))
-    return cost.total(costs)
+    charges = {
+        name: partial(targets.get(name).bill, settings.get(name), state.rentals_on(name))
+        for name in sorted(state.targets)
+    }
+    return bill(scenes, state.batches, charges)
 
 
 def summarize(

@@ -21,7 +21,7 @@ from cloudburst.errors import (
 from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
-from cloudburst.report import cost, json, summary
+from cloudburst.report import json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.context import (
@@ -358,15 +358,7 @@ class Run:
     def _report_done(self, record: RunRecord) -> RunReport:
         """Return the report of a run of which everything is done: nothing costs anything."""
         point, state = self._point, self._point.state
-        scenes = tuple(
-            summary.scene_result(
-                scene.name,
-                scene.seconds,
-                state.attempts.get(scene.name, ()),
-                point.videos.get(scene.name),
-            )
-            for scene in self._job.scenes
-        )
+        scenes = summary.scene_results(record.scenes, state.attempts, point.videos)
         return summary.summarize(
             record,
             scenes=scenes,
@@ -427,14 +419,15 @@ def _wanted(planned: Plan) -> dict[str, int]:
 def _bill(
     context: RunContext, scenes: Sequence[SceneResult], batches: Sequence[BatchResult]
 ) -> Cost:
-    costs = []
-    for name, opened in context.targets.items():
-        if opened.billing is None:
-            reason = targets.get(name).unbilled
-            costs.append(cost.unbilled(batches, name, reason))
-        else:
-            costs.append(opened.billing.cost(cost.downloaded(scenes, batches, name)))
-    return cost.total(costs)
+    charges = {
+        name: opened.billing.cost if opened.billing else _nothing
+        for name, opened in context.targets.items()
+    }
+    return summary.bill(scenes, batches, charges)
+
+
+def _nothing(_downloaded: int) -> None:
+    """Return the bill of a target that rents nothing."""
 
 
 def _remaining_line(context: RunContext, batch: BatchRunner) -> str:

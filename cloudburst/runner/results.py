@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cloudburst.report.summary import scene_result
+from cloudburst.report.summary import scene_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,12 +77,5 @@ class SceneResults:
     def all(self) -> tuple[SceneResult, ...]:
         """Return every scene's result, in the order of the job."""
         with self._lock:
-            return tuple(
-                scene_result(
-                    scene.name,
-                    scene.seconds,
-                    self._attempts[scene.name],
-                    self._videos.get(scene.name),
-                )
-                for scene in self._scenes
-            )
+            scenes = [(scene.name, scene.seconds) for scene in self._scenes]
+            return scene_results(scenes, self._attempts, self._videos)

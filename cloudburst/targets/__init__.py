@@ -6,7 +6,7 @@ has to be. Importing this loads no foreign library: a target loads what it needs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import TargetUnknown
 from cloudburst.targets.aws import AWS
@@ -28,6 +28,17 @@ def get(name: str) -> TargetType:
         return REGISTRY[name]
     except KeyError:
         raise TargetUnknown(name, names()) from None
+
+
+def own_settings(name: str) -> Any:
+    """Return a target's settings where there is no job file: from variables and `.env` alone.
+
+    Raises:
+        TargetUnknown: there is no such target.
+    """
+    from cloudburst import environment  # noqa: PLC0415 - loads dotenv
+
+    return get(name).settings(None, environment.environment())
 
 
 def names() -> tuple[str, ...]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Products = Callable[[Mapping[str, str]], Iterable[str]]
 
 CACHE_SECONDS = 86_400.0
-MINIMUM_SECONDS = 60.0  # AWS bills no less: aws.amazon.com/ec2/pricing/on-demand
 # aws.amazon.com/vpc/pricing: every public IPv4 address, the same in all commercial regions.
 IPV4_PER_HOUR = 0.005
 # aws.amazon.com/ec2/pricing/on-demand, data transfer out to the internet, first 10 TB a month in

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR, MINIMUM_SECONDS
+from cloudburst.models.money import MINIMUM_SECONDS
+from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
 
 if TYPE_CHECKING:
     from cloudburst.models import Rental
