@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda which, _: process.send_signal(which))
         code = process.wait()
-        left = cloud.left()
+        left = cloud.remaining()
         sys.stdout.write("\n".join(account(cloud, left)) + "\n")
     if left:
         return LEFT

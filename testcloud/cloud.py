@@ -62,14 +62,14 @@ class Cloud:
         calls: every API call that came, in order.
         faults: what API calls are to suffer.
         machine_faults: what is to befall machines that boot from now on.
-        expect_left: the test leaves something on purpose.
+        expect_remaining: the test leaves something on purpose.
     """
 
     def __init__(self, folder: Path, *, minute: float = 60.0) -> None:
         self.calls: list[Call] = []
         self.faults = Faults()
         self.machine_faults: list[MachineFault] = []
-        self.expect_left = False
+        self.expect_remaining = False
         self._folder, self._minute = folder, minute
 
     def __enter__(self) -> Self:
@@ -128,14 +128,14 @@ class Cloud:
         """Those that are pending or running."""
         return [machine for machine in self.machines if machine.state in ALIVE]
 
-    def left(self) -> list[str]:
+    def remaining(self) -> list[str]:
         """List what is not gone: in the API's books, and processes of machines.
 
         Machines that shut down are waited for.
         """
         self._settle()
         with self._hypervisor.lock:
-            found = self._ec2.left()
+            found = self._ec2.remaining()
         for machine in self.machines:
             found += [f"process {pid} of {machine.id}" for pid in machine.alive()]
         return found

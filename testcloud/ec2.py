@@ -301,7 +301,7 @@ class Ec2:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def left(self) -> list[str]:
+    def remaining(self) -> list[str]:
         """List what exists and costs or clutters, in every region that was used."""
         found = []
         for name, backend in self.regions.items():

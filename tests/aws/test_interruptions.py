@@ -214,7 +214,7 @@ def test_after_kill_9_the_machine_ends_itself(
     assert machine.alive() == []
     until(lambda: not processes_of(state))
     assert len(stacks(state)) == 1, "what stays is the record, for audit and cleanup"
-    cloud.expect_left = True
+    cloud.expect_remaining = True
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_what_aws_will_not_end_is_told_with_its_price_and_the_command(
     assert [words.split()[2] for words in told[2:]] == ["delete-security-group"]
     assert caught.value.report.done == 1, "the video is home all the same"
     assert caught.value.exit_code == 4
-    cloud.expect_left = True
+    cloud.expect_remaining = True
 
 
 @pytest.mark.parametrize("policy", ["finish", "cancel"])

@@ -274,7 +274,7 @@ def test_who_asks_three_times_is_told_what_is_left(
     until(lambda: not processes_of(state), 30)
     done = command("cleanup", run_id(state), "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    until(lambda: not cloud.left(), 30)
+    until(lambda: not cloud.remaining(), 30)
     assert_cloud_empty(cloud, state)
 
 

@@ -247,7 +247,7 @@ class Bench:
     def _in_the_cloud(self) -> list[str]:
         if self.cloud is None:
             return []
-        left = self.cloud.left()
+        left = self.cloud.remaining()
         # A machine's own card comes and goes with it, and nobody can end it alone.
         cards = {
             card.id for machine in self.cloud.running() for card in machine.instance.nics.values()

@@ -226,13 +226,13 @@ class World:
         self.cloud.hide(0.0)
         found = audit()
         wrong = [f"{AUDIT}: could not ask {line}" for line in found.unseen]
-        truly = self.cloud.left() or self._stacks()
+        truly = self.cloud.remaining() or self._stacks()
         if bool(found.orphaned) != bool(truly):
             wrong.append(f"{AUDIT}: it found {found.orphaned}, there is {truly}")
         done = cleanup(choose(found, None, orphans=False).runs)
         wrong += [f"{LEAK}: cleanup failed: {one}" for one in done.failed]
         wrong += [f"{LEAK}: cleanup skipped: {one}" for one in done.skipped]
-        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.remaining(), *self._stacks()]]
         if audit().exit_code != 0:
             wrong.append(f"{AUDIT}: it does not say clean")
         return [*wrong, *self.disagreements()]
@@ -290,7 +290,7 @@ class World:
         wrong = [f"{END}: {name} was home and was rendered again" for name in again]
         if report.left_running:
             wrong.append(f"{LEAK}: left running: {report.left_running}")
-        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.left(), *self._stacks()]]
+        wrong += [f"{LEAK}: {one}" for one in [*self.cloud.remaining(), *self._stacks()]]
         return [*wrong, *self.disagreements()]
 
 

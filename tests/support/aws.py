@@ -80,7 +80,7 @@ def stacks(state: Path) -> list[str]:
 
 def assert_cloud_empty(cloud: Cloud, state: Path) -> None:
     """Nothing in AWS's books, no process of a machine, no stack in the backend."""
-    assert cloud.left() == []
+    assert cloud.remaining() == []
     assert stacks(state) == []
 
 

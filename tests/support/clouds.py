@@ -82,8 +82,8 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         for name, value in made.environment().items():
             monkeypatch.setenv(name, value)
         yield made
-        if not made.expect_left:
-            assert made.left() == []
+        if not made.expect_remaining:
+            assert made.remaining() == []
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_machine_executes_its_user_data_and_leaves_nothing(
     shown = state_of(ec2, machine)
     assert shown["PublicIpAddress"] == machine.address != ""
     assert machine.container_pid in machine.alive()
-    told = " ".join(cloud.left())
+    told = " ".join(cloud.remaining())
     for what in ("instance", "volume", "security group", "network interface", "process"):
         assert what in told
     ec2.terminate_instances(InstanceIds=[machine.id])
@@ -111,8 +111,8 @@ def test_the_dead_mans_switch_outlives_the_user_data(
     shown = state_of(boto3.client("ec2"), machine)
     assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
     assert machine.alive() == []
-    assert bool(cloud.left()) == (end == "stopped")
-    cloud.expect_left = end == "stopped"
+    assert bool(cloud.remaining()) == (end == "stopped")
+    cloud.expect_remaining = end == "stopped"
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
@@ -514,7 +514,7 @@ def test_clouds_do_not_see_each_other(tmp_path: Path, monkeypatch: pytest.Monkey
             ec2.run_instances(**ask(SLEEPER))
             machine = cloud.machines[0]
             until(machine.alive)
-            assert cloud.left()
+            assert cloud.remaining()
         assert machine.alive() == []
 
 

@@ -100,7 +100,7 @@ def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
     program = worker(instance_market_options=spot)
     planned = [step.type for step in engine.preview("s1", program)]
     assert planned[-2:] == [GROUP, INSTANCE]
-    assert cloud.left() == []
+    assert cloud.remaining() == []
     outputs = engine.up("s1", program)
     [machine] = cloud.machines
     assert outputs["id"] == machine.id
@@ -117,7 +117,7 @@ def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
     assert group.egress_rules == [], "AWS's own rule is taken away"
     assert [rule.ip_range["CidrIp"] for rule in group.ingress_rules] == ["127.0.0.1/32"]
     engine.destroy("s1")
-    assert cloud.left() == []
+    assert cloud.remaining() == []
     assert {call.caller for call in cloud.calls} == {"provider"}
     assert {call.region for call in cloud.calls} == {"us-west-2"}
 
