@@ -272,17 +272,30 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
         price=f"${estimate.price.usd_per_hour:.4f}",
     )
     console.print(f"{choice} [dim]({safe(estimate.price.source)})[/]", soft_wrap=True)
-    likely = " · ".join(f"{name} {seconds:.0f} s" for name, seconds in estimate.phases.items())
-    console.print(f"likely: {likely}")
-    against = f", of at most ${most:g} (limits.max_cost_usd)" if most is not None else ""
-    console.print(
-        f"cost: [bold]${estimate.likely:.4f}[/] likely, ${estimate.low:.4f} low, "
-        f"${estimate.worst:.4f} worst{against}",
-        soft_wrap=True,
+    phases = " · ".join(
+        f"{word(name)} {seconds:.0f} s" for name, seconds in estimate.phases.items()
     )
+    console.print(tr("likely: {phases}", phases=phases))
+    console.print(_cost_line(estimate, most), soft_wrap=True)
     for line in estimate.assumptions:
         console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)
     console.print()
+
+
+def _cost_line(estimate: Estimate, most: float | None) -> str:
+    likely = f"[bold]${estimate.likely:.4f}[/]"
+    low, worst = f"${estimate.low:.4f}", f"${estimate.worst:.4f}"
+    if most is None:
+        return tr(
+            "cost: {likely} likely, {low} low, {worst} worst", likely=likely, low=low, worst=worst
+        )
+    return tr(
+        "cost: {likely} likely, {low} low, {worst} worst, of at most {most} (limits.max_cost_usd)",
+        likely=likely,
+        low=low,
+        worst=worst,
+        most=f"${most:g}",
+    )
 
 
 _FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bold red"}
@@ -305,7 +318,9 @@ def _padded(text: str, cells: int) -> str:
 
 def show_note(text: str) -> None:
     """Print, on standard error, what is no error but should be known."""
-    Console(stderr=True, highlight=False).print(f"[yellow]{tr('note:')}[/] {safe(text)}", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(
+        f"[yellow]{tr('note:')}[/] {safe(text)}", soft_wrap=True
+    )
 
 
 def show_error(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudburst.language import later, tr
 
-# Values of enums, and other codes, that a terminal shows as words. JSON and journals keep the codes.
+# Values of enums and other codes that a terminal shows as words; JSON and journals keep the codes.
 WORDS = frozenset(
     {
         # WorkerState
