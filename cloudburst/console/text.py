@@ -31,6 +31,7 @@ WORDS = frozenset(
         later("up"),
         later("health"),
         later("drive"),
+        later("boot"),
         later("destroy"),
         # Basis
         later("list price"),
