@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cloudburst.console.text import safe, word
+from cloudburst.console.text import safe, titled, word
 from cloudburst.language import ntr, tr
 from cloudburst.report.cost import so_far
 
@@ -28,7 +28,7 @@ def show_audit(found: Audit) -> None:
     for run in found.runs:
         _print_run(run, found.at, console)
     for line in found.unseen:
-        console.print(f"[bold red]{tr('could not be asked:')}[/] {safe(line)}", soft_wrap=True)
+        console.print(titled("bold red", tr("could not be asked:"), line), soft_wrap=True)
     asked = ", ".join(tr(source) for source in found.asked)
     line = tr("asked: {sources}; {count} finished runs", sources=asked, count=found.finished)
     console.print(f"[dim]{safe(line)}[/]", soft_wrap=True)
@@ -48,7 +48,7 @@ def _verdict(found: Audit) -> str:
     if found.unseen:
         unsure = tr("nothing was seen, but not everything could be asked: not clean")
         return f"[bold yellow]{unsure}[/]"
-    return tr("{clean} nothing is left", clean=f"[bold green]{tr('clean:')}[/]")
+    return titled("bold green", tr("clean:"), tr("nothing is left"))
 
 
 def _removal(found: Audit) -> str:
@@ -68,28 +68,34 @@ def _print_run(run: RunFound, at: float, console: Console) -> None:
     if run.owner:
         return
     if run.unfinished and run.known:
-        resume = f"cloudburst resume {run.run_id}"
-        console.print(f"   {tr('go on with it: {command}', command=resume)}", soft_wrap=True)
+        resume = tr("go on with it: {command}", command=f"cloudburst resume {run.run_id}")
+        console.print(f"   {resume}", soft_wrap=True)
     if run.orphaned:
         removal = tr("remove what is left: {command}", command=run.removal)
         console.print(f"   {removal}", soft_wrap=True)
 
 
+def _run_name(run: RunFound) -> str:
+    name = run.run_id or tr("of no run")
+    return f"[bold]{name}[/]"
+
+
 def _run_parts(run: RunFound) -> list[str]:
-    parts = [f"[bold]{run.run_id or tr('of no run')}[/]"]
+    parts = [_run_name(run)]
     if run.known:
         parts.append(tr("{job} on {target}", job=safe(run.known.job), target=run.known.target))
     if run.scenes:
         parts.append(tr("{done} of {total} videos", done=run.done, total=run.scenes))
     if run.owner:
-        parts.append(f"[green]{tr('running')}[/], {run.owner}")
+        parts.append(f"[green]{word('running')}[/], {run.owner}")
     elif run.begun_by:
         begun = tr("begun by {whom}", whom=safe(run.begun_by))
         parts.append(tr("{begun}, may be going on there", begun=f"[yellow]{begun}[/]"))
     elif run.outcome:
         parts.append(word(run.outcome))
     else:
-        parts.append(f"[yellow]{tr('it did not finish')}[/]")
+        unfinished = tr("it did not finish")
+        parts.append(f"[yellow]{unfinished}[/]")
     return parts
 
 
@@ -98,8 +104,8 @@ def _print_stack(stack: StackFound, at: float, console: Console) -> None:
     for line in stack.state.resources:
         console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)
     for resource in stack.resources:
-        unknown = f"[bold red]{tr('no stack knows of it')}[/] · "
-        orphan = unknown if resource in stack.orphans else ""
+        unknown = tr("no stack knows of it")
+        orphan = f"[bold red]{unknown}[/] · " if resource in stack.orphans else ""
         console.print(f"      {orphan}{_resource_line(resource, at)}", soft_wrap=True)
 
 
@@ -108,23 +114,29 @@ def _stack_parts(stack: StackFound) -> list[str]:
     if stack.in_backend:
         parts = [ntr("{count} resource", "{count} resources", len(stack.state.resources))]
     if stack.kept and stack.launch:
-        kept = f"[cyan]{tr('kept on purpose')}[/]"
-        parts.append(tr("{kept} at {endpoint}", kept=kept, endpoint=stack.launch.endpoint))
+        kept = tr("kept on purpose")
+        endpoint = stack.launch.endpoint
+        parts.append(tr("{kept} at {endpoint}", kept=f"[cyan]{kept}[/]", endpoint=endpoint))
     if stack.state.pending:
-        pending = safe(", ".join(stack.state.pending))
-        parts.append(f"[yellow]{tr('broke off: {operations}', operations=pending)}[/]")
+        pending = tr("broke off: {operations}", operations=safe(", ".join(stack.state.pending)))
+        parts.append(f"[yellow]{pending}[/]")
     for lock, lives in stack.locks:
         parts.append(
             tr(
                 "locked by {how} process {pid} on {host}",
-                how={True: f"[green]{tr('living')}[/]", False: tr("dead"), None: tr("unseen")}[
-                    lives
-                ],
+                how=_liveliness(lives),
                 pid=lock.pid,
                 host=safe(lock.host),
             )
         )
     return parts
+
+
+def _liveliness(lives: bool | None) -> str:
+    if lives is None:
+        return tr("unseen")
+    living = tr("living")
+    return f"[green]{living}[/]" if lives else tr("dead")
 
 
 def _resource_line(resource: Resource, at: float) -> str:
@@ -162,7 +174,7 @@ def show_choice(chosen: Sequence[tuple[RunFound, Sequence[StackFound]]], at: flo
     """Print what a cleanup would end."""
     console = Console(highlight=False)
     for run, stacks in chosen:
-        console.print(f"[bold]{run.run_id or tr('of no run')}[/]")
+        console.print(_run_name(run))
         for stack in stacks:
             _print_stack(stack, at, console)
 
@@ -176,7 +188,7 @@ def show_cleaned(done: Cleaned) -> None:
     """Print what a cleanup came to; on standard error, what it could not end."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     for line in done.skipped:
-        errors.print(f"[yellow]{tr('not touched:')}[/] {safe(line)}", soft_wrap=True)
+        errors.print(titled("yellow", tr("not touched:"), line), soft_wrap=True)
     for failed in done.failed:
         costs = tr("LEFT RUNNING at {rate}:", rate=f"${failed.usd_per_hour:.4f}/h")
         title = costs if failed.usd_per_hour else tr("LEFT RUNNING:")

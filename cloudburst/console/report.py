@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.console.text import safe, word
+from cloudburst.console.text import safe, titled, word
 from cloudburst.journal.state import KILLED
 from cloudburst.language import later, ntr, tr
 from cloudburst.models import Finding, SceneStatus
@@ -63,7 +63,7 @@ def show_report(report: RunReport) -> None:
         console.print()
     _print_failures(report, console)
     for line in _warnings(report):
-        console.print(f"[yellow]{tr('warning:')}[/] {safe(line)}", soft_wrap=True)
+        console.print(titled("yellow", tr("warning:"), line), soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
     count = tr("{done} of {total} videos", done=report.done, total=len(report.scenes))
     where = tr(
@@ -79,7 +79,8 @@ def show_report(report: RunReport) -> None:
     _print_cost(report.cost, console)
     _print_what_remains(report, console)
     file = safe(str(report.directory / "report.json"))
-    console.print(f"[dim]{tr('report: {file}', file=file)}[/]", soft_wrap=True)
+    written = tr("report: {file}", file=file)
+    console.print(f"[dim]{written}[/]", soft_wrap=True)
 
 
 def _speedup(report: RunReport) -> str:
@@ -101,7 +102,7 @@ def _speedup(report: RunReport) -> str:
 def _print_what_remains(report: RunReport, console: Console) -> None:
     """Print what is kept, what is still to do, or that nothing is left running."""
     for line in report.kept:
-        console.print(f"[cyan]{tr('kept:')}[/] {safe(line)}", soft_wrap=True)
+        console.print(titled("cyan", tr("kept:"), line), soft_wrap=True)
     if report.kept:
         show = "pulumi stack output key --show-secrets --stack STACK"
         end = f"cloudburst cleanup {report.run_id}"
@@ -244,7 +245,7 @@ def show_preview(preview: Preview) -> None:
     if preview.estimate is not None:
         _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
     for note in preview.notes:
-        console.print(f"[yellow]{tr('not checked:')}[/] {safe(note)}", soft_wrap=True)
+        console.print(titled("yellow", tr("not checked:"), note), soft_wrap=True)
     console.print(_planned(preview))
 
 
@@ -318,12 +319,11 @@ def _padded(text: str, cells: int) -> str:
 
 def show_note(text: str) -> None:
     """Print, on standard error, what is no error but should be known."""
-    Console(stderr=True, highlight=False).print(
-        f"[yellow]{tr('note:')}[/] {safe(text)}", soft_wrap=True
-    )
+    line = titled("yellow", tr("note:"), text)
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
 def show_error(text: str) -> None:
     """Print an error on standard error."""
-    line = f"[bold red]{tr('error:')}[/] {safe(text)}"
+    line = titled("bold red", tr("error:"), text)
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)

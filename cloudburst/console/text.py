@@ -58,6 +58,11 @@ def safe(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def titled(style: str, title: str, text: str) -> str:
+    """Return a line with a title before it, such as ``warning:``, as markup."""
+    return f"[{style}]{title}[/] {safe(text)}"
+
+
 def word(code: str) -> str:
     """Return a code as people read it; an unknown one as it is."""
     return tr(str(code)) if code in WORDS else str(code)

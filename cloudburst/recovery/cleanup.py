@@ -102,7 +102,8 @@ def cleanup(
             try:
                 gone, remaining = _clean_run(run, stacks, stop, log)
             except RunBusy as error:
-                skipped.append(f"{run.run_id or tr('without a run')}: {error}")
+                name = run.run_id or tr("without a run")
+                skipped.append(f"{name}: {error}")
             except (InfrastructureError, TargetUnknown) as error:
                 failed += _untouched(run, stacks, str(error))
             else:
