@@ -55,7 +55,7 @@ $(READY): requirements.lock pyproject.toml
 # Bring the catalogues up to date with the code; what is new in them waits for a translation.
 messages: $(READY)
 	@$(BIN)/pybabel --quiet extract --keywords "tr ntr:1,2 later" --add-location=file \
-		--sort-by-file --project CloudBurst --version "" --copyright-holder "" \
+		--sort-by-file --project CloudBurst --version 0.1.0 --msgid-bugs-address "" \
 		--output-file .messages.pot cloudburst
 	@$(BIN)/pybabel --quiet update --domain cloudburst --output-dir cloudburst/locale \
 		--input-file .messages.pot --no-fuzzy-matching --ignore-obsolete \

@@ -29,7 +29,7 @@ def show_audit(found: Audit) -> None:
         _print_run(run, found.at, console)
     for line in found.unseen:
         console.print(titled("bold red", tr("could not be asked:"), line), soft_wrap=True)
-    asked = ", ".join(tr(source) for source in found.asked)
+    asked = tr(", ").join(tr(source) for source in found.asked)
     line = tr("asked: {sources}; {count} finished runs", sources=asked, count=found.finished)
     console.print(f"[dim]{safe(line)}[/]", soft_wrap=True)
     console.print(_verdict(found), soft_wrap=True)

@@ -60,7 +60,8 @@ def safe(text: str) -> str:
 
 def titled(style: str, title: str, text: str) -> str:
     """Return a line with a title before it, such as ``warning:``, as markup."""
-    return f"[{style}]{title}[/] {safe(text)}"
+    space = "" if title.endswith("：") else " "
+    return f"[{style}]{title}[/]{space}{safe(text)}"
 
 
 def word(code: str) -> str:

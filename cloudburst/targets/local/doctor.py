@@ -23,7 +23,11 @@ def examine() -> Iterator[Check]:
     for script, sample, package in _SCRIPTS:
         face = fonts.face_for(sample)
         if face:
-            yield Check(later("font"), Finding.OK, f"{tr(script)}: {face.family}")
+            yield Check(
+                later("font"),
+                Finding.OK,
+                tr("{script}: {font}", script=tr(script), font=face.family),
+            )
         else:
             yield Check(
                 later("font"),
