@@ -20,7 +20,8 @@ _WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? +\(?[A-Za-z]{2,}")
 _WORD = re.compile(r"(?<![\w{<.\[/-])[A-Za-z]{3,}(?![\w(.=/-])")
 # Commands, HTTP, styles of rich.
 _FIXED = re.compile(
-    r"\[/?[\w ]*\]|cloudburst (resume|cleanup)|pulumi (stack output|destroy|cancel)[\w -]*|(GET|POST) |eval .*|pkill .*"
+    r"\[/?[\w ]*\]|cloudburst (resume|cleanup)|pulumi (stack output|destroy|cancel)[\w -]*"
+    r"|(GET|POST) |eval .*|pkill .*"
 )
 
 
