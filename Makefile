@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo demo-aws test test-all chaos check lock clean
+.PHONY: demo demo-aws test test-all chaos check messages lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
@@ -51,6 +51,16 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Bring the catalogues up to date with the code; what is new in them waits for a translation.
+messages: $(READY)
+	@$(BIN)/pybabel --quiet extract --keywords "tr ntr:1,2 later" --add-location=file \
+		--sort-by-file --project CloudBurst --version 0.1.0 --msgid-bugs-address "" \
+		--output-file .messages.pot cloudburst
+	@$(BIN)/pybabel --quiet update --domain cloudburst --output-dir cloudburst/locale \
+		--input-file .messages.pot --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date --width 100
+	@rm .messages.pot
 
 # Resolve the dependencies again, within pyproject.toml, and pin them with hashes.
 lock: $(READY)

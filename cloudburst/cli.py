@@ -20,6 +20,7 @@ from cloudburst.errors import (
     LeftRunning,
     RunBusy,
 )
+from cloudburst.language import ntr, tr
 from cloudburst.models import Finding
 from cloudburst.report import json as documents
 from cloudburst.version import __version__
@@ -90,9 +91,9 @@ def run(
 ) -> int:
     """Render every scene of a scenes.yaml, and leave nothing running."""
     if resume and dry_run:
-        raise click.UsageError("--resume does not go with --dry-run")
+        raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
-        raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
+        raise click.UsageError(tr("--offline goes with --dry-run: a run needs engine and provider"))
     from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is reported before slow imports
 
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
@@ -142,7 +143,7 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
     elif quiet:
         console.show_failures(finished)
     for line in remaining:
-        console.show_error(f"LEFT RUNNING: {line}")
+        console.show_error(tr("LEFT RUNNING: {line}", line=line))
     if remaining:
         # Nobody waited for a teardown that may still go on in threads: nor does the exit.
         sys.stdout.flush()
@@ -244,14 +245,16 @@ def cleanup(
     not be verified as gone.
     """
     if sum((bool(run_id), orphans, everything)) != 1:
-        raise click.UsageError("expected RUN, --orphans or --all; `cloudburst audit` shows them")
+        raise click.UsageError(
+            tr("expected RUN, --orphans or --all; `cloudburst audit` shows them")
+        )
     found = _audit(target, regions, all_regions=all_regions)
     from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
     from cloudburst.recovery.cleanup import cleanup as clean  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
     for line in found.unseen:
-        console.show_error(f"could not be asked: {line}")
+        console.show_error(tr("could not be asked: {line}", line=line))
     for line in choice.notes:
         if choice.alive:
             console.show_error(line)
@@ -262,8 +265,8 @@ def cleanup(
     console.show_choice(choice.runs, found.at)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("stdin is not a terminal; pass --yes to confirm")
-        click.confirm("end all of this?", abort=True)
+            raise click.UsageError(tr("stdin is not a terminal; pass --yes to confirm"))
+        click.confirm(tr("end all of this?"), abort=True)
     done = clean(choice.runs, log=console.show_step)
     console.show_cleaned(done)
     if done.failed:
@@ -276,10 +279,12 @@ def _nothing_to_clean(found: Audit, choice: Choice) -> int:
     if choice.alive:
         return RunBusy.exit_code
     if found.unseen:
-        click.echo("nothing was seen")
+        click.echo(tr("nothing was seen"))
         return found.exit_code
-    whose = "nothing of this machine's" if choice.notes else "nothing"
-    click.echo(f"{whose} is left to remove")
+    if choice.notes:
+        click.echo(tr("nothing of this machine's is left to remove"))
+    else:
+        click.echo(tr("nothing is left to remove"))
     return 0
 
 
@@ -361,8 +366,12 @@ def _call(command: click.Command, name: str) -> None:
     except BadInput as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' * (count != 1)}; nothing was started", err=True)
+        total = ntr(
+            "{count} problem; nothing was started",
+            "{count} problems; nothing was started",
+            len(error.problems),
+        )
+        click.echo(total, err=True)
         sys.exit(error.exit_code)
     except CloudBurstError as error:
         console.show_error(str(error))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import dotenv
 
 from cloudburst.errors import BadInput
+from cloudburst.language import tr
 from cloudburst.models import Problem
 
 if TYPE_CHECKING:
@@ -53,9 +54,13 @@ def _file() -> Mapping[str, str]:
     try:
         values = {name: value for name, value in dotenv.dotenv_values(path).items() if value}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput([Problem(".env", 0, "", f"cannot be read: {error}")]) from error
+        raise BadInput(
+            [Problem(".env", 0, "", tr("cannot be read: {reason}", reason=error))]
+        ) from error
     if ("AWS_ACCESS_KEY_ID" in values) != ("AWS_SECRET_ACCESS_KEY" in values):
-        message = "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        message = tr(
+            "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        )
         raise BadInput([Problem(".env", 0, "", message)])
     if any(os.environ.get(name) for name in _SOURCES):
         for name in _SOURCES:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst import media
+from cloudburst.language import later, tr
 from cloudburst.videoapi import subtitles
 
 if TYPE_CHECKING:
@@ -69,23 +70,29 @@ def _probe(field: str, source: Path, text: str) -> Probe:
         problem = _no_file(path, text, source.name)
         return Probe(problem) if problem else _CHECKS[field](path)
     except (media.MediaError, subtitles.SubtitleError) as error:
-        return Probe(f"{text}: {error}; expected {_KINDS[field]}")
+        kind = tr(_KINDS[field])
+        return Probe(tr("{file}: {error}; expected {kind}", file=text, error=error, kind=kind))
     except OSError as error:
-        return Probe(f"{text} cannot be read: {reason(error)}")
+        return Probe(tr("{file} cannot be read: {reason}", file=text, reason=reason(error)))
     except Exception as error:  # noqa: BLE001 - what decoders raise at damaged files is theirs
-        return Probe(f"{text}: damaged ({error}); expected {_KINDS[field]}")
+        kind = tr(_KINDS[field])
+        return Probe(
+            tr("{file}: damaged ({error}); expected {kind}", file=text, error=error, kind=kind)
+        )
 
 
 def _no_file(path: Path, text: str, source: str) -> str | None:
     """Return why there is no file to be opened, None if there is one."""
     if path.is_dir():
-        return f"{text} is a folder; expected a file"
+        return tr("{file} is a folder; expected a file", file=text)
     if not path.exists():
-        return f"file not found: {text} (paths are relative to {source})"
+        return tr(
+            "file not found: {file} (paths are relative to {source})", file=text, source=source
+        )
     if not path.is_file():
-        return f"{text} is not a regular file"
+        return tr("{file} is not a regular file", file=text)
     if path.stat().st_size == 0:
-        raise media.MediaError("the file is empty")
+        raise media.MediaError(tr("the file is empty"))
     return None
 
 
@@ -109,7 +116,13 @@ def _check_subtitle(path: Path) -> Probe:
 def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
-        raise media.MediaError(f"{size / 1024**2:.0f} MiB; the limit is {most // 1024**2} MiB")
+        raise media.MediaError(
+            tr(
+                "{size:.0f} MiB; the limit is {most} MiB",
+                size=size / 1024**2,
+                most=most // 1024**2,
+            )
+        )
 
 
 _CHECKS = {
@@ -119,10 +132,10 @@ _CHECKS = {
     "watermark": _check_picture,
 }
 _KINDS = {
-    "image": "a picture (PNG, JPEG, WebP …)",
-    "audio": "an audio file (WAV, MP3, M4A …)",
-    "subtitle": "an SRT file",
-    "watermark": "a picture (PNG with alpha is best)",
+    "image": later("a picture (PNG, JPEG, WebP …)"),
+    "audio": later("an audio file (WAV, MP3, M4A …)"),
+    "subtitle": later("an SRT file"),
+    "watermark": later("a picture (PNG with alpha is best)"),
 }
 
 

@@ -14,6 +14,7 @@ from cloudburst import targets
 from cloudburst.errors import BadInput
 from cloudburst.job import files, yamltree
 from cloudburst.job.schema import JobSection, SceneSection, validate
+from cloudburst.language import tr
 from cloudburst.models import Distribution, Job, Limits, Problem, Scene, VideoOptions
 from cloudburst.section import MAX_PROBLEMS, show
 
@@ -73,7 +74,7 @@ def load_job(
     if wrong or section is None:
         raise BadInput(_problems(wrong, tree, shown))
     if max_cost_usd is not None and not max_cost_usd > 0:
-        message = f"got {max_cost_usd:g}; expected more than 0"
+        message = tr("got {value:g}; expected more than 0", value=max_cost_usd)
         raise BadInput([Problem("--max-cost-usd", 0, "", message)])
     job = _build(section, source, folder, probes, target or section.target)
     _check_variables(job.target, environment)
@@ -96,9 +97,15 @@ def _document_problems(
     if isinstance(tree.value, dict):
         yield from shape
     else:
-        yield (), f"got {show(tree.value)}; expected a mapping with version: 1 and scenes:"
+        yield (
+            (),
+            tr(
+                "got {value}; expected a mapping with version: 1 and scenes:",
+                value=show(tree.value),
+            ),
+        )
     for path, _ in tree.duplicates:
-        yield path, "duplicate key; expected each key once"
+        yield path, tr("duplicate key; expected each key once")
 
 
 def _section_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
@@ -126,20 +133,22 @@ def _read(source: Path, shown: str) -> yamltree.Tree:
 
     try:
         if source.is_dir():
-            raise refuse("this is a folder; expected a scenes.yaml")
+            raise refuse(tr("this is a folder; expected a scenes.yaml"))
         size = source.stat().st_size
         if size > yamltree.MAX_BYTES:
-            raise refuse(f"{size} bytes; expected at most {yamltree.MAX_BYTES}")
+            raise refuse(
+                tr("{size} bytes; expected at most {most}", size=size, most=yamltree.MAX_BYTES)
+            )
         text = source.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise refuse("file not found; expected a scenes.yaml") from None
+        raise refuse(tr("file not found; expected a scenes.yaml")) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise refuse("not UTF-8; save the file as UTF-8", line) from error
+        raise refuse(tr("not UTF-8; save the file as UTF-8"), line) from error
     except (OSError, ValueError) as error:
-        raise refuse(f"cannot be read: {files.reason(error)}") from error
+        raise refuse(tr("cannot be read: {reason}", reason=files.reason(error))) from error
     if not text.strip():
-        raise refuse("the file is empty; expected version: 1 and scenes:")
+        raise refuse(tr("the file is empty; expected version: 1 and scenes:"))
     try:
         return yamltree.parse(text)
     except yamltree.YamlError as error:
@@ -162,7 +171,7 @@ def _problems(
         )
     )
     if len(lined) > MAX_PROBLEMS:
-        message = f"only the first {MAX_PROBLEMS} problems are shown"
+        message = tr("only the first {count} problems are shown", count=MAX_PROBLEMS)
         problems.append(Problem(shown, 0, "", message))
     return problems
 
@@ -196,26 +205,34 @@ def _name_problems(
         path = ("scenes", index, "name")
         problem = unsafe_name(name)
         if problem:
-            yield path, f"got {show(name)}; {problem}"
+            yield path, tr("got {value}; {problem}", value=show(name), problem=problem)
         # Some file systems fold case and Unicode forms: two such names would be one file.
         folded = unicodedata.normalize("NFC", name).casefold()
         if folded in seen:
             first = tree.line(("scenes", seen[folded], "name"))
-            problem = f"expected a unique name (ignoring case, line {first} has it too)"
-            yield path, f"got {show(name)}; {problem}"
+            yield (
+                path,
+                tr(
+                    "got {value}; expected a unique name (ignoring case, line {line} has it too)",
+                    value=show(name),
+                    line=first,
+                ),
+            )
         seen.setdefault(folded, index)
 
 
 def unsafe_name(name: str) -> str | None:
     """Return why a scene's name cannot name a file on every system, None if it can."""
     if not re.fullmatch(r"[\w][\w .,+()'-]*", name):
-        return "expected letters, digits, space and . , + - _ ( ) ', beginning with a letter or _"
+        return tr(
+            "expected letters, digits, space and . , + - _ ( ) ', beginning with a letter or _"
+        )
     if name[-1] in ". ":
-        return "expected a name that does not end in a dot or a space"
+        return tr("expected a name that does not end in a dot or a space")
     if _RESERVED.fullmatch(name):
-        return "expected a name that is not reserved on Windows"
+        return tr("expected a name that is not reserved on Windows")
     if len(name.encode()) > 200:  # noqa: PLR2004 - 255 is the limit of a file name, with .mp4.part
-        return "expected at most 200 bytes"
+        return tr("expected at most 200 bytes")
     return None
 
 
@@ -242,11 +259,19 @@ def _output_problems(folder: Path) -> Iterator[tuple[yamltree.Path, str]]:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
-            yield field, f"{existing} is a file; expected a folder, or a path to create one at"
+            yield (
+                field,
+                tr(
+                    "{path} is a file; expected a folder, or a path to create one at", path=existing
+                ),
+            )
         elif not os.access(existing, os.W_OK | os.X_OK):
-            yield field, f"{existing} is not writable; expected a writable folder for results"
+            yield (
+                field,
+                tr("{path} is not writable; expected a writable folder for results", path=existing),
+            )
     except OSError as error:
-        yield field, f"{folder} cannot be used: {files.reason(error)}"
+        yield field, tr("{path} cannot be used: {reason}", path=folder, reason=files.reason(error))
 
 
 # -- values -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints, ValidationError, create_model
 
 from cloudburst import targets
+from cloudburst.language import later
 from cloudburst.models import Effect, Language, WhenDear
 from cloudburst.section import Section, problems
 
@@ -50,9 +51,9 @@ class _JobPart(Section):
         "budget": "max_cost_usd",
     }
     patterns: ClassVar[Mapping[str, str]] = {
-        _PATH: "a path without control characters",
-        _COLOR: "an ASS colour such as &H00000000 (&HAABBGGRR)",
-        _NAME: "letters, digits, - and _, beginning with a letter or digit",
+        _PATH: later("a path without control characters"),
+        _COLOR: later("an ASS colour such as &H00000000 (&HAABBGGRR)"),
+        _NAME: later("letters, digits, - and _, beginning with a letter or digit"),
     }
 
 

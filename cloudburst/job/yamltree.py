@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from cloudburst.language import tr
+
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 20
 # The longest job there may be has 320 000: ten thousand scenes with every key.
@@ -83,9 +85,11 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlError(mark.line + 1 if mark else 1, f"invalid YAML: {what}") from error
+        raise YamlError(
+            mark.line + 1 if mark else 1, tr("invalid YAML: {what}", what=what)
+        ) from error
     except yaml.YAMLError as error:
-        raise YamlError(1, f"invalid YAML: {error}") from error
+        raise YamlError(1, tr("invalid YAML: {what}", what=error)) from error
 
 
 class _Builder:
@@ -103,7 +107,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 self.documents += 1
                 if self.documents > 1:
-                    raise YamlError(line, "second document in the file; expected one")
+                    raise YamlError(line, tr("second document in the file; expected one"))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 self._close()
             elif isinstance(event, yaml.AliasEvent):
@@ -115,7 +119,7 @@ class _Builder:
     def _node(self, event: yaml.NodeEvent, line: int) -> None:
         tag = getattr(event, "tag", None)
         if tag not in {None, "!"}:
-            raise YamlError(line, f"got the tag {tag}; tags are not supported")
+            raise YamlError(line, tr("got the tag {tag}; tags are not supported", tag=tag))
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event.value) if event.implicit[0] else event.value
@@ -124,7 +128,7 @@ class _Builder:
             self._place(value, line, is_key_text=str(event.value))
             return
         if len(self.stack) >= MAX_DEPTH:
-            raise YamlError(line, f"nested deeper than {MAX_DEPTH} levels")
+            raise YamlError(line, tr("nested deeper than {levels} levels", levels=MAX_DEPTH))
         self._place_open({} if isinstance(event, yaml.MappingStartEvent) else [], event, line)
 
     def _place_open(
@@ -141,17 +145,22 @@ class _Builder:
 
     def _alias(self, name: str, line: int) -> None:
         if name not in self.anchors:
-            raise YamlError(line, f"undefined alias *{name}; expected &{name} on an earlier value")
+            raise YamlError(
+                line,
+                tr("undefined alias *{name}; expected &{name} on an earlier value", name=name),
+            )
         value = self.anchors[name]
         self._count(_size(value), line)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise YamlError(line, f"alias *{name} cannot be a key; expected text")
+            raise YamlError(line, tr("alias *{name} cannot be a key; expected text", name=name))
         self._place(value, line, is_key_text=None)
 
     def _count(self, nodes: int, line: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise YamlError(line, f"more than {MAX_NODES} values, including those of aliases")
+            raise YamlError(
+                line, tr("more than {count} values, including those of aliases", count=MAX_NODES)
+            )
 
     def _place(self, value: object, line: int, *, is_key_text: str | None) -> Path:
         """Put a value into the collection that is open; return its path."""
@@ -167,7 +176,7 @@ class _Builder:
             return path
         if parent.key is None:
             if is_key_text is None:
-                raise YamlError(line, "a list or mapping cannot be a key; expected text")
+                raise YamlError(line, tr("a list or mapping cannot be a key; expected text"))
             path = (*parent.path, is_key_text)
             if is_key_text in parent.value:
                 self.tree.duplicates.append((path, line))

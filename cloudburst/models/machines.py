@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
+
 if TYPE_CHECKING:
     from collections.abc import Container
     from pathlib import Path
@@ -31,6 +33,11 @@ class Rung:
 
     def __str__(self) -> str:
         return f"{self.type} {self.market} in {self.zone}"
+
+    @property
+    def shown(self) -> str:
+        """It in the user's language."""
+        return tr("{type} {market} in {zone}", type=self.type, market=self.market, zone=self.zone)
 
 
 class Verdict(StrEnum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst import targets
+from cloudburst.language import tr
 from cloudburst.paths import is_backend_own, owner
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class RunFound:
         if owners:
             return ", ".join(sorted(owners - {owner()}))
         shared = any(stack.in_backend for stack in self.stacks) and not is_backend_own()
-        return "somebody who has the same backend" if shared else ""
+        return tr("somebody who has the same backend") if shared else ""
 
     @property
     def removal(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import files
 from cloudburst.errors import InfrastructureError
+from cloudburst.language import tr
 
 if TYPE_CHECKING:
     from cloudburst.models import BatchResult, CostLine, Preview, RunReport
@@ -94,5 +95,7 @@ def write(report: RunReport) -> Path:
     try:
         files.write_whole(path, f"{text}\n", durable=False)
     except OSError as error:
-        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
+        raise InfrastructureError(
+            tr("{file} cannot be written: {reason}", file=path, reason=error.strerror)
+        ) from error
     return path

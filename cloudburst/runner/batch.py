@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import InfrastructureError, WorkerTerminated
+from cloudburst.language import tr
 from cloudburst.models import (
     BatchResult,
     EventKind,
@@ -156,8 +157,8 @@ class BatchRunner:
 
     def _attempts_summary(self) -> str:
         """Return what was tried, when no rung is left."""
-        tried = [f"{one.spec.rung}: {one.refusal.code or one.error}" for one in self.launches]
-        return f"no rung is left; tried {'; '.join(dict.fromkeys(tried))}"
+        tried = [f"{one.spec.rung.shown}: {one.refusal.code or one.error}" for one in self.launches]
+        return tr("no rung is left; tried {rungs}", rungs="; ".join(dict.fromkeys(tried)))
 
     def _needs_another(self, launch: WorkerRun) -> bool:
         """Whether another worker is to be tried; closes the rungs that need not be."""
@@ -198,8 +199,11 @@ class BatchRunner:
         self._tried.update(ladder.close(rung, verdict))
         self._waits = 0
         candidate = ladder.pick(self._tried)
-        then = f"next: {candidate}" if candidate else "no rung is left"
-        self._report_failover(launch, f"{rung}: {_answer(launch)}; {then}")
+        failed = f"{rung.shown}: {_answer(launch)}"
+        text = tr("{failed}; no rung is left", failed=failed)
+        if candidate:
+            text = tr("{failed}; next: {rung}", failed=failed, rung=candidate.shown)
+        self._report_failover(launch, text)
         return True
 
     def _wait(self, launch: WorkerRun) -> bool:
@@ -208,7 +212,8 @@ class BatchRunner:
             return False
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._waits - 1))
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - so that batches do not retry together
-        text = f"{launch.spec.rung}: {_answer(launch)}; again in {pause:.0f} s"
+        failed = f"{launch.spec.rung.shown}: {_answer(launch)}"
+        text = tr("{failed}; again in {seconds:.0f} s", failed=failed, seconds=pause)
         self._report_failover(launch, text)
         return not self._context.stop.sleep(pause)
 
@@ -278,7 +283,7 @@ def _verdict(failure: Exception | None) -> Verdict:
 
 
 def _answer(launch: WorkerRun) -> str:
-    return launch.refusal.code or "no answer"
+    return launch.refusal.code or tr("no answer")
 
 
 def _with_advice(launch: WorkerRun) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
+from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.paths import state_folder
 
@@ -66,7 +67,7 @@ class OpenTarget:
             LookupError: the run needs none there.
         """
         if self.source is None:
-            raise LookupError(f"no workers were planned on {self.name}")
+            raise LookupError(tr("no workers were planned on {target}", target=self.name))
         return self.source
 
 
@@ -138,7 +139,8 @@ def new_record(job: Job, *, run_id: str, folder: str, began: str) -> RunRecord:
 def found_engine(timeline: Timeline) -> PulumiCli:
     """Find the engine, or build it, and report which it is."""
     cli = find_engine(lambda text: timeline.emit(EventKind.ENGINE, text))
-    timeline.emit(EventKind.ENGINE, f"Pulumi engine {cli.version} from {cli.origin}")
+    text = tr("Pulumi engine {version} from {origin}", version=cli.version, origin=cli.origin)
+    timeline.emit(EventKind.ENGINE, text)
     return cli
 
 
@@ -178,7 +180,11 @@ def results_folder(output: Path, began: datetime) -> Path:
             continue
         except OSError as error:
             raise InfrastructureError(
-                f"the results folder {folder} cannot be created: {error.strerror}"
+                tr(
+                    "the results folder {folder} cannot be created: {reason}",
+                    folder=folder,
+                    reason=error.strerror,
+                )
             ) from error
         return folder
-    raise InfrastructureError(f"{output / name} and 99 more are taken")
+    raise InfrastructureError(tr("{folder} and 99 more are taken", folder=output / name))

@@ -18,6 +18,7 @@ from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
 from cloudburst.journal import registry, store
 from cloudburst.journal.state import RunState
+from cloudburst.language import tr
 from cloudburst.models import Attempt, DownloadedVideo, Phase, Problem, Span
 from cloudburst.workers import download
 
@@ -81,7 +82,9 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
     folder = find_folder(wanted)
     state = store.read(folder)
     if state is None or state.record is None:
-        raise RunUnknown(f"{folder} has no journal: nothing of that run was started")
+        raise RunUnknown(
+            tr("{folder} has no journal: nothing of that run was started", folder=folder)
+        )
     record = state.record
     job = load_job(
         record.source, output=folder.parent, target=record.target, max_cost_usd=max_cost_usd
@@ -107,7 +110,7 @@ def find_folder(wanted: str) -> Path:
         return place.absolute()
     folder = registry.find(wanted).path
     if not folder.is_dir():
-        raise RunUnknown(f"the folder of run {wanted} is gone: {folder}")
+        raise RunUnknown(tr("the folder of run {run} is gone: {folder}", run=wanted, folder=folder))
     return folder
 
 
@@ -145,7 +148,9 @@ def take_stock(job: Job, journal: Journal) -> StartingPoint:
     """
     state, folder = journal.state(), journal.folder
     if state.record is None:
-        raise RunUnknown(f"the journal in {folder} is empty: nothing of that run was started")
+        raise RunUnknown(
+            tr("the journal in {folder} is empty: nothing of that run was started", folder=folder)
+        )
     _check_target(job, state.record)
     # A run may have batches on several targets, each with a renderer of its own.
     renderers = frozenset(renderer(job, target) for target in {job.target, *state.targets})
@@ -164,9 +169,11 @@ def take_stock(job: Job, journal: Journal) -> StartingPoint:
 def _check_target(job: Job, record: RunRecord) -> None:
     if record.target == job.target:
         return
-    message = (
-        f"got {job.target}; the run is on {record.target}, and stays there; "
-        "expected the same, or a run of its own (without --resume)"
+    message = tr(
+        "got {target}; the run is on {before}, and stays there; "
+        "expected the same, or a run of its own (without --resume)",
+        target=job.target,
+        before=record.target,
     )
     raise BadInput([Problem(str(job.source), 0, "target", message)])
 
@@ -211,7 +218,9 @@ def _tidy(folder: Path, rest: tuple[Scene, ...]) -> None:
         for scene in rest:
             _set_aside(folder / f"{scene.name}.mp4")
     except OSError as error:
-        raise InfrastructureError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise InfrastructureError(
+            tr("{folder} cannot be written to: {reason}", folder=folder, reason=error.strerror)
+        ) from error
 
 
 def _set_aside(path: Path) -> None:

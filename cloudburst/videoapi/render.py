@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cloudburst import media
+from cloudburst.language import tr
 from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
@@ -178,14 +179,16 @@ def _drawable(
     cjk = fonts.face_for("中") if needs_cjk or language == "chinese" else None
     if needs_cjk and cjk is None:
         drawable = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
-        warning = (
-            f"{len(cues) - len(drawable)} of {len(cues)} subtitles left out: no font on this "
-            "worker has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
+        warning = tr(
+            "{count} of {total} subtitles left out: no font on this worker has Chinese characters "
+            "(install one, such as Debian's fonts-noto-cjk)",
+            count=len(cues) - len(drawable),
+            total=len(cues),
         )
         return (drawable if latin else []), latin, [warning]
     face = cjk if needs_cjk else latin or cjk
     if face is None:
-        return [], None, ["subtitles left out: this worker has no fonts"]
+        return [], None, [tr("subtitles left out: this worker has no fonts")]
     return cues, face, []
 
 

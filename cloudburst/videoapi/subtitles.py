@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -88,17 +90,26 @@ def parse(data: bytes) -> list[Cue]:
         SubtitleError: the file has no cues, or exceeds a limit on bytes or characters.
     """
     if len(data) > MAX_BYTES:
-        raise SubtitleError(f"{len(data)} bytes; the limit is {MAX_BYTES}")
+        raise SubtitleError(tr("{size} bytes; the limit is {most}", size=len(data), most=MAX_BYTES))
     cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
     if not cues:
-        raise SubtitleError("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)")
+        raise SubtitleError(tr("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)"))
     for cue in cues:
         if len(cue.text) > MAX_TEXT:
-            cue_length = f"the cue at {cue.start:.1f} s has {len(cue.text)} characters"
-            raise SubtitleError(f"{cue_length}; the limit is {MAX_TEXT}")
+            raise SubtitleError(
+                tr(
+                    "the cue at {start:.1f} s has {count} characters; the limit is {most}",
+                    start=cue.start,
+                    count=len(cue.text),
+                    most=MAX_TEXT,
+                )
+            )
     if _flattened_length(cues) > MAX_SHOWN:
         raise SubtitleError(
-            f"more than {MAX_SHOWN} characters in total (overlapping cues count more than once)"
+            tr(
+                "more than {most} characters in total (overlapping cues count more than once)",
+                most=MAX_SHOWN,
+            )
         )
     return cues
 

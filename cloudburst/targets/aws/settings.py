@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from cloudburst.language import later, tr
 from cloudburst.models import Axis, Market
 from cloudburst.section import Section, problems
 
@@ -101,14 +102,14 @@ class AwsSection(Section):
         "docker_image": "image",
     }
     patterns: ClassVar[Mapping[str, str]] = {
-        _REGION: "a region such as us-east-1",
-        _ZONE: "an availability zone such as us-east-1a",
-        _TYPE: "an instance type such as c5.2xlarge",
-        _IMAGE: "a container image in small letters, name:tag or name@sha256:…",
-        _CIDR: "a CIDR block such as 203.0.113.7/32",
-        _AMI: "an AMI such as ami-0123456789abcdef0",
-        _SUBNET: "a subnet such as subnet-0123456789abcdef0",
-        _GROUP: "a security group such as sg-0123456789abcdef0",
+        _REGION: later("a region such as us-east-1"),
+        _ZONE: later("an availability zone such as us-east-1a"),
+        _TYPE: later("an instance type such as c5.2xlarge"),
+        _IMAGE: later("a container image in small letters, name:tag or name@sha256:…"),
+        _CIDR: later("a CIDR block such as 203.0.113.7/32"),
+        _AMI: later("an AMI such as ami-0123456789abcdef0"),
+        _SUBNET: later("a subnet such as subnet-0123456789abcdef0"),
+        _GROUP: later("a security group such as sg-0123456789abcdef0"),
     }
 
     regions: list[Region] | None = Field(
@@ -214,12 +215,16 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
     for field in ("order", "markets", "regions", "zones", "instance_types"):
         values = getattr(section, field) or []
         if len(set(values)) < len(values):
-            yield (field,), f"got {', '.join(values)}; expected each one once"
+            yield (field,), tr("got {values}; expected each one once", values=", ".join(values))
     size = section.disk_gb
     if section.ami is None and size < _AMI_GB:
         yield (
             ("disk_gb",),
-            f"got {size}; expected {_AMI_GB} or more, the size of Amazon's machine image",
+            tr(
+                "got {size}; expected {least} or more, the size of Amazon's machine image",
+                size=size,
+                least=_AMI_GB,
+            ),
         )
     yield from _network_problems(section)
 
@@ -227,14 +232,24 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
 def _network_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
     count = len(section.regions or ())
     if section.subnet is not None and count > 1:
-        yield ("subnet",), f"got a subnet and {count} regions; expected one: a subnet is in one"
+        text = tr("got a subnet and {count} regions; expected one: a subnet is in one", count=count)
+        yield ("subnet",), text
     try:
         ipaddress.IPv4Network(section.ingress or "0.0.0.0/0")
     except ValueError as error:
-        yield ("ingress",), f"got {section.ingress}; {error}; expected such as 203.0.113.7/32"
+        text = tr(
+            "got {value}; {error}; expected such as 203.0.113.7/32",
+            value=section.ingress,
+            error=error,
+        )
+        yield ("ingress",), text
     for index, zone in enumerate(section.zones):
         if section.regions is not None and zone[:-1] not in section.regions:
             yield (
                 ("zones", index),
-                f"got {zone}; expected a zone of {', '.join(section.regions)}",
+                tr(
+                    "got {zone}; expected a zone of {regions}",
+                    zone=zone,
+                    regions=", ".join(section.regions),
+                ),
             )
