@@ -21,6 +21,7 @@ from cloudburst.errors import (
 from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
+from cloudburst.pace import LaunchPace
 from cloudburst.report import json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner
@@ -264,6 +265,7 @@ class Run:
             results=SceneResults(job.scenes, journal, point.state.attempts, point.videos),
             targets=prepared.targets,
             keep=not job.auto_terminate,
+            pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
         )
 
     def _report_start(self, record: RunRecord) -> None:
