@@ -196,7 +196,7 @@ class WorkerRun:
             return None
         self.report(WorkerState.CREATING, f"creating the stack: {spec.rung}")
         with context.timeline.span(Phase.UP, self._spans):
-            outputs = self._on.engine.up(spec.stack, program, begin=self._check_needed)
+            outputs = self._on.engine.up(spec.stack, program, begin=self._check_wanted)
         worker = workers.worker(spec, outputs)
         expires = workers.expires(spec.stack)
         context.journal.worker(self._row, worker.id, worker.endpoint, expires)
@@ -250,6 +250,13 @@ class WorkerRun:
         """End a worker that has not begun when no scene waits for it any more."""
         if not self._context.queue.pending() and not self._context.stop.requested:
             raise _NotNeededError
+
+    def _check_wanted(self) -> None:
+        """End a worker whose turn has come when it is not needed, or nothing may be launched."""
+        self._check_needed()
+        reason = self._on.workers.ladder.stopped
+        if reason:
+            raise InfrastructureError(reason)
 
     def _check_condition(self, worker: Worker) -> None:
         try:

@@ -45,7 +45,20 @@ _LATER = {
     "RequestTimeout",
     "InvalidInstanceID.NotFound",  # just created, and not described yet
 }
+# What is wrong with the account, and what its owner can do. No other rung helps.
+ACCOUNT = {
+    "Blocked": "AWS has blocked this account: nobody can launch machines on it until AWS Support "
+    "unblocks it; see docs/aws.md, Suspended accounts",
+    "AccountBlocked": "AWS has blocked this account: nobody can launch machines on it until AWS "
+    "Support unblocks it; see docs/aws.md, Suspended accounts",
+    "PendingVerification": "AWS is still verifying this account for the region, usually for "
+    "minutes, at most for four hours: run the job again later; see docs/aws.md, Suspended accounts",
+    "OptInRequired": "this account is not signed up for EC2, or not subscribed to its machine "
+    "image: complete the sign-up in the AWS console, or check aws.ami; see docs/aws.md, Suspended "
+    "accounts",
+}
 _VERDICTS = {
+    **dict.fromkeys(ACCOUNT, Verdict.STOP),
     **dict.fromkeys(_CAPACITY, Verdict.NEXT),
     **dict.fromkeys(_QUOTA, Verdict.SKIP_FAMILY),
     **dict.fromkeys(_LATER, Verdict.WAIT),
@@ -69,6 +82,7 @@ _BLAMELESS = (
 )
 
 _ADVICE = {
+    **ACCOUNT,
     "Client.InstanceInitiatedShutdown": "its lease was over: raise aws.lease_minutes",
     "Client.UserInitiatedShutdown": "somebody else terminates the machines",
     "UnauthorizedOperation": "give the caller the policy in docs/aws.md",
@@ -80,11 +94,9 @@ _ADVICE = {
     "RequestExpired": "set this machine's clock",
     "ExpiredToken": "log in again: aws sso login",
     "ExpiredTokenException": "log in again: aws sso login",
-    "OptInRequired": "opt in to the region, or to what is named, in the AWS console",
-    "PendingVerification": "AWS is still verifying the account; try again later",
     "InvalidAMIID.NotFound": "check aws.ami in scenes.yaml; AMIs differ by region",
     "InvalidSubnetID.NotFound": "check aws.subnet and aws.regions in scenes.yaml",
-    "InvalidGroup.NotFound": "check aws.security_group and aws.regions in scenes.yaml",
+    "InvalidGroup.NotFound": "check aws.security_groups and aws.regions in scenes.yaml",
     "InvalidKeyPair.NotFound": "check aws.key_name and aws.regions in scenes.yaml",
     "VPCIdNotSpecified": "the region has no default VPC: name aws.subnet in scenes.yaml",
     "MissingInput": "the region has no default VPC: name aws.subnet in scenes.yaml",
