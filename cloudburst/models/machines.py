@@ -70,7 +70,7 @@ class MachineSpec:
         ingress: CIDR block that may reach the video API.
         vpc: in which a security group is made; None for the default one.
         subnet: None for the zone's default one.
-        security_group: an existing one, None to make one.
+        security_groups: existing ones, all of which the machine has; none to make one.
         key_name: an existing key pair, None for no SSH.
         disk_gb: GB of the encrypted root disk.
         lease_minutes: after which the machine ends itself.
@@ -82,7 +82,7 @@ class MachineSpec:
     ingress: str
     vpc: str | None
     subnet: str | None
-    security_group: str | None
+    security_groups: tuple[str, ...]
     key_name: str | None
     disk_gb: int
     lease_minutes: int
