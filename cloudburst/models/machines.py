@@ -52,12 +52,20 @@ class Refusal:
         verdict: what it means for the ladder.
         transient: the provider did not answer at all; asking again for minutes makes sense.
         advice: what a person can do; empty when nothing is known.
+        cause: what is wrong, where the code alone says it; empty where it does not.
     """
 
     code: str | None = None
     verdict: Verdict = Verdict.FAIL
     transient: bool = False
     advice: str = ""
+    cause: str = ""
+
+    def explain(self, message: str) -> str:
+        """Return the provider's message with the advice, and after the cause if it is known."""
+        if self.cause:
+            return f"{self.cause}: {self.advice}. {message}"
+        return f"{message} ({self.advice})" if self.advice else message
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,5 +303,4 @@ def _answer(launch: WorkerRun) -> str:
 
 
 def _with_advice(launch: WorkerRun) -> str | None:
-    advice = launch.refusal.advice
-    return f"{launch.error} ({advice})" if advice else launch.error
+    return launch.refusal.explain(launch.error) if launch.error else None

@@ -13,7 +13,6 @@ from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, engine_environment, state_folder
 from cloudburst.targets.aws import public_ip as address
-from cloudburst.targets.aws import refusals
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.quotes import price_book
 from cloudburst.targets.aws.refusals import family
@@ -217,9 +216,16 @@ def _launch(aws: Aws, settings: AwsSettings, rung: Rung, ami: str) -> Check:
 
 
 def _refused(name: str, error: CloudRefused, fix: str = _POLICY) -> Check:
-    """Return the check of a call that AWS refused; what is wrong with the account comes first."""
-    code = error.code or ""
-    return Check(name, Finding.ERROR, str(error), refusals.ACCOUNT.get(code, fix), code)
+    """Return the check of a call that AWS refused.
+
+    Args:
+        name: of the check.
+        error: says what is wrong.
+        fix: unless the account is what is wrong.
+    """
+    refusal = error.refusal
+    fix = refusal.advice if refusal.cause else fix
+    return Check(name, Finding.ERROR, str(error), fix, refusal.code or "")
 
 
 def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:

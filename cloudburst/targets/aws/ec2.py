@@ -463,9 +463,9 @@ def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
         code = str(response.get("Code", ""))
         if code in known:
             return
-        advice = refusals.advice(code)
-        message = f"{call}: {code}: {response.get('Message', '')}{f' ({advice})' if advice else ''}"
-        raise CloudRefused(message, refusals.of_code(code, message)) from error
+        message = f"{call}: {code}: {response.get('Message', '')}"
+        refusal = refusals.of_code(code, message)
+        raise CloudRefused(refusal.explain(message), refusal) from error
     except BotoCoreError as error:
         message = f"{call}: {error}"
         raise CloudRefused(message, refusals.of_code(None, message)) from error
