@@ -91,9 +91,9 @@ class Firewall:
 
     def admits(self, block: str, port: int) -> bool:
         """Whether an IPv4 CIDR block reaches a port."""
-        source = ipaddress.IPv4Network(block)
+        source = ipaddress.IPv4Network(block, strict=False)
         return any(
-            low <= port <= high and source.subnet_of(ipaddress.IPv4Network(admitted))
+            low <= port <= high and source.subnet_of(ipaddress.IPv4Network(admitted, strict=False))
             for low, high, admitted in self.tcp
         )
 
