@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
-from cloudburst import targets
+from cloudburst import environment, targets
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineMissing, InfrastructureError
+from cloudburst.job import variables
 from cloudburst.language import later, tr
 from cloudburst.models import Check, Finding
 from cloudburst.paths import cache_folder, engine_environment, state_folder
@@ -39,10 +40,22 @@ def examine(
     yield Check(later("cache"), Finding.OK, str(cache_folder()))
     version, path = imageio_ffmpeg.get_ffmpeg_version(), imageio_ffmpeg.get_ffmpeg_exe()
     yield Check(later("ffmpeg"), Finding.OK, f"{version} ({path})")
+    yield from _variables(target)
     if job is None:
         yield from kind.examine(targets.own_settings(kind.name), 1)
     else:
         yield from kind.examine(job.settings.get(target), max(1, len(plan(job).batches)))
+
+
+def _variables(target: str) -> Iterator[Check]:
+    """Check the original tool's variables: those that are wrong, and those that do nothing."""
+    found = environment.environment()
+    for problem in variables.problems(target, found):
+        yield Check("variables", Finding.ERROR, str(problem), f"correct or unset {problem.field}")
+    for name, why in variables.ignored(found):
+        place = "the environment" if environment.place(name)[1] == 0 else ".env"
+        text = f"{name} is ignored here because {why}"
+        yield Check("variables", Finding.WARNING, text, f"remove it from {place}")
 
 
 def _engine(log: Callable[[str], None]) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dotenv
+from dotenv.parser import parse_stream
 
 from cloudburst.errors import BadInput
 from cloudburst.language import tr
@@ -45,6 +46,28 @@ def additions() -> dict[str, str]:
         for name, value in _file().items()
         if name in _KNOWN and not os.environ.get(name)
     }
+
+
+def place(name: str) -> tuple[str, int]:
+    """Return where a variable's value is from, for people.
+
+    Returns:
+        ``.env`` and its line; ``environment`` and 0 for one that is set there, or nowhere.
+    """
+    if os.environ.get(name) or name not in _file():
+        return "environment", 0
+    with (Path.cwd() / ".env").open(encoding="utf-8") as stream:
+        lines = [
+            # Blank lines before an assignment belong to it.
+            binding.original.line + _leading_lines(binding.original.string)
+            for binding in parse_stream(stream)
+            if binding.key == name
+        ]
+    return ".env", lines[-1]
+
+
+def _leading_lines(text: str) -> int:
+    return text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _file() -> Mapping[str, str]:

@@ -224,7 +224,11 @@ class LiveLines(Silent):
             Text(label),
             Text(word(row.state), style=_STYLES[row.state]),
             Text(tr("{done} done", done=row.done), style="dim"),
-            Text(doing if busy else "", overflow="ellipsis", no_wrap=True),
+            Text(
+                doing if busy or row.state is WorkerState.WAITING else "",
+                overflow="ellipsis",
+                no_wrap=True,
+            ),
             Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
         ]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Cost,
         Estimate,
         Launch,
+        Plan,
         Preview,
         RunReport,
         SceneResult,
@@ -242,6 +243,7 @@ def show_preview(preview: Preview) -> None:
         for resource in stacks[batch.number].resources if batch.number in stacks else ():
             what = f"{word(resource.operation)} {resource.type} [dim]{resource.name}[/]"
             console.print(f"   [green]+[/] {what}")
+    _print_waves(plan, console)
     if preview.estimate is not None:
         _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
     for note in preview.notes:
@@ -263,6 +265,19 @@ def _planned(preview: Preview) -> str:
         resources=sum(len(one.resources) for one in preview.stacks),
         target=target,
     )
+
+
+def _print_waves(plan: Plan, console: Console) -> None:
+    """Print when workers start, where not all of them start at once."""
+    distribution = plan.job.distribution
+    last = distribution.last_launch(len(plan.batches))
+    if last:
+        console.print(
+            f"launches: {distribution.launches_per_wave} at once, then a pause of "
+            f"{distribution.launch_pause:g} s; the last worker starts {last:g} s after the first "
+            "(distribution.launch_pause)",
+            soft_wrap=True,
+        )
 
 
 def _print_estimate(estimate: Estimate, most: float | None, console: Console) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cloudburst import environment as dotenv
 from cloudburst import targets
 from cloudburst.errors import BadInput
-from cloudburst.job import files, yamltree
+from cloudburst.job import files, variables, yamltree
 from cloudburst.job.schema import JobSection, SceneSection, validate
 from cloudburst.language import tr
 from cloudburst.models import Distribution, Job, Limits, Problem, Scene, VideoOptions
@@ -37,9 +37,8 @@ def load_job(
 ) -> Job:
     """Read and check a job file; start nothing.
 
-    Settings of AWS that the file leaves open are taken from the environment, or from ``.env`` in
-    the current folder: ``AWS_REGION``, ``AWS_INSTANCE_TYPE``, ``AWS_SUBNET_ID``,
-    ``AWS_SECURITY_GROUP_ID``, ``AWS_KEY_PAIR_NAME``, ``DOCKER_IMAGE``.
+    What the file leaves open is taken from the original tool's variables, in the environment or
+    in ``.env`` in the current folder; docs/operations.md lists them.
 
     Args:
         path: scenes.yaml.
@@ -77,7 +76,8 @@ def load_job(
         message = tr("got {value:g}; expected more than 0", value=max_cost_usd)
         raise BadInput([Problem("--max-cost-usd", 0, "", message)])
     job = _build(section, source, folder, probes, target or section.target)
-    _check_variables(job.target, environment)
+    variables.check(job.target, environment)
+    job = replace(job, limits=variables.limits(job.limits, section.limits, environment))
     if max_cost_usd is not None:
         job = replace(job, limits=replace(job.limits, max_cost_usd=max_cost_usd))
     return replace(job, settings=_settings(section, environment))
@@ -115,16 +115,6 @@ def _section_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]
         if own is not None:
             for path, message in kind.section_problems(own):
                 yield (name, *path), message
-
-
-def _check_variables(target: str, environment: Mapping[str, str]) -> None:
-    """Check a target's variables as its section of the file is checked."""
-    problems = [
-        Problem("environment", 0, name, message)
-        for name, message in targets.get(target).variable_problems(environment)
-    ]
-    if problems:
-        raise BadInput(problems)
 
 
 def _read(source: Path, shown: str) -> yamltree.Tree:

@@ -24,6 +24,10 @@ _PATH = r"^[^\x00-\x1f\x7f]+$"
 _COLOR = r"^&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
+# Seconds.
+MAX_SCENE_TIMEOUT = 86400
+MAX_HEALTH_TIMEOUT = 3600
+
 FilePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4096, pattern=_PATH),
@@ -105,16 +109,27 @@ class DistributionSection(_JobPart):
     scenes_per_batch: int = Field(default=10, ge=1, le=1000)
     max_parallel_instances: int = Field(default=10, ge=1, le=100)
     min_scenes_per_batch: int = Field(default=5, ge=1, le=1000)
+    launches_per_wave: int = Field(
+        default=5, ge=1, le=100, description="With launch_pause: workers that start together."
+    )
+    launch_pause: float = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="Seconds between waves of launches, to spare a cloud account; 0: no waves.",
+    )
 
 
 class LimitsSection(_JobPart):
     """When to stop waiting."""
 
-    scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds per attempt.")
+    scene_timeout: float = Field(
+        default=600, ge=1, le=MAX_SCENE_TIMEOUT, description="Seconds per attempt."
+    )
     health_timeout: float | None = Field(
         default=None,
         ge=1,
-        le=3600,
+        le=MAX_HEALTH_TIMEOUT,
         description=f"Seconds for a worker to start; null: {_health_timeouts()}.",
     )
     attempts: int = Field(default=3, ge=1, le=10, description="Attempts at each scene.")

@@ -96,11 +96,19 @@ class Distribution:
         scenes_per_batch: the usual number of scenes per worker.
         max_parallel_instances: the maximum number of workers at once.
         min_scenes_per_batch: a worker for fewer scenes than this is not worth its start.
+        launches_per_wave: with a pause, the number of workers that start together.
+        launch_pause: seconds between two waves of launches; 0 for no waves.
     """
 
     scenes_per_batch: int = 10
     max_parallel_instances: int = 10
     min_scenes_per_batch: int = 5
+    launches_per_wave: int = 5
+    launch_pause: float = 0.0
+
+    def last_launch(self, workers: int) -> float:
+        """Return the seconds after which the last of so many workers starts."""
+        return max(0, workers - 1) // self.launches_per_wave * self.launch_pause
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,12 +59,20 @@ class Refusal:
         verdict: what it means for the ladder.
         transient: the provider did not answer at all; asking again for minutes makes sense.
         advice: what a person can do; empty when nothing is known.
+        cause: what is wrong, where the code alone says it; empty where it does not.
     """
 
     code: str | None = None
     verdict: Verdict = Verdict.FAIL
     transient: bool = False
     advice: str = ""
+    cause: str = ""
+
+    def explain(self, message: str) -> str:
+        """Return the provider's message with the advice, and after the cause if it is known."""
+        if self.cause:
+            return f"{self.cause}: {self.advice}. {message}"
+        return f"{message} ({self.advice})" if self.advice else message
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class MachineSpec:
         ingress: CIDR block that may reach the video API.
         vpc: in which a security group is made; None for the default one.
         subnet: None for the zone's default one.
-        security_group: an existing one, None to make one.
+        security_groups: existing ones, all of which the machine has; none to make one.
         key_name: an existing key pair, None for no SSH.
         disk_gb: GB of the encrypted root disk.
         lease_minutes: after which the machine ends itself.
@@ -89,7 +97,7 @@ class MachineSpec:
     ingress: str
     vpc: str | None
     subnet: str | None
-    security_group: str | None
+    security_groups: tuple[str, ...]
     key_name: str | None
     disk_gb: int
     lease_minutes: int

@@ -241,12 +241,14 @@ class Check:
         finding: how it came out.
         text: what it is.
         fix: how to fix it; empty when nothing is wrong.
+        code: the provider's error code; empty where it refused nothing.
     """
 
     name: str
     finding: Finding
     text: str
     fix: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,8 @@ class BatchRunner:
             spec = self._spec(launch.rung, label, key=self._adopted.worker.key)
             return self._worker_run(label, spec, self._adopted)
         rung = self._next_rung()
+        if rung is not None and self._wait_for_turn():
+            rung = self._next_rung()  # what was open may be closed by now
         if rung is None:
             return None
         label = self._next_label()
@@ -144,7 +146,29 @@ class BatchRunner:
     ) -> WorkerRun:
         return WorkerRun(str(label), self.batch, spec, self._context, self.on, adopted)
 
+    def _wait_for_turn(self) -> bool:
+        """Wait until this launch may begin; return whether it had to wait."""
+        context = self._context
+        seconds = context.pace.take_turn()
+        if seconds <= 0:
+            return False
+        context.timeline.emit(
+            EventKind.BATCH_STATE,
+            f"launching in {seconds:.0f} s (distribution.launch_pause)",
+            batch=self.batch.label,
+            state=str(WorkerState.WAITING),
+            stack=self.stack,
+            worker=str(self._next_label()),
+            scenes=len(self.batch.scenes),
+        )
+        context.pace.wait(seconds, context.stop.sleep, self._may_launch)
+        return True
+
     # -- the ladder -----------------------------------------------------------------------------
+
+    def _may_launch(self) -> bool:
+        """Whether a worker is needed and no refusal has ended all launches."""
+        return bool(self._context.queue.pending()) and not self.on.workers.ladder.stopped
 
     def _next_rung(self) -> Rung | None:
         if self._context.stop.requested or not self._context.queue.pending():
@@ -287,5 +311,4 @@ def _answer(launch: WorkerRun) -> str:
 
 
 def _with_advice(launch: WorkerRun) -> str | None:
-    advice = launch.refusal.advice
-    return f"{launch.error} ({advice})" if advice else launch.error
+    return launch.refusal.explain(launch.error) if launch.error else None

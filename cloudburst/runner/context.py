@@ -11,6 +11,7 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord
+from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class RunContext:
         results: what became of scenes.
         targets: by name, those that the run has or had workers on.
         keep: workers outlive the run, for a person who downloads by hand.
+        pace: when launches may begin.
     """
 
     record: RunRecord
@@ -96,6 +98,7 @@ class RunContext:
     results: SceneResults
     targets: Mapping[str, OpenTarget] = field(default_factory=dict)
     keep: bool = False
+    pace: LaunchPace = field(default_factory=LaunchPace)
 
     @property
     def run_id(self) -> str:

@@ -22,6 +22,7 @@ from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
 from cloudburst.language import later, tr
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
+from cloudburst.pace import LaunchPace
 from cloudburst.report import json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner
@@ -265,6 +266,7 @@ class Run:
             results=SceneResults(job.scenes, journal, point.state.attempts, point.videos),
             targets=prepared.targets,
             keep=not job.auto_terminate,
+            pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
         )
 
     def _report_start(self, record: RunRecord) -> None:

@@ -202,7 +202,7 @@ class WorkerRun:
         self.report(WorkerState.CREATING, text)
         with context.timeline.span(Phase.UP, self._spans):
             # Checked when a slot is free: while it waited, others may have taken every scene.
-            outputs = self._on.engine.up(spec.stack, program, begin=self._check_needed)
+            outputs = self._on.engine.up(spec.stack, program, begin=self._check_wanted)
         worker = workers.worker(spec, outputs)
         expires = workers.expires(spec.stack)
         context.journal.worker(self._row, worker.id, worker.endpoint, expires)
@@ -258,6 +258,13 @@ class WorkerRun:
         """End a worker that has not begun when no scene waits for it any more."""
         if not self._context.queue.pending() and not self._context.stop.requested:
             raise _NotNeededError
+
+    def _check_wanted(self) -> None:
+        """End a worker whose turn has come when it is not needed, or nothing may be launched."""
+        self._check_needed()
+        reason = self._on.workers.ladder.stopped
+        if reason:
+            raise InfrastructureError(reason)
 
     def _check_condition(self, worker: Worker) -> None:
         try:

@@ -87,12 +87,14 @@ def estimate(
     low = [_BOOT["low"] + drive * _LOW_RENDER + _END["low"] for drive in drives]
     likely = [_BOOT["likely"] + drive + _END["likely"] for drive in drives]
     worst = [max(lease * 60 + _END["likely"], seconds) for seconds in likely]
+    launches = plan.job.distribution.last_launch(len(plan.batches))
     too_short = max(likely) > lease * 60
     return Estimate(
         low=total(low),
         likely=total(likely),
         worst=total(worst),
-        phases={
+        phases=({"launches": launches} if launches else {})
+        | {
             "boot": _BOOT["likely"],
             "drive": max(drives),
             "destroy": _END["likely"],
