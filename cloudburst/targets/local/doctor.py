@@ -10,8 +10,8 @@ from cloudburst.videoapi import fonts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Script, a character of it, a Debian package with a font for it.
-_SCRIPTS = (("Latin", "A", "fonts-dejavu-core"), ("Chinese", "中", "fonts-noto-cjk"))
+# Script, a character of it, the package that CloudBurst requires for it.
+_SCRIPTS = (("Latin", "A", "manimgx-fonts"), ("Chinese", "中", "noto-cjk-sans-otc"))
 
 
 def examine() -> Iterator[Check]:
@@ -24,6 +24,6 @@ def examine() -> Iterator[Check]:
             yield Check(
                 "font",
                 Finding.WARNING,
-                f"{script}: NONE; such subtitles are left out",
-                f"install one, such as Debian's {package}",
+                f"{script}: NONE; such characters are left out",
+                f"install it again: pip install {package}",
             )
