@@ -48,7 +48,7 @@ def no_installed_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drawn(tmp_path: Path, text: str) -> tuple[Pixels, list[str]]:
-    """Render a line of subtitles on black; return the brightness of the letters, cropped to them."""
+    """Render a line of subtitles on black; return it, cropped to the letters."""
     folder = tmp_path / f"scene-{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
     Image.new("RGB", (1920, 1080)).save(tmp_path / "black.png")
@@ -93,7 +93,7 @@ def test_chinese_is_drawn_without_an_installed_font(tmp_path: Path, text: str) -
     face = fonts.face_for("中")
     assert face is not None
     assert face.family == "Noto Sans CJK SC"
-    box = expected(face, "\U000e0fff" * len(text))  # what a font draws for what it has not
+    box = expected(face, "\U0010f123" * len(text))  # drawn as a box: the font has no glyph for it
     ideal = expected(face, text)
     assert pixels.shape == pytest.approx(ideal.shape, abs=8)
     assert likeness(pixels, ideal) > 0.85
@@ -147,12 +147,12 @@ def test_no_box_is_drawn_for_a_character_that_no_font_has(tmp_path: Path) -> Non
 def render_sunset(folder: Path) -> Path:
     """Render the example's scene with Chinese subtitles on a still picture."""
     scene = next(scene for scene in load_job(EXAMPLE).scenes if scene.name == "06-sunset")
-    assert scene.subtitle is not None
+    assert scene.options.subtitle is not None
     folder.mkdir()
     request = render.Request(
         scene.image.read_bytes(),
         scene.audio.read_bytes(),
-        scene.subtitle.read_bytes(),
+        scene.options.subtitle.read_bytes(),
         background_box=False,
     )
     video, warnings = render.render(request, folder, Deadline(60), threads=2)
@@ -186,8 +186,8 @@ def test_the_example_looks_the_same_where_the_fonts_of_the_system_are_hidden(
     assert all(map(np.array_equal, frames, pictures(render_sunset(tmp_path / "visible"))))
     # Cues are shown from 0.1 s and from 2.56 s on; without one, 0.0 s is the picture alone.
     first, second = (np.abs(frames[i].astype(int) - frames[0]) > 100 for i in (30, 100))
-    assert min(first.sum(), second.sum()) > 3000
-    assert (first ^ second).sum() > 3000
+    assert min(first.sum(), second.sum()) > 2000
+    assert (first ^ second).sum() > 2000
 
 
 def pictures(video: Path) -> list[NDArray[np.uint8]]:

@@ -227,7 +227,8 @@ def test_characters_that_no_font_has_are_left_out_and_named(server: str, tmp_pat
     subtitle = tmp_path / "s.srt"
     subtitle.write_text(SRT.replace("Hello", "山\U0010f123"), encoding="utf-8")
     rendered = VideoApi(Worker("s", "1@1", server, KEY, 1)).render(
-        dataclasses.replace(scene, subtitle=subtitle), 60
+        dataclasses.replace(scene, options=dataclasses.replace(scene.options, subtitle=subtitle)),
+        60,
     )
     (warning,) = rendered.warnings
     assert "characters left out of the subtitles" in warning
