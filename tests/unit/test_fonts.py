@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +11,6 @@ from cloudburst.models import Finding
 from cloudburst.targets.local import doctor
 from cloudburst.videoapi import fonts
 from cloudburst.videoapi.subtitles import Cue, Style, to_ass
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +45,13 @@ def test_the_packages_have_a_font_for(chars: str, name: str) -> None:
     assert (chosen.main.family, chosen.others, chosen.missing) == (name, {}, "")
 
 
-def test_an_upright_face_is_chosen() -> None:
-    face = fonts.face_for("A")
-    assert face is not None
-    assert "Italic" not in face.file
+def test_an_upright_face_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upright = fonts.face_for("A")
+    assert upright is not None
+    (italic,) = Path(upright.file).parent.glob("NotoSans-Italic*")
+    shutil.copy(italic, tmp_path / "a.ttf")
+    monkeypatch.setenv("CLOUDBURST_FONTS", str(tmp_path))
+    assert fonts.face_for("A") == upright
 
 
 def test_a_folder_that_the_user_names_is_searched_first(
