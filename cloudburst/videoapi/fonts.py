@@ -104,7 +104,7 @@ class Faces:
         for char in text:
             face = self.others.get(char, self.main)
             # Joiners, and marks that the current font has, do not end a run.
-            if runs and (face is runs[-1][0] or _stays(char, runs[-1][0])):
+            if runs and (face == runs[-1][0] or _stays(char, runs[-1][0])):
                 runs[-1] = (runs[-1][0], runs[-1][1] + char)
             else:
                 runs.append((face, char))

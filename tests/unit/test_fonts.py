@@ -95,6 +95,12 @@ def test_a_text_is_split_where_its_font_changes() -> None:
     assert {scale for name, scale, _ in runs if name == "Noto Sans CJK SC"} == {1.0}
 
 
+def test_a_mark_stays_with_its_letter() -> None:
+    text = "a\u0331 ก\u0331"  # both fonts have this mark
+    runs = fonts.choose(text, "A").runs(text)
+    assert [part for _, _, part in runs] == ["a\u0331 ", "ก\u0331"]
+
+
 def test_characters_that_no_font_has_are_listed_once() -> None:
     chosen = fonts.choose("A\U0010f123\U0010f123中\u200b\ufe0f \n", "A")
     assert chosen.missing == "\U0010f123"
