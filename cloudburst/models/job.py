@@ -46,7 +46,7 @@ class VideoOptions:
     """How one scene is rendered; every option of the video API.
 
     Args:
-        language: which subtitle font and wrapping to prefer.
+        language: of the subtitles.
         effects: empty for a still picture; of several, one is chosen.
         background_box: draw a box behind the subtitles.
         background_opacity: transparency of the box, 0 (solid) to 1 (clear). The name is the

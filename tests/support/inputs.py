@@ -7,14 +7,7 @@ import struct
 import wave
 from pathlib import Path
 
-import pytest
 from PIL import Image
-
-from cloudburst.videoapi import fonts
-
-needs_font = pytest.mark.skipif(
-    fonts.face_for("A") is None, reason="no font on this machine, so no subtitles"
-)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scenes.yaml"
 

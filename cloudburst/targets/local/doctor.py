@@ -11,10 +11,10 @@ from cloudburst.videoapi import fonts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Script, a character of it, a Debian package with a font for it.
+# Script, a character of it, the package that CloudBurst requires for it.
 _SCRIPTS = (
-    (later("Latin"), "A", "fonts-dejavu-core"),
-    (later("Chinese"), "中", "fonts-noto-cjk"),
+    (later("Latin"), "A", "manimgx-fonts"),
+    (later("Chinese"), "中", "noto-cjk-sans-otc"),
 )
 
 
@@ -32,6 +32,6 @@ def examine() -> Iterator[Check]:
             yield Check(
                 later("font"),
                 Finding.WARNING,
-                tr("{script}: NONE; such subtitles are left out", script=tr(script)),
-                tr("install one, such as Debian's {package}", package=package),
+                tr("{script}: NONE; such characters are left out", script=tr(script)),
+                tr("install it again: pip install {package}", package=package),
             )
