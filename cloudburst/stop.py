@@ -61,17 +61,22 @@ class Stop:
 
 
 @contextmanager
-def on_signals(stop: Stop) -> Iterator[None]:
+def on_signals(stop: Stop, after: Callable[[int], None] = lambda _: None) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into requests to stop, while in the main thread.
 
     Without it, a KeyboardInterrupt in the middle of a teardown would leave machines running.
+
+    Args:
+        stop: is requested.
+        after: called in the main thread with the signal's number, after the request.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         stop.request()
+        after(number)
 
     previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
