@@ -109,8 +109,10 @@ def _in_loop(
             except TimeoutError:
                 if called.done():
                     raise  # the watcher's own
-                # A loop that is closed never calls; nobody waits for one that is too slow.
-                if loop.is_closed() or stop.abandoned:
+                if loop.is_closed():
+                    calling.close()  # it will never be called
+                    raise
+                if stop.abandoned:
                     raise
 
     return send
