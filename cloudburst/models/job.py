@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cloudburst.models.html import plan_html
 from cloudburst.models.names import batch_label
 
 if TYPE_CHECKING:
@@ -173,7 +174,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which scenes go to which batch."""
+    """Which scenes go to which batch.
+
+    Args:
+        job: what was planned.
+        batches: one for each worker.
+    """
 
     job: Job
     batches: tuple[Batch, ...]
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)

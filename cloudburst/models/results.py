@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cloudburst.models.events import WorkerState
+from cloudburst.models.html import preview_html, report_html
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,6 +207,9 @@ class RunReport:
         """How many times faster than one after the other on one worker."""
         return self.serial_seconds / self.seconds if self.seconds else 0.0
 
+    def _repr_html_(self) -> str:
+        return report_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -222,6 +226,9 @@ class Preview:
     stacks: tuple[StackPreview, ...] = ()
     estimate: Estimate | None = None
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return preview_html(self)
 
 
 class Finding(StrEnum):
