@@ -31,7 +31,18 @@ from cloudburst.models import (
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
-    from cloudburst.api import Events, arun, audit, cleanup, events, plan, preview, resume, run
+    from cloudburst.api import (
+        Events,
+        JobSource,
+        arun,
+        audit,
+        cleanup,
+        events,
+        plan,
+        preview,
+        resume,
+        run,
+    )
     from cloudburst.job.loader import load_job
     from cloudburst.recovery.cleanup import Cleaned
     from cloudburst.recovery.findings import Audit
@@ -48,6 +59,7 @@ __all__ = [
     "InfrastructureError",
     "Interrupted",
     "Job",
+    "JobSource",
     "LeftRunning",
     "Outcome",
     "Plan",
@@ -70,11 +82,18 @@ __all__ = [
     "run",
 ]
 
+_API = "cloudburst.api"
 _LAZY = {
-    **dict.fromkeys(
-        ("Events", "arun", "audit", "cleanup", "events", "plan", "preview", "resume", "run"),
-        "cloudburst.api",
-    ),
+    "Events": _API,
+    "JobSource": _API,
+    "arun": _API,
+    "audit": _API,
+    "cleanup": _API,
+    "events": _API,
+    "plan": _API,
+    "preview": _API,
+    "resume": _API,
+    "run": _API,
     "Audit": "cloudburst.recovery.findings",
     "Cleaned": "cloudburst.recovery.cleanup",
     "Stop": "cloudburst.stop",

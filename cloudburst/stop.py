@@ -39,7 +39,7 @@ class Stop:
 
     @property
     def abandoned(self) -> bool:
-        """Whether a stop was requested more than twice: do not wait for the teardown."""
+        """Whether a stop was requested more than twice, so that nobody waits for the teardown."""
         return self._count > 2  # noqa: PLR2004 - stop, hurry, abandon
 
     def request(self) -> None:

@@ -5,7 +5,18 @@
 
 from cloudburst.api.asynchronous import arun
 from cloudburst.api.iterator import Events, events
-from cloudburst.api.jobs import plan, preview, resume, run
+from cloudburst.api.jobs import JobSource, plan, preview, resume, run
 from cloudburst.api.recovery import audit, cleanup
 
-__all__ = ["Events", "arun", "audit", "cleanup", "events", "plan", "preview", "resume", "run"]
+__all__ = [
+    "Events",
+    "JobSource",
+    "arun",
+    "audit",
+    "cleanup",
+    "events",
+    "plan",
+    "preview",
+    "resume",
+    "run",
+]

@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cloudburst.api.jobs import run
+from cloudburst.api.jobs import ignore, run
 from cloudburst.errors import LeftRunning
 from cloudburst.stop import Stop
 
@@ -31,7 +31,7 @@ async def arun(
     job: JobSource,
     *,
     resume: str | Path | None = None,
-    on_event: Callable[[Event], Awaitable[None] | None] = lambda _: None,
+    on_event: Callable[[Event], Awaitable[None] | None] | None = None,
     stop: Stop | None = None,
 ) -> RunReport:
     """Run a job in a thread, without blocking the event loop.
@@ -52,7 +52,7 @@ async def arun(
         See `run`.
 
     Raises:
-        CancelledError: it was cancelled; everything is destroyed.
+        asyncio.CancelledError: it was cancelled; everything is destroyed.
         LeftRunning: something could not be verified as gone, whether it was cancelled or not.
         CloudBurstError: see `run`.
     """
@@ -61,7 +61,7 @@ async def arun(
 
     def work() -> None:
         try:
-            send = _in_loop(loop, on_event, wanted)
+            send = _in_loop(loop, on_event or ignore, wanted)
             ended.set_result(run(job, resume=resume, on_event=send, stop=wanted))
         except Exception as error:  # noqa: BLE001 - raised from the coroutine
             ended.set_exception(error)

@@ -51,13 +51,15 @@ class Events:
 
     In the main thread, SIGTERM and SIGHUP request a stop, too; the loop then ends with
     `Interrupted`.
-
-    Args:
-        call: makes the run; its argument is called with each event.
-        stop: stops that run.
     """
 
     def __init__(self, call: Call, stop: Stop) -> None:
+        """Prepare a run; start nothing.
+
+        Args:
+            call: makes the run; its argument is called with each event.
+            stop: stops that run.
+        """
         self._call = call
         self._stop = stop
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()

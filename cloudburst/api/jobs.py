@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cloudburst.job.loader import load_job
@@ -12,13 +13,16 @@ from cloudburst.runner import resume as earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
 
-JobSource: TypeAlias = "Job | str | Path"
+JobSource: TypeAlias = Job | str | Path
 """A job from `load_job`, or whatever `load_job` accepts."""
+
+
+def ignore(_event: Event) -> None:
+    """Do nothing about an event."""
 
 
 def as_job(source: JobSource) -> Job:
@@ -48,13 +52,13 @@ def preview(
     job: JobSource,
     *,
     offline: bool = False,
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Preview:
     """Return what a run would create and, where machines are rented, what it would cost.
 
     Args:
         job: a job, or what `load_job` accepts.
-        offline: ask neither the engine nor the provider; `Preview.notes` says what is not checked.
+        offline: ask neither the engine nor the provider; its ``notes`` say what is not checked.
         on_event: called with one event at a time, from another thread.
 
     Returns:
@@ -62,18 +66,18 @@ def preview(
 
     Raises:
         BadInput: the job file cannot be used, or the job would cost more than
-            `Limits.max_cost_usd`.
+            ``limits.max_cost_usd``.
         InfrastructureError: the engine or the provider could not be asked, or refused.
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP arrived; the backend is as it was.
     """
-    return dry_run.preview(as_job(job), offline=offline, on_event=on_event)
+    return dry_run.preview(as_job(job), offline=offline, on_event=on_event or ignore)
 
 
 def run(
     job: JobSource,
     *,
     resume: str | Path | None = None,
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_event: Callable[[Event], None] | None = None,
     stop: Stop | None = None,
 ) -> RunReport:
     """Turn a job's scenes into videos, and leave nothing running.
@@ -95,7 +99,7 @@ def run(
 
     Raises:
         BadInput: the job file cannot be used, or the job would cost more than
-            `Limits.max_cost_usd`; nothing was started.
+            ``limits.max_cost_usd``; nothing was started.
         RunUnknown: there is no such run to resume.
         RunBusy: another process works on the run to resume.
         Interrupted: a stop was requested; everything is destroyed. Carries the report.
@@ -103,14 +107,14 @@ def run(
         LeftRunning: something could not be verified as gone. Names it and what removes it.
     """
     folder = earlier.find_folder(str(resume)) if resume is not None else None
-    return pipeline.run(as_job(job), resume=folder, on_event=on_event, stop=stop)
+    return pipeline.run(as_job(job), resume=folder, on_event=on_event or ignore, stop=stop)
 
 
 def resume(
     run: str | Path,
     *,
     max_cost_usd: float | None = None,
-    on_event: Callable[[Event], None] = lambda _: None,
+    on_event: Callable[[Event], None] | None = None,
     stop: Stop | None = None,
 ) -> RunReport:
     """Go on with an earlier run: render what has no video yet, end what is still running.
@@ -137,4 +141,4 @@ def resume(
         LeftRunning: something could not be verified as gone. Names it and what removes it.
     """
     job, folder = earlier.load(str(run), max_cost_usd=max_cost_usd)
-    return pipeline.run(job, resume=folder, on_event=on_event, stop=stop)
+    return pipeline.run(job, resume=folder, on_event=on_event or ignore, stop=stop)

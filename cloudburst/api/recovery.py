@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from cloudburst.recovery.findings import Audit
 
 
+def ignore(*_: str) -> None:
+    """Do nothing about a line."""
+
+
 def audit(
     *,
     targets: Sequence[str] = (),
     regions: Sequence[str] = (),
     everywhere: bool = False,
-    log: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] | None = None,
 ) -> Audit:
     """List what runs have left running, by journals, backend and providers. Changes nothing.
 
-    A target that rents machines is asked when a run of this machine was on it, or when `targets`,
-    `regions` or `everywhere` ask for it.
+    A target that rents machines is asked when a run of this machine was on it, or when an
+    argument asks for it.
 
     Args:
         targets: names of targets to ask in any case, such as ``["aws"]``.
@@ -45,7 +49,7 @@ def audit(
     """
     for name in targets:
         registry.get(name)
-    return auditing.audit(asked=targets, regions=regions, everywhere=everywhere, log=log)
+    return auditing.audit(asked=targets, regions=regions, everywhere=everywhere, log=log or ignore)
 
 
 def cleanup(
@@ -54,7 +58,7 @@ def cleanup(
     orphans: bool = False,
     everything: bool = False,
     found: Audit | None = None,
-    log: Callable[[str, str], None] = lambda _stack, _text: None,
+    log: Callable[[str, str], None] | None = None,
 ) -> Cleaned:
     """Destroy what dead runs have left, and verify with the providers that it is gone.
 
@@ -72,7 +76,7 @@ def cleanup(
         What was removed and what was not. `Cleaned.clean` says whether nothing is left.
 
     Raises:
-        ValueError: not exactly one of `run`, `orphans` and `everything` was given.
+        ValueError: not exactly one of ``run``, ``orphans`` and ``everything`` was given.
         RunUnknown: there is no such run, or the beginning of an id matches several.
         RunBusy: the run is in progress.
     """
@@ -82,5 +86,5 @@ def cleanup(
     choice = cleaning.choose(there, None if run is None else str(run), orphans=orphans)
     if choice.alive:
         raise RunBusy("; ".join(choice.notes))
-    cleaned = cleaning.cleanup(choice.runs, log=log)
+    cleaned = cleaning.cleanup(choice.runs, log=log or ignore)
     return replace(cleaned, notes=choice.notes, unseen=there.unseen)

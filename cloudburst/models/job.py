@@ -130,9 +130,9 @@ class Job:
     Args:
         name: names the run in the report and in the tags of its stacks.
         source: the file it was read from.
-        target: name of the target on which its workers run, see `cloudburst.targets`.
+        target: name of the target on which its workers run, see ``cloudburst.targets``.
         output: folder below which each run makes its own.
-        settings: by target name, what is asked of that target, see `TargetType.settings`.
+        settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
     """
 
@@ -163,7 +163,7 @@ class Batch:
 
     @property
     def label(self) -> str:
-        """Short name for people and file names: ``b01``."""
+        """Short name for people and file names, such as ``b01``."""
         return batch_label(self.number)
 
     @property

@@ -99,7 +99,7 @@ class SceneResult:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One attempt to get a worker: a rung of the ladder, from `up` to its verified teardown.
+    """One attempt to get a worker: a rung of the ladder, from ``up`` to its verified teardown.
 
     Args:
         label: label of the worker.
@@ -178,7 +178,7 @@ class RunReport:
         serial_seconds: what one worker alone would have taken: its start, every scene's render
             and download one after the other, its end.
         left_running: what could not be verified as gone; empty is the promise kept.
-        kept: workers that stay because `auto_terminate` is false, and until when.
+        kept: workers that stay because ``auto_terminate`` is false, and until when.
     """
 
     run_id: str
@@ -288,7 +288,7 @@ class UnfinishedWorker:
         price: by the hour, None where nothing is rented.
         began: seconds since 1970.
         expires: when it ends itself, seconds since 1970; None when it does not outlive its run.
-        worker: the provider's name for it, None when its `up` did not finish.
+        worker: the provider's name for it, None when its ``up`` did not finish.
         endpoint: base URL of its video API.
         room: scenes it renders at once.
         state: how far it had come.
@@ -313,5 +313,5 @@ class UnfinishedWorker:
 
     @property
     def kept(self) -> bool:
-        """Whether it was kept on purpose, see `Job.auto_terminate`."""
+        """Whether it was kept on purpose, see ``Job.auto_terminate``."""
         return self.state == WorkerState.KEPT
