@@ -67,4 +67,4 @@ lock: $(READY)
 		--constraint requirements.lock --output-file tools/container/requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache

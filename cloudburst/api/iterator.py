@@ -1,4 +1,8 @@
-"""A run whose events are iterated over."""
+"""A run whose events are iterated over.
+
+It begins with a ``with`` block: the end of an abandoned iterator is the garbage collector's affair,
+and a run must not depend on that for its teardown.
+"""
 
 from __future__ import annotations
 

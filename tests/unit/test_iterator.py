@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,19 @@ def report(whole: Whole) -> RunReport:
         list(stream)
     whole.engine.calls.clear()
     return stream.report
+
+
+@pytest.fixture
+def held(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """Let no stack be created before the run is asked to stop."""
+    stop, up = Stop(), whole.engine.up
+
+    def held_up(*given: Any, **more: Any) -> Any:
+        assert stop.sleep(10)
+        return up(*given, **more)
+
+    monkeypatch.setattr(whole.engine, "up", held_up)
+    return stop
 
 
 def doubled(end: Callable[[Stop], RunReport]) -> Events:
@@ -94,8 +107,8 @@ def test_it_goes_on_with_an_earlier_run(whole: Whole, report: RunReport) -> None
     assert whole.engine.calls == []
 
 
-def test_left_early_it_stops_and_has_a_report(whole: Whole) -> None:
-    with events(whole.job) as stream:
+def test_left_early_it_stops_and_has_a_report(whole: Whole, held: Stop) -> None:
+    with events(whole.job, stop=held) as stream:
         for event in stream:
             if event.kind is EventKind.BATCH_STATE:
                 break
@@ -109,24 +122,24 @@ def within(stream: Events, body: Callable[[Events], object]) -> None:
         body(stream)
 
 
-def test_an_exception_in_the_block_comes_out_when_all_is_stopped(whole: Whole) -> None:
-    stream = events(whole.job)
+def test_an_exception_in_the_block_comes_out_when_all_is_stopped(whole: Whole, held: Stop) -> None:
+    stream = events(whole.job, stop=held)
     with pytest.raises(ZeroDivisionError):
         within(stream, lambda stream: [1 // 0 for _ in stream])
     assert stream.report.outcome is Outcome.INTERRUPTED
 
 
-def test_a_stop_from_elsewhere_ends_the_loop_with_interrupted(whole: Whole) -> None:
-    stop, seen = Stop(), []
+def test_a_stop_from_elsewhere_ends_the_loop_with_interrupted(whole: Whole, held: Stop) -> None:
+    seen = []
 
     def consume(stream: Events) -> None:
         for event in stream:
             seen.append(event.kind)
-            if event.kind is EventKind.BATCH_STATE and not stop.requested:
-                stop.request()
+            if event.kind is EventKind.BATCH_STATE and not held.requested:
+                held.request()
 
     with pytest.raises(Interrupted):
-        within(events(whole.job, stop=stop), consume)
+        within(events(whole.job, stop=held), consume)
     assert seen[-1] is EventKind.RUN_FINISHED, "the events of the teardown came"
 
 
@@ -200,7 +213,7 @@ def test_ctrl_c_before_the_first_event_is_not_lost(report: RunReport) -> None:
         within(doubled(raising(Interrupted(report))), lambda _: os.kill(os.getpid(), signal.SIGINT))
 
 
-def test_who_catches_ctrl_c_sees_the_teardown(whole: Whole) -> None:
+def test_who_catches_ctrl_c_sees_the_teardown(whole: Whole, held: Stop) -> None:
     kinds = []
 
     def consume(stream: Events) -> None:
@@ -210,7 +223,7 @@ def test_who_catches_ctrl_c_sees_the_teardown(whole: Whole) -> None:
             kinds.append(next(stream).kind)
 
     with pytest.raises(Interrupted):
-        within(events(whole.job), consume)
+        within(events(whole.job, stop=held), consume)
     assert kinds[-1] is EventKind.RUN_FINISHED
 
 
