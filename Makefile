@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo demo-aws test test-all chaos check messages lock clean
+.PHONY: demo demo-aws test test-all chaos check docs messages lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
@@ -36,13 +36,18 @@ chaos: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos.faults --seed $(SEED) \
 		--minutes $(MINUTES) --write
 
-# Style and types, without running anything.
-check: $(READY)
+# Style, types and the API reference, without running anything.
+check: $(READY) docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint Dockerfile
+
+# The API reference, from the docstrings; a broken reference is an error.
+docs: $(READY)
+	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs/reference build/reference
+	@echo "API reference: build/reference/index.html"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "CloudBurst needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=/path/to/python3.11")'
@@ -72,4 +77,4 @@ lock: $(READY)
 		--constraint requirements.lock --output-file tools/container/requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache

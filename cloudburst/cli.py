@@ -18,7 +18,6 @@ from cloudburst.errors import (
     InfrastructureError,
     Interrupted,
     LeftRunning,
-    RunBusy,
 )
 from cloudburst.language import ntr, tr
 from cloudburst.models import Finding
@@ -99,9 +98,9 @@ def run(
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
 
     if dry_run:
-        from cloudburst.runner.preview import preview  # noqa: PLC0415
+        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
 
-        found = preview(job, offline=offline)
+        found = api.preview(job, offline=offline)
         if as_json:
             click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
         elif not quiet:
@@ -118,12 +117,12 @@ def run(
 
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
-    from cloudburst.runner import pipeline  # noqa: PLC0415 - bad input is reported before slow imports
+    from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
         with console.watcher(json_lines=as_json, quiet=quiet) as watch:
-            return pipeline.run(job, resume=folder, on_event=watch)
+            return api.run(job, resume=folder, on_event=watch)
 
     return _finish(call, show=not (quiet or as_json), quiet=quiet)
 
@@ -191,10 +190,10 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
-    from cloudburst.recovery.audit import audit as look  # noqa: PLC0415
+    from cloudburst import api  # noqa: PLC0415
 
-    return look(
-        asked=[target] if target else (),
+    return api.audit(
+        targets=[target] if target else (),
         regions=regions,
         everywhere=all_regions,
         log=lambda text: click.echo(f"{text} ...", err=True),
@@ -249,35 +248,34 @@ def cleanup(
             tr("expected RUN, --orphans or --all; `cloudburst audit` shows them")
         )
     found = _audit(target, regions, all_regions=all_regions)
+    from cloudburst import api  # noqa: PLC0415
     from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
-    from cloudburst.recovery.cleanup import cleanup as clean  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
     for line in found.unseen:
         console.show_error(tr("could not be asked: {line}", line=line))
-    for line in choice.notes:
-        if choice.alive:
-            console.show_error(line)
-        else:
-            console.show_note(line)
-    if not choice.runs:
+    for line in () if choice.alive else choice.notes:
+        console.show_note(line)
+    if not choice.runs and not choice.alive:
         return _nothing_to_clean(found, choice)
     console.show_choice(choice.runs, found.at)
-    if not yes:
+    if not (yes or choice.alive):
         if not sys.stdin.isatty():
             raise click.UsageError(tr("stdin is not a terminal; pass --yes to confirm"))
         click.confirm(tr("end all of this?"), abort=True)
-    done = clean(choice.runs, log=console.show_step)
+    done = api.cleanup(
+        run_id or None,
+        orphans=orphans,
+        everything=everything,
+        found=found,
+        log=console.show_step,
+    )
     console.show_cleaned(done)
-    if done.failed:
-        return LeftRunning.exit_code
-    return InfrastructureError.exit_code if done.skipped or found.unseen else 0
+    return done.exit_code
 
 
 def _nothing_to_clean(found: Audit, choice: Choice) -> int:
     """Print why nothing is removed; return the exit code."""
-    if choice.alive:
-        return RunBusy.exit_code
     if found.unseen:
         click.echo(tr("nothing was seen"))
         return found.exit_code

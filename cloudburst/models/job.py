@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cloudburst.models.html import plan_html
 from cloudburst.models.names import batch_label
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ class Job:
     Args:
         name: names the run in the report and in the tags of its stacks.
         source: the file it was read from.
-        target: name of the target on which its workers run, see `cloudburst.targets`.
+        target: name of the target on which its workers run, see ``cloudburst.targets``.
         output: folder below which each run makes its own.
-        settings: by target name, what is asked of that target, see `TargetType.settings`.
+        settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
     """
 
@@ -170,7 +171,7 @@ class Batch:
 
     @property
     def label(self) -> str:
-        """Short name for people and file names: ``b01``."""
+        """Short name for people and file names, such as ``b01``."""
         return batch_label(self.number)
 
     @property
@@ -181,7 +182,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which scenes go to which batch."""
+    """Which scenes go to which batch.
+
+    Args:
+        job: what was planned.
+        batches: one for each worker.
+    """
 
     job: Job
     batches: tuple[Batch, ...]
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)

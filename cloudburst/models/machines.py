@@ -173,7 +173,7 @@ class Resource:
         removal: the command by which a person removes it.
         owner: ``user@host`` that began it, as far as the provider tells.
         target: name of the target that shows it.
-        state_id: its id in a stack's state, where that is not `id`.
+        state_id: its id in a stack's state, where that is not ``id``.
     """
 
     kind: str
@@ -271,7 +271,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class StackPreview:
-    """What `pulumi preview` says about one batch."""
+    """What ``pulumi preview`` says about one batch."""
 
     batch: Batch
     stack: str

@@ -19,6 +19,7 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import (
     InfrastructureError,
     JournalFailed,
+    LeftRunning,
     RunBusy,
     RunUnknown,
     TargetUnknown,
@@ -69,11 +70,27 @@ class Cleaned:
         removed: stacks of which nothing is left.
         failed: the others.
         skipped: runs that could not be touched, and why.
+        notes: why other runs were not meant to be touched.
+        unseen: the sources that could not be asked, and why.
     """
 
     removed: tuple[str, ...]
     failed: tuple[Failed, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything that was to go is verified as gone, and everybody could be asked."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 4 something could not be verified as gone, 3 not everything could be asked."""
+        if self.failed:
+            return LeftRunning.exit_code
+        return InfrastructureError.exit_code if self.skipped or self.unseen else 0
 
 
 def cleanup(

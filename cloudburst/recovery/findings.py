@@ -87,7 +87,7 @@ class RunFound:
 
     @property
     def begun_by(self) -> str:
-        """Who began it, if that was somebody else: it may be going on there."""
+        """Who began it, if that was somebody else, so that it may be going on there."""
         if self.known is not None:
             return self.unclear
         owners = {one.owner for stack in self.stacks for one in stack.resources if one.owner}
