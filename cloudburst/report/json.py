@@ -56,6 +56,7 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         "estimate": as_dict(preview.estimate),
         "max_cost_usd": job.limits.max_cost_usd,
         "notes": list(preview.notes),
+        "warnings": list(job.warnings),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudburst.job import yamltree
+from cloudburst.job.tree import REPEATED_KEY
 
 CASES = {
     "a: 1\nb: [x, 2.5, true, ~]\n": {"a": 1, "b": ["x", 2.5, True, None]},
@@ -69,4 +70,4 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 
 
 def test_duplicate_keys_are_noted() -> None:
-    assert yamltree.parse("a: 1\nb: 2\na: 3\n").duplicates == [(("a",), 3)]
+    assert yamltree.parse("a: 1\nb: 2\na: 3\n").faults == [(("a",), 3, REPEATED_KEY)]
