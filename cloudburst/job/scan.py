@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudburst import files
 from cloudburst.errors import BadInput
 from cloudburst.job import pairing, yamltree
 from cloudburst.job.names import job_name, natural_key
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Effect, Language
 
+JOB_FILE = "scenes.yaml"
 MAX_DEPTH = 16
 MAX_FILES = 100_000
 _MAX_NAMED = 20
@@ -160,6 +162,18 @@ def scan(folder: str | os.PathLike[str]) -> Scan:
     return Scan(path.resolve(), tuple(scenes), tuple(skipped))
 
 
+def write(path: Path, text: str) -> None:
+    """Write a scan's YAML, whole or not at all.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    try:
+        files.write_whole(path, text, durable=False)
+    except OSError as error:
+        raise _refusal(str(path), f"cannot be written: {error.strerror or error}") from error
+
+
 def _refusal(shown: str, message: str) -> BadInput:
     return BadInput([Problem(shown, 0, "", message)])
 
@@ -167,8 +181,7 @@ def _refusal(shown: str, message: str) -> BadInput:
 def _nothing_paired(shown: str, walk: _Walk, skipped: Sequence[Skipped]) -> list[Problem]:
     """Return what was seen, what is expected, and why the first files are in no scene."""
     counts = Counter(file.kind for file in walk.files)
-    numbers = [(counts[kind], kind) for kind in SUFFIXES]
-    numbers += [(walk.others, "other file")]
+    numbers = [*((counts[kind], str(kind)) for kind in SUFFIXES), (walk.others, "other file")]
     seen = ", ".join(f"{number} {what}{'s' * (number != 1)}" for number, what in numbers if number)
     message = f"no picture and sound that pair; got {seen or 'no files'}; {_CONVENTIONS}"
     reasons = [Problem(shown, 0, "", one_line(str(one))) for one in skipped[:_MAX_NAMED]]

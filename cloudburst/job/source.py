@@ -12,6 +12,7 @@ from cloudburst.errors import BadInput
 from cloudburst.job import csvfile, jsonlines, records, scan, yamltree
 from cloudburst.job.files import reason
 from cloudburst.job.problems import one_line
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.job.tree import MAX_BYTES, SourceError, Tree
 from cloudburst.models import Problem
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 JobSource = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-JOB_FILE = "scenes.yaml"
 
 
 @dataclass(frozen=True, slots=True)

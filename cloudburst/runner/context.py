@@ -12,7 +12,7 @@ from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
 from cloudburst.job import yamltree
-from cloudburst.job.source import JOB_FILE
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.paths import state_folder
 

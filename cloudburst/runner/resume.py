@@ -16,7 +16,7 @@ from cloudburst import targets
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
-from cloudburst.job.source import JOB_FILE
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.journal import registry, store
 from cloudburst.journal.state import RunState
 from cloudburst.models import Attempt, DownloadedVideo, Phase, Problem, Span
