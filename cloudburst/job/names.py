@@ -23,6 +23,8 @@ _HAN_DIGITS |= {"〇": "0", "两": "2"}  # noqa: RUF001 - the Chinese zero
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000}
 _NUMBER = re.compile(rf"(\d+)|([{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+)")
 
+# In the order in which they sort: "a", "a1", "ab".
+_END, _DIGITS, _TEXT = range(3)
 NaturalKey = tuple[tuple[int, int, str], ...]
 
 
@@ -95,13 +97,14 @@ def natural_key(text: str) -> NaturalKey:
     folded = unicodedata.normalize("NFKC", text).casefold()
     for match in _NUMBER.finditer(folded):
         if match.start() > rest:
-            key.append((1, 0, folded[rest : match.start()]))
+            key.append((_TEXT, 0, folded[rest : match.start()]))
         digits = _decimal(match[1]) if match[1] else str(_han_number(match[2])).lstrip("0")
         # As text with its length: there is no number too long for it.
-        key.append((0, len(digits), digits))
+        key.append((_DIGITS, len(digits), digits))
         rest = match.end()
-    key.append((1, 0, folded[rest:]))
-    return (*key, (2, 0, text))
+    if folded[rest:]:
+        key.append((_TEXT, 0, folded[rest:]))
+    return (*key, (_END, 0, text))
 
 
 def _decimal(run: str) -> str:

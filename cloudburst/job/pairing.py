@@ -1,8 +1,9 @@
 """Which picture, sound and subtitles belong together, by their names and folders.
 
 Files pair when their stems are the same: in NFC, ignoring case and a suffix for the language. When
-several folders have the same stem, the nearest files pair, and only if neither has a nearer one:
-what is missing in one chapter is not taken from another. Nothing is guessed: a tie is reported.
+several folders have the same stem, the nearest files pair, and only if neither has a nearer one
+and both may be of one chapter: what is missing in one is not taken from another. Nothing is
+guessed: a tie is reported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cloudburst.job.names import fold, natural_key, safe_name
@@ -116,11 +118,13 @@ def pair(files: Iterable[MediaFile]) -> tuple[list[ScannedScene], list[Skipped]]
     """Return the scenes of some files, and the files that are in none, both in natural order."""
     skipped: list[Skipped] = []
     groups: dict[str, list[MediaFile]] = defaultdict(list)
-    for file in _first_of_each(files, skipped):
+    used = _first_of_each(files, skipped)
+    for file in used:
         groups[file.base].append(file)
+    chapters = _Chapters(used)
     pairs: list[_Pair] = []
     for group in groups.values():
-        pairs += _pair_group(group, skipped)
+        pairs += _pair_group(group, chapters, skipped)
     pairs.sort(key=lambda one: natural_key(one.sound.path))
     skipped.sort(key=lambda one: natural_key(one.path))
     return _scenes(pairs), skipped
@@ -136,6 +140,32 @@ def _first_of_each(files: Iterable[MediaFile], skipped: list[Skipped]) -> list[M
             what = {"picture": "picture", "sound": "narration", "subtitle": "subtitle"}[file.kind]
             skipped.append(Skipped(file.path, f"second {what} of its name; {first.path} is used"))
     return list(taken.values())
+
+
+class _Chapters:
+    """Knows which folders have pictures and sounds of their own, as the chapters of a book do."""
+
+    def __init__(self, files: Sequence[MediaFile]) -> None:
+        kinds: dict[tuple[str, ...], set[FileKind]] = defaultdict(set)
+        for file in files:
+            parts = file.path.split("/")
+            for depth in range(1, len(parts)):
+                kinds[tuple(parts[:depth])].add(file.kind)
+        self._own = {folder for folder, held in kinds.items() if {"picture", "sound"} <= held}
+
+    def apart(self, one: MediaFile, other: MediaFile) -> bool:
+        """Whether two files are of different chapters, whatever their names."""
+        first, second = Counter(one.folders), Counter(other.folders)
+        if (first - second).total() > 1 and (second - first).total() > 1:
+            return True  # chapter1/images and chapter2/audio; images and audio differ in one
+        return self._branch(one, other) in self._own and self._branch(other, one) in self._own
+
+    @staticmethod
+    def _branch(one: MediaFile, other: MediaFile) -> tuple[str, ...]:
+        """Return the folder of a file just below the innermost folder that holds both files."""
+        mine, theirs = one.path.split("/")[:-1], other.path.split("/")[:-1]
+        depth = _shared(mine, theirs)
+        return tuple(mine[: depth + 1]) if len(mine) > depth else ()
 
 
 def _preference(file: MediaFile) -> tuple[int, str]:
@@ -164,14 +194,14 @@ class _Pair:
         return *near, subtitle.language != self.language
 
 
-def _pair_group(group: list[MediaFile], skipped: list[Skipped]) -> list[_Pair]:
+def _pair_group(group: list[MediaFile], chapters: _Chapters, skipped: list[Skipped]) -> list[_Pair]:
     """Pair the files of one name."""
     pictures = [file for file in group if file.kind == "picture"]
     sounds = [file for file in group if file.kind == "sound"]
     subtitles = [file for file in group if file.kind == "subtitle"]
     pairs = []
     for sound in sounds:
-        picture = _picture_of(sound, pictures, sounds)
+        picture = _picture_of(sound, pictures, sounds, chapters)
         if isinstance(picture, MediaFile):
             pairs.append(_Pair(picture, sound))
         else:
@@ -183,7 +213,7 @@ def _pair_group(group: list[MediaFile], skipped: list[Skipped]) -> list[_Pair]:
         if picture.path not in used
     ]
     for subtitle in subtitles:
-        reason = _offer(subtitle, pairs)
+        reason = _offer(subtitle, pairs, chapters)
         if reason:
             skipped.append(Skipped(subtitle.path, reason))
     for one in pairs:
@@ -192,16 +222,21 @@ def _pair_group(group: list[MediaFile], skipped: list[Skipped]) -> list[_Pair]:
 
 
 def _picture_of(
-    sound: MediaFile, pictures: Sequence[MediaFile], sounds: Sequence[MediaFile]
+    sound: MediaFile,
+    pictures: Sequence[MediaFile],
+    sounds: Sequence[MediaFile],
+    chapters: _Chapters,
 ) -> MediaFile | str:
     """Return a sound's picture, or why it has none."""
 
     def rank(picture: MediaFile) -> tuple[int, ...]:
         return *_distance(sound, picture), picture.language != sound.language
 
-    candidates = [one for one in pictures if _speak_alike(one.language, sound.language)]
+    alike = [one for one in pictures if _speak_alike(one.language, sound.language)]
+    candidates = [one for one in alike if not chapters.apart(one, sound)]
     if not candidates:
         other = f"; {pictures[0].path} is for another language" if pictures else ""
+        other = f"; {alike[0].path} is of another folder" if alike else other
         return f"sound without a picture{other}; expected {_examples(sound, 'picture')}"
     nearest = _nearest(candidates, rank)
     if len(nearest) > 1:
@@ -222,11 +257,17 @@ def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
     return f"picture without a sound of its own; its name is also that of {sounds[0].path}"
 
 
-def _offer(subtitle: MediaFile, pairs: Sequence[_Pair]) -> str | None:
+def _offer(subtitle: MediaFile, pairs: Sequence[_Pair], chapters: _Chapters) -> str | None:
     """Offer a subtitle to the nearest scene; return why there is none."""
-    candidates = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
+    alike = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
+    candidates = [
+        one
+        for one in alike
+        if not (chapters.apart(subtitle, one.sound) and chapters.apart(subtitle, one.picture))
+    ]
     if not candidates:
         other = "; its scene has another language" if pairs else ""
+        other = f"; {alike[0].sound.path} is of another folder" if alike else other
         return f"subtitle without a scene{other}; expected a picture and a sound of its name"
     nearest = _nearest(candidates, lambda one: one.rank(subtitle))
     if len(nearest) > 1:
@@ -268,12 +309,14 @@ def _distance(one: MediaFile, other: MediaFile) -> tuple[int, int]:
     """
     first, second = Counter(one.folders), Counter(other.folders)
     differing = (first - second).total() + (second - first).total()
-    shared = 0
-    for mine, theirs in zip(one.folders, other.folders, strict=False):
-        if mine != theirs:
-            break
-        shared += 1
-    return differing, len(one.folders) + len(other.folders) - 2 * shared
+    steps = len(one.folders) + len(other.folders) - 2 * _shared(one.folders, other.folders)
+    return differing, steps
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many folders two paths have in common at their beginning."""
+    same = takewhile(lambda parts: parts[0] == parts[1], zip(one, other, strict=False))
+    return sum(1 for _ in same)
 
 
 def _examples(file: MediaFile, kind: FileKind) -> str:
