@@ -81,7 +81,11 @@ def problems(tree: Tree) -> Iterator[tuple[Path, str]]:
         folded = fold(name)
         if folded in seen:
             line = tree.line(("scenes", seen[folded], "name"))
-            first = f"the scene's name in line {line}" if line else f"of scenes[{seen[folded]}]"
+            first = (
+                f"the scene's name in line {line}"
+                if line
+                else f"the name of scenes[{seen[folded]}]"
+            )
             yield path, f"{show(name)} is also {first}; names differ"
         seen.setdefault(folded, index)
 

@@ -62,6 +62,7 @@ def tree(source: Records) -> Tree:
     faults: list[Fault] = []
     whole = source if isinstance(source, Mapping) else {"scenes": source}
     document: dict[str, Any] = {"version": 1} | _Plain(faults).mapping(whole, ())
+    faults = [fault._replace(path=_with_our_key(fault.path)) for fault in faults]
     scenes = document.get("scenes")
     if isinstance(scenes, list):
         for index, item in enumerate(scenes):
@@ -69,6 +70,14 @@ def tree(source: Records) -> Tree:
                 scenes[index], wrong = scene(item)
                 faults += [Fault(("scenes", index, key), 0, text) for key, text in wrong]
     return Tree(document, {(): 0}, faults)
+
+
+def _with_our_key(path: Path) -> Path:
+    """Return the path that a value of a scene has once its keys are ours."""
+    if len(path) > len(("scenes", 0)) and path[0] == "scenes":
+        scenes, index, key, *rest = path
+        return (scenes, index, SCENE_ALIASES.get(str(key), key), *rest)
+    return path
 
 
 class _Plain:
