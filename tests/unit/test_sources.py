@@ -95,7 +95,7 @@ def test_every_error_of_a_table_has_its_true_line(here: Path) -> None:
         "scenes.csv:6: scenes[1].audio: file not found: no.wav (paths are relative to scenes.csv)",
         (
             "scenes.csv:7: scenes[2].effects[0]: got 'spin'; expected one of: 'zoom_in', "
-            \"'zoom_out', 'pan_left', 'pan_right', 'random'"
+            "'zoom_out', 'pan_left', 'pan_right', 'random'"
         ),
         "scenes.csv:7: scenes[2].background_box: got 'yes'; expected true or false",
         "scenes.csv:7: scenes[2].font_size: got 'big'; expected a whole number",
