@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cloudburst.job.names import fold, natural_key, safe_name
+from cloudburst.job.nearness import Chapters, Index, distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,7 +121,7 @@ def pair(files: Iterable[MediaFile]) -> tuple[list[ScannedScene], list[Skipped]]
     used = _first_of_each(files, skipped)
     for file in used:
         groups[file.base].append(file)
-    chapters = _Chapters(used)
+    chapters = Chapters((file.path, file.kind) for file in used)
     pairs: list[_Pair] = []
     for group in groups.values():
         pairs += _pair_group(group, chapters, skipped)
@@ -140,32 +140,6 @@ def _first_of_each(files: Iterable[MediaFile], skipped: list[Skipped]) -> list[M
             what = {"picture": "picture", "sound": "narration", "subtitle": "subtitle"}[file.kind]
             skipped.append(Skipped(file.path, f"second {what} of its name; {first.path} is used"))
     return list(taken.values())
-
-
-class _Chapters:
-    """Knows which folders have pictures and sounds of their own, as the chapters of a book do."""
-
-    def __init__(self, files: Sequence[MediaFile]) -> None:
-        kinds: dict[tuple[str, ...], set[FileKind]] = defaultdict(set)
-        for file in files:
-            parts = file.path.split("/")
-            for depth in range(1, len(parts)):
-                kinds[tuple(parts[:depth])].add(file.kind)
-        self._own = {folder for folder, held in kinds.items() if {"picture", "sound"} <= held}
-
-    def apart(self, one: MediaFile, other: MediaFile) -> bool:
-        """Whether two files are of different chapters, whatever their names."""
-        first, second = Counter(one.folders), Counter(other.folders)
-        if (first - second).total() > 1 and (second - first).total() > 1:
-            return True  # chapter1/images and chapter2/audio; images and audio differ in one
-        return self._branch(one, other) in self._own and self._branch(other, one) in self._own
-
-    @staticmethod
-    def _branch(one: MediaFile, other: MediaFile) -> tuple[str, ...]:
-        """Return the folder of a file just below the innermost folder that holds both files."""
-        mine, theirs = one.path.split("/")[:-1], other.path.split("/")[:-1]
-        depth = _shared(mine, theirs)
-        return tuple(mine[: depth + 1]) if len(mine) > depth else ()
 
 
 def _preference(file: MediaFile) -> tuple[int, str]:
@@ -190,18 +164,21 @@ class _Pair:
 
     def rank(self, subtitle: MediaFile) -> tuple[int, ...]:
         """Return how far a subtitle is, from the sound or from the picture."""
-        near = min(_distance(subtitle, self.sound), _distance(subtitle, self.picture))
+        near = min(
+            distance(subtitle.folders, self.sound.folders),
+            distance(subtitle.folders, self.picture.folders),
+        )
         return *near, subtitle.language != self.language
 
 
-def _pair_group(group: list[MediaFile], chapters: _Chapters, skipped: list[Skipped]) -> list[_Pair]:
+def _pair_group(group: list[MediaFile], chapters: Chapters, skipped: list[Skipped]) -> list[_Pair]:
     """Pair the files of one name."""
     pictures = [file for file in group if file.kind == "picture"]
     sounds = [file for file in group if file.kind == "sound"]
-    subtitles = [file for file in group if file.kind == "subtitle"]
+    choice = _PictureChoice(pictures, sounds, chapters)
     pairs = []
     for sound in sounds:
-        picture = _picture_of(sound, pictures, sounds, chapters)
+        picture = choice.of(sound)
         if isinstance(picture, MediaFile):
             pairs.append(_Pair(picture, sound))
         else:
@@ -212,41 +189,53 @@ def _pair_group(group: list[MediaFile], chapters: _Chapters, skipped: list[Skipp
         for picture in pictures
         if picture.path not in used
     ]
-    for subtitle in subtitles:
-        reason = _offer(subtitle, pairs, chapters)
-        if reason:
-            skipped.append(Skipped(subtitle.path, reason))
-    for one in pairs:
-        _choose_subtitle(one, skipped)
+    subtitles = [file for file in group if file.kind == "subtitle"]
+    _place_subtitles(subtitles, pairs, chapters, skipped)
     return pairs
 
 
-def _picture_of(
-    sound: MediaFile,
-    pictures: Sequence[MediaFile],
-    sounds: Sequence[MediaFile],
-    chapters: _Chapters,
-) -> MediaFile | str:
-    """Return a sound's picture, or why it has none."""
+class _PictureChoice:
+    """Chooses among the pictures of one name."""
 
-    def rank(picture: MediaFile) -> tuple[int, ...]:
-        return *_distance(sound, picture), picture.language != sound.language
+    def __init__(
+        self, pictures: Sequence[MediaFile], sounds: Sequence[MediaFile], chapters: Chapters
+    ) -> None:
+        self._pictures = Index(pictures, lambda one: one.folders)
+        self._sounds = Index(sounds, lambda one: one.folders)
+        self._all = pictures
+        self._chapters = chapters
 
-    alike = [one for one in pictures if _speak_alike(one.language, sound.language)]
-    candidates = [one for one in alike if not chapters.apart(one, sound)]
-    if not candidates:
-        other = f"; {pictures[0].path} is for another language" if pictures else ""
+    def of(self, sound: MediaFile) -> MediaFile | str:
+        """Return a sound's picture, or why it has none."""
+
+        def fits(picture: MediaFile) -> bool:
+            alike = _speak_alike(picture.language, sound.language)
+            return alike and not self._chapters.apart(picture, sound)
+
+        def rank(picture: MediaFile) -> tuple[int, ...]:
+            near = distance(sound.folders, picture.folders)
+            return *near, picture.language != sound.language
+
+        nearest = _nearest(self._pictures.near(sound.folders, fits), rank)
+        if not nearest:
+            return self._missing(sound)
+        if len(nearest) > 1:
+            names = " or ".join(one.path for one in nearest[:3])
+            return f"ambiguous: its picture may be {names}; expected a nearer one, or other names"
+        (picture,) = nearest
+        closest = min(
+            self._sounds.near(picture.folders, lambda _: True),
+            key=lambda one: distance(one.folders, picture.folders),
+        )
+        if distance(closest.folders, picture.folders) < distance(sound.folders, picture.folders):
+            return f"sound without a picture of its own: {picture.path} goes with {closest.path}"
+        return picture
+
+    def _missing(self, sound: MediaFile) -> str:
+        alike = [one for one in self._all if _speak_alike(one.language, sound.language)]
+        other = f"; {self._all[0].path} is for another language" if self._all else ""
         other = f"; {alike[0].path} is of another folder" if alike else other
         return f"sound without a picture{other}; expected {_examples(sound, 'picture')}"
-    nearest = _nearest(candidates, rank)
-    if len(nearest) > 1:
-        names = " or ".join(one.path for one in nearest[:3])
-        return f"ambiguous: its picture may be {names}; expected one that is nearer, or other names"
-    (picture,) = nearest
-    closest = min(sounds, key=lambda one: _distance(one, picture))
-    if _distance(closest, picture) < _distance(sound, picture):
-        return f"sound without a picture of its own: {picture.path} goes with {closest.path}"
-    return picture
 
 
 def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
@@ -257,19 +246,39 @@ def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
     return f"picture without a sound of its own; its name is also that of {sounds[0].path}"
 
 
-def _offer(subtitle: MediaFile, pairs: Sequence[_Pair], chapters: _Chapters) -> str | None:
+def _place_subtitles(
+    subtitles: Sequence[MediaFile],
+    pairs: Sequence[_Pair],
+    chapters: Chapters,
+    skipped: list[Skipped],
+) -> None:
+    """Give each subtitle to the nearest scene."""
+    by_sound = Index(pairs, lambda one: one.sound.folders)
+    by_picture = Index(pairs, lambda one: one.picture.folders)
+    for subtitle in subtitles:
+
+        def fits(one: _Pair, subtitle: MediaFile = subtitle) -> bool:
+            alike = _speak_alike(one.language, subtitle.language)
+            files = (one.sound, one.picture)
+            return alike and not all(chapters.apart(subtitle, file) for file in files)
+
+        candidates = by_sound.near(subtitle.folders, fits)
+        candidates += by_picture.near(subtitle.folders, fits)
+        reason = _offer(subtitle, list({id(one): one for one in candidates}.values()), pairs)
+        if reason:
+            skipped.append(Skipped(subtitle.path, reason))
+    for one in pairs:
+        _choose_subtitle(one, skipped)
+
+
+def _offer(subtitle: MediaFile, candidates: Sequence[_Pair], pairs: Sequence[_Pair]) -> str | None:
     """Offer a subtitle to the nearest scene; return why there is none."""
-    alike = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
-    candidates = [
-        one
-        for one in alike
-        if not (chapters.apart(subtitle, one.sound) and chapters.apart(subtitle, one.picture))
-    ]
-    if not candidates:
+    nearest = _nearest(candidates, lambda one: one.rank(subtitle))
+    if not nearest:
+        alike = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
         other = "; its scene has another language" if pairs else ""
         other = f"; {alike[0].sound.path} is of another folder" if alike else other
         return f"subtitle without a scene{other}; expected a picture and a sound of its name"
-    nearest = _nearest(candidates, lambda one: one.rank(subtitle))
     if len(nearest) > 1:
         names = " or ".join(one.sound.path for one in nearest[:3])
         return f"ambiguous: it may belong to {names}; expected a suffix such as _chinese"
@@ -293,30 +302,13 @@ def _choose_subtitle(one: _Pair, skipped: list[Skipped]) -> None:
 
 def _nearest(candidates: Sequence[_T], rank: Callable[[_T], tuple[int, ...]]) -> list[_T]:
     ranks = [rank(one) for one in candidates]
-    return [one for one, its in zip(candidates, ranks, strict=True) if its == min(ranks)]
+    least = min(ranks, default=())
+    return [one for one, its in zip(candidates, ranks, strict=True) if its == least]
 
 
 def _speak_alike(one: Language | None, other: Language | None) -> bool:
     """Whether two files may belong to one scene: without a language, a file serves all."""
     return one is None or other is None or one == other
-
-
-def _distance(one: MediaFile, other: MediaFile) -> tuple[int, int]:
-    """Return how far two files are from each other.
-
-    First by the folders that only one of the two is in: ``chapter1/images`` and ``audio/chapter1``
-    have ``chapter1`` in common. Then by the steps from one to the other.
-    """
-    first, second = Counter(one.folders), Counter(other.folders)
-    differing = (first - second).total() + (second - first).total()
-    steps = len(one.folders) + len(other.folders) - 2 * _shared(one.folders, other.folders)
-    return differing, steps
-
-
-def _shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many folders two paths have in common at their beginning."""
-    same = takewhile(lambda parts: parts[0] == parts[1], zip(one, other, strict=False))
-    return sum(1 for _ in same)
 
 
 def _examples(file: MediaFile, kind: FileKind) -> str:

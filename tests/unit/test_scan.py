@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,26 @@ def test_a_farther_narration_does_not_share_the_picture(tmp_path: Path) -> None:
     assert reasons(scan(tmp_path)) == {
         "old/1.mp3": "sound without a picture of its own: 1.png goes with 1.mp3"
     }
+
+
+def test_many_chapters_take_no_longer_than_many_files() -> None:
+    files = [
+        media_file(f"{folder}/{scene}{suffix}", kind)
+        for chapter in range(500)
+        for folder, suffix, kind in (
+            (f"c{chapter}/images", ".png", "picture"),
+            (f"c{chapter}/audio", ".mp3", "sound"),
+            (f"c{chapter}/audio", ".srt", "subtitle"),
+        )
+        for scene in ("1", "2", "3", "4")
+    ]
+    began = time.process_time()
+    scenes, skipped = pair(files)
+    assert time.process_time() - began < 10, "each file with each takes minutes"
+    assert len(scenes) == 2000
+    assert all(scene.audio.split("/")[0] == scene.image.split("/")[0] for scene in scenes)
+    assert all(scene.subtitle for scene in scenes)
+    assert skipped == []
 
 
 # -- languages ----------------------------------------------------------------------------------
