@@ -357,8 +357,9 @@ def scan(
     from cloudburst.job import scan as folders  # noqa: PLC0415
 
     path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
+    next_command = f"cloudburst-run {shlex.quote(str(path))}"
     if path is not None and path.exists() and not force:
-        advice = f"pass --force to overwrite it, or run it: cloudburst-run {shlex.quote(str(path))}"
+        advice = f"pass --force to overwrite it, or run it: {next_command}"
         raise BadInput([Problem(str(path), 0, "", f"exists already; {advice}")])
     scanned = folders.scan(folder)
     document = scanned.document(
@@ -372,8 +373,9 @@ def scan(
         shown = documents.as_dict(scanned) | {"file": str(path) if path else None}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return 0
-    following = f"cloudburst-run {shlex.quote(str(path))}" if path and not run_it else ""
-    console.show_scan(scanned, next_command=following, stderr=path is None)
+    if run_it:
+        next_command = ""
+    console.show_scan(scanned, next_command=next_command if path else "", stderr=path is None)
     if not run_it:
         return 0
     from cloudburst.job.loader import load_job  # noqa: PLC0415
