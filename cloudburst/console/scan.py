@@ -40,11 +40,15 @@ def show_scan(scan: Scan, *, next_command: str, stderr: bool = False) -> None:
     console.print()
     for skipped in scan.skipped:
         console.print(f"[yellow]not used:[/] {safe(one_line(str(skipped)))}", soft_wrap=True)
-    count = f"[bold]{len(scan.scenes)} scene{'s' * (len(scan.scenes) != 1)}[/]"
-    unused = f"; {len(scan.skipped)} files not used" if scan.skipped else ""
+    count = f"[bold]{_counted(len(scan.scenes), 'scene')}[/]"
+    unused = f"; {_counted(len(scan.skipped), 'file')} not used" if scan.skipped else ""
     console.print(f"{count} in {safe(one_line(str(scan.folder)))}{unused}", soft_wrap=True)
     if next_command:
         console.print(f"next: {safe(next_command)}", soft_wrap=True)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def show_warnings(lines: Sequence[str]) -> None:

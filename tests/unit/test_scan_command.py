@@ -44,6 +44,7 @@ def test_it_writes_the_file_and_says_what_is_next(folder: Path) -> None:
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["1", "1.png", "1.wav", "–", "–"] in lines
     assert "not used: lost.png: picture without a sound" in result.stdout
+    assert f"2 scenes in {folder}; 1 file not used\n" in result.stdout
     assert result.stdout.endswith(f"next: cloudburst-run '{folder}/scenes.yaml'\n")
     assert [scene.name for scene in load_job(folder / "scenes.yaml").scenes] == ["1", "2"]
 

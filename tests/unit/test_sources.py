@@ -7,11 +7,14 @@ from collections import UserDict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudburst.errors import BadInput
 from cloudburst.job import csvfile, jsonlines, yamltree
 from cloudburst.job.loader import load_job
-from cloudburst.job.tree import MAX_BYTES
+from cloudburst.job.schema import validate
+from cloudburst.job.tree import MAX_BYTES, SourceError
 from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
@@ -223,6 +226,38 @@ def test_json_lines_that_cannot_be_read(here: Path, content: bytes, words: str) 
     (here / "s.jsonl").write_bytes(content)
     (found,) = problems("s.jsonl")
     assert words in found
+
+
+TABLES = st.lists(
+    st.lists(
+        st.sampled_from(
+            ["name", "image", "audio", "effects", "", '"', "a;b", "\n", "\r", "\0", "1"]
+        )
+        | st.text(max_size=5),
+        max_size=6,
+    ).map(",".join),
+    max_size=6,
+).map("\n".join)
+LINES = st.lists(
+    st.sampled_from(['{"name": "a"}', "{}", "[]", "1", "", "{", '{"a": {"b": [1]}}', "NaN"])
+    | st.text(max_size=9),
+    max_size=6,
+).map("\n".join)
+
+
+@given(TABLES | LINES)
+def test_whatever_the_text_its_lines_are_in_it(text: str) -> None:
+    last = text.count("\n") + text.count("\r") + 1
+    for parse in (csvfile.parse, jsonlines.parse):
+        lines = [1]
+        try:
+            tree = parse(text)
+        except SourceError as error:
+            lines = [error.line or 1]
+        else:
+            lines = [*tree.lines.values(), *(fault.line for fault in tree.faults)]
+            validate(tree.value)
+        assert all(1 <= line <= last for line in lines)
 
 
 def test_parsers_give_the_tree_that_yaml_gives() -> None:
