@@ -7,7 +7,8 @@ import os
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -20,13 +21,12 @@ from cloudburst.errors import (
     LeftRunning,
 )
 from cloudburst.language import ntr, tr
-from cloudburst.models import Finding
+from cloudburst.models import Effect, Finding, Language, Problem
 from cloudburst.report import json as documents
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cloudburst.models import Job, RunReport
     from cloudburst.recovery.cleanup import Choice
@@ -88,7 +88,10 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Render every scene of a scenes.yaml, and leave nothing running."""
+    """Render every scene of SCENES, and leave nothing running.
+
+    SCENES is a scenes.yaml, a CSV or JSON Lines file of scenes, or a folder of pictures and sounds.
+    """
     if resume and dry_run:
         raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
@@ -99,6 +102,9 @@ def run(
 
     if dry_run:
         from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+
+        if not quiet:
+            console.show_warnings(job.warnings)
 
         found = api.preview(job, offline=offline)
         if as_json:
@@ -118,6 +124,9 @@ def run(
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
     from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+
+    if not quiet:
+        console.show_warnings(job.warnings)
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
@@ -315,6 +324,70 @@ def env() -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
+@group.command(epilog=_EPILOG)
+@click.argument("folder", type=click.Path())
+@click.option(
+    "-o", "--output", metavar="FILE", help="Default: FOLDER/scenes.yaml; - is standard output."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option(
+    "--language",
+    type=click.Choice(get_args(Language)),
+    help="Of scenes whose files name none; the default is chinese.",
+)
+@click.option(
+    "--effects", multiple=True, type=click.Choice(get_args(Effect)), help="Of all; repeatable."
+)
+@click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
+@click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def scan(
+    folder: str,
+    output: str | None,
+    language: Language | None,
+    effects: tuple[Effect, ...],
+    target: str | None,
+    *,
+    force: bool,
+    run_it: bool,
+    as_json: bool,
+) -> int:
+    """Write a scenes.yaml of the pictures and sounds in FOLDER that share a name.
+
+    Prints the scenes, and every file that is in none with the reason. An existing file is not
+    overwritten without --force.
+    """
+    if run_it and (as_json or output == "-"):
+        raise click.UsageError("--run goes with neither --json nor --output -")
+    from cloudburst.job import scan as folders  # noqa: PLC0415
+
+    path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
+    next_command = f"cloudburst-run {shlex.quote(str(path))}"
+    if path is not None and path.exists() and not force:
+        advice = f"pass --force to overwrite it, or run it: {next_command}"
+        raise BadInput([Problem(str(path), 0, "", f"exists already; {advice}")])
+    scanned = folders.scan(folder)
+    document = scanned.document(
+        language=language, effects=effects, target=target, base=path.parent if path else None
+    )
+    if path is not None:
+        folders.write(path, scanned.to_yaml(document))
+    elif not as_json:
+        click.echo(scanned.to_yaml(document), nl=False)
+    if as_json:
+        shown = documents.as_dict(scanned) | {"file": str(path) if path else None}
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return 0
+    if run_it:
+        next_command = ""
+    console.show_scan(scanned, next_command=next_command if path else "", stderr=path is None)
+    if not run_it:
+        return 0
+    from cloudburst.job.loader import load_job  # noqa: PLC0415
+
+    return _run(load_job(str(path)), None, as_json=False, quiet=False)
+
+
 @group.command()
 @click.argument("scenes", type=click.Path(), required=False)
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
@@ -325,13 +398,14 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     Builds the Pulumi engine if there is none, and creates nothing else. The exit code is 3 when
     something is missing that a run needs.
     """
-    from cloudburst.job.loader import load_job  # noqa: PLC0415
+    from cloudburst.environment import environment  # noqa: PLC0415
+    from cloudburst.job.loader import default_target, load_job  # noqa: PLC0415
 
     job = load_job(scenes, target=target) if scenes else None
     from cloudburst.doctor import examine  # noqa: PLC0415
 
     checks = examine(
-        target or (job.target if job else targets.names()[0]),
+        target or (job.target if job else default_target(environment())),
         job,
         lambda text: click.echo(f"{text} ...", err=as_json),
     )

@@ -38,7 +38,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     folder = tmp_path / "state"
     monkeypatch.setenv("CLOUDBURST_STATE", str(folder))
     monkeypatch.setenv(language.VARIABLE, language.ENGLISH)  # whatever the developer's locale is
-    for name in ("RESULTS_DIR", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_HOME"):
+    for name in (
+        "RESULTS_DIR",
+        "CLOUDBURST_TARGET",
+        "PULUMI_BACKEND_URL",
+        "PULUMI_CONFIG_PASSPHRASE",
+        "PULUMI_HOME",
+    ):
         monkeypatch.delenv(name, raising=False)
     if not request.node.get_closest_marker("live"):
         for name in [name for name in os.environ if name.startswith(("AWS_", "DOCKER_IMAGE"))]:

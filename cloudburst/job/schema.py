@@ -35,13 +35,21 @@ FilePath = Annotated[
 ]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
 
+# Keys of the original tool's scenes, and of its successor's.
+SCENE_ALIASES: Mapping[str, str] = {
+    "scene_name": "name",
+    "input_image": "image",
+    "image_path": "image",
+    "input_audio": "audio",
+    "audio_path": "audio",
+    "subtitle_path": "subtitle",
+}
+
 
 class _JobPart(Section):
     former_keys: ClassVar[Mapping[str, str]] = {
-        "scene_name": "name",
-        "input_image": "image",
+        **SCENE_ALIASES,
         "picture": "image",
-        "input_audio": "audio",
         "narration": "audio",
         "subtitles": "subtitle",
         "srt": "subtitle",

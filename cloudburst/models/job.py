@@ -133,15 +133,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the user asked for: a validated scenes.yaml.
+    """What the user asked for: a validated scenes.yaml, or another source of scenes.
 
     Args:
         name: names the run in the report and in the tags of its stacks.
-        source: the file it was read from.
+        source: the file or folder it was read from; a name to show if there is none.
         target: name of the target on which its workers run, see ``cloudburst.targets``.
         output: folder below which each run makes its own.
         settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
+        warnings: what was noticed while reading, such as files that do not pair; a line each.
+        document: for a job of values, not of a file: a scenes.yaml with absolute paths, which each
+            run keeps in its folder.
     """
 
     name: str
@@ -153,6 +156,8 @@ class Job:
     limits: Limits = Limits()
     settings: Mapping[str, Any] = field(default_factory=dict)
     auto_terminate: bool = True
+    warnings: tuple[str, ...] = ()
+    document: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

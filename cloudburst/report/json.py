@@ -58,6 +58,7 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         "max_cost_usd": job.limits.max_cost_usd,
         "last_launch": job.distribution.last_launch(len(preview.plan.batches)),
         "notes": list(preview.notes),
+        "warnings": list(job.warnings),
     }
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cloudburst import files
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
+from cloudburst.job import yamltree
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.pace import LaunchPace
@@ -17,7 +21,6 @@ from cloudburst.paths import state_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from cloudburst.runner.results import SceneResults
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Billing, Resources, Target, WorkerSource
+
+_JOB_COMMENT = "# The job of this run as a program passed it; `cloudburst resume` reads it.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +131,40 @@ def new_run_id(began: datetime) -> str:
 
 
 def new_record(job: Job, *, run_id: str, folder: str, began: str) -> RunRecord:
-    """Return the record of a run of a job."""
+    """Return the record of a run of a job; that of a job of values has its copy as its source."""
+    source = job.source if job.document is None else Path(folder).absolute() / JOB_FILE
     return RunRecord(
         run_id=run_id,
         job=job.name,
-        source=str(job.source),
+        source=str(source),
         folder=folder,
         target=job.target,
         began=began,
         max_cost_usd=job.limits.max_cost_usd,
         scenes=tuple((scene.name, scene.seconds) for scene in job.scenes),
     )
+
+
+def write_job(job: Job, folder: Path) -> None:
+    """Write a job of values into its run's folder, where a resume finds it.
+
+    Raises:
+        InfrastructureError: it cannot be written.
+    """
+    if job.document is None:
+        return
+    path = folder / JOB_FILE
+    try:
+        files.write_whole(path, job_text(job.document), durable=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written, so nothing is started: {error.strerror or error}"
+        ) from error
+
+
+def job_text(document: Mapping[str, Any]) -> str:
+    """Return a job of values as its run keeps it."""
+    return f"{_JOB_COMMENT}{yamltree.dump(document)}"
 
 
 def found_engine(timeline: Timeline) -> PulumiCli:

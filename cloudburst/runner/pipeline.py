@@ -35,6 +35,7 @@ from cloudburst.runner.context import (
     new_run_id,
     results_folder,
     with_workers,
+    write_job,
 )
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.planner import plan
@@ -234,9 +235,12 @@ class Run:
         journal = self._journal
         if journal is None:
             folder = results_folder(self._job.output, datetime.fromisoformat(record.began))
-            record = replace(record, folder=str(folder))
             journal = self._held.enter_context(Journal(folder, self._timeline.now))
             self._journal = journal
+            record = new_record(
+                self._job, run_id=record.run_id, folder=str(folder), began=record.began
+            )
+        write_job(self._job, journal.folder)
         record = replace(record, regions=self._regions(prepared))
         registry.register(record)
         journal.begin(record)

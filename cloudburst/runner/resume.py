@@ -16,10 +16,12 @@ from cloudburst import targets
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.journal import registry, store
 from cloudburst.journal.state import RunState
 from cloudburst.language import tr
 from cloudburst.models import Attempt, DownloadedVideo, Phase, Problem, Span
+from cloudburst.runner.context import job_text
 from cloudburst.workers import download
 
 if TYPE_CHECKING:
@@ -87,9 +89,22 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
         )
     record = state.record
     job = load_job(
-        record.source, output=folder.parent, target=record.target, max_cost_usd=max_cost_usd
+        _source(record, folder),
+        output=folder.parent,
+        target=record.target,
+        max_cost_usd=max_cost_usd,
     )
     return _with_limit(job, record), folder
+
+
+def _source(record: RunRecord, folder: Path) -> Path:
+    """Return what a run's job is read from: the run's own copy moves with its folder."""
+    return folder / JOB_FILE if _keeps_job(record) else Path(record.source)
+
+
+def _keeps_job(record: RunRecord) -> bool:
+    """Whether the job was a program's, so that its run has a copy of it."""
+    return Path(record.source) == record.path / JOB_FILE
 
 
 def _with_limit(job: Job, record: RunRecord) -> Job:
@@ -115,9 +130,10 @@ def find_folder(wanted: str) -> Path:
 
 
 def newest(job: Job) -> tuple[Job, Path] | None:
-    """Return the newest run of a job's file: the job with its limit, and the run's folder.
+    """Return the newest run of a job's source: the job with its limit, and the run's folder.
 
-    A run that was killed before its journal said anything has started nothing: it is passed over.
+    For a job of values, that is the newest run of the same values. A run that was killed before
+    its journal said anything has started nothing: it is passed over.
 
     Returns:
         None when there is none.
@@ -125,11 +141,26 @@ def newest(job: Job) -> tuple[Job, Path] | None:
     Raises:
         JournalFailed: the journal of a newer run cannot be read.
     """
-    for entry in reversed(registry.of_source(job.source)):
+    for entry in reversed(_runs_of(job)):
         state = store.read(entry.path)
         if state is not None and state.record is not None:
             return _with_limit(job, state.record), entry.path
     return None
+
+
+def _runs_of(job: Job) -> list[RunRecord]:
+    """List the runs of a job's source, oldest first."""
+    if job.document is None:
+        return registry.of_source(job.source)
+    text = job_text(job.document)
+    return [one for one in registry.runs() if _keeps_job(one) and _kept_text(one.path) == text]
+
+
+def _kept_text(folder: Path) -> str | None:
+    try:
+        return (folder / JOB_FILE).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def take_stock(job: Job, journal: Journal) -> StartingPoint:

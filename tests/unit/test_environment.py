@@ -405,3 +405,23 @@ def test_a_bad_dot_env_is_told(
 def test_a_limit_that_is_no_number_is_refused(job_file: Callable[..., Path]) -> None:
     with pytest.raises(BadInput, match="--max-cost-usd: got nan; expected more than 0"):
         load_job(job_file(scenes_yaml(1)), max_cost_usd=float("nan"))
+
+
+def test_the_target_of_a_job_that_names_none(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, unnamed = job_file(scenes_yaml(1, "target: local\n"), "a.yaml"), job_file(scenes_yaml(1))
+    monkeypatch.chdir(tmp_path)
+    assert load_job(unnamed).target == "local"
+    (tmp_path / ".env").write_text("CLOUDBURST_TARGET=aws\n")
+    assert (load_job(unnamed).target, load_job(named).target) == ("aws", "local")
+    assert load_job(unnamed, target="local").target == "local"
+    assert load_job(unnamed).limits.health_timeout == 600, "what else depends on the target"
+    monkeypatch.setenv("CLOUDBURST_TARGET", "mars")
+    assert load_job(named).target == load_job(unnamed, target="local").target == "local"
+    with pytest.raises(BadInput) as caught:
+        load_job(unnamed)
+    assert str(caught.value) == (
+        "environment: CLOUDBURST_TARGET: got 'mars'; expected one of: local, aws"
+    )
+    assert caught.value.exit_code == 2

@@ -429,7 +429,7 @@ def test_not_utf8(job_file: Callable[..., Path]) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     assert problems(tmp_path / "no.yaml")[0][2].startswith("file not found")
-    assert problems(tmp_path)[0][2].startswith("this is a folder")
+    assert problems(tmp_path)[0][2].startswith("no picture and sound that pair; got no files")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
