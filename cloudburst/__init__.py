@@ -1,6 +1,6 @@
 """Turn scenes – a picture, a narration, perhaps subtitles – into videos on ephemeral machines.
 
-`load_job` reads a job; `plan` and `preview` show what a run would do; `run`, `arun` and `events`
+`load_job` reads a job, `scan` a folder of pictures and sounds; `plan` and `preview` show what a run would do; `run`, `arun` and `events`
 run it; `resume` goes on with a run; `audit` and `cleanup` find and remove what dead runs left.
 Nothing here prints.
 """
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         run,
     )
     from cloudburst.job.loader import load_job
+    from cloudburst.job.scan import Scan, scan
     from cloudburst.recovery.cleanup import Cleaned
     from cloudburst.recovery.findings import Audit
     from cloudburst.stop import Stop
@@ -67,6 +68,7 @@ __all__ = [
     "RunBusy",
     "RunReport",
     "RunUnknown",
+    "Scan",
     "SceneStatus",
     "Stop",
     "TargetUnknown",
@@ -80,6 +82,7 @@ __all__ = [
     "preview",
     "resume",
     "run",
+    "scan",
 ]
 
 _API = "cloudburst.api"
@@ -96,8 +99,10 @@ _LAZY = {
     "run": _API,
     "Audit": "cloudburst.recovery.findings",
     "Cleaned": "cloudburst.recovery.cleanup",
+    "Scan": "cloudburst.job.scan",
     "Stop": "cloudburst.stop",
     "load_job": "cloudburst.job.loader",
+    "scan": "cloudburst.job.scan",
 }
 
 

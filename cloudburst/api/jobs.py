@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from cloudburst.job import source
 from cloudburst.job.loader import load_job
 from cloudburst.models import Event, Job
 from cloudburst.runner import pipeline, planner
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
 
-JobSource: TypeAlias = Job | str | Path
+JobSource: TypeAlias = Job | source.JobSource
 """A job from `load_job`, or whatever `load_job` accepts."""
 
 
@@ -25,9 +26,9 @@ def ignore(_event: Event) -> None:
     """Do nothing about an event."""
 
 
-def as_job(source: JobSource) -> Job:
+def as_job(job: JobSource) -> Job:
     """Return a job as it is, and load anything else with `load_job`."""
-    return source if isinstance(source, Job) else load_job(source)
+    return job if isinstance(job, Job) else load_job(job)
 
 
 def plan(job: JobSource) -> Plan:

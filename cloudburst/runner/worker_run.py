@@ -155,7 +155,7 @@ class WorkerRun:
             scenes_done=results.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self._spans),
             destroyed=self.destroyed,
-            expires=workers.expires(self.spec.stack) if self._row else None,
+            expires=self.kept_until or (workers.expires(self.spec.stack) if self._row else None),
             code=self.refusal.code,
             error=self.error,
             target=self._on.name,

@@ -46,6 +46,14 @@ def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
     return path.read_bytes()
 
 
+def first_frame(path: Path) -> Image.Image:
+    """Return a video's first frame."""
+    import av
+
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_image()
+
+
 def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:
     """Return the text of a job of so many scenes, all with the same picture and sound."""
     lines = "".join(
