@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cloudburst.job import source
@@ -14,6 +13,7 @@ from cloudburst.runner import resume as earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
