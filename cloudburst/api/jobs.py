@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
 
-JobSource: TypeAlias = Job | str | Path
-"""A job from `load_job`, or whatever `load_job` accepts."""
+JobSource: TypeAlias = str | Path
+"""What `load_job` reads a job from."""
 
 
 def ignore(_event: Event) -> None:
     """Do nothing about an event."""
 
 
-def as_job(source: JobSource) -> Job:
+def as_job(source: Job | JobSource) -> Job:
     """Return a job as it is, and load anything else with `load_job`."""
     return source if isinstance(source, Job) else load_job(source)
 
 
-def plan(job: JobSource) -> Plan:
+def plan(job: Job | JobSource) -> Plan:
     """Decide how many workers a job gets and which scenes each starts with.
 
     Scenes go to batches by length: the longest first, each to the batch with the least narration
@@ -49,7 +49,7 @@ def plan(job: JobSource) -> Plan:
 
 
 def preview(
-    job: JobSource,
+    job: Job | JobSource,
     *,
     offline: bool = False,
     on_event: Callable[[Event], None] | None = None,
@@ -74,7 +74,7 @@ def preview(
 
 
 def run(
-    job: JobSource,
+    job: Job | JobSource,
     *,
     resume: str | Path | None = None,
     on_event: Callable[[Event], None] | None = None,
