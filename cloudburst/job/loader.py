@@ -98,7 +98,7 @@ def _document_problems(
     else:
         yield (), f"got {show(tree.value)}; expected a mapping with version: 1 and scenes:"
     for path, _ in tree.duplicates:
-        yield path, "this key came before; each key once"
+        yield path, "duplicate key; expected each key once"
 
 
 def _section_problems(section: JobSection) -> Iterator[tuple[yamltree.Path, str]]:
@@ -152,7 +152,7 @@ def _problems(
         )
     )
     if len(lined) > MAX_PROBLEMS:
-        message = f"these are the first {MAX_PROBLEMS} problems; there are more"
+        message = f"only the first {MAX_PROBLEMS} problems are shown"
         problems.append(Problem(shown, 0, "", message))
     return problems
 
@@ -191,7 +191,8 @@ def _name_problems(
         folded = unicodedata.normalize("NFC", name).casefold()
         if folded in seen:
             first = tree.line(("scenes", seen[folded], "name"))
-            yield path, f"{show(name)} is also the scene's name in line {first}; names differ"
+            problem = f"expected a unique name (ignoring case, line {first} has it too)"
+            yield path, f"got {show(name)}; {problem}"
         seen.setdefault(folded, index)
 
 
@@ -202,7 +203,7 @@ def unsafe_name(name: str) -> str | None:
     if name[-1] in ". ":
         return "expected a name that does not end in a dot or a space"
     if _RESERVED.fullmatch(name):
-        return "expected a name that Windows does not reserve"
+        return "expected a name that is not reserved on Windows"
     if len(name.encode()) > 200:  # noqa: PLR2004 - 255 is the limit of a file name, with .mp4.part
         return "expected at most 200 bytes"
     return None
@@ -231,9 +232,9 @@ def _output_problems(folder: Path) -> Iterator[tuple[yamltree.Path, str]]:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
-            yield field, f"{existing} is a file; expected a folder or a path that can become one"
+            yield field, f"{existing} is a file; expected a folder, or a path to create one at"
         elif not os.access(existing, os.W_OK | os.X_OK):
-            yield field, f"{existing} is not writable; expected a folder for results"
+            yield field, f"{existing} is not writable; expected a writable folder for results"
     except OSError as error:
         yield field, f"{folder} cannot be used: {files.reason(error)}"
 
