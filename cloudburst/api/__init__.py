@@ -5,7 +5,8 @@
 
 from cloudburst.api.asynchronous import arun
 from cloudburst.api.iterator import Events, events
-from cloudburst.api.jobs import JobSource, plan, preview, resume, run
+from cloudburst.api.jobs import plan, preview, resume, run
+from cloudburst.job.source import JobSource
 from cloudburst.api.recovery import audit, cleanup
 
 __all__ = [

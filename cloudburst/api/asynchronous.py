@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from cloudburst.api.jobs import JobSource
+    from cloudburst.job.source import JobSource
     from cloudburst.models import Event, Job, RunReport
 
     Watcher = Callable[[Event], Awaitable[None] | None]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from cloudburst.api.jobs import JobSource
+    from cloudburst.job.source import JobSource
     from cloudburst.models import Event, Job, RunReport
 
     Call = Callable[[Callable[[Event], None]], RunReport]
