@@ -187,6 +187,22 @@ def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]
     assert messages["scenes[0].audio"] == "找不到文件：no.wav（路径相对于 scenes.yaml 所在目录）"
 
 
+@pytest.mark.parametrize(("encoding", "last"), [("gbk", "未创建任何资源"), ("ascii", "?" * 7)])
+def test_a_terminal_that_lacks_characters_ends_nothing(
+    job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, encoding: str, last: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    path = job_file(scenes_yaml(1))
+    done = subprocess.run(
+        [str(RUN), "scenes.yaml", "--dry-run", "--offline"],
+        cwd=path.parent,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.decode(encoding).rstrip().endswith(last)
+
+
 def test_wheel_and_source_archive_carry_the_catalogue(tmp_path: Path) -> None:
     code = (
         "from hatchling.build import build_sdist, build_wheel; "
