@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from cloudburst import media
 from tests.support.inputs import scenes_yaml
@@ -156,8 +157,9 @@ def test_a_dry_run_and_doctor_speak_chinese(job_file: Callable[..., Path]) -> No
     lines = [line for line in checked.stdout.splitlines() if "ffmpeg" not in line]
     fonts = [line for line in lines if "字体" in line]
     assert english("".join(line for line in lines if line not in fonts)) == []
-    # The names begin in one column: a Chinese character takes two.
-    assert all(line.startswith(("正常    ", "警告    ", " " * 26)) for line in lines)
+    # What was found begins in one column: a Chinese character takes two cells.
+    columns = [re.match(r"\S+ +\S+ +| +", line) for line in lines]
+    assert {cell_len(column[0]) for column in columns if column} == {26}
 
 
 def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]) -> None:
