@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.job.loader import load_job
-from cloudburst.job.source import JobSource
 from cloudburst.models import Event, Job
 from cloudburst.runner import pipeline, planner
 from cloudburst.runner import preview as dry_run
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cloudburst.job.source import JobSource
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
-
 
 
 def ignore(_event: Event) -> None:
