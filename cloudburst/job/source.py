@@ -59,6 +59,7 @@ class _Kind(NamedTuple):
 _YAML = _Kind(yamltree.parse, "expected version: 1 and scenes:")
 _TABLE = _Kind(csvfile.parse, csvfile.EXPECTED, "save the file as UTF-8 (Excel: CSV UTF-8)")
 _LINES = _Kind(jsonlines.parse, jsonlines.EXPECTED)
+_EXPECTED = "a scenes.yaml, a table (.csv), JSON Lines (.jsonl) or a folder"
 _KINDS = {".csv": _TABLE, ".tsv": _TABLE, ".jsonl": _LINES, ".ndjson": _LINES}
 
 
@@ -111,7 +112,7 @@ def _read_file(path: Path, shown: str) -> Tree:
             raise _refusal(shown, f"{size} bytes; expected at most {MAX_BYTES}")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise _refusal(shown, "file not found; expected a scenes.yaml") from None
+        raise _refusal(shown, f"file not found; expected {_EXPECTED}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise _refusal(shown, f"not UTF-8; {kind.encoding}", line) from error
