@@ -95,8 +95,11 @@ class _Plain:
             raise SourceError(0, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, int | float):
+            # Plain ones: numbers of NumPy and `IntEnum`s are no numbers for YAML.
+            return int(value) if isinstance(value, int) else float(value)
         if isinstance(value, str):
             return self._text(value, path)
         if isinstance(value, Mapping):
