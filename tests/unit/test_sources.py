@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import UserDict
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -317,12 +319,25 @@ class Text(str):
     __slots__ = ()
 
 
+class Size(IntEnum):
+    LARGE = 80
+
+
 @pytest.mark.usefixtures("here")
-def test_text_of_other_types_is_text() -> None:
-    job = load_job([{"name": Text("a"), "image": "p.png", "audio": "a.wav"}])
+def test_text_and_numbers_of_other_types_are_plain() -> None:
+    scene = {
+        "name": Text("a"),
+        "image": "p.png",
+        "audio": "a.wav",
+        "font_size": Size.LARGE,
+        "background_opacity": np.float64(0.5),
+    }
+    job = load_job([scene])
     assert job.document is not None
-    assert type(job.document["scenes"][0]["name"]) is str
-    assert "name: a\n" in yamltree.dump(dict(job.document))
+    text = yamltree.dump(dict(job.document))
+    assert "name: a\n" in text
+    assert "font_size: 80\n" in text
+    assert "background_opacity: 0.5\n" in text
 
 
 @pytest.mark.usefixtures("here")
