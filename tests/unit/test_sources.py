@@ -105,7 +105,10 @@ def test_every_error_of_a_table_has_its_true_line(here: Path) -> None:
         "scenes.csv:7: scenes[2].background_box: got 'yes'; expected true or false",
         "scenes.csv:7: scenes[2].font_size: got 'big'; expected a whole number",
         "scenes.csv:8: scenes[3].audio: missing; expected a value",
-        "scenes.csv:8: scenes[3].name: got 'A'; expected a unique name (ignoring case, line 2 has it too)",
+        (
+            "scenes.csv:8: scenes[3].name: got 'A'; "
+            "expected a unique name (ignoring case, line 2 has it too)"
+        ),
         (
             "scenes.csv:9: scenes[4]: got 8 cells; expected 7, as in the header (a cell with the "
             "delimiter in it has to be quoted)"
@@ -358,7 +361,10 @@ def test_errors_of_values_name_the_scene() -> None:
             "number, a list or a dict"
         ),
         "scenes: scenes[1].audio: missing; expected a value",
-        "scenes: scenes[1].name: got 'a'; expected a unique name (ignoring case, scenes[0] has it too)",
+        (
+            "scenes: scenes[1].name: got 'a'; "
+            "expected a unique name (ignoring case, scenes[0] has it too)"
+        ),
         (
             "scenes: scenes[1].efects: got a value of type object; expected text, a path, a "
             "number, a list or a dict"
