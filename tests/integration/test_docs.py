@@ -1,0 +1,300 @@
+"""The documentation, in English and Chinese: its links, commands, jobs and keys are those there are.
+
+Python examples have tests of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import click
+import pytest
+import yaml
+
+from cloudburst import cli
+from cloudburst.job.schema import json_schema, validate
+from tests.support.documents import ROOT, SHELL, Page, page, prompted, simple_commands
+from tests.support.inputs import SRT, write_picture, write_sound
+from tests.support.runs import assert_nothing_left
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("README*.md", "CONTRIBUTING.md", "docs/*.md", "docs/zh/*.md")
+    for path in ROOT.glob(pattern)
+)
+CHINESE = [name for name in PAGES if "zh" in Path(name).parts or ".zh." in name]
+# Pages of one subject, whose commands, jobs and tables of keys are the same.
+TRANSLATED = [
+    (f"docs/{name}.md", f"docs/zh/{name}.md")
+    for name in ("aws", "migrating", "scenes")
+    if (ROOT / f"docs/{name}.md").exists()
+]
+STARTS = ["README.md", "README.zh.md", "docs/zh/quickstart.md"]
+
+# What pages describe and this version does not have yet; nothing else may be in it.
+AHEAD: frozenset[str] = frozenset()
+
+MINIMAL = {"version": 1, "scenes": [{"name": "s", "image": "p.png", "audio": "a.wav"}]}
+HAN = r"[\u2e80-\u9fff\uff00-\uffef\u3000-\u303f]"
+
+
+def link_problems(of: Page) -> Iterator[str]:
+    folder = (ROOT / of.name).parent
+    for link in of.links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (folder / path).resolve() if path else ROOT / of.name
+        if not target.exists():
+            yield f"{link}: no such file"
+        elif anchor and anchor not in page(str(target.relative_to(ROOT))).anchors:
+            yield f"{link}: no such heading"
+
+
+def command_problem(words: list[str], *, whole: bool, config: pytest.Config) -> str | None:
+    """Return what a user would be told about a command's words; None if it exists as written.
+
+    Args:
+        words: the program and its arguments.
+        whole: whether required arguments must be there, too.
+        config: pytest's own, for its options.
+    """
+    program, arguments = Path(words[0]).name, words[1:]
+    if program == "cloudburst-run":
+        return _click_problem(cli.run, arguments, whole=whole)
+    if program == "cloudburst":
+        if not arguments:
+            return None
+        if arguments[0].startswith("-"):
+            return _click_problem(cli.group, arguments, whole=whole)
+        command = cli.group.commands.get(arguments[0])
+        if command is None:
+            return f"no such command: {arguments[0]}"
+        return _click_problem(command, arguments[1:], whole=whole)
+    if program == "make":
+        return _make_problem(arguments)
+    if program.startswith("python") and arguments[:1] == ["-m"]:
+        return _module_problem(arguments[1], arguments[2:], whole=whole, config=config)
+    return None
+
+
+def _click_problem(command: click.Command, arguments: list[str], *, whole: bool) -> str | None:
+    try:
+        command.make_context(str(command.name), list(arguments))
+    except click.exceptions.Exit:
+        return None  # --help and --version
+    except click.MissingParameter as error:
+        return error.format_message() if whole else None
+    except click.ClickException as error:
+        return error.format_message()
+    return None
+
+
+def _make_problem(arguments: list[str]) -> str | None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for word in arguments:
+        name, assigned, _ = word.partition("=")
+        rule = rf"^{re.escape(name)}\s*\?=" if assigned else rf"^{re.escape(word)}:"
+        if not re.search(rule, makefile, re.MULTILINE):
+            return f"no such {'variable' if assigned else 'target'}: {name}"
+    return None
+
+
+def _module_problem(
+    module: str, arguments: list[str], *, whole: bool, config: pytest.Config
+) -> str | None:
+    if module == "pytest":
+        # No public function parses without running.
+        known, unknown = config._parser.parse_known_and_unknown_args(arguments)
+        missing = [name for name in known.file_or_dir if not (ROOT / name.split("::")[0]).exists()]
+        return f"pytest does not know {unknown + missing}" if unknown or missing else None
+    if module.split(".")[0] in {"cloudburst", "testcloud", "benchmarks", "tests"}:
+        if importlib.util.find_spec(module) is None:
+            return f"no such module: {module}"
+        if "--" in arguments:
+            inner = arguments[arguments.index("--") + 1 :]
+            return command_problem(inner, whole=whole, config=config) if inner else None
+        if module == "cloudburst":
+            return command_problem(["cloudburst", *arguments], whole=whole, config=config)
+    return None
+
+
+def command_problems(of: Page, config: pytest.Config) -> Iterator[str]:
+    for words in of.commands():
+        if problem := command_problem(words, whole=True, config=config):
+            yield f"{' '.join(words)}: {problem}"
+    for span in of.spans:
+        if re.match(r"(cloudburst|cloudburst-run|make|\S*python\S* -m) ", span):
+            for words in simple_commands(span):
+                if problem := command_problem(words, whole=False, config=config):
+                    yield f"{span}: {problem}"
+
+
+def job_problems(of: Page) -> Iterator[str]:
+    for text in of.blocks_of("yaml"):
+        document = yaml.safe_load(text)
+        for path, message in validate({**MINIMAL, **document})[1]:
+            yield f"{'.'.join(map(str, path))}: {message}"
+
+
+def wrapping_problems(of: Page) -> Iterator[str]:
+    # A line end is shown as a space, and Chinese has none between characters.
+    text = re.sub(r"^( *)```.*?^\1```", "", (ROOT / of.name).read_text("utf-8"), flags=re.M | re.S)
+    for match in re.finditer(rf"{HAN}\n *{HAN}", text):
+        yield f"a space within Chinese: {text[match.start() - 10 : match.end() + 10]!r}"
+
+
+def spacing_problems(of: Page) -> Iterator[str]:
+    """Yield where Chinese typography is broken: half-width punctuation, letters without a space."""
+    text = re.sub(r"^( *)```.*?^\1```", "", (ROOT / of.name).read_text("utf-8"), flags=re.M | re.S)
+    text = re.sub(r"\]\([^)]*\)|`[^`]*`", "`", text)
+    ideograph = r"[\u4e00-\u9fff]"
+    for pattern in (rf"{ideograph}[A-Za-z0-9$]|[A-Za-z0-9%]{ideograph}", rf"{ideograph}[,;:?!.(]"):
+        for match in re.finditer(pattern, text):
+            yield f"typography: {text[max(0, match.start() - 10) : match.end() + 10]!r}"
+
+
+def all_problems(name: str, config: pytest.Config) -> set[str]:
+    of = page(name)
+    problems = [*link_problems(of), *command_problems(of, config), *job_problems(of)]
+    if name in CHINESE:
+        problems += [*wrapping_problems(of), *spacing_problems(of)]
+    return {f"{name}: {problem}" for problem in problems}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_commands_and_jobs_of_a_page_exist(name: str, pytestconfig: pytest.Config) -> None:
+    assert all_problems(name, pytestconfig) - AHEAD == set()
+
+
+def test_nothing_is_excused_that_exists(pytestconfig: pytest.Config) -> None:
+    problems = set().union(*(all_problems(name, pytestconfig) for name in PAGES))
+    assert AHEAD - problems == set()
+
+
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_a_translation_has_the_commands_jobs_and_keys_of_its_original(
+    english: str, chinese: str
+) -> None:
+    original, translation = page(english), page(chinese)
+    assert _without(original.commands(), translation.commands()) == []
+    assert keys(original) - keys(translation) == set()
+    jobs = [[yaml.safe_load(text) for text in of.blocks_of("yaml")] for of in (original, translation)]
+    assert _without(*jobs) == []
+
+
+def test_the_chinese_start_has_the_commands_of_the_english_one() -> None:
+    english, chinese, quick_start = (page(name).commands() for name in STARTS)
+    assert _without(english, [*chinese, *quick_start]) == []
+
+
+@pytest.mark.parametrize("name", ["docs/scenes.md", "docs/zh/scenes.md"])
+def test_every_key_of_the_schema_is_documented(name: str) -> None:
+    assert schema_keys() - keys(page(name)) == set()
+
+
+def _without(items: list[Any], others: list[Any]) -> list[Any]:
+    return [item for item in items if item not in others]
+
+
+def keys(of: Page) -> set[str]:
+    """Return what the tables of a page are about: the code in their first cells."""
+    return {span for row in of.rows if row for span in re.findall(r"`([^`]+)`", row[0])}
+
+
+def schema_keys() -> set[str]:
+    """Return every key of scenes.yaml as its page writes it: `limits.attempts`, `effects`."""
+    schema = json_schema()
+    found = set()
+    for name, value in schema["properties"].items():
+        section = re.search(r"#/\$defs/(\w+)", str(value))
+        inner = schema["$defs"][section[1]]["properties"] if section else {}
+        dotted = name not in {"aws", "defaults", "scenes"}
+        found |= {f"{name}.{key}" if dotted else key for key in inner}
+        found |= set() if inner and dotted else {name}
+    return found
+
+
+# What may be run on any machine: it asks no cloud, and starts nothing that stays.
+ELSEWHERE = {"aws", "serve", "cleanup"}
+
+
+def local_commands(of: Page) -> list[str]:
+    """Return the command lines of a page that a newcomer can type on a machine of their own."""
+    lines = [line for text in of.blocks_of(*SHELL) for line in prompted(text)]
+    return [line for line in lines if all(map(_is_local, simple_commands(line)))]
+
+
+def _is_local(words: list[str]) -> bool:
+    return words[0] in {"cloudburst", "cloudburst-run", "eval", "export"} and not (
+        ELSEWHERE & set(words)
+    )
+
+
+def follow(of: Page, folder: Path, environment: dict[str, str]) -> list[str]:
+    """Type a page's local commands, one after the other, beside the files that it describes.
+
+    Returns:
+        The lines whose exit code was not 0, with what they printed.
+    """
+    write_files(of, folder)
+    failed = []
+    for line in local_commands(of):
+        done = subprocess.run(  # a page's lines are shell
+            ["bash", "-c", _with_run(line, folder)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode != 0:
+            failed.append(f"{line}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return failed
+
+
+def _with_run(line: str, folder: Path) -> str:
+    """Return a command line with the page's newest run in the place of RUN."""
+    runs = sorted(folder.glob("cloudburst_results/batch_*"))
+    return re.sub(r"\bRUN\b", str(runs[-1]) if runs else "RUN", line)
+
+
+def write_files(of: Page, folder: Path) -> None:
+    """Write the page's scenes.yaml and table, the pictures and sounds in them, and its folder."""
+    (job,) = [text for text in of.blocks_of("yaml") if "scenes:" in text]
+    (folder / "scenes.yaml").write_text(job, "utf-8")
+    for table in of.blocks_of("csv"):
+        (folder / "scenes.csv").write_text(table, "utf-8")
+    for scene in yaml.safe_load(job)["scenes"]:
+        write_picture(folder / scene["image"], size=(160, 90))
+        write_sound(folder / scene["audio"], seconds=0.5)
+        if "subtitle" in scene:
+            (folder / scene["subtitle"]).parent.mkdir(exist_ok=True)
+            (folder / scene["subtitle"]).write_text(SRT, "utf-8")
+    for number in (1, 2):
+        stem = f"scene_{number:03}_chinese"
+        write_picture(folder / "video_scenes" / "images" / f"{stem}.jpg", size=(160, 90))
+        write_sound(folder / "video_scenes" / "audio" / f"{stem}.wav", seconds=0.5)
+
+
+@pytest.mark.stack
+@pytest.mark.video
+@pytest.mark.parametrize("name", STARTS)
+def test_the_local_commands_of_a_start_run(name: str, tmp_path: Path, state: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert follow(page(name), folder, os.environ | {"PATH": path}) == []
+    assert list(folder.glob("cloudburst_results/batch_*/*.mp4"))
+    assert_nothing_left(state)
