@@ -7,20 +7,21 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 SHELL = {"console", "bash", "sh"}
 
 _PROMPT = "$ "
+_FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
 _SEPARATORS = {"&&", "||", ";", "|", "&"}
@@ -41,11 +42,17 @@ class Page:
     """A page, parsed as GitHub does."""
 
     name: str
+    text: str
     headings: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     spans: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
+
+    @property
+    def prose(self) -> str:
+        """The text without fenced blocks."""
+        return _FENCE.sub("", self.text)
 
     @property
     def anchors(self) -> set[str]:
@@ -79,25 +86,33 @@ def slug(heading: str) -> str:
 @cache
 def page(name: str) -> Page:
     """Return a page by its path below the repository."""
-    parsed = Page(name)
-    markdown = MarkdownIt("commonmark").enable("table")
-    tokens = markdown.parse((ROOT / name).read_text("utf-8"))
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    return parse(name, (ROOT / name).read_text("utf-8"))
+
+
+def parse(name: str, text: str) -> Page:
+    """Return a page by its path below the repository and its text."""
+    parsed = Page(name, text)
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    for token, following in pairwise([*tokens, Token("end", "", 0)]):
         if token.type == "fence":
             parsed.blocks.append(Block(token.info.strip(), token.content))
-        elif token.type == "heading_open" and following is not None:
+        elif token.type == "heading_open":
             parsed.headings.append(_text(following))
         elif token.type == "tr_open":
             parsed.rows.append([])
-        elif token.type in {"td_open", "th_open"} and following is not None:
+        elif token.type in {"td_open", "th_open"}:
             parsed.rows[-1].append(following.content)
         for child in token.children or ():
-            target = child.attrGet("href") or child.attrGet("src")
-            if isinstance(target, str):
-                parsed.links.append(target)
-            if child.type == "code_inline":
-                parsed.spans.append(child.content)
+            _add(child, parsed)
     return parsed
+
+
+def _add(child: Token, parsed: Page) -> None:
+    target = child.attrGet("href") or child.attrGet("src")
+    if isinstance(target, str):
+        parsed.links.append(target)
+    if child.type == "code_inline":
+        parsed.spans.append(child.content)
 
 
 def _text(inline: Token) -> str:
