@@ -10,10 +10,7 @@ COPY tools ./tools
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.11.11-slim-bookworm
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends fonts-noto-cjk=1:20220127+repack1-1 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 video
+RUN useradd --create-home --uid 10001 video
 COPY tools/container/requirements.lock /tmp/requirements.lock
 COPY --from=build /wheels /tmp/wheels
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock \

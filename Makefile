@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo demo-aws test test-all chaos check lock clean
+.PHONY: demo demo-aws test test-all chaos check docs messages lock clean
 
 demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
@@ -36,13 +36,18 @@ chaos: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos.faults --seed $(SEED) \
 		--minutes $(MINUTES) --write
 
-# Style and types, without running anything.
-check: $(READY)
+# Style, types and the API reference, without running anything.
+check: $(READY) docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint Dockerfile
+
+# The API reference, from the docstrings; a broken reference is an error.
+docs: $(READY)
+	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs/reference build/reference
+	@echo "API reference: build/reference/index.html"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "CloudBurst needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=/path/to/python3.11")'
@@ -51,6 +56,16 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Bring the catalogues up to date with the code; what is new in them waits for a translation.
+messages: $(READY)
+	@$(BIN)/pybabel --quiet extract --keywords "tr ntr:1,2 later" --add-location=file \
+		--sort-by-file --project CloudBurst --version 0.1.0 --msgid-bugs-address "" \
+		--output-file .messages.pot cloudburst
+	@$(BIN)/pybabel --quiet update --domain cloudburst --output-dir cloudburst/locale \
+		--input-file .messages.pot --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date --width 100
+	@rm .messages.pot
 
 # Resolve the dependencies again, within pyproject.toml, and pin them with hashes.
 lock: $(READY)
@@ -62,4 +77,4 @@ lock: $(READY)
 		--constraint requirements.lock --output-file tools/container/requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache

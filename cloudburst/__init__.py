@@ -1,58 +1,119 @@
-"""CloudBurst: scenes become videos on machines that exist for exactly that long.
+"""Turn scenes – a picture, a narration, perhaps subtitles – into videos on ephemeral machines.
 
-from cloudburst import load_job, plan, run
-
-job = load_job("scenes.yaml")
-report = run(job)
-print(report.done, "videos in", report.directory)
+`load_job` reads a job, `scan` a folder of pictures and sounds; `plan` and `preview` show what a run would do; `run`, `arun` and `events`
+run it; `resume` goes on with a run; `audit` and `cleanup` find and remove what dead runs left.
+Nothing here prints.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cloudburst.errors import BadInput, CloudBurstError, Interrupted, LeftRunning
-from cloudburst.models import Event, EventKind, Job, Plan, RunReport
+from cloudburst.errors import (
+    BadInput,
+    CloudBurstError,
+    InfrastructureError,
+    Interrupted,
+    LeftRunning,
+    RunBusy,
+    RunUnknown,
+    TargetUnknown,
+)
+from cloudburst.models import (
+    Event,
+    EventKind,
+    Job,
+    Outcome,
+    Plan,
+    Preview,
+    RunReport,
+    SceneStatus,
+)
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
+    from cloudburst.api import (
+        Events,
+        JobSource,
+        arun,
+        audit,
+        cleanup,
+        events,
+        plan,
+        preview,
+        resume,
+        run,
+    )
     from cloudburst.job.loader import load_job
-    from cloudburst.runner.pipeline import run
-    from cloudburst.runner.planner import plan
-    from cloudburst.runner.preview import preview
+    from cloudburst.job.scan import Scan, scan
+    from cloudburst.recovery.cleanup import Cleaned
+    from cloudburst.recovery.findings import Audit
     from cloudburst.stop import Stop
 
 __all__ = [
+    "Audit",
     "BadInput",
+    "Cleaned",
     "CloudBurstError",
     "Event",
     "EventKind",
+    "Events",
+    "InfrastructureError",
     "Interrupted",
     "Job",
+    "JobSource",
     "LeftRunning",
+    "Outcome",
     "Plan",
+    "Preview",
+    "RunBusy",
     "RunReport",
+    "RunUnknown",
+    "Scan",
+    "SceneStatus",
     "Stop",
+    "TargetUnknown",
     "__version__",
+    "arun",
+    "audit",
+    "cleanup",
+    "events",
     "load_job",
     "plan",
     "preview",
+    "resume",
     "run",
+    "scan",
 ]
 
+_API = "cloudburst.api"
 _LAZY = {
-    "load_job": "cloudburst.job.loader",
-    "plan": "cloudburst.runner.planner",
-    "preview": "cloudburst.runner.preview",
-    "run": "cloudburst.runner.pipeline",
+    "Events": _API,
+    "JobSource": _API,
+    "arun": _API,
+    "audit": _API,
+    "cleanup": _API,
+    "events": _API,
+    "plan": _API,
+    "preview": _API,
+    "resume": _API,
+    "run": _API,
+    "Audit": "cloudburst.recovery.findings",
+    "Cleaned": "cloudburst.recovery.cleanup",
+    "Scan": "cloudburst.job.scan",
     "Stop": "cloudburst.stop",
+    "load_job": "cloudburst.job.loader",
+    "scan": "cloudburst.job.scan",
 }
 
 
 def __getattr__(name: str) -> Any:
     # A worker imports this package too, and must not wait for the Pulumi SDK to load.
     if name in _LAZY:
-        import importlib  # noqa: PLC0415
-
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        value = getattr(import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

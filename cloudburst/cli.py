@@ -7,7 +7,8 @@ import os
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -18,15 +19,14 @@ from cloudburst.errors import (
     InfrastructureError,
     Interrupted,
     LeftRunning,
-    RunBusy,
 )
-from cloudburst.models import Finding
+from cloudburst.language import ntr, tr
+from cloudburst.models import Effect, Finding, Language, Problem
 from cloudburst.report import json as documents
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cloudburst.models import Job, RunReport
     from cloudburst.recovery.cleanup import Choice
@@ -88,19 +88,25 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Render every scene of a scenes.yaml, and leave nothing running."""
+    """Render every scene of SCENES, and leave nothing running.
+
+    SCENES is a scenes.yaml, a CSV or JSON Lines file of scenes, or a folder of pictures and sounds.
+    """
     if resume and dry_run:
-        raise click.UsageError("--resume does not go with --dry-run")
+        raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
-        raise click.UsageError("--offline goes with --dry-run: a run needs engine and provider")
+        raise click.UsageError(tr("--offline goes with --dry-run: a run needs engine and provider"))
     from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is reported before slow imports
 
     job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
 
     if dry_run:
-        from cloudburst.runner.preview import preview  # noqa: PLC0415
+        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
 
-        found = preview(job, offline=offline)
+        if not quiet:
+            console.show_warnings(job.warnings)
+
+        found = api.preview(job, offline=offline)
         if as_json:
             click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
         elif not quiet:
@@ -117,12 +123,15 @@ def run(
 
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
-    from cloudburst.runner import pipeline  # noqa: PLC0415 - bad input is reported before slow imports
+    from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+
+    if not quiet:
+        console.show_warnings(job.warnings)
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
         with console.watcher(json_lines=as_json, quiet=quiet) as watch:
-            return pipeline.run(job, resume=folder, on_event=watch)
+            return api.run(job, resume=folder, on_event=watch)
 
     return _finish(call, show=not (quiet or as_json), quiet=quiet)
 
@@ -142,7 +151,7 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
     elif quiet:
         console.show_failures(finished)
     for line in remaining:
-        console.show_error(f"LEFT RUNNING: {line}")
+        console.show_error(tr("LEFT RUNNING: {line}", line=line))
     if remaining:
         # Nobody waited for a teardown that may still go on in threads: nor does the exit.
         sys.stdout.flush()
@@ -190,10 +199,10 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
-    from cloudburst.recovery.audit import audit as look  # noqa: PLC0415
+    from cloudburst import api  # noqa: PLC0415
 
-    return look(
-        asked=[target] if target else (),
+    return api.audit(
+        targets=[target] if target else (),
         regions=regions,
         everywhere=all_regions,
         log=lambda text: click.echo(f"{text} ...", err=True),
@@ -244,42 +253,45 @@ def cleanup(
     not be verified as gone.
     """
     if sum((bool(run_id), orphans, everything)) != 1:
-        raise click.UsageError("expected RUN, --orphans or --all; `cloudburst audit` shows them")
+        raise click.UsageError(
+            tr("expected RUN, --orphans or --all; `cloudburst audit` shows them")
+        )
     found = _audit(target, regions, all_regions=all_regions)
+    from cloudburst import api  # noqa: PLC0415
     from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
-    from cloudburst.recovery.cleanup import cleanup as clean  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
     for line in found.unseen:
-        console.show_error(f"could not be asked: {line}")
-    for line in choice.notes:
-        if choice.alive:
-            console.show_error(line)
-        else:
-            console.show_note(line)
-    if not choice.runs:
+        console.show_error(tr("could not be asked: {line}", line=line))
+    for line in () if choice.alive else choice.notes:
+        console.show_note(line)
+    if not choice.runs and not choice.alive:
         return _nothing_to_clean(found, choice)
     console.show_choice(choice.runs, found.at)
-    if not yes:
+    if not (yes or choice.alive):
         if not sys.stdin.isatty():
-            raise click.UsageError("stdin is not a terminal; pass --yes to confirm")
-        click.confirm("end all of this?", abort=True)
-    done = clean(choice.runs, log=console.show_step)
+            raise click.UsageError(tr("stdin is not a terminal; pass --yes to confirm"))
+        click.confirm(tr("end all of this?"), abort=True)
+    done = api.cleanup(
+        run_id or None,
+        orphans=orphans,
+        everything=everything,
+        found=found,
+        log=console.show_step,
+    )
     console.show_cleaned(done)
-    if done.failed:
-        return LeftRunning.exit_code
-    return InfrastructureError.exit_code if done.skipped or found.unseen else 0
+    return done.exit_code
 
 
 def _nothing_to_clean(found: Audit, choice: Choice) -> int:
     """Print why nothing is removed; return the exit code."""
-    if choice.alive:
-        return RunBusy.exit_code
     if found.unseen:
-        click.echo("nothing was seen")
+        click.echo(tr("nothing was seen"))
         return found.exit_code
-    whose = "nothing of this machine's" if choice.notes else "nothing"
-    click.echo(f"{whose} is left to remove")
+    if choice.notes:
+        click.echo(tr("nothing of this machine's is left to remove"))
+    else:
+        click.echo(tr("nothing is left to remove"))
     return 0
 
 
@@ -312,6 +324,70 @@ def env() -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
+@group.command(epilog=_EPILOG)
+@click.argument("folder", type=click.Path())
+@click.option(
+    "-o", "--output", metavar="FILE", help="Default: FOLDER/scenes.yaml; - is standard output."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option(
+    "--language",
+    type=click.Choice(get_args(Language)),
+    help="Of scenes whose files name none; the default is chinese.",
+)
+@click.option(
+    "--effects", multiple=True, type=click.Choice(get_args(Effect)), help="Of all; repeatable."
+)
+@click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
+@click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def scan(
+    folder: str,
+    output: str | None,
+    language: Language | None,
+    effects: tuple[Effect, ...],
+    target: str | None,
+    *,
+    force: bool,
+    run_it: bool,
+    as_json: bool,
+) -> int:
+    """Write a scenes.yaml of the pictures and sounds in FOLDER that share a name.
+
+    Prints the scenes, and every file that is in none with the reason. An existing file is not
+    overwritten without --force.
+    """
+    if run_it and (as_json or output == "-"):
+        raise click.UsageError("--run goes with neither --json nor --output -")
+    from cloudburst.job import scan as folders  # noqa: PLC0415
+
+    path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
+    next_command = f"cloudburst-run {shlex.quote(str(path))}"
+    if path is not None and path.exists() and not force:
+        advice = f"pass --force to overwrite it, or run it: {next_command}"
+        raise BadInput([Problem(str(path), 0, "", f"exists already; {advice}")])
+    scanned = folders.scan(folder)
+    document = scanned.document(
+        language=language, effects=effects, target=target, base=path.parent if path else None
+    )
+    if path is not None:
+        folders.write(path, scanned.to_yaml(document))
+    elif not as_json:
+        click.echo(scanned.to_yaml(document), nl=False)
+    if as_json:
+        shown = documents.as_dict(scanned) | {"file": str(path) if path else None}
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return 0
+    if run_it:
+        next_command = ""
+    console.show_scan(scanned, next_command=next_command if path else "", stderr=path is None)
+    if not run_it:
+        return 0
+    from cloudburst.job.loader import load_job  # noqa: PLC0415
+
+    return _run(load_job(str(path)), None, as_json=False, quiet=False)
+
+
 @group.command()
 @click.argument("scenes", type=click.Path(), required=False)
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
@@ -322,13 +398,14 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     Builds the Pulumi engine if there is none, and creates nothing else. The exit code is 3 when
     something is missing that a run needs.
     """
-    from cloudburst.job.loader import load_job  # noqa: PLC0415
+    from cloudburst.environment import environment  # noqa: PLC0415
+    from cloudburst.job.loader import default_target, load_job  # noqa: PLC0415
 
     job = load_job(scenes, target=target) if scenes else None
     from cloudburst.doctor import examine  # noqa: PLC0415
 
     checks = examine(
-        target or (job.target if job else targets.names()[0]),
+        target or (job.target if job else default_target(environment())),
         job,
         lambda text: click.echo(f"{text} ...", err=as_json),
     )
@@ -361,8 +438,12 @@ def _call(command: click.Command, name: str) -> None:
     except BadInput as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' * (count != 1)}; nothing was started", err=True)
+        total = ntr(
+            "{count} problem; nothing was started",
+            "{count} problems; nothing was started",
+            len(error.problems),
+        )
+        click.echo(total, err=True)
         sys.exit(error.exit_code)
     except CloudBurstError as error:
         console.show_error(str(error))

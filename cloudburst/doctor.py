@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 
-from cloudburst import targets
+from cloudburst import environment, targets
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineMissing, InfrastructureError
+from cloudburst.job import variables
+from cloudburst.language import later, tr
 from cloudburst.models import Check, Finding
 from cloudburst.paths import cache_folder, engine_environment, state_folder
 from cloudburst.runner.planner import plan
@@ -35,34 +37,51 @@ def examine(
     """
     kind = targets.get(target)
     yield from _engine(log)
-    yield Check("cache", Finding.OK, str(cache_folder()))
+    yield Check(later("cache"), Finding.OK, str(cache_folder()))
     version, path = imageio_ffmpeg.get_ffmpeg_version(), imageio_ffmpeg.get_ffmpeg_exe()
-    yield Check("ffmpeg", Finding.OK, f"{version} ({path})")
+    yield Check(later("ffmpeg"), Finding.OK, f"{version} ({path})")
+    yield from _variables(target)
     if job is None:
         yield from kind.examine(targets.own_settings(kind.name), 1)
     else:
         yield from kind.examine(job.settings.get(target), max(1, len(plan(job).batches)))
 
 
+def _variables(target: str) -> Iterator[Check]:
+    """Check the original tool's variables: those that are wrong, and those that do nothing."""
+    found = environment.environment()
+    for problem in variables.problems(target, found):
+        yield Check("variables", Finding.ERROR, str(problem), f"correct or unset {problem.field}")
+    for name, why in variables.ignored(found):
+        place = "the environment" if environment.place(name)[1] == 0 else ".env"
+        text = f"{name} is ignored here because {why}"
+        yield Check("variables", Finding.WARNING, text, f"remove it from {place}")
+
+
 def _engine(log: Callable[[str], None]) -> Iterator[Check]:
     try:
         cli = find_engine(log)
     except EngineMissing as error:
-        yield Check("engine", Finding.ERROR, "not found", str(error))
+        yield Check(later("engine"), Finding.ERROR, tr("not found"), str(error))
         return
-    yield Check("engine", Finding.OK, f"Pulumi {cli.version} from {cli.origin}")
+    yield Check(
+        later("engine"),
+        Finding.OK,
+        tr("Pulumi {version} from {origin}", version=cli.version, origin=cli.origin),
+    )
     state = state_folder()
-    yield Check("state", Finding.OK, str(state))
-    backend = engine_environment(state).get("PULUMI_BACKEND_URL", "your own PULUMI_BACKEND_URL")
+    yield Check(later("state"), Finding.OK, str(state))
+    backend = engine_environment(state).get("PULUMI_BACKEND_URL", tr("your own PULUMI_BACKEND_URL"))
     try:
         stacks = Engine(cli, state).stacks()
     except InfrastructureError as error:
-        fix = "check PULUMI_BACKEND_URL and its credentials"
-        yield Check("backend", Finding.ERROR, f"{backend}: {error}", fix)
+        fix = tr("check PULUMI_BACKEND_URL and its credentials")
+        yield Check(later("backend"), Finding.ERROR, f"{backend}: {error}", fix)
         return
-    yield Check("backend", Finding.OK, backend)
+    yield Check(later("backend"), Finding.OK, backend)
     if stacks:
-        fix = 'if its run has ended: eval "$(cloudburst env)"; pulumi destroy --stack NAME'
-        yield Check("stacks", Finding.WARNING, ", ".join(stacks), fix)
+        command = 'eval "$(cloudburst env)"; pulumi destroy --stack NAME'
+        fix = tr("if its run has ended: {command}", command=command)
+        yield Check(later("stacks"), Finding.WARNING, ", ".join(stacks), fix)
     else:
-        yield Check("stacks", Finding.OK, "none")
+        yield Check(later("stacks"), Finding.OK, tr("none"))

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dotenv
+from dotenv.parser import parse_stream
 
 from cloudburst.errors import BadInput
+from cloudburst.language import tr
 from cloudburst.models import Problem
 
 if TYPE_CHECKING:
@@ -46,6 +48,28 @@ def additions() -> dict[str, str]:
     }
 
 
+def place(name: str) -> tuple[str, int]:
+    """Return where a variable's value is from, for people.
+
+    Returns:
+        ``.env`` and its line; ``environment`` and 0 for one that is set there, or nowhere.
+    """
+    if os.environ.get(name) or name not in _file():
+        return "environment", 0
+    with (Path.cwd() / ".env").open(encoding="utf-8") as stream:
+        lines = [
+            # Blank lines before an assignment belong to it.
+            binding.original.line + _leading_lines(binding.original.string)
+            for binding in parse_stream(stream)
+            if binding.key == name
+        ]
+    return ".env", lines[-1]
+
+
+def _leading_lines(text: str) -> int:
+    return text[: len(text) - len(text.lstrip())].count("\n")
+
+
 def _file() -> Mapping[str, str]:
     path = Path.cwd() / ".env"
     if not path.is_file():
@@ -53,9 +77,13 @@ def _file() -> Mapping[str, str]:
     try:
         values = {name: value for name, value in dotenv.dotenv_values(path).items() if value}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput([Problem(".env", 0, "", f"cannot be read: {error}")]) from error
+        raise BadInput(
+            [Problem(".env", 0, "", tr("cannot be read: {reason}", reason=error))]
+        ) from error
     if ("AWS_ACCESS_KEY_ID" in values) != ("AWS_SECRET_ACCESS_KEY" in values):
-        message = "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        message = tr(
+            "got one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; expected both or none"
+        )
         raise BadInput([Problem(".env", 0, "", message)])
     if any(os.environ.get(name) for name in _SOURCES):
         for name in _SOURCES:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
 from cloudburst.models import Refusal, Verdict
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class TargetUnknown(CloudBurstError):
     exit_code = 2
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"unknown target {name!r}; expected one of: {', '.join(known)}")
+        names = ", ".join(known)
+        super().__init__(
+            tr("unknown target {name!r}; expected one of: {names}", name=name, names=names)
+        )
 
 
 class RunUnknown(CloudBurstError):
@@ -213,4 +217,5 @@ class Interrupted(CloudBurstError):
 
     def __init__(self, report: RunReport) -> None:
         self.report = report
-        super().__init__(f"interrupted: {report.done} of {len(report.scenes)} scenes done")
+        done, total = report.done, len(report.scenes)
+        super().__init__(tr("interrupted: {done} of {total} scenes done", done=done, total=total))

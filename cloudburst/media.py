@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import av
 from PIL import Image, UnidentifiedImageError
 
+from cloudburst.language import later, tr
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -74,9 +76,9 @@ def picture_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as picture:
             return picture.size
     except UnidentifiedImageError:
-        raise MediaError(f"not a picture ({describe(path)})") from None
+        raise MediaError(tr("not a picture ({what})", what=describe(path))) from None
     except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise MediaError(f"not a usable picture: {error}") from error
+        raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
 
 
 def check_picture_size(width: int, height: int) -> None:
@@ -91,11 +93,24 @@ def check_picture_size(width: int, height: int) -> None:
     """
     if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
         raise MediaError(
-            f"{width}x{height} pixels; the limit is {MAX_PICTURE_SIDE} per side and "
-            f"{MAX_PICTURE_PIXELS // 10**6} million in total"
+            tr(
+                "{width}x{height} pixels; the limit is {side} per side and {total} million in "
+                "total",
+                width=width,
+                height=height,
+                side=MAX_PICTURE_SIDE,
+                total=MAX_PICTURE_PIXELS // 10**6,
+            )
         )
     if min(width, height) < MIN_PICTURE_SIDE:
-        raise MediaError(f"{width}x{height} pixels; the minimum is {MIN_PICTURE_SIDE} per side")
+        raise MediaError(
+            tr(
+                "{width}x{height} pixels; the minimum is {side} per side",
+                width=width,
+                height=height,
+                side=MIN_PICTURE_SIDE,
+            )
+        )
 
 
 def audio_seconds(path: Path) -> float:
@@ -109,16 +124,16 @@ def audio_seconds(path: Path) -> float:
         with av.open(str(path), mode="r", metadata_errors="ignore") as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None:
-                raise MediaError(f"no audio stream ({describe(path)})")
+                raise MediaError(tr("no audio stream ({what})", what=describe(path)))
             seconds = _stream_seconds(container, stream)
     except av.error.InvalidDataError:
-        raise MediaError(f"not an audio file ({describe(path)})") from None
+        raise MediaError(tr("not an audio file ({what})", what=describe(path))) from None
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, OSError | MediaError):
             raise
-        raise MediaError(f"cannot read the audio stream: {error}") from error
+        raise MediaError(tr("cannot read the audio stream: {reason}", reason=error)) from error
     if seconds <= 0:
-        raise MediaError("the audio stream has no duration")
+        raise MediaError(tr("the audio stream has no duration"))
     return seconds
 
 
@@ -133,8 +148,12 @@ def checked_audio_seconds(path: Path) -> float:
     seconds = audio_seconds(path)
     if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
         raise MediaError(
-            f"{seconds:.2f} s of audio; the limits are {MIN_AUDIO_SECONDS} and "
-            f"{MAX_AUDIO_SECONDS:.0f} s"
+            tr(
+                "{seconds:.2f} s of audio; the limits are {least} and {most:.0f} s",
+                seconds=seconds,
+                least=MIN_AUDIO_SECONDS,
+                most=MAX_AUDIO_SECONDS,
+            )
         )
     return seconds
 
@@ -168,23 +187,21 @@ def inspect_video(path: Path) -> VideoInfo:
             video = next(iter(container.streams.video), None)
             audio = next(iter(container.streams.audio), None)
             if video is None or audio is None:
-                missing = "video" if video is None else "audio"
-                raise MediaError(f"no {missing} stream")
+                raise MediaError(tr("no video stream") if video is None else tr("no audio stream"))
             if video.time_base is None or audio.time_base is None:
-                raise MediaError("a stream has no time base")
+                raise MediaError(tr("a stream has no time base"))
             # The index may come first and list packets that are missing: count the packets, in one
             # pass, since a seek to the beginning may land behind the first packet.
             counts = Counter(p.stream.index for p in container.demux(video, audio) if p.size)
             for stream in (video, audio):
                 if counts[stream.index] < stream.frames:
-                    found = f"{counts[stream.index]} of {stream.frames} {stream.type} packets"
-                    raise MediaError(f"truncated: only {found} found")
+                    raise MediaError(_truncated(counts[stream.index], stream))
                 container.seek(0)
                 if next(container.decode(stream), None) is None:
-                    raise MediaError(f"cannot decode the {stream.type} stream")
+                    raise MediaError(tr("cannot decode the {type} stream", type=stream.type))
             container.seek(video.duration or 0, stream=video)
             if sum(1 for _ in container.decode(video)) == 0:
-                raise MediaError("cannot decode the last video frames")
+                raise MediaError(tr("cannot decode the last video frames"))
             return VideoInfo(
                 size=path.stat().st_size,
                 picture_seconds=float((video.duration or 0) * video.time_base),
@@ -198,20 +215,29 @@ def inspect_video(path: Path) -> VideoInfo:
                 sample_rate=audio.sample_rate or 0,
             )
     except av.error.FFmpegError as error:
-        raise MediaError(f"cannot decode it: {error.strerror}") from error
+        raise MediaError(tr("cannot decode it: {reason}", reason=error.strerror)) from error
+
+
+def _truncated(packets: int, stream: av.stream.Stream) -> str:
+    return tr(
+        "truncated: only {packets} of {total} {type} packets found",
+        packets=packets,
+        total=stream.frames,
+        type=stream.type,
+    )
 
 
 _MAGIC = {
-    b"\x89PNG": "it is a PNG file",
-    b"\xff\xd8\xff": "it is a JPEG file",
-    b"GIF8": "it is a GIF file",
-    b"%PDF": "it is a PDF file",
-    b"PK\x03\x04": "it is a ZIP archive",
-    b"ID3": "it is an MP3 file",
-    b"OggS": "it is an Ogg file",
-    b"fLaC": "it is a FLAC file",
-    b"\x1aE\xdf\xa3": "it is a Matroska file",
-    b"version https://git-lfs": "it is a Git LFS pointer: run `git lfs pull`",
+    b"\x89PNG": later("it is a PNG file"),
+    b"\xff\xd8\xff": later("it is a JPEG file"),
+    b"GIF8": later("it is a GIF file"),
+    b"%PDF": later("it is a PDF file"),
+    b"PK\x03\x04": later("it is a ZIP archive"),
+    b"ID3": later("it is an MP3 file"),
+    b"OggS": later("it is an Ogg file"),
+    b"fLaC": later("it is a FLAC file"),
+    b"\x1aE\xdf\xa3": later("it is a Matroska file"),
+    b"version https://git-lfs": later("it is a Git LFS pointer: run `git lfs pull`"),
 }
 
 
@@ -220,18 +246,18 @@ def describe(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
-        return "it is empty"
+        return tr("it is empty")
     for magic, description in _MAGIC.items():
         if head.startswith(magic):
-            return description
+            return tr(description)
     if head[:4] == b"RIFF":
-        return {b"WAVE": "it is a WAV file", b"WEBP": "it is a WebP file"}.get(
-            head[8:12], "it is a RIFF file"
-        )
+        kinds = {b"WAVE": tr("it is a WAV file"), b"WEBP": tr("it is a WebP file")}
+        return kinds.get(head[8:12], tr("it is a RIFF file"))
     if head[4:8] == b"ftyp":
-        return "it is an MP4 file"
+        return tr("it is an MP4 file")
     try:
         text = head.decode()
     except UnicodeDecodeError:
-        return "unknown file format"
-    return f"it is text: {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"
+        return tr("unknown file format")
+    shown = text.splitlines()[0][:30] if text.strip() else ""
+    return tr("it is text: {text!r}", text=shown) if shown else tr("it is blank")

@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from cloudburst.errors import InfrastructureError
+from cloudburst.language import tr
 
 PROJECT = "cloudburst"
 
@@ -85,7 +86,11 @@ def _ensure_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise InfrastructureError(
-            f"the folder {path} cannot be made: {error.strerror}; another one can be named with "
-            "CLOUDBURST_STATE, or CLOUDBURST_CACHE for what can be made again"
+            tr(
+                "the folder {folder} cannot be made: {reason}; another one can be named with "
+                "CLOUDBURST_STATE, or CLOUDBURST_CACHE for what can be made again",
+                folder=path,
+                reason=error.strerror,
+            )
         ) from error
     return path

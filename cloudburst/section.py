@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cloudburst.language import later, tr
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -60,13 +62,13 @@ def problems(
 
 def show(value: object) -> str:
     """Return a value as a person would write it, shortened."""
-    words = {True: "true", False: "false", None: "nothing"}
+    words = {True: "true", False: "false", None: tr("nothing")}
     if value is None or isinstance(value, bool):
         return words[value]
     if isinstance(value, dict):
-        return "a mapping"
+        return tr("a mapping")
     if isinstance(value, list):
-        return f"a list of {len(value)}" if value else "an empty list"
+        return tr("a list of {count}", count=len(value)) if value else tr("an empty list")
     return _SHORT.repr(value)
 
 
@@ -85,37 +87,51 @@ def _path(value: object, location: Path) -> Path:
 
 
 def _explain(model: type[Section], detail: dict[str, Any]) -> str:
-    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    kind, value = detail["type"], detail["input"]
     if kind == "missing":
-        return "missing; expected a value"
+        return tr("missing; expected a value")
     section = _section_at(model, detail["loc"])
     if kind == "extra_forbidden":
         return _unknown_key(section, str(detail["loc"][-1]))
-    pattern = str(context.get("pattern"))
-    expected = {
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "finite_number": "a finite number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "list_type": "a list",
-        "model_type": "a mapping (key: value)",
-        "dict_type": "a mapping (key: value)",
-        "none_required": "nothing",
-        "literal_error": f"one of: {str(context.get('expected', '')).replace(' or ', ', ')}",
-        "greater_than_equal": f"{context.get('ge', 0):g} or more",
-        "greater_than": f"more than {context.get('gt', 0):g}",
-        "less_than_equal": f"{context.get('le', 0):g} or less",
-        "string_too_short": "text that is not empty",
-        "string_too_long": f"at most {context.get('max_length')} characters",
-        "too_short": f"at least {context.get('min_length', 1)}",
-        "too_long": f"at most {context.get('max_length')}",
-        "string_pattern_mismatch": section.patterns.get(pattern, f"text that matches {pattern}"),
-    }.get(kind, detail["msg"])
+    expected = _expected(section, detail)
     if kind == "too_long":
-        return f"got {len(value)} items; expected {expected}"
-    return f"got {show(value)}; expected {expected}"
+        return tr("got {count} items; expected {expected}", count=len(value), expected=expected)
+    return tr("got {value}; expected {expected}", value=show(value), expected=expected)
+
+
+_EXPECTED = {
+    "int_type": later("a whole number"),
+    "int_from_float": later("a whole number"),
+    "float_type": later("a number"),
+    "finite_number": later("a finite number"),
+    "bool_type": later("true or false"),
+    "string_type": later("text"),
+    "list_type": later("a list"),
+    "model_type": later("a mapping (key: value)"),
+    "dict_type": later("a mapping (key: value)"),
+    "none_required": later("nothing"),
+    "literal_error": later("one of: {values}"),
+    "greater_than_equal": later("{ge:g} or more"),
+    "greater_than": later("more than {gt:g}"),
+    "less_than_equal": later("{le:g} or less"),
+    "string_too_short": later("text that is not empty"),
+    "string_too_long": later("at most {max_length} characters"),
+    "too_short": later("at least {min_length}"),
+    "too_long": later("at most {max_length}"),
+}
+
+
+def _expected(section: type[Section], detail: dict[str, Any]) -> str:
+    """Return what a value was to be; in English where only pydantic knows."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        pattern = str(context.get("pattern"))
+        known = section.patterns.get(pattern)
+        return tr(known) if known else tr("text that matches {pattern}", pattern=pattern)
+    if kind not in _EXPECTED:
+        return str(detail["msg"])
+    values = str(context.get("expected", "")).replace(" or ", ", ")
+    return tr(_EXPECTED[kind], **{**context, "values": values})
 
 
 def _section_at(model: type[Section], location: Path) -> type[Section]:
@@ -133,5 +149,6 @@ def _unknown_key(section: type[Section], key: str) -> str:
     known = list(section.model_fields)
     former = section.former_keys.get(key)
     close = [former] if former in known else difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(known)}"
-    return f"unknown key; {hint}"
+    if close:
+        return tr("unknown key; did you mean {key}?", key=close[0])
+    return tr("unknown key; expected one of: {keys}", keys=", ".join(known))

@@ -39,7 +39,7 @@ class Stop:
 
     @property
     def abandoned(self) -> bool:
-        """Whether a stop was requested more than twice: do not wait for the teardown."""
+        """Whether a stop was requested more than twice, so that nobody waits for the teardown."""
         return self._count > 2  # noqa: PLR2004 - stop, hurry, abandon
 
     def request(self) -> None:
@@ -61,17 +61,22 @@ class Stop:
 
 
 @contextmanager
-def on_signals(stop: Stop) -> Iterator[None]:
+def on_signals(stop: Stop, after: Callable[[int], None] = lambda _: None) -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into requests to stop, while in the main thread.
 
     Without it, a KeyboardInterrupt in the middle of a teardown would leave machines running.
+
+    Args:
+        stop: is requested.
+        after: called in the main thread with the signal's number, after the request.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         stop.request()
+        after(number)
 
     previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:

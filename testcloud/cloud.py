@@ -140,6 +140,9 @@ class Cloud:
             resources += [f"process {pid} of {machine.id}" for pid in machine.alive()]
         return resources
 
+    # Scripts that order faults were written for release 0.1, in which this was its name.
+    left = remaining
+
     def _settle(self) -> None:
         deadline = time.monotonic() + _ENDED_WITHIN
         while any(m.state in ("shutting-down", "stopping") for m in self.machines):

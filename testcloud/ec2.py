@@ -153,6 +153,8 @@ class Ec2:
         """
         backend = self.region(request.region)
         if request.action == "RunInstances":
+            if request.params.get("DryRun") == "true":
+                raise AwsError("DryRunOperation")  # it checks permissions, and here are none
             self._launch = Launch(request, backend)
             earlier = self._tokens.get(self._launch.token)
             if earlier is None:

@@ -43,6 +43,29 @@ MESSAGES = {
         " choosing {zones}."
     ),
     "UnauthorizedOperation": "You are not authorized to perform this operation.",
+    # Of the account: docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html lists
+    # Blocked, OptInRequired and PendingVerification among the codes of every action; the
+    # messages and the statuses are as users have reported them: github.com/thecodeteam/labs issue
+    # 43, github.com/Appliscale/cloud-security-audit issue 24, github.com/openshift/installer issue
+    # 1709.
+    "Blocked": (
+        "This account is currently blocked and not recognized as a valid account. Please contact"
+        " aws-verification@amazon.com if you have questions."
+    ),
+    "OptInRequired": (
+        "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe."
+    ),
+    "PendingVerification": (
+        "Your request for accessing resources in this region is being validated, and you will not"
+        " be able to launch additional resources in this region until the validation is complete."
+        " We will notify you by email once your request has been validated. While normally resolved"
+        " within minutes, please allow up to 4 hours for this process to complete. If the issue"
+        " still persists, please let us know by writing to aws-verification@amazon.com for further"
+        " assistance."
+    ),
+    # Not in EC2's list; the original tool reports it.
+    "AccountBlocked": "This account is currently blocked.",
+    "DryRunOperation": "Request would have succeeded, but DryRun flag is set.",
     "AuthFailure": "AWS was not able to validate the provided access credentials",
     "RequestLimitExceeded": "Request limit exceeded.",
     "InsufficientFreeAddressesInSubnet": (
@@ -70,6 +93,8 @@ STATUS = {
     "UnauthorizedOperation": 403,
     "AccessDenied": 403,
     "AuthFailure": 401,
+    "OptInRequired": 401,
+    "DryRunOperation": 412,
     "RequestLimitExceeded": 503,
     "Unavailable": 503,
 }

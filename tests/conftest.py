@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudburst import language
 from tests.support.inputs import SRT, write_picture, write_sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -36,12 +37,28 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     """Give every test a state folder of its own, and none of the user's settings."""
     folder = tmp_path / "state"
     monkeypatch.setenv("CLOUDBURST_STATE", str(folder))
-    for name in ("RESULTS_DIR", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_HOME"):
+    monkeypatch.setenv(language.VARIABLE, language.ENGLISH)  # whatever the developer's locale is
+    for name in (
+        "RESULTS_DIR",
+        "CLOUDBURST_TARGET",
+        "PULUMI_BACKEND_URL",
+        "PULUMI_CONFIG_PASSPHRASE",
+        "PULUMI_HOME",
+    ):
         monkeypatch.delenv(name, raising=False)
     if not request.node.get_closest_marker("live"):
         for name in [name for name in os.environ if name.startswith(("AWS_", "DOCKER_IMAGE"))]:
             monkeypatch.delenv(name)
     return folder
+
+
+@pytest.fixture
+def chinese(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001 - first
+    """Set the language to Chinese, in this process and in those that it starts."""
+    monkeypatch.setenv(language.VARIABLE, language.CHINESE)
+    language.language.cache_clear()
+    yield
+    language.language.cache_clear()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from cloudburst.console.report import (
     show_preview,
     show_report,
 )
+from cloudburst.console.scan import show_scan, show_warnings
 
 __all__ = [
     "JsonLines",
@@ -25,6 +26,8 @@ __all__ = [
     "show_note",
     "show_preview",
     "show_report",
+    "show_scan",
     "show_step",
+    "show_warnings",
     "watcher",
 ]

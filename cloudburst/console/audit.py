@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cloudburst.console.text import safe
+from cloudburst.console.text import safe, titled, word
+from cloudburst.language import ntr, tr
 from cloudburst.report.cost import so_far
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ def show_audit(found: Audit) -> None:
     for run in found.runs:
         _print_run(run, found.at, console)
     for line in found.unseen:
-        console.print(f"[bold red]could not be asked:[/] {safe(line)}", soft_wrap=True)
-    asked = ", ".join(found.asked)
-    console.print(f"[dim]asked: {safe(asked)}; {found.finished} finished runs[/]", soft_wrap=True)
+        console.print(titled("bold red", tr("could not be asked:"), line), soft_wrap=True)
+    asked = tr(", ").join(tr(source) for source in found.asked)
+    line = tr("asked: {sources}; {count} finished runs", sources=asked, count=found.finished)
+    console.print(f"[dim]{safe(line)}[/]", soft_wrap=True)
     console.print(_verdict(found), soft_wrap=True)
 
 
@@ -37,11 +39,16 @@ def _verdict(found: Audit) -> str:
     count = len(found.orphaned)
     if count:
         costs = f", ${found.usd_per_hour:.4f}/h" if found.usd_per_hour else ""
-        what = f"{count} stack{'s' * (count != 1)}{costs}"
-        return f"[bold red]LEFT: {what}[/]; remove it with: {_removal(found)}"
+        what = ntr("LEFT: {count} stack", "LEFT: {count} stacks", count)
+        return tr(
+            "{what}; remove it with: {command}",
+            what=f"[bold red]{what}{costs}[/]",
+            command=_removal(found),
+        )
     if found.unseen:
-        return "[bold yellow]nothing was seen, but not everything could be asked: not clean[/]"
-    return "[bold green]clean:[/] nothing is left"
+        unsure = tr("nothing was seen, but not everything could be asked: not clean")
+        return f"[bold yellow]{unsure}[/]"
+    return titled("bold green", tr("clean:"), tr("nothing is left"))
 
 
 def _removal(found: Audit) -> str:
@@ -51,7 +58,7 @@ def _removal(found: Audit) -> str:
         return runs[0].removal
     if all(run.known for run in runs):
         return "cloudburst cleanup --all"
-    return "the command shown with each run"
+    return tr("the command shown with each run")
 
 
 def _print_run(run: RunFound, at: float, console: Console) -> None:
@@ -61,23 +68,34 @@ def _print_run(run: RunFound, at: float, console: Console) -> None:
     if run.owner:
         return
     if run.unfinished and run.known:
-        console.print(f"   go on with it: cloudburst resume {run.run_id}", soft_wrap=True)
+        resume = tr("go on with it: {command}", command=f"cloudburst resume {run.run_id}")
+        console.print(f"   {resume}", soft_wrap=True)
     if run.orphaned:
-        console.print(f"   remove what is left: {run.removal}", soft_wrap=True)
+        removal = tr("remove what is left: {command}", command=run.removal)
+        console.print(f"   {removal}", soft_wrap=True)
+
+
+def _run_name(run: RunFound) -> str:
+    name = run.run_id or tr("of no run")
+    return f"[bold]{name}[/]"
 
 
 def _run_parts(run: RunFound) -> list[str]:
-    parts = [f"[bold]{run.run_id or 'of no run'}[/]"]
+    parts = [_run_name(run)]
     if run.known:
-        parts.append(f"{safe(run.known.job)} on {run.known.target}")
+        parts.append(tr("{job} on {target}", job=safe(run.known.job), target=run.known.target))
     if run.scenes:
-        parts.append(f"{run.done} of {run.scenes} videos")
+        parts.append(tr("{done} of {total} videos", done=run.done, total=run.scenes))
     if run.owner:
-        parts.append(f"[green]running[/], {run.owner}")
+        parts.append(f"[green]{word('running')}[/], {run.owner}")
     elif run.begun_by:
-        parts.append(f"[yellow]begun by {safe(run.begun_by)}[/], may be going on there")
+        begun = tr("begun by {whom}", whom=safe(run.begun_by))
+        parts.append(tr("{begun}, may be going on there", begun=f"[yellow]{begun}[/]"))
+    elif run.outcome:
+        parts.append(word(run.outcome))
     else:
-        parts.append(run.outcome or "[yellow]it did not finish[/]")
+        unfinished = tr("it did not finish")
+        parts.append(f"[yellow]{unfinished}[/]")
     return parts
 
 
@@ -86,40 +104,61 @@ def _print_stack(stack: StackFound, at: float, console: Console) -> None:
     for line in stack.state.resources:
         console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)
     for resource in stack.resources:
-        orphan = "[bold red]no stack knows of it[/] · " if resource in stack.orphans else ""
+        unknown = tr("no stack knows of it")
+        orphan = f"[bold red]{unknown}[/] · " if resource in stack.orphans else ""
         console.print(f"      {orphan}{_resource_line(resource, at)}", soft_wrap=True)
 
 
 def _stack_parts(stack: StackFound) -> list[str]:
-    parts = ["not in the backend"]
+    parts = [tr("not in the backend")]
     if stack.in_backend:
-        count = len(stack.state.resources)
-        parts = [f"{count} resource{'s' * (count != 1)}"]
+        parts = [ntr("{count} resource", "{count} resources", len(stack.state.resources))]
     if stack.kept and stack.launch:
-        parts.append(f"[cyan]kept on purpose[/] at {stack.launch.endpoint}")
+        kept = tr("kept on purpose")
+        endpoint = stack.launch.endpoint
+        parts.append(tr("{kept} at {endpoint}", kept=f"[cyan]{kept}[/]", endpoint=endpoint))
     if stack.state.pending:
-        parts.append(f"[yellow]broke off: {safe(', '.join(stack.state.pending))}[/]")
+        pending = tr("broke off: {operations}", operations=safe(", ".join(stack.state.pending)))
+        parts.append(f"[yellow]{pending}[/]")
     for lock, lives in stack.locks:
-        how = {True: "[green]living[/]", False: "dead", None: "unseen"}[lives]
-        parts.append(f"locked by {how} process {lock.pid} on {safe(lock.host)}")
+        parts.append(
+            tr(
+                "locked by {how} process {pid} on {host}",
+                how=_liveliness(lives),
+                pid=lock.pid,
+                host=safe(lock.host),
+            )
+        )
     return parts
+
+
+def _liveliness(lives: bool | None) -> str:
+    if lives is None:
+        return tr("unseen")
+    living = tr("living")
+    return f"[green]{living}[/]" if lives else tr("dead")
 
 
 def _resource_line(resource: Resource, at: float) -> str:
     parts = [
-        f"{resource.kind} [bold]{safe(resource.id)}[/] {safe(resource.what)}".strip(),
-        f"{safe(resource.state)} in {safe(resource.place)}",
+        f"{word(resource.kind)} [bold]{safe(resource.id)}[/] {safe(tr(resource.what))}".strip(),
+        tr(
+            "{state} in {place}",
+            state=safe(word(resource.state)),
+            place=safe(tr(resource.place)),
+        ),
     ]
     if resource.since is not None:
-        parts.append(f"for {_age(at - resource.since)}")
+        parts.append(tr("for {age}", age=_age(at - resource.since)))
     if resource.usd_per_hour:
-        spent = so_far(resource, at)
-        parts.append(f"${resource.usd_per_hour:.4f}/h, ${spent or 0.0:.4f} so far")
+        rate, spent = f"${resource.usd_per_hour:.4f}/h", f"${so_far(resource, at) or 0.0:.4f}"
+        parts.append(tr("{rate}, {spent} so far", rate=rate, spent=spent))
     elif resource.usd_per_hour is None and resource.kind == "machine":
-        parts.append("price unknown")
+        parts.append(tr("price unknown"))
     if resource.expires is not None:
         rest = resource.expires - at
-        parts.append(f"ends itself in {_age(rest)}" if rest > 0 else "its lease is over")
+        ends = tr("ends itself in {age}", age=_age(rest))
+        parts.append(ends if rest > 0 else tr("its lease is over"))
     return " · ".join(parts)
 
 
@@ -135,7 +174,7 @@ def show_choice(chosen: Sequence[tuple[RunFound, Sequence[StackFound]]], at: flo
     """Print what a cleanup would end."""
     console = Console(highlight=False)
     for run, stacks in chosen:
-        console.print(f"[bold]{run.run_id or 'of no run'}[/]")
+        console.print(_run_name(run))
         for stack in stacks:
             _print_stack(stack, at, console)
 
@@ -149,13 +188,17 @@ def show_cleaned(done: Cleaned) -> None:
     """Print what a cleanup came to; on standard error, what it could not end."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     for line in done.skipped:
-        errors.print(f"[yellow]not touched:[/] {safe(line)}", soft_wrap=True)
+        errors.print(titled("yellow", tr("not touched:"), line), soft_wrap=True)
     for failed in done.failed:
-        costs = f" at ${failed.usd_per_hour:.4f}/h" if failed.usd_per_hour else ""
-        errors.print(f"[bold red]LEFT RUNNING{costs}:[/] {failed.stack}")
-        for line in (failed.why, f"remove it with: {failed.removal}"):
+        costs = tr("LEFT RUNNING at {rate}:", rate=f"${failed.usd_per_hour:.4f}/h")
+        title = costs if failed.usd_per_hour else tr("LEFT RUNNING:")
+        errors.print(f"[bold red]{title}[/] {failed.stack}")
+        for line in (failed.why, tr("remove it with: {command}", command=failed.removal)):
             errors.print(f"   {safe(line)}", soft_wrap=True)
-    count = len(done.removed)
-    if count:
-        stacks = f"{count} stack{'s' * (count != 1)}"
-        console.print(f"[green]{stacks} gone, verified with the provider[/]")
+    if done.removed:
+        gone = ntr(
+            "{count} stack gone, verified with the provider",
+            "{count} stacks gone, verified with the provider",
+            len(done.removed),
+        )
+        console.print(f"[green]{gone}[/]")

@@ -16,7 +16,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cloudburst.console.text import safe
+from cloudburst.console.text import safe, word
+from cloudburst.language import tr
 from cloudburst.models import EventKind, WorkerState
 
 if TYPE_CHECKING:
@@ -91,15 +92,20 @@ def _plain_line(event: Event) -> str:
         case EventKind.BATCH_STATE:
             state = WorkerState(str(event.data["state"]))
             failed = state is WorkerState.FAILED
-            line = f"{state}: {event.text}" if failed else event.text or str(state)
+            reason = tr("failed: {reason}", reason=event.text)
+            line = reason if failed else event.text or word(state)
         case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
             line = _run_line(event)
         case EventKind.SCENE_RETRY:
-            line = f"{event.scene} failed and goes on elsewhere: {event.text}"
+            line = tr(
+                "{scene} failed and goes on elsewhere: {reason}",
+                scene=event.scene,
+                reason=event.text,
+            )
         case EventKind.FAILOVER:
-            line = f"failover: {event.text}"
+            line = tr("failover: {text}", text=event.text)
         case EventKind.SCENE_FAILED:
-            line = f"{event.scene} FAILED: {event.text}"
+            line = tr("{scene} FAILED: {reason}", scene=event.scene, reason=event.text)
         case _:
             line = event.text
     return where + line
@@ -107,7 +113,8 @@ def _plain_line(event: Event) -> str:
 
 def _run_line(event: Event) -> str:
     run = event.data.get("run")
-    return event.text if str(run) in event.text else f"run {run}: {event.text}"
+    named = str(run) in event.text
+    return event.text if named else tr("run {run}: {text}", run=run, text=event.text)
 
 
 @dataclass
@@ -194,11 +201,20 @@ class LiveLines(Silent):
             overall = Table.grid(padding=(0, 2))
             overall.add_row(
                 ProgressBar(total=self._total, completed=self._done + self._failed, width=30),
-                f"{self._done} of {self._total} scenes"
-                + (f", {self._failed} failed" if self._failed else ""),
+                self._count(),
                 f"[dim]{elapsed:.0f} s[/]",
             )
             return Group(table, overall)
+
+    def _count(self) -> str:
+        if self._failed:
+            return tr(
+                "{done} of {total} scenes, {failed} failed",
+                done=self._done,
+                total=self._total,
+                failed=self._failed,
+            )
+        return tr("{done} of {total} scenes", done=self._done, total=self._total)
 
     def _cells(self, label: str, row: _Row) -> list[RenderableType]:
         doing = ", ".join(row.scenes) if row.state is WorkerState.WORKING else row.text
@@ -206,9 +222,13 @@ class LiveLines(Silent):
         return [
             self._spinner if busy else Text(" "),
             Text(label),
-            Text(row.state, style=_STYLES[row.state]),
-            Text(f"{row.done} done", style="dim"),
-            Text(doing if busy else "", overflow="ellipsis", no_wrap=True),
+            Text(word(row.state), style=_STYLES[row.state]),
+            Text(tr("{done} done", done=row.done), style="dim"),
+            Text(
+                doing if busy or row.state is WorkerState.WAITING else "",
+                overflow="ellipsis",
+                no_wrap=True,
+            ),
             Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
         ]
 
@@ -216,13 +236,14 @@ class LiveLines(Silent):
 def _lasting(event: Event) -> str:
     """Return the line that an event leaves on a terminal, empty for most."""
     text = safe(event.text)
+    on = tr("on {worker}", worker=event.data.get("worker"))
     if event.kind is EventKind.BATCH_STATE:
         color = _LASTING.get(WorkerState(str(event.data["state"])))
         return f"[{color}]{event.batch}: {text}[/]" if color else ""
     return {
         EventKind.RUN_STARTED: f"[dim]{safe(_run_line(event))}[/]",
         EventKind.RUN_RESUMED: f"[dim]{safe(_run_line(event))}[/]",
-        EventKind.SCENE_DONE: f"[green]✓[/] {text} [dim]on {event.data.get('worker')}[/]",
+        EventKind.SCENE_DONE: f"[green]✓[/] {text} [dim]{on}[/]",
         EventKind.SCENE_RETRY: f"[yellow]↻ {event.scene}: {text}[/]",
         EventKind.FAILOVER: f"[yellow]↷[/] {event.batch}: {text}",
         EventKind.SCENE_FAILED: f"[red]✗ {event.scene}: {text}[/]",

@@ -23,6 +23,7 @@ from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
 from cloudburst.errors import EngineError, StackGone, StackLocked
+from cloudburst.language import tr
 from cloudburst.models import Refusal
 
 if TYPE_CHECKING:
@@ -104,7 +105,11 @@ class Command(auto.PulumiCommand):
             process.kill()
             process.communicate()
             raise EngineError(
-                f"pulumi {operation} took longer than {OPERATION_TIMEOUT:.0f} s and was ended"
+                tr(
+                    "pulumi {operation} took longer than {seconds:.0f} s and was ended",
+                    operation=operation,
+                    seconds=OPERATION_TIMEOUT,
+                )
             ) from None
         finally:
             with self._lock:
@@ -145,12 +150,27 @@ def translated(
         yield
     except auto.ConcurrentUpdateError as error:
         raise StackLocked(
-            f"pulumi {operation} of {stack}: another operation holds its lock"
+            tr(
+                "pulumi {operation} of {stack}: another operation holds its lock",
+                operation=operation,
+                stack=stack,
+            )
         ) from error
     except auto.StackNotFoundError as error:
-        raise StackGone(f"pulumi {operation} of {stack}: there is no such stack") from error
+        raise StackGone(
+            tr(
+                "pulumi {operation} of {stack}: there is no such stack",
+                operation=operation,
+                stack=stack,
+            )
+        ) from error
     except (auto.CommandError, OSError) as error:
-        message = f"pulumi {operation} of {stack} failed: {_gist(str(error))}"
+        message = tr(
+            "pulumi {operation} of {stack} failed: {reason}",
+            operation=operation,
+            stack=stack,
+            reason=_gist(str(error)),
+        )
         raise EngineError(message, diagnose(message)) from error
 
 

@@ -24,6 +24,7 @@ import pulumi.automation as auto
 from cloudburst.engine import locks, sdk
 from cloudburst.engine.command import Command, translated
 from cloudburst.errors import EngineError, StackLocked
+from cloudburst.language import tr
 from cloudburst.models import PlannedResource, Refusal, StackState
 from cloudburst.paths import PROJECT, engine_environment
 
@@ -97,7 +98,9 @@ class Engine:
         """
         with self._slots, self._translated("up", stack):
             if self._command.interrupted(self._work / stack):
-                raise EngineError(f"pulumi up of {stack} was interrupted before it began")
+                raise EngineError(
+                    tr("pulumi up of {stack} was interrupted before it began", stack=stack)
+                )
             begin()
             with sdk.closed_loops(program) as recorded:
                 handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
@@ -287,11 +290,23 @@ class Engine:
         for lock in self.locks(stack):
             if lock.host and lock.host != socket.gethostname():
                 raise StackLocked(
-                    f"{stack} is locked by process {lock.pid} on {lock.host}, which cannot be seen "
-                    f"from here; once it has ended: pulumi cancel --yes --stack {stack}"
+                    tr(
+                        "{stack} is locked by process {pid} on {host}, which cannot be seen from "
+                        "here; once it has ended: {command}",
+                        stack=stack,
+                        pid=lock.pid,
+                        host=lock.host,
+                        command=f"pulumi cancel --yes --stack {stack}",
+                    )
                 )
             if lock.pid and not locks.end(lock.pid, stack):
-                raise StackLocked(f"{stack} is locked by process {lock.pid}, which does not end")
+                raise StackLocked(
+                    tr(
+                        "{stack} is locked by process {pid}, which does not end",
+                        stack=stack,
+                        pid=lock.pid,
+                    )
+                )
 
     def interrupt(self, stack: str, *, kill: bool = False) -> None:
         """Interrupt the `up` of a stack, or kill it; one that has not begun does not begin."""

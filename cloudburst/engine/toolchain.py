@@ -22,6 +22,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import EngineMissing
+from cloudburst.language import tr
 from cloudburst.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
     root = cache_folder() / "engine" / VERSION
     binary = root / "bin" / "pulumi"
     if binary.exists():
-        return PulumiCli(binary, VERSION, f"the cache, {root}")
+        return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=root))
     with _alone(root):
         if binary.exists():  # made by another run while this one waited
-            return PulumiCli(binary, VERSION, f"the cache, {root}")
+            return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=root))
         for make, origin in (
-            (_install, "the official installer"),
-            (_build, "a Go build of the pinned module"),
+            (_install, tr("the official installer")),
+            (_build, tr("a Go build of the pinned module")),
         ):
             staging = root.with_name(f"{VERSION}.making")
             shutil.rmtree(staging, ignore_errors=True)
@@ -85,9 +86,14 @@ def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
             shutil.rmtree(staging, ignore_errors=True)
     lines = "\n".join(f"  - {line}" for line in tried)
     raise EngineMissing(
-        f"no Pulumi engine (the `pulumi` command, {VERSION} or a later 3.x). Tried:\n{lines}\n"
-        "Install either of these and run again: Pulumi from https://www.pulumi.com/docs/install/ "
-        f"or Go 1.25 or newer from https://go.dev/dl/ (builds the engine, about 6 minutes once)."
+        tr(
+            "no Pulumi engine (the `pulumi` command, {version} or a later 3.x). Tried:\n{lines}\n"
+            "Install either of these and run again: Pulumi from "
+            "https://www.pulumi.com/docs/install/ or Go 1.25 or newer from https://go.dev/dl/ "
+            "(builds the engine, about 6 minutes once).",
+            version=VERSION,
+            lines=lines,
+        )
     )
 
 
@@ -119,18 +125,28 @@ def _on_path(tried: list[str]) -> PulumiCli | None:
 
     binary = shutil.which("pulumi")
     if not binary:
-        tried.append("PATH: no `pulumi` on it")
+        tried.append(tr("PATH: no `pulumi` on it"))
         return None
     version = version_of(binary)
     if version and fits(version):
         return PulumiCli(Path(binary), version, "PATH")
-    tried.append(f"PATH: {binary} is {version or 'not answering'}; needs {VERSION} or a later 3.x")
+    tried.append(
+        tr(
+            "PATH: {binary} is {version}; needs {needed} or a later 3.x",
+            binary=binary,
+            version=version or tr("not answering"),
+            needed=VERSION,
+        )
+    )
     return None
 
 
 def _wrong_version(binary: Path) -> str | None:
     version = version_of(binary)
-    return None if version == VERSION else f"made {version or 'nothing that runs'}, not {VERSION}"
+    if version == VERSION:
+        return None
+    made = version or tr("nothing that runs")
+    return tr("made {version}, not {needed}", version=made, needed=VERSION)
 
 
 @contextmanager
@@ -149,8 +165,9 @@ def _install(root: Path, log: Callable[[str], None]) -> str | None:
         with urllib.request.urlopen(INSTALLER, timeout=CONNECT_TIMEOUT) as answer:
             script.write_bytes(answer.read())
     except (urllib.error.URLError, OSError) as error:
-        return f"{INSTALLER} cannot be reached ({getattr(error, 'reason', error)})"
-    log(f"downloading the Pulumi engine {VERSION} (once, about 100 MB)")
+        reason = getattr(error, "reason", error)
+        return tr("{url} cannot be reached ({reason})", url=INSTALLER, reason=reason)
+    log(tr("downloading the Pulumi engine {version} (once, about 100 MB)", version=VERSION))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     command = [str(script), "--no-edit-path", "--install-root", str(root), "--version", VERSION]
     return _ran(command, root, {}, timeout=900)
@@ -160,10 +177,13 @@ def _build(root: Path, log: Callable[[str], None]) -> str | None:
     """Build the engine from the pinned module; return the reason when that fails."""
     go = shutil.which("go")
     if not go:
-        return "no `go` on PATH"
+        return tr("no `go` on PATH")
     log(
-        f"building the Pulumi engine {VERSION} with Go: about 6 minutes on 2 cores, once; "
-        "an interrupted build continues from its cache"
+        tr(
+            "building the Pulumi engine {version} with Go: about 6 minutes on 2 cores, once; "
+            "an interrupted build continues from its cache",
+            version=VERSION,
+        )
     )
     source = root / "source"
     source.mkdir()
@@ -197,4 +217,5 @@ def _ran(command: list[str], folder: Path, more: dict[str, str], *, timeout: flo
         return str(error)
     if done.returncode == 0:
         return None
-    return " | ".join(done.stdout.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+    said = " | ".join(done.stdout.strip().splitlines()[-3:])
+    return said or tr("exit code {code}", code=done.returncode)

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst import media
+from cloudburst.language import later, tr
 from cloudburst.videoapi import subtitles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cloudburst.job import yamltree
+    from cloudburst.job import tree
 
 MAX_PICTURE_BYTES = 64 * 1024**2
 MAX_AUDIO_BYTES = 256 * 1024**2
@@ -29,7 +30,7 @@ class Probe(NamedTuple):
     seconds: float = 0.0
 
 
-def _references(raw: dict[str, object]) -> Iterator[tuple[yamltree.Path, str, str]]:
+def _references(raw: dict[str, object]) -> Iterator[tuple[tree.Path, str, str]]:
     """Return every file the document names, as (path of the value, field, text)."""
     defaults = raw.get("defaults")
     if isinstance(defaults, dict) and isinstance(defaults.get("watermark"), str):
@@ -41,7 +42,7 @@ def _references(raw: dict[str, object]) -> Iterator[tuple[yamltree.Path, str, st
                 yield ("scenes", index, field), field, scene[field]
 
 
-def probe(raw: dict[str, object], source: Path) -> dict[tuple[str, str], Probe]:
+def probe(raw: dict[str, object], base: Path, base_name: str) -> dict[tuple[str, str], Probe]:
     """Open every file that a document names.
 
     Files are opened whether or not the document's shape is right, so that all problems are
@@ -49,7 +50,8 @@ def probe(raw: dict[str, object], source: Path) -> dict[tuple[str, str], Probe]:
 
     Args:
         raw: the document.
-        source: its file; paths are relative to its folder.
+        base: the folder where relative paths start.
+        base_name: what they are relative to, for people.
 
     Returns:
         What each file is, by its field and its text.
@@ -57,35 +59,41 @@ def probe(raw: dict[str, object], source: Path) -> dict[tuple[str, str], Probe]:
     # Once, however many scenes share it; in threads, as decoders release the interpreter's lock.
     wanted = sorted({(field, text) for _, field, text in _references(raw)})
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda item: _probe(item[0], source, item[1]), wanted)
+        results = pool.map(lambda item: _probe(item[0], base, item[1], base_name), wanted)
         return dict(zip(wanted, results, strict=True))
 
 
-def _probe(field: str, source: Path, text: str) -> Probe:
+def _probe(field: str, base: Path, text: str, base_name: str) -> Probe:
     if not text or any(unicodedata.category(char) == "Cc" for char in text):
         return Probe()  # reported with the shape
-    path = source.parent / text
+    path = base / text
     try:
-        problem = _no_file(path, text, source.name)
+        problem = _no_file(path, text, base_name)
         return Probe(problem) if problem else _CHECKS[field](path)
     except (media.MediaError, subtitles.SubtitleError) as error:
-        return Probe(f"{text}: {error}; expected {_KINDS[field]}")
+        kind = tr(_KINDS[field])
+        return Probe(tr("{file}: {error}; expected {kind}", file=text, error=error, kind=kind))
     except OSError as error:
-        return Probe(f"{text} cannot be read: {reason(error)}")
+        return Probe(tr("{file} cannot be read: {reason}", file=text, reason=reason(error)))
     except Exception as error:  # noqa: BLE001 - what decoders raise at damaged files is theirs
-        return Probe(f"{text}: damaged ({error}); expected {_KINDS[field]}")
+        kind = tr(_KINDS[field])
+        return Probe(
+            tr("{file}: damaged ({error}); expected {kind}", file=text, error=error, kind=kind)
+        )
 
 
-def _no_file(path: Path, text: str, source: str) -> str | None:
+def _no_file(path: Path, text: str, base_name: str) -> str | None:
     """Return why there is no file to be opened, None if there is one."""
     if path.is_dir():
-        return f"{text} is a folder; expected a file"
+        return tr("{file} is a folder; expected a file", file=text)
     if not path.exists():
-        return f"file not found: {text} (paths are relative to {source})"
+        return tr(
+            "file not found: {file} (paths are relative to {source})", file=text, source=base_name
+        )
     if not path.is_file():
-        return f"{text} is not a regular file"
+        return tr("{file} is not a regular file", file=text)
     if path.stat().st_size == 0:
-        raise media.MediaError("the file is empty")
+        raise media.MediaError(tr("the file is empty"))
     return None
 
 
@@ -109,7 +117,13 @@ def _check_subtitle(path: Path) -> Probe:
 def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
-        raise media.MediaError(f"{size / 1024**2:.0f} MiB; the limit is {most // 1024**2} MiB")
+        raise media.MediaError(
+            tr(
+                "{size:.0f} MiB; the limit is {most} MiB",
+                size=size / 1024**2,
+                most=most // 1024**2,
+            )
+        )
 
 
 _CHECKS = {
@@ -119,16 +133,16 @@ _CHECKS = {
     "watermark": _check_picture,
 }
 _KINDS = {
-    "image": "a picture (PNG, JPEG, WebP …)",
-    "audio": "an audio file (WAV, MP3, M4A …)",
-    "subtitle": "an SRT file",
-    "watermark": "a picture (PNG with alpha is best)",
+    "image": later("a picture (PNG, JPEG, WebP …)"),
+    "audio": later("an audio file (WAV, MP3, M4A …)"),
+    "subtitle": later("an SRT file"),
+    "watermark": later("a picture (PNG with alpha is best)"),
 }
 
 
 def problems(
     raw: dict[str, object], probes: dict[tuple[str, str], Probe]
-) -> Iterator[tuple[yamltree.Path, str]]:
+) -> Iterator[tuple[tree.Path, str]]:
     """Return what is wrong with the files that a document names, as (path, message)."""
     for path, field, text in _references(raw):
         error = probes[field, text].error

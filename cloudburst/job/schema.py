@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints, ValidationError, create_model
 
 from cloudburst import targets
+from cloudburst.language import later
 from cloudburst.models import Effect, Language, WhenDear
 from cloudburst.section import Section, problems
 
@@ -23,6 +24,10 @@ _PATH = r"^[^\x00-\x1f\x7f]+$"
 _COLOR = r"^&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
+# Seconds.
+MAX_SCENE_TIMEOUT = 86400
+MAX_HEALTH_TIMEOUT = 3600
+
 FilePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4096, pattern=_PATH),
@@ -30,13 +35,21 @@ FilePath = Annotated[
 ]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
 
+# Keys of the original tool's scenes, and of its successor's.
+SCENE_ALIASES: Mapping[str, str] = {
+    "scene_name": "name",
+    "input_image": "image",
+    "image_path": "image",
+    "input_audio": "audio",
+    "audio_path": "audio",
+    "subtitle_path": "subtitle",
+}
+
 
 class _JobPart(Section):
     former_keys: ClassVar[Mapping[str, str]] = {
-        "scene_name": "name",
-        "input_image": "image",
+        **SCENE_ALIASES,
         "picture": "image",
-        "input_audio": "audio",
         "narration": "audio",
         "subtitles": "subtitle",
         "srt": "subtitle",
@@ -50,9 +63,9 @@ class _JobPart(Section):
         "budget": "max_cost_usd",
     }
     patterns: ClassVar[Mapping[str, str]] = {
-        _PATH: "a path without control characters",
-        _COLOR: "an ASS colour such as &H00000000 (&HAABBGGRR)",
-        _NAME: "letters, digits, - and _, beginning with a letter or digit",
+        _PATH: later("a path without control characters"),
+        _COLOR: later("an ASS colour such as &H00000000 (&HAABBGGRR)"),
+        _NAME: later("letters, digits, - and _, beginning with a letter or digit"),
     }
 
 
@@ -104,16 +117,27 @@ class DistributionSection(_JobPart):
     scenes_per_batch: int = Field(default=10, ge=1, le=1000)
     max_parallel_instances: int = Field(default=10, ge=1, le=100)
     min_scenes_per_batch: int = Field(default=5, ge=1, le=1000)
+    launches_per_wave: int = Field(
+        default=5, ge=1, le=100, description="With launch_pause: workers that start together."
+    )
+    launch_pause: float = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="Seconds between waves of launches, to spare a cloud account; 0: no waves.",
+    )
 
 
 class LimitsSection(_JobPart):
     """When to stop waiting."""
 
-    scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds per attempt.")
+    scene_timeout: float = Field(
+        default=600, ge=1, le=MAX_SCENE_TIMEOUT, description="Seconds per attempt."
+    )
     health_timeout: float | None = Field(
         default=None,
         ge=1,
-        le=3600,
+        le=MAX_HEALTH_TIMEOUT,
         description=f"Seconds for a worker to start; null: {_health_timeouts()}.",
     )
     attempts: int = Field(default=3, ge=1, le=10, description="Attempts at each scene.")

@@ -1,4 +1,4 @@
-"""Safe YAML with the line of every value. The only module that imports PyYAML.
+"""Safe YAML with the line of every value, and back. The only module that imports PyYAML.
 
 The tree is built from the parser's events with a stack of its own: no constructors, so no tags
 can run anything; no recursion, so no depth can crash it; a bound on the nodes, so aliases cannot
@@ -8,16 +8,13 @@ multiply. Scalars follow the YAML 1.2 core schema, where ``no`` and ``12:30`` ar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import yaml
 
-MAX_BYTES = 16 * 1024 * 1024
-MAX_DEPTH = 20
-# The longest job there may be has 320 000: ten thousand scenes with every key.
-MAX_NODES = 400_000
+from cloudburst.job.tree import MAX_DEPTH, MAX_NODES, REPEATED_KEY, Fault, Path, SourceError, Tree
+from cloudburst.language import tr
 
-Path = tuple[str | int, ...]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -28,38 +25,8 @@ _WORDS: dict[str, object] = {"": None, "~": None} | {
 }
 
 
-class YamlError(ValueError):
-    """The text is not YAML that is accepted here.
-
-    Args:
-        line: 1-based.
-        message: what is wrong.
-    """
-
-    def __init__(self, line: int, message: str) -> None:
-        self.line = line
-        super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A document and the lines of its parts.
-
-    Args:
-        value: dicts, lists and scalars.
-        lines: path of a value → its 1-based line; a mapping's value has its key's line.
-        duplicates: paths of repeated keys, with the second one's line.
-    """
-
-    value: object
-    lines: dict[Path, int]
-    duplicates: list[tuple[Path, int]] = field(default_factory=list)
-
-    def line(self, path: Path) -> int:
-        """Return the line of a value, or of the innermost value around it that exists."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+class YamlError(SourceError):
+    """The text is not YAML that is accepted here."""
 
 
 @dataclass(slots=True)
@@ -83,9 +50,11 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlError(mark.line + 1 if mark else 1, f"invalid YAML: {what}") from error
+        raise YamlError(
+            mark.line + 1 if mark else 1, tr("invalid YAML: {what}", what=what)
+        ) from error
     except yaml.YAMLError as error:
-        raise YamlError(1, f"invalid YAML: {error}") from error
+        raise YamlError(1, tr("invalid YAML: {what}", what=error)) from error
 
 
 class _Builder:
@@ -103,19 +72,19 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 self.documents += 1
                 if self.documents > 1:
-                    raise YamlError(line, "second document in the file; expected one")
+                    raise YamlError(line, tr("second document in the file; expected one"))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 self._close()
             elif isinstance(event, yaml.AliasEvent):
                 self._alias(str(event.anchor), line)
             elif isinstance(event, yaml.NodeEvent):
                 self._node(event, line)
-        return Tree(self.root, self.tree.lines, self.tree.duplicates)
+        return Tree(self.root, self.tree.lines, self.tree.faults)
 
     def _node(self, event: yaml.NodeEvent, line: int) -> None:
         tag = getattr(event, "tag", None)
         if tag not in {None, "!"}:
-            raise YamlError(line, f"got the tag {tag}; tags are not supported")
+            raise YamlError(line, tr("got the tag {tag}; tags are not supported", tag=tag))
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event.value) if event.implicit[0] else event.value
@@ -124,7 +93,7 @@ class _Builder:
             self._place(value, line, is_key_text=str(event.value))
             return
         if len(self.stack) >= MAX_DEPTH:
-            raise YamlError(line, f"nested deeper than {MAX_DEPTH} levels")
+            raise YamlError(line, tr("nested deeper than {levels} levels", levels=MAX_DEPTH))
         self._place_open({} if isinstance(event, yaml.MappingStartEvent) else [], event, line)
 
     def _place_open(
@@ -141,17 +110,22 @@ class _Builder:
 
     def _alias(self, name: str, line: int) -> None:
         if name not in self.anchors:
-            raise YamlError(line, f"undefined alias *{name}; expected &{name} on an earlier value")
+            raise YamlError(
+                line,
+                tr("undefined alias *{name}; expected &{name} on an earlier value", name=name),
+            )
         value = self.anchors[name]
         self._count(_size(value), line)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise YamlError(line, f"alias *{name} cannot be a key; expected text")
+            raise YamlError(line, tr("alias *{name} cannot be a key; expected text", name=name))
         self._place(value, line, is_key_text=None)
 
     def _count(self, nodes: int, line: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise YamlError(line, f"more than {MAX_NODES} values, including those of aliases")
+            raise YamlError(
+                line, tr("more than {count} values, including those of aliases", count=MAX_NODES)
+            )
 
     def _place(self, value: object, line: int, *, is_key_text: str | None) -> Path:
         """Put a value into the collection that is open; return its path."""
@@ -167,10 +141,10 @@ class _Builder:
             return path
         if parent.key is None:
             if is_key_text is None:
-                raise YamlError(line, "a list or mapping cannot be a key; expected text")
+                raise YamlError(line, tr("a list or mapping cannot be a key; expected text"))
             path = (*parent.path, is_key_text)
             if is_key_text in parent.value:
-                self.tree.duplicates.append((path, line))
+                self.tree.faults.append(Fault(path, line, tr(REPEATED_KEY)))
             self.tree.lines[path] = line
             parent.key = is_key_text
             return path
@@ -204,3 +178,48 @@ def _scalar(text: str) -> object:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `parse` reads back: text that YAML 1.2 takes for a number is quoted too."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's
+        """Write every value out: people edit the file."""
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's
+        """Indent the items of a list below its key."""
+        super().increase_indent(flow, indentless=False)
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _scalar(text) == text else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _list_node(dumper: yaml.SafeDumper, items: list[object]) -> yaml.SequenceNode:
+    short = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+
+_Dumper.add_representer(str, _text_node)
+_Dumper.add_representer(list, _list_node)
+
+
+def dump(value: object) -> str:
+    """Return a document as YAML for people, which `parse` reads back as it is.
+
+    Args:
+        value: dicts with text as keys, lists, text, numbers, booleans and None.
+    """
+    return yaml.dump(
+        value,
+        Dumper=_Dumper,
+        allow_unicode=True,
+        default_flow_style=False,
+        sort_keys=False,
+        width=1_000_000,
+    )

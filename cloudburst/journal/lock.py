@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from cloudburst.errors import JournalFailed, RunBusy
+from cloudburst.language import tr
 from cloudburst.models import Owner
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def holder(folder: Path) -> Owner | None:
     try:
         os.close(acquire(folder, leave_mark=False))
     except RunBusy:
-        return _marked(path) or Owner(0, 0.0, "an unknown host")
+        return _marked(path) or Owner(0, 0.0, tr("an unknown host"))
     return None
 
 
@@ -96,7 +97,14 @@ def disk_errors(path: Path, action: str = "written") -> Iterator[None]:
         yield
     except (OSError, ValueError, TypeError, LookupError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise JournalFailed(f"{path} cannot be {action}: {why}") from error
+        raise JournalFailed(unusable(path, action, why)) from error
+
+
+def unusable(path: Path, action: str, why: object) -> str:
+    """Return that a file cannot be ``written`` or ``read``, and why."""
+    if action == "read":
+        return tr("{file} cannot be read: {reason}", file=path, reason=why)
+    return tr("{file} cannot be written: {reason}", file=path, reason=why)
 
 
 def _open(path: Path, *, leave_mark: bool) -> int:
@@ -117,8 +125,13 @@ def _lock(descriptor: int, path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if time.monotonic() > deadline:
-                owner = _marked(path) or "another process"
-                raise RunBusy(f"{path.parent} is in use by {owner}; nothing was started") from error
+                raise RunBusy(
+                    tr(
+                        "{folder} is in use by {owner}; nothing was started",
+                        folder=path.parent,
+                        owner=_marked(path) or tr("another process"),
+                    )
+                ) from error
         else:
             return
         time.sleep(_PASSING_SECONDS / 10)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import files
 from cloudburst.errors import InfrastructureError, RunUnknown
+from cloudburst.language import tr
 from cloudburst.models import RunRecord
 from cloudburst.paths import state_folder
 
@@ -35,7 +36,11 @@ def register(record: RunRecord) -> None:
         files.write_whole(path, json.dumps(entry(record)), durable=True)
     except OSError as error:
         raise InfrastructureError(
-            f"{path} cannot be written, so nothing is started: {error.strerror or error}"
+            tr(
+                "{file} cannot be written, so nothing is started: {reason}",
+                file=path,
+                reason=error.strerror or error,
+            )
         ) from error
 
 
@@ -80,9 +85,23 @@ def find(wanted: str) -> RunRecord:
     if len(matching) == 1:
         return matching[0]
     if matching:
-        raise RunUnknown(f"{wanted!r} matches {_names(matching)}; expected one of them")
-    newest = f"; the newest are {_names(records[-3:])}" if records else "; there are none yet"
-    raise RunUnknown(f"no run {wanted!r}; expected a run's id or its folder{newest}")
+        raise RunUnknown(ambiguous(wanted, matching))
+    if not records:
+        raise RunUnknown(
+            tr("no run {run!r}; expected a run's id or its folder; there are none yet", run=wanted)
+        )
+    raise RunUnknown(
+        tr(
+            "no run {run!r}; expected a run's id or its folder; the newest are {names}",
+            run=wanted,
+            names=_names(records[-3:]),
+        )
+    )
+
+
+def ambiguous(wanted: str, matching: Sequence[RunRecord]) -> str:
+    """Return that the beginning of an id matches several runs."""
+    return tr("{run!r} matches {names}; expected one of them", run=wanted, names=_names(matching))
 
 
 def of_source(source: Path) -> list[RunRecord]:

@@ -6,6 +6,8 @@ releases which did not number theirs.
 
 from __future__ import annotations
 
+from cloudburst.language import tr
+
 LAYOUT = 1
 
 TABLES = """
@@ -71,7 +73,11 @@ def upgrade(layout: int) -> str:
     """
     if layout > LAYOUT:
         raise ValueError(
-            f"its layout {layout} is of a later release; this one knows up to {LAYOUT}"
+            tr(
+                "its layout {layout} is of a later release; this one knows up to {known}",
+                layout=layout,
+                known=LAYOUT,
+            )
         )
     if layout == LAYOUT:
         return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloudburst.journal import rows
+from cloudburst.language import later
 from cloudburst.models import BatchResult, Owner, WorkerLabel
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cloudburst.models import Attempt, DownloadedVideo, Rental, RunRecord, UnfinishedWorker
 
 # Why a launch ended whose run was killed.
-KILLED = "its run was killed"
+KILLED = later("its run was killed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,4 +345,4 @@ def _translated(folder: Path, action: str = "written") -> Iterator[None]:
         with lock.disk_errors(folder / NAME, action):
             yield
     except sqlite3.Error as error:
-        raise JournalFailed(f"{folder / NAME} cannot be {action}: {error}") from error
+        raise JournalFailed(lock.unusable(folder / NAME, action, error)) from error

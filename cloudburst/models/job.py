@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cloudburst.models.html import plan_html
 from cloudburst.models.names import batch_label
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class VideoOptions:
     """How one scene is rendered; every option of the video API.
 
     Args:
-        language: which subtitle font and wrapping to prefer.
+        language: of the subtitles.
         effects: empty for a still picture; of several, one is chosen.
         background_box: draw a box behind the subtitles.
         background_opacity: transparency of the box, 0 (solid) to 1 (clear). The name is the
@@ -96,11 +97,19 @@ class Distribution:
         scenes_per_batch: the usual number of scenes per worker.
         max_parallel_instances: the maximum number of workers at once.
         min_scenes_per_batch: a worker for fewer scenes than this is not worth its start.
+        launches_per_wave: with a pause, the number of workers that start together.
+        launch_pause: seconds between two waves of launches; 0 for no waves.
     """
 
     scenes_per_batch: int = 10
     max_parallel_instances: int = 10
     min_scenes_per_batch: int = 5
+    launches_per_wave: int = 5
+    launch_pause: float = 0.0
+
+    def last_launch(self, workers: int) -> float:
+        """Return the seconds after which the last of so many workers starts."""
+        return max(0, workers - 1) // self.launches_per_wave * self.launch_pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +133,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the user asked for: a validated scenes.yaml.
+    """What the user asked for: a validated scenes.yaml, or another source of scenes.
 
     Args:
         name: names the run in the report and in the tags of its stacks.
-        source: the file it was read from.
-        target: name of the target on which its workers run, see `cloudburst.targets`.
+        source: the file or folder it was read from; a name to show if there is none.
+        target: name of the target on which its workers run, see ``cloudburst.targets``.
         output: folder below which each run makes its own.
-        settings: by target name, what is asked of that target, see `TargetType.settings`.
+        settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
+        warnings: what was noticed while reading, such as files that do not pair; a line each.
+        document: for a job of values, not of a file: a scenes.yaml with absolute paths, which each
+            run keeps in its folder.
     """
 
     name: str
@@ -144,6 +156,8 @@ class Job:
     limits: Limits = Limits()
     settings: Mapping[str, Any] = field(default_factory=dict)
     auto_terminate: bool = True
+    warnings: tuple[str, ...] = ()
+    document: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +176,7 @@ class Batch:
 
     @property
     def label(self) -> str:
-        """Short name for people and file names: ``b01``."""
+        """Short name for people and file names, such as ``b01``."""
         return batch_label(self.number)
 
     @property
@@ -173,7 +187,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which scenes go to which batch."""
+    """Which scenes go to which batch.
+
+    Args:
+        job: what was planned.
+        batches: one for each worker.
+    """
 
     job: Job
     batches: tuple[Batch, ...]
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
+
 if TYPE_CHECKING:
     from collections.abc import Container
     from pathlib import Path
@@ -32,6 +34,11 @@ class Rung:
     def __str__(self) -> str:
         return f"{self.type} {self.market} in {self.zone}"
 
+    @property
+    def shown(self) -> str:
+        """It in the user's language."""
+        return tr("{type} {market} in {zone}", type=self.type, market=self.market, zone=self.zone)
+
 
 class Verdict(StrEnum):
     """What a refusal means for the failover ladder."""
@@ -52,12 +59,20 @@ class Refusal:
         verdict: what it means for the ladder.
         transient: the provider did not answer at all; asking again for minutes makes sense.
         advice: what a person can do; empty when nothing is known.
+        cause: what is wrong, where the code alone says it; empty where it does not.
     """
 
     code: str | None = None
     verdict: Verdict = Verdict.FAIL
     transient: bool = False
     advice: str = ""
+    cause: str = ""
+
+    def explain(self, message: str) -> str:
+        """Return the provider's message with the advice, and after the cause if it is known."""
+        if self.cause:
+            return f"{self.cause}: {self.advice}. {message}"
+        return f"{message} ({self.advice})" if self.advice else message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class MachineSpec:
         ingress: CIDR block that may reach the video API.
         vpc: in which a security group is made; None for the default one.
         subnet: None for the zone's default one.
-        security_group: an existing one, None to make one.
+        security_groups: existing ones, all of which the machine has; none to make one.
         key_name: an existing key pair, None for no SSH.
         disk_gb: GB of the encrypted root disk.
         lease_minutes: after which the machine ends itself.
@@ -82,7 +97,7 @@ class MachineSpec:
     ingress: str
     vpc: str | None
     subnet: str | None
-    security_group: str | None
+    security_groups: tuple[str, ...]
     key_name: str | None
     disk_gb: int
     lease_minutes: int
@@ -158,7 +173,7 @@ class Resource:
         removal: the command by which a person removes it.
         owner: ``user@host`` that began it, as far as the provider tells.
         target: name of the target that shows it.
-        state_id: its id in a stack's state, where that is not `id`.
+        state_id: its id in a stack's state, where that is not ``id``.
     """
 
     kind: str
@@ -256,7 +271,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class StackPreview:
-    """What `pulumi preview` says about one batch."""
+    """What ``pulumi preview`` says about one batch."""
 
     batch: Batch
     stack: str

@@ -88,7 +88,7 @@ class CostLine:
     Args:
         kind: ``machine``, ``disk``, ``address``, ``credits`` or ``egress``.
         what: such as ``i-0123 c5.2xlarge on-demand in us-east-1a``.
-        quantity: how much, measured, in `unit`.
+        quantity: how much, measured, in ``unit``.
         unit: such as ``h`` or ``GB``.
         rate: USD per unit.
         basis: where the rate is from.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cloudburst.models.events import WorkerState
+from cloudburst.models.html import preview_html, report_html
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ class SceneResult:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One attempt to get a worker: a rung of the ladder, from `up` to its verified teardown.
+    """One attempt to get a worker: a rung of the ladder, from ``up`` to its verified teardown.
 
     Args:
         label: label of the worker.
@@ -177,7 +178,7 @@ class RunReport:
         serial_seconds: what one worker alone would have taken: its start, every scene's render
             and download one after the other, its end.
         left_running: what could not be verified as gone; empty is the promise kept.
-        kept: workers that stay because `auto_terminate` is false, and until when.
+        kept: workers that stay because ``auto_terminate`` is false, and until when.
     """
 
     run_id: str
@@ -206,6 +207,9 @@ class RunReport:
         """How many times faster than one after the other on one worker."""
         return self.serial_seconds / self.seconds if self.seconds else 0.0
 
+    def _repr_html_(self) -> str:
+        return report_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -222,6 +226,9 @@ class Preview:
     stacks: tuple[StackPreview, ...] = ()
     estimate: Estimate | None = None
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return preview_html(self)
 
 
 class Finding(StrEnum):
@@ -241,12 +248,14 @@ class Check:
         finding: how it came out.
         text: what it is.
         fix: how to fix it; empty when nothing is wrong.
+        code: the provider's error code; empty where it refused nothing.
     """
 
     name: str
     finding: Finding
     text: str
     fix: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +290,7 @@ class UnfinishedWorker:
         price: by the hour, None where nothing is rented.
         began: seconds since 1970.
         expires: when it ends itself, seconds since 1970; None when it does not outlive its run.
-        worker: the provider's name for it, None when its `up` did not finish.
+        worker: the provider's name for it, None when its ``up`` did not finish.
         endpoint: base URL of its video API.
         room: scenes it renders at once.
         state: how far it had come.
@@ -306,5 +315,5 @@ class UnfinishedWorker:
 
     @property
     def kept(self) -> bool:
-        """Whether it was kept on purpose, see `Job.auto_terminate`."""
+        """Whether it was kept on purpose, see ``Job.auto_terminate``."""
         return self.state == WorkerState.KEPT

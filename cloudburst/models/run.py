@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudburst.language import tr
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -54,4 +56,4 @@ class Owner:
     host: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return tr("process {pid} on {host}", pid=self.pid, host=self.host)

@@ -29,6 +29,7 @@ from cloudburst.errors import (
     TargetUnknown,
 )
 from cloudburst.journal import lock, registry, store
+from cloudburst.language import ntr, tr
 from cloudburst.models import SceneStatus, StackName, StackState
 from cloudburst.paths import is_backend_own, state_folder
 from cloudburst.recovery.findings import Audit, RunFound, StackFound
@@ -81,7 +82,10 @@ def audit(
     journals = looker.journals(known.values())
     # What a living run is just working on may be gone, or half written, when it is read.
     unseen = [line for name, line in unread.items() if run_of(name) not in owners]
-    unseen += [f"the owner of {run_id}: {why}" for run_id, why in unclear.items()]
+    unseen += [
+        tr("the owner of {run}: {reason}", run=run_id, reason=why)
+        for run_id, why in unclear.items()
+    ]
     evidence = Evidence(known, journals, states, tuple(resources), owners, unclear)
     notable = tuple(run for run in compared(evidence) if run.is_notable)
     return Audit(
@@ -109,8 +113,11 @@ class _Looker:
         self._log = log
         self.asked: list[str] = []
         self.unseen: list[str] = [
-            f"a run's entry: {path} cannot be read; where that run was is not known; once you have "
-            "looked, remove it"
+            tr(
+                "a run's entry: {file} cannot be read; where that run was is not known; once you "
+                "have looked, remove it",
+                file=path,
+            )
             for path in registry.damaged()
         ]
 
@@ -135,11 +142,12 @@ class _Looker:
             try:
                 state = store.read(run.path)
             except InfrastructureError as error:
-                self.unseen.append(f"journal of {run.run_id}: {error}")
+                text = tr("journal of {run}: {reason}", run=run.run_id, reason=error)
+                self.unseen.append(text)
                 continue
             if state is not None:
                 states[run.run_id] = state
-        self.asked.append(f"{len(states)} journal{'s' * (len(states) != 1)}")
+        self.asked.append(ntr("{count} journal", "{count} journals", len(states)))
         return states
 
     def concerned(
@@ -160,10 +168,15 @@ class _Looker:
             if wanted or (kind.has_regions and (regions or everywhere)):
                 concerned.append(kind)
             else:
-                self.asked.append(f"{kind.title} was not asked: no run of this machine was there")
+                text = tr(
+                    "{source} was not asked: no run of this machine was there",
+                    source=tr(kind.title),
+                )
+                self.asked.append(text)
         # What nobody can ask is not clean.
         for name in sorted(names.difference(targets.names())):
-            self.unseen.append(f"target {name}: {TargetUnknown(name, targets.names())}")
+            error = TargetUnknown(name, targets.names())
+            self.unseen.append(tr("target {name}: {reason}", name=name, reason=error))
         return concerned
 
     def provider(
@@ -177,7 +190,7 @@ class _Looker:
         """Return what a target's provider shows of CloudBurst's."""
         found: list[Resource] = []
         if not kind.always_asked:
-            self._log(f"asking {kind.title}")
+            self._log(tr("asking {source}", source=tr(kind.title)))
         try:
             with kind.open(targets.own_settings(kind.name)) as target:
                 home = target.resources.regions
@@ -186,7 +199,7 @@ class _Looker:
                 places = sorted({*used, *regions, *more}) if kind.has_regions else ()
                 found = self._survey(target, places)
         except CloudBurstError as error:
-            self.unseen.append(f"{kind.title}: {error}")
+            self.unseen.append(f"{tr(kind.title)}: {error}")
         return found
 
     def _survey(self, target: Target, regions: Sequence[str]) -> list[Resource]:
@@ -205,7 +218,7 @@ class _Looker:
         """Read every stack of the project with its locks; say which could not be read, and why."""
         own = is_backend_own()
         if own and not (state_folder() / "backend").exists() and not list(runs):
-            self.asked.append("no backend yet")
+            self.asked.append(tr("no backend yet"))
             return {}, {}
         stacks: dict[str, tuple[StackState, tuple[Lock, ...]]] = {}
         unread: dict[str, str] = {}
@@ -217,7 +230,7 @@ class _Looker:
                 pass  # since it was listed
             except EngineError as error:
                 stacks[name] = StackState(), ()
-                unread[name] = f"stack {name}: {error}"
+                unread[name] = tr("stack {name}: {reason}", name=name, reason=error)
 
         try:
             # Reading a stack needs no provider.
@@ -225,10 +238,10 @@ class _Looker:
             with ThreadPoolExecutor(_READERS) as pool:
                 list(pool.map(lambda name: read(engine, name), engine.stacks()))
         except (CloudBurstError, OSError) as error:
-            self.unseen.append(f"backend: {error}")
+            self.unseen.append(tr("backend: {reason}", reason=error))
             return {}, {}
         url = os.environ.get("PULUMI_BACKEND_URL", "")
-        self.asked.append("the backend" if own else f"the backend {url}")
+        self.asked.append(tr("the backend") if own else tr("the backend {url}", url=url))
         return stacks, unread
 
 

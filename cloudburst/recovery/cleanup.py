@@ -19,6 +19,7 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import (
     InfrastructureError,
     JournalFailed,
+    LeftRunning,
     RunBusy,
     RunUnknown,
     TargetUnknown,
@@ -26,6 +27,7 @@ from cloudburst.errors import (
 from cloudburst.journal import lock, registry, store
 from cloudburst.journal.state import KILLED, RunState
 from cloudburst.journal.store import Journal
+from cloudburst.language import tr
 from cloudburst.models import Outcome
 from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
@@ -68,11 +70,27 @@ class Cleaned:
         removed: stacks of which nothing is left.
         failed: the others.
         skipped: runs that could not be touched, and why.
+        notes: why other runs were not meant to be touched.
+        unseen: the sources that could not be asked, and why.
     """
 
     removed: tuple[str, ...]
     failed: tuple[Failed, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything that was to go is verified as gone, and everybody could be asked."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 4 something could not be verified as gone, 3 not everything could be asked."""
+        if self.failed:
+            return LeftRunning.exit_code
+        return InfrastructureError.exit_code if self.skipped or self.unseen else 0
 
 
 def cleanup(
@@ -96,12 +114,13 @@ def cleanup(
     with on_signals(stop):
         for run, stacks in chosen:
             if stop.requested:
-                failed += _untouched(run, stacks, "not begun, as asked")
+                failed += _untouched(run, stacks, tr("not begun, as asked"))
                 continue
             try:
                 gone, remaining = _clean_run(run, stacks, stop, log)
             except RunBusy as error:
-                skipped.append(f"{run.run_id or 'without a run'}: {error}")
+                name = run.run_id or tr("without a run")
+                skipped.append(f"{name}: {error}")
             except (InfrastructureError, TargetUnknown) as error:
                 failed += _untouched(run, stacks, str(error))
             else:
@@ -110,13 +129,17 @@ def cleanup(
     return Cleaned(tuple(removed), tuple(failed), tuple(skipped))
 
 
+def _named(stack: StackFound) -> str:
+    names = [f"{one.kind} {one.id}" for one in stack.resources]
+    return ", ".join(names) or tr("in the backend")
+
+
 def _untouched(run: RunFound, stacks: Sequence[StackFound], why: str) -> list[Failed]:
     """Return stacks that are still as the audit has found them."""
     return [
         Failed(
             stack.name,
-            f"{', '.join(f'{one.kind} {one.id}' for one in stack.resources) or 'in the backend'} "
-            f"({why})",
+            tr("{what} ({why})", what=_named(stack), why=why),
             stack.usd_per_hour,
             " && ".join(one.removal for one in stack.resources if one.removal) or run.removal,
         )
@@ -234,7 +257,7 @@ def _end_all(
             log(stack, text)
 
     def end(stack: StackFound) -> None:
-        report(stack.name, "ending what is left")
+        report(stack.name, tr("ending what is left"))
         problem = recover(
             engine,
             target.resources,
@@ -242,7 +265,8 @@ def _end_all(
             hurried=lambda: stop.requested,
             log=lambda text: report(stack.name, text),
         )
-        report(stack.name, "could not be verified as gone" if problem else "nothing is left")
+        done = tr("could not be verified as gone") if problem else tr("nothing is left")
+        report(stack.name, done)
         ended.append((stack, problem, target.resources.removal(stack.name)))
 
     threads = [threading.Thread(target=end, args=(stack,), name=stack.name) for stack in stacks]
@@ -321,7 +345,9 @@ def _matching(found: Audit, wanted: str | None) -> list[RunFound]:
     runs = [run for run in found.runs if _is_meant(run, wanted)]
     if len(runs) > 1:
         names = ", ".join(run.run_id for run in runs)
-        raise RunUnknown(f"{wanted!r} matches {names}; expected one of them")
+        raise RunUnknown(
+            tr("{run!r} matches {names}; expected one of them", run=wanted, names=names)
+        )
     if not runs:
         # An error, unless it is a run of this machine of which nothing is left.
         registry.find(run_of(wanted) or wanted)
@@ -340,11 +366,18 @@ def _why_not(run: RunFound, *, named: bool) -> str | None:
     if run.owner:
         if not named:
             return ""
-        return f"{run.run_id} is going on: {run.owner}; stop it with Ctrl-C or kill"
+        return tr(
+            "{run} is going on: {owner}; stop it with Ctrl-C or kill",
+            run=run.run_id,
+            owner=run.owner,
+        )
     if run.begun_by and not named:
-        return (
-            f"{run.run_id} was begun by {run.begun_by} and may be going on there; to end it "
-            f"all the same: {run.removal}"
+        return tr(
+            "{run} was begun by {whom} and may be going on there; to end it all the same: "
+            "{command}",
+            run=run.run_id,
+            whom=run.begun_by,
+            command=run.removal,
         )
     return None
 

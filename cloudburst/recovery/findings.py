@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst import targets
+from cloudburst.language import tr
 from cloudburst.paths import is_backend_own, owner
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ class RunFound:
 
     @property
     def begun_by(self) -> str:
-        """Who began it, if that was somebody else: it may be going on there."""
+        """Who began it, if that was somebody else, so that it may be going on there."""
         if self.known is not None:
             return self.unclear
         owners = {one.owner for stack in self.stacks for one in stack.resources if one.owner}
         if owners:
             return ", ".join(sorted(owners - {owner()}))
         shared = any(stack.in_backend for stack in self.stacks) and not is_backend_own()
-        return "somebody who has the same backend" if shared else ""
+        return tr("somebody who has the same backend") if shared else ""
 
     @property
     def removal(self) -> str:

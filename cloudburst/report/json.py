@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import files
 from cloudburst.errors import InfrastructureError
+from cloudburst.language import tr
 
 if TYPE_CHECKING:
     from cloudburst.models import BatchResult, CostLine, Preview, RunReport
@@ -55,7 +56,9 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         ],
         "estimate": as_dict(preview.estimate),
         "max_cost_usd": job.limits.max_cost_usd,
+        "last_launch": job.distribution.last_launch(len(preview.plan.batches)),
         "notes": list(preview.notes),
+        "warnings": list(job.warnings),
     }
 
 
@@ -94,5 +97,7 @@ def write(report: RunReport) -> Path:
     try:
         files.write_whole(path, f"{text}\n", durable=False)
     except OSError as error:
-        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
+        raise InfrastructureError(
+            tr("{file} cannot be written: {reason}", file=path, reason=error.strerror)
+        ) from error
     return path

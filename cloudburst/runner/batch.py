@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import InfrastructureError, WorkerTerminated
+from cloudburst.language import tr
 from cloudburst.models import (
     BatchResult,
     EventKind,
@@ -133,6 +134,8 @@ class BatchRunner:
             spec = self._spec(launch.rung, label, key=self._adopted.worker.key)
             return self._worker_run(label, spec, self._adopted)
         rung = self._next_rung()
+        if rung is not None and self._wait_for_turn():
+            rung = self._next_rung()  # what was open may be closed by now
         if rung is None:
             return None
         label = self._next_label()
@@ -143,7 +146,29 @@ class BatchRunner:
     ) -> WorkerRun:
         return WorkerRun(str(label), self.batch, spec, self._context, self.on, adopted)
 
+    def _wait_for_turn(self) -> bool:
+        """Wait until this launch may begin; return whether it had to wait."""
+        context = self._context
+        seconds = context.pace.take_turn()
+        if seconds <= 0:
+            return False
+        context.timeline.emit(
+            EventKind.BATCH_STATE,
+            f"launching in {seconds:.0f} s (distribution.launch_pause)",
+            batch=self.batch.label,
+            state=str(WorkerState.WAITING),
+            stack=self.stack,
+            worker=str(self._next_label()),
+            scenes=len(self.batch.scenes),
+        )
+        context.pace.wait(seconds, context.stop.sleep, self._may_launch)
+        return True
+
     # -- the ladder -----------------------------------------------------------------------------
+
+    def _may_launch(self) -> bool:
+        """Whether a worker is needed and no refusal has ended all launches."""
+        return bool(self._context.queue.pending()) and not self.on.workers.ladder.stopped
 
     def _next_rung(self) -> Rung | None:
         if self._context.stop.requested or not self._context.queue.pending():
@@ -156,8 +181,8 @@ class BatchRunner:
 
     def _attempts_summary(self) -> str:
         """Return what was tried, when no rung is left."""
-        tried = [f"{one.spec.rung}: {one.refusal.code or one.error}" for one in self.launches]
-        return f"no rung is left; tried {'; '.join(dict.fromkeys(tried))}"
+        tried = [f"{one.spec.rung.shown}: {one.refusal.code or one.error}" for one in self.launches]
+        return tr("no rung is left; tried {rungs}", rungs="; ".join(dict.fromkeys(tried)))
 
     def _needs_another(self, launch: WorkerRun) -> bool:
         """Whether another worker is to be tried; closes the rungs that need not be."""
@@ -198,8 +223,11 @@ class BatchRunner:
         self._tried.update(ladder.close(rung, verdict))
         self._waits = 0
         candidate = ladder.pick(self._tried)
-        then = f"next: {candidate}" if candidate else "no rung is left"
-        self._report_failover(launch, f"{rung}: {_answer(launch)}; {then}")
+        failed = f"{rung.shown}: {_answer(launch)}"
+        text = tr("{failed}; no rung is left", failed=failed)
+        if candidate:
+            text = tr("{failed}; next: {rung}", failed=failed, rung=candidate.shown)
+        self._report_failover(launch, text)
         return True
 
     def _wait(self, launch: WorkerRun) -> bool:
@@ -208,7 +236,8 @@ class BatchRunner:
             return False
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._waits - 1))
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - so that batches do not retry together
-        text = f"{launch.spec.rung}: {_answer(launch)}; again in {pause:.0f} s"
+        failed = f"{launch.spec.rung.shown}: {_answer(launch)}"
+        text = tr("{failed}; again in {seconds:.0f} s", failed=failed, seconds=pause)
         self._report_failover(launch, text)
         return not self._context.stop.sleep(pause)
 
@@ -278,9 +307,8 @@ def _verdict(failure: Exception | None) -> Verdict:
 
 
 def _answer(launch: WorkerRun) -> str:
-    return launch.refusal.code or "no answer"
+    return launch.refusal.code or tr("no answer")
 
 
 def _with_advice(launch: WorkerRun) -> str | None:
-    advice = launch.refusal.advice
-    return f"{launch.error} ({advice})" if advice else launch.error
+    return launch.refusal.explain(launch.error) if launch.error else None

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from cloudburst.errors import BadInput
+from cloudburst.language import tr
 from cloudburst.models import EventKind, Problem
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ class Budget:
     def _stop(self, spent: float, limit: float) -> None:
         context = self._context
         finish = context.limits.on_max_cost == "finish"
-        rest = "what renders is finished" if finish else "what renders is cancelled"
-        self.reached = (
-            f"limits.max_cost_usd: ${spent:.4f} of ${limit:g} are spent, and ending costs too; "
-            f"{rest}"
+        rest = tr("what renders is finished") if finish else tr("what renders is cancelled")
+        self.reached = tr(
+            "limits.max_cost_usd: {spent} of {limit} are spent, and ending costs too; {rest}",
+            spent=f"${spent:.4f}",
+            limit=f"${limit:g}",
+            rest=rest,
         )
         context.timeline.emit(EventKind.STOPPING, self.reached, count=0)
         context.stop_launching(self.reached)
@@ -93,9 +96,21 @@ def check(job: Job, targets: Iterable[OpenTarget]) -> None:
     spent, _ = accrued(opened)
     likely, low = sum(one.likely for one in billed), sum(one.low for one in billed)
     if spent + likely > limit:
-        before = f"has cost ${spent:.4f} and " if spent else ""
-        message = (
-            f"got {limit:g}; the run {before}will likely cost ${likely:.4f} "
-            f"(${low:.4f} if all goes well); expected more, or fewer scenes"
-        )
+        message = _too_dear(limit, spent, likely, low)
         raise BadInput([Problem(str(job.source), 0, "limits.max_cost_usd", message)])
+
+
+def _too_dear(limit: float, spent: float, likely: float, low: float) -> str:
+    figures = {"limit": f"{limit:g}", "likely": f"${likely:.4f}", "low": f"${low:.4f}"}
+    if spent:
+        return tr(
+            "got {limit}; the run has cost {spent} and will likely cost {likely} "
+            "({low} if all goes well); expected more, or fewer scenes",
+            spent=f"${spent:.4f}",
+            **figures,
+        )
+    return tr(
+        "got {limit}; the run will likely cost {likely} ({low} if all goes well); "
+        "expected more, or fewer scenes",
+        **figures,
+    )

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cloudburst import files
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
+from cloudburst.job import yamltree
+from cloudburst.job.scan import JOB_FILE
+from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord
+from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from cloudburst.runner.results import SceneResults
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Billing, Resources, Target, WorkerSource
+
+_JOB_COMMENT = "# The job of this run as a program passed it; `cloudburst resume` reads it.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class OpenTarget:
             LookupError: the run needs none there.
         """
         if self.source is None:
-            raise LookupError(f"no workers were planned on {self.name}")
+            raise LookupError(tr("no workers were planned on {target}", target=self.name))
         return self.source
 
 
@@ -84,6 +91,7 @@ class RunContext:
         results: what became of scenes.
         targets: by name, those that the run has or had workers on.
         keep: workers outlive the run, for a person who downloads by hand.
+        pace: when launches may begin.
     """
 
     record: RunRecord
@@ -95,6 +103,7 @@ class RunContext:
     results: SceneResults
     targets: Mapping[str, OpenTarget] = field(default_factory=dict)
     keep: bool = False
+    pace: LaunchPace = field(default_factory=LaunchPace)
 
     @property
     def run_id(self) -> str:
@@ -122,11 +131,12 @@ def new_run_id(began: datetime) -> str:
 
 
 def new_record(job: Job, *, run_id: str, folder: str, began: str) -> RunRecord:
-    """Return the record of a run of a job."""
+    """Return the record of a run of a job; that of a job of values has its copy as its source."""
+    source = job.source if job.document is None else Path(folder).absolute() / JOB_FILE
     return RunRecord(
         run_id=run_id,
         job=job.name,
-        source=str(job.source),
+        source=str(source),
         folder=folder,
         target=job.target,
         began=began,
@@ -135,10 +145,33 @@ def new_record(job: Job, *, run_id: str, folder: str, began: str) -> RunRecord:
     )
 
 
+def write_job(job: Job, folder: Path) -> None:
+    """Write a job of values into its run's folder, where a resume finds it.
+
+    Raises:
+        InfrastructureError: it cannot be written.
+    """
+    if job.document is None:
+        return
+    path = folder / JOB_FILE
+    try:
+        files.write_whole(path, job_text(job.document), durable=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written, so nothing is started: {error.strerror or error}"
+        ) from error
+
+
+def job_text(document: Mapping[str, Any]) -> str:
+    """Return a job of values as its run keeps it."""
+    return f"{_JOB_COMMENT}{yamltree.dump(document)}"
+
+
 def found_engine(timeline: Timeline) -> PulumiCli:
     """Find the engine, or build it, and report which it is."""
     cli = find_engine(lambda text: timeline.emit(EventKind.ENGINE, text))
-    timeline.emit(EventKind.ENGINE, f"Pulumi engine {cli.version} from {cli.origin}")
+    text = tr("Pulumi engine {version} from {origin}", version=cli.version, origin=cli.origin)
+    timeline.emit(EventKind.ENGINE, text)
     return cli
 
 
@@ -178,7 +211,11 @@ def results_folder(output: Path, began: datetime) -> Path:
             continue
         except OSError as error:
             raise InfrastructureError(
-                f"the results folder {folder} cannot be created: {error.strerror}"
+                tr(
+                    "the results folder {folder} cannot be created: {reason}",
+                    folder=folder,
+                    reason=error.strerror,
+                )
             ) from error
         return folder
-    raise InfrastructureError(f"{output / name} and 99 more are taken")
+    raise InfrastructureError(tr("{folder} and 99 more are taken", folder=output / name))

@@ -20,7 +20,9 @@ from cloudburst.errors import (
 )
 from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
+from cloudburst.language import later, tr
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
+from cloudburst.pace import LaunchPace
 from cloudburst.report import json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner
@@ -33,6 +35,7 @@ from cloudburst.runner.context import (
     new_run_id,
     results_folder,
     with_workers,
+    write_job,
 )
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.planner import plan
@@ -217,7 +220,7 @@ class Run:
         context = self._context(record, prepared, journal)
         self._report_start(record)
         if prepared.refused is not None:
-            text = f"not going on: {prepared.refused}; what is left is ended"
+            text = tr("not going on: {why}; what is left is ended", why=prepared.refused)
             self._timeline.emit(EventKind.RECOVERY, text)
         journal.on_failure = self._stop.end
         with budget.Budget(context) as watch:
@@ -232,9 +235,12 @@ class Run:
         journal = self._journal
         if journal is None:
             folder = results_folder(self._job.output, datetime.fromisoformat(record.began))
-            record = replace(record, folder=str(folder))
             journal = self._held.enter_context(Journal(folder, self._timeline.now))
             self._journal = journal
+            record = new_record(
+                self._job, run_id=record.run_id, folder=str(folder), began=record.began
+            )
+        write_job(self._job, journal.folder)
         record = replace(record, regions=self._regions(prepared))
         registry.register(record)
         journal.begin(record)
@@ -264,15 +270,14 @@ class Run:
             results=SceneResults(job.scenes, journal, point.state.attempts, point.videos),
             targets=prepared.targets,
             keep=not job.auto_terminate,
+            pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
         )
 
     def _report_start(self, record: RunRecord) -> None:
         scenes, done = len(self._job.scenes), len(self._point.videos)
-        kind, text = EventKind.RUN_STARTED, f"{scenes} scenes of {record.job}"
-        if self._point.state.record is not None:
-            kind = EventKind.RUN_RESUMED
-            text = f"going on with {record.run_id}: {done} of {text} are done"
-            text += "; nothing is started" if done == scenes else ""
+        resumed = self._point.state.record is not None
+        kind = EventKind.RUN_RESUMED if resumed else EventKind.RUN_STARTED
+        text = _resumed_text(record, scenes, done) if resumed else _started_text(record, scenes)
         self._timeline.emit(
             kind, text, run=record.run_id, scenes=scenes, done=done, directory=record.folder
         )
@@ -320,9 +325,8 @@ class Run:
     def _report(self, started: Started) -> tuple[RunReport, str]:
         context = started.context
         if context is None or started.earlier is None:
-            return self._report_done(started.record), (
-                "everything is done already; nothing was started"
-            )
+            text = tr("everything is done already; nothing was started")
+            return self._report_done(started.record), text
         scenes = context.results.all()
         stacks = {batch.stack for batch in started.batches}
         batches = (
@@ -355,7 +359,8 @@ class Run:
             kept=kept,
             error=started.over_budget,
         )
-        return report, f"{report.done} of {len(report.scenes)} scenes done"
+        text = tr("{done} of {total} scenes done", done=report.done, total=len(report.scenes))
+        return report, text
 
     def _report_done(self, record: RunRecord) -> RunReport:
         """Return the report of a run of which everything is done: nothing costs anything."""
@@ -370,6 +375,20 @@ class Run:
             stopped=False,
             kept=[_stays(one.stack, one.endpoint, one.expires) for one in state.unfinished],
         )
+
+
+def _started_text(record: RunRecord, scenes: int) -> str:
+    return tr("{scenes} scenes of {job}", scenes=scenes, job=record.job)
+
+
+def _resumed_text(record: RunRecord, scenes: int, done: int) -> str:
+    values = {"run": record.run_id, "done": done, "scenes": scenes, "job": record.job}
+    if done == scenes:
+        return tr(
+            "going on with {run}: {done} of {scenes} scenes of {job} are done; nothing is started",
+            **values,
+        )
+    return tr("going on with {run}: {done} of {scenes} scenes of {job} are done", **values)
 
 
 # -- running ------------------------------------------------------------------------------------
@@ -392,16 +411,21 @@ def run_all(batches: Sequence[BatchRunner], earlier: EarlierWorkers, context: Ru
     context.stop.on_request = lambda _: None
 
 
+_STOPPING = {
+    1: later(
+        "stopping: videos that are ready are downloaded, then all workers are destroyed; ask "
+        "again to hurry"
+    ),
+    2: later("hurrying: all workers are destroyed and verified; ask again to leave at once"),
+}
+_LEAVING = later("leaving; what may still run is listed below")
+
+
 def _on_stop(batches: Sequence[BatchRunner], context: RunContext, count: int) -> None:
     """Hand out nothing more and end what is being created; in a hurry, end it at once."""
     context.queue.stop()
-    texts = {
-        1: "stopping: videos that are ready are downloaded, then all workers are destroyed; ask "
-        "again to hurry",
-        2: "hurrying: all workers are destroyed and verified; ask again to leave at once",
-    }
     if count:
-        text = texts.get(count, "leaving; what may still run is listed below")
+        text = tr(_STOPPING.get(count, _LEAVING))
         context.timeline.emit(EventKind.STOPPING, text, count=count)
     for runner in batches:
         runner.interrupt(kill=count > 1)
@@ -433,7 +457,7 @@ def _nothing(_downloaded: int) -> None:
 
 
 def _remaining_line(context: RunContext, batch: BatchRunner) -> str:
-    problem = batch.error or "its teardown was not waited for"
+    problem = batch.error or tr("its teardown was not waited for")
     return removal_line(context, batch.on.name, batch.stack, problem)
 
 
@@ -445,7 +469,11 @@ def _kept_line(batch: BatchRunner) -> str:
 
 
 def _stays(stack: str, endpoint: str | None, until: float | None) -> str:
-    return f"{stack} at {endpoint} until {clock_time(until)}" if until else stack
+    if not until:
+        return stack
+    return tr(
+        "{stack} at {endpoint} until {time}", stack=stack, endpoint=endpoint, time=clock_time(until)
+    )
 
 
 def _write(report: RunReport) -> InfrastructureError | None:
@@ -474,15 +502,22 @@ def _conclude(report: RunReport, failure: Exception | None, *, idle: bool) -> Ru
     if report.left_running:
         raise LeftRunning(list(report.left_running), report)
     if isinstance(failure, JournalFailed):
-        raise JournalFailed(
-            f"{failure}; so nothing new was begun, and what ran is destroyed; {report.done} of "
-            f"{len(report.scenes)} videos were downloaded; when it can be written again: "
-            f"cloudburst resume {report.run_id}"
-        ) from failure
+        raise JournalFailed(_unwritable(report, failure)) from failure
     if failure is not None:
         raise failure
     if report.outcome is Outcome.INTERRUPTED:
         raise Interrupted(report)
     if idle and report.done < len(report.scenes):
-        raise InfrastructureError(f"no worker could be used: {report.error}")
+        raise InfrastructureError(tr("no worker could be used: {why}", why=report.error))
     return report
+
+
+def _unwritable(report: RunReport, failure: JournalFailed) -> str:
+    return tr(
+        "{failure}; so nothing new was begun, and what ran is destroyed; {done} of {total} videos "
+        "were downloaded; when it can be written again: cloudburst resume {run}",
+        failure=failure,
+        done=report.done,
+        total=len(report.scenes),
+        run=report.run_id,
+    )

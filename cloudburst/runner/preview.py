@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst import targets
 from cloudburst.journal import lock, registry
+from cloudburst.language import tr
 from cloudburst.models import Event, Preview, StackPreview, WorkerLabel
 from cloudburst.paths import state_folder
 from cloudburst.runner import budget
@@ -122,6 +123,6 @@ def _passing(record: RunRecord, regions: tuple[str, ...]) -> Iterator[None]:
 
 def _unchecked(job: Job) -> tuple[str, ...]:
     """Return what a look at the plan alone leaves open."""
-    notes = ("offline: the engine's preview of the stacks was not made",)
+    notes = (tr("offline: the engine's preview of the stacks was not made"),)
     note = targets.get(job.target).offline_note
-    return (*notes, f"offline: {note}") if note else notes
+    return (*notes, tr("offline: {note}", note=tr(note))) if note else notes

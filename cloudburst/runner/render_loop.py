@@ -14,6 +14,7 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.job.fingerprint import fingerprint
+from cloudburst.language import tr
 from cloudburst.models import (
     Attempt,
     Condition,
@@ -159,7 +160,10 @@ class RenderLoop:
         try:
             return fingerprint(scene, self._on.renderer), None
         except OSError as error:
-            return "", SceneRejected(f"{error.filename} cannot be read: {error.strerror}")
+            reason = tr(
+                "{file} cannot be read: {reason}", file=error.filename, reason=error.strerror
+            )
+            return "", SceneRejected(reason)
 
     def _run_flight(self, flight: Flight) -> None:
         try:
@@ -175,13 +179,15 @@ class RenderLoop:
                 self._diagnose_unreachable(error)  # may give this scene back, with all others
             self._settle_failed(flight, error)
         except Exception as error:  # noqa: BLE001 - the scene is named, the others go on
-            unexpected = f"unexpected {type(error).__name__}: {error}"
+            unexpected = tr(
+                "unexpected {error}: {reason}", error=type(error).__name__, reason=error
+            )
             self._settle_failed(flight, RenderFailed(unexpected))
         finally:
             self._flights.finish(flight)
 
     def _render(self, scene: Scene) -> Rendered:
-        self._report(EventKind.SCENE_STARTED, scene, f"rendering {scene.name}")
+        self._report(EventKind.SCENE_STARTED, scene, tr("rendering {scene}", scene=scene.name))
         rendered = self._api.render(scene, self._context.limits.scene_timeout)
         self._heard = time.monotonic()
         return rendered
@@ -211,7 +217,12 @@ class RenderLoop:
         self._report(
             EventKind.SCENE_DONE,
             scene,
-            f"{scene.name}.mp4, {artifact.seconds:.1f} s of video in {ready - began:.1f} s",
+            tr(
+                "{file}, {video:.1f} s of video in {render:.1f} s",
+                file=f"{scene.name}.mp4",
+                video=artifact.seconds,
+                render=ready - began,
+            ),
             seconds=round(done - began, 3),
             size=artifact.size,
             warnings=list(rendered.warnings),
@@ -256,7 +267,9 @@ class RenderLoop:
             if self._api.healthy(ASK_TIMEOUT) is None:
                 self._heard = now
             elif now - self._heard > SILENCE:
-                reason = f"its video API has not answered for {now - self._heard:.0f} s"
+                reason = tr(
+                    "its video API has not answered for {seconds:.0f} s", seconds=now - self._heard
+                )
                 self._lose(Condition(Health.GONE, reason))
 
     def _diagnose_unreachable(self, error: WorkerUnreachable) -> None:

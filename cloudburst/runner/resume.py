@@ -16,9 +16,12 @@ from cloudburst import targets
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.job.fingerprint import file_digest, fingerprint
 from cloudburst.job.loader import load_job
+from cloudburst.job.scan import JOB_FILE
 from cloudburst.journal import registry, store
 from cloudburst.journal.state import RunState
+from cloudburst.language import tr
 from cloudburst.models import Attempt, DownloadedVideo, Phase, Problem, Span
+from cloudburst.runner.context import job_text
 from cloudburst.workers import download
 
 if TYPE_CHECKING:
@@ -81,12 +84,27 @@ def load(wanted: str, *, max_cost_usd: float | None = None) -> tuple[Job, Path]:
     folder = find_folder(wanted)
     state = store.read(folder)
     if state is None or state.record is None:
-        raise RunUnknown(f"{folder} has no journal: nothing of that run was started")
+        raise RunUnknown(
+            tr("{folder} has no journal: nothing of that run was started", folder=folder)
+        )
     record = state.record
     job = load_job(
-        record.source, output=folder.parent, target=record.target, max_cost_usd=max_cost_usd
+        _source(record, folder),
+        output=folder.parent,
+        target=record.target,
+        max_cost_usd=max_cost_usd,
     )
     return _with_limit(job, record), folder
+
+
+def _source(record: RunRecord, folder: Path) -> Path:
+    """Return what a run's job is read from: the run's own copy moves with its folder."""
+    return folder / JOB_FILE if _keeps_job(record) else Path(record.source)
+
+
+def _keeps_job(record: RunRecord) -> bool:
+    """Whether the job was a program's, so that its run has a copy of it."""
+    return Path(record.source) == record.path / JOB_FILE
 
 
 def _with_limit(job: Job, record: RunRecord) -> Job:
@@ -107,14 +125,15 @@ def find_folder(wanted: str) -> Path:
         return place.absolute()
     folder = registry.find(wanted).path
     if not folder.is_dir():
-        raise RunUnknown(f"the folder of run {wanted} is gone: {folder}")
+        raise RunUnknown(tr("the folder of run {run} is gone: {folder}", run=wanted, folder=folder))
     return folder
 
 
 def newest(job: Job) -> tuple[Job, Path] | None:
-    """Return the newest run of a job's file: the job with its limit, and the run's folder.
+    """Return the newest run of a job's source: the job with its limit, and the run's folder.
 
-    A run that was killed before its journal said anything has started nothing: it is passed over.
+    For a job of values, that is the newest run of the same values. A run that was killed before
+    its journal said anything has started nothing: it is passed over.
 
     Returns:
         None when there is none.
@@ -122,11 +141,26 @@ def newest(job: Job) -> tuple[Job, Path] | None:
     Raises:
         JournalFailed: the journal of a newer run cannot be read.
     """
-    for entry in reversed(registry.of_source(job.source)):
+    for entry in reversed(_runs_of(job)):
         state = store.read(entry.path)
         if state is not None and state.record is not None:
             return _with_limit(job, state.record), entry.path
     return None
+
+
+def _runs_of(job: Job) -> list[RunRecord]:
+    """List the runs of a job's source, oldest first."""
+    if job.document is None:
+        return registry.of_source(job.source)
+    text = job_text(job.document)
+    return [one for one in registry.runs() if _keeps_job(one) and _kept_text(one.path) == text]
+
+
+def _kept_text(folder: Path) -> str | None:
+    try:
+        return (folder / JOB_FILE).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def take_stock(job: Job, journal: Journal) -> StartingPoint:
@@ -145,7 +179,9 @@ def take_stock(job: Job, journal: Journal) -> StartingPoint:
     """
     state, folder = journal.state(), journal.folder
     if state.record is None:
-        raise RunUnknown(f"the journal in {folder} is empty: nothing of that run was started")
+        raise RunUnknown(
+            tr("the journal in {folder} is empty: nothing of that run was started", folder=folder)
+        )
     _check_target(job, state.record)
     # A run may have batches on several targets, each with a renderer of its own.
     renderers = frozenset(renderer(job, target) for target in {job.target, *state.targets})
@@ -164,9 +200,11 @@ def take_stock(job: Job, journal: Journal) -> StartingPoint:
 def _check_target(job: Job, record: RunRecord) -> None:
     if record.target == job.target:
         return
-    message = (
-        f"got {job.target}; the run is on {record.target}, and stays there; "
-        "expected the same, or a run of its own (without --resume)"
+    message = tr(
+        "got {target}; the run is on {before}, and stays there; "
+        "expected the same, or a run of its own (without --resume)",
+        target=job.target,
+        before=record.target,
     )
     raise BadInput([Problem(str(job.source), 0, "target", message)])
 
@@ -211,7 +249,9 @@ def _tidy(folder: Path, rest: tuple[Scene, ...]) -> None:
         for scene in rest:
             _set_aside(folder / f"{scene.name}.mp4")
     except OSError as error:
-        raise InfrastructureError(f"{folder} cannot be written to: {error.strerror}") from error
+        raise InfrastructureError(
+            tr("{folder} cannot be written to: {reason}", folder=folder, reason=error.strerror)
+        ) from error
 
 
 def _set_aside(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.errors import InfrastructureError
 from cloudburst.journal.state import KILLED
+from cloudburst.language import tr
 from cloudburst.models import EventKind
 from cloudburst.runner.batch import worker_spec
 from cloudburst.runner.teardown import recover
@@ -44,7 +45,7 @@ class EarlierWorkers:
             one.stack for one in before.unfinished if one.stack not in stacks
         )
         # A stack stays here until it is verified as gone: somebody may ask not to wait for that.
-        self._problems = dict.fromkeys(self._ending, "its end was not waited for")
+        self._problems = dict.fromkeys(self._ending, tr("its end was not waited for"))
 
     def _adopt(self, wanted: dict[str, int]) -> list[AdoptedWorker]:
         """Take over as many workers as are wanted, of those that answer and are the run's."""
@@ -59,7 +60,8 @@ class EarlierWorkers:
             if rest[worker.launch.target] > 0:
                 rest[worker.launch.target] -= 1
                 adopted.append(worker)
-                self._report(worker.launch, f"going on with {worker.worker.id}, which still works")
+                text = tr("going on with {worker}, which still works", worker=worker.worker.id)
+                self._report(worker.launch, text)
         return adopted
 
     def _answering(self, launch: UnfinishedWorker) -> AdoptedWorker | None:
@@ -94,7 +96,8 @@ class EarlierWorkers:
     def _end(self, stack: str) -> None:
         launch = self._launch_of(stack)
         on, stop = self._context.targets[launch.target], self._context.stop
-        self._report(launch, f"ending what {launch.label} of an earlier session has left")
+        text = tr("ending what {worker} of an earlier session has left", worker=launch.label)
+        self._report(launch, text)
         problem = recover(
             on.engine,
             on.resources,
@@ -109,7 +112,7 @@ class EarlierWorkers:
         self._context.journal.gone(stack, KILLED)
         with self._lock:
             del self._problems[stack]
-        self._report(launch, f"nothing is left of {stack}")
+        self._report(launch, tr("nothing is left of {stack}", stack=stack))
 
     def _launch_of(self, stack: str) -> UnfinishedWorker:
         return next(one for one in self._before.unfinished if one.stack == stack)
@@ -153,7 +156,13 @@ class EarlierWorkers:
 def removal_line(context: RunContext, target: str, stack: str, problem: str) -> str:
     """Return the line that says why a stack may still exist, and what removes it."""
     removal = context.targets[target].resources.removal(stack)
-    return f"{stack}: {problem}; remove it with: cloudburst cleanup {context.run_id}, or: {removal}"
+    return tr(
+        "{stack}: {problem}; remove it with: cloudburst cleanup {run}, or: {command}",
+        stack=stack,
+        problem=problem,
+        run=context.run_id,
+        command=removal,
+    )
 
 
 def _ended(batch: BatchResult) -> BatchResult:

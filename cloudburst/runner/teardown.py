@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
 from cloudburst.errors import EngineError, InfrastructureError, StackLocked
+from cloudburst.language import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ def _persist(
 
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log(f"destroying the stack, again: {str(error)[:200]}")
+        log(tr("destroying the stack, again: {reason}", reason=str(error)[:200]))
 
     try:
         for attempt in Retrying(
@@ -196,5 +197,5 @@ def _remaining(resources: Resources, stack: str, error: Exception) -> str:
     try:
         remaining = resources.inventory(stack)
     except Exception as unknown:  # noqa: BLE001 - not knowing is not the same as gone
-        return f"the provider could not be asked: {unknown}"
+        return tr("the provider could not be asked: {reason}", reason=unknown)
     return f"{', '.join(remaining)} ({error})" if remaining else str(error)

@@ -17,6 +17,7 @@ from cloudburst.errors import (
     WorkerTerminated,
     WorkerUnhealthy,
 )
+from cloudburst.language import tr
 from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
 from cloudburst.runner.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.runner.teardown import tear_down
@@ -111,7 +112,9 @@ class WorkerRun:
             self.failure, self.error = error, str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
             self.failure = error
-            self.error = f"unexpected {type(error).__name__}: {error}"
+            self.error = tr(
+                "unexpected {error}: {reason}", error=type(error).__name__, reason=error
+            )
         finally:
             self._finish()
 
@@ -152,7 +155,7 @@ class WorkerRun:
             scenes_done=results.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self._spans),
             destroyed=self.destroyed,
-            expires=workers.expires(self.spec.stack) if self._row else None,
+            expires=self.kept_until or (workers.expires(self.spec.stack) if self._row else None),
             code=self.refusal.code,
             error=self.error,
             target=self._on.name,
@@ -168,17 +171,18 @@ class WorkerRun:
         self.worker = worker
         self._check_needed()
         api = VideoApi(worker)
-        self.report(WorkerState.STARTING, "waiting for the video API")
+        self.report(WorkerState.STARTING, tr("waiting for the video API"))
         with context.timeline.span(Phase.HEALTH, self._spans):
             self._wait_healthy(api, worker)
         self.was_healthy = True
         context.queue.join(self.label)
-        self.report(WorkerState.WORKING, f"rendering{self._lease()}")
+        self.report(WorkerState.WORKING, self._rendering())
         self._loop = RenderLoop(self.label, self._batch.label, worker, api, context, self._on)
         with context.timeline.span(Phase.DRIVE, self._spans):
             self._loop.run()
         if self._loop.lost is not None:
-            self.error = f"the worker is gone: {self._loop.lost.reason}{self._log_tail()}"
+            gone = tr("the worker is gone: {reason}", reason=self._loop.lost.reason)
+            self.error = f"{gone}{self._log_tail()}"
 
     def _create(self) -> Worker | None:
         """Bring the stack up; return None when the run is being stopped."""
@@ -194,10 +198,11 @@ class WorkerRun:
         if context.stop.requested:
             self.state = WorkerState.WAITING
             return None
-        self.report(WorkerState.CREATING, f"creating the stack: {spec.rung}")
+        text = tr("creating the stack: {rung}", rung=spec.rung.shown)
+        self.report(WorkerState.CREATING, text)
         with context.timeline.span(Phase.UP, self._spans):
             # Checked when a slot is free: while it waited, others may have taken every scene.
-            outputs = self._on.engine.up(spec.stack, program, begin=self._check_needed)
+            outputs = self._on.engine.up(spec.stack, program, begin=self._check_wanted)
         worker = workers.worker(spec, outputs)
         expires = workers.expires(spec.stack)
         context.journal.worker(self._row, worker.id, worker.endpoint, expires)
@@ -220,10 +225,12 @@ class WorkerRun:
         self.state = WorkerState.STARTING
         return self._adopted.worker if self._adopted else None
 
-    def _lease(self) -> str:
-        """Return when the worker ends itself, where it does."""
+    def _rendering(self) -> str:
+        """Return that the worker renders, and when it ends itself, where it does."""
         expires = self._on.workers.expires(self.spec.stack)
-        return f"; it ends itself at {clock_time(expires)}" if expires else ""
+        if not expires:
+            return tr("rendering")
+        return tr("rendering; it ends itself at {time}", time=clock_time(expires))
 
     def _wait_healthy(self, api: VideoApi, worker: Worker) -> None:
         """Wait until the worker answers; break off when its provider says that it never will."""
@@ -252,6 +259,13 @@ class WorkerRun:
         if not self._context.queue.pending() and not self._context.stop.requested:
             raise _NotNeededError
 
+    def _check_wanted(self) -> None:
+        """End a worker whose turn has come when it is not needed, or nothing may be launched."""
+        self._check_needed()
+        reason = self._on.workers.ladder.stopped
+        if reason:
+            raise InfrastructureError(reason)
+
     def _check_condition(self, worker: Worker) -> None:
         try:
             condition = self._on.workers.condition(worker)
@@ -259,7 +273,7 @@ class WorkerRun:
             return  # no answer is no news
         if condition.health is Health.GONE:
             raise WorkerTerminated(
-                f"the worker ended before it was healthy: {condition.reason}",
+                tr("the worker ended before it was healthy: {reason}", reason=condition.reason),
                 blameless=condition.blameless,
                 refusal=condition.refusal,
             )
@@ -267,7 +281,7 @@ class WorkerRun:
     def _log_tail(self) -> str:
         stopped = self._context.stop.requested
         lines = "" if stopped else self._on.workers.last_log_lines(self.spec)
-        return f"; its last log lines: {lines}" if lines else ""
+        return tr("; its last log lines: {lines}", lines=lines) if lines else ""
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -284,10 +298,14 @@ class WorkerRun:
         try:
             self.kept_until = self._on.workers.keep(worker)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must not be left running
-            self.error = f"it could not be kept: {error}"
+            self.error = tr("it could not be kept: {reason}", reason=error)
             return False
         self._context.journal.worker(self._row, worker.id, worker.endpoint, self.kept_until)
-        text = f"kept at {worker.endpoint} until {clock_time(self.kept_until)}"
+        text = tr(
+            "kept at {endpoint} until {time}",
+            endpoint=worker.endpoint,
+            time=clock_time(self.kept_until),
+        )
         self.report(WorkerState.KEPT, text)
         return True
 
@@ -295,7 +313,7 @@ class WorkerRun:
 
     def _destroy(self) -> None:
         context, stack, resources = self._context, self.spec.stack, self._on.resources
-        self.report(WorkerState.DESTROYING, "destroying the stack")
+        self.report(WorkerState.DESTROYING, tr("destroying the stack"))
         with context.timeline.span(Phase.DESTROY, self._spans):
             unsure = _may_have_created_more(self.failure)
             if unsure:
@@ -311,8 +329,7 @@ class WorkerRun:
             )
         self.destroyed = not problem
         if problem:
-            before = f"; before that: {self.error}" if self.error else ""
-            self.error = f"teardown not verified: {problem}{before}"
+            self.error = _not_verified(problem, self.error)
 
     def report(self, state: WorkerState, text: str = "") -> None:
         """Report the state that the worker, and with it its batch, has reached."""
@@ -333,6 +350,14 @@ class WorkerRun:
 def clock_time(moment: float) -> str:
     """Return a moment, in seconds since 1970, as this machine's clock shows it."""
     return f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S %Z}"
+
+
+def _not_verified(problem: str, error: str | None) -> str:
+    if error:
+        return tr(
+            "teardown not verified: {problem}; before that: {error}", problem=problem, error=error
+        )
+    return tr("teardown not verified: {problem}", problem=problem)
 
 
 def _may_have_created_more(failure: Exception | None) -> bool:

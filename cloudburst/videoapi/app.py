@@ -175,6 +175,7 @@ class Server:
         try:
             deadline = Deadline(self.settings.timeout, gone)
             video, warnings = render(scene_request, folder, deadline, threads=self.settings.threads)
+            shutil.rmtree(folder / "fonts", ignore_errors=True)
             for path in folder.iterdir():
                 if path != video:
                     path.unlink()

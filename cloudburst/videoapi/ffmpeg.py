@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL = 0.2
+# libass reports this as an error, but the renderer gives it the fonts in a folder (`fonts`).
+_HARMLESS = "Failed to load fontconfig fonts!"
 WAITING_FRAMES = 4
 
 
@@ -63,7 +65,8 @@ def run(
 
     Args:
         arguments: the command line without the program's name.
-        folder: working directory; ffmpeg's messages go to ``ffmpeg.log`` there.
+        folder: working directory; ffmpeg's messages go to ``ffmpeg.log`` there, and fontconfig
+            reads ``fonts.conf`` there instead of the system's configuration.
         deadline: checked while ffmpeg runs.
         frames: read by ffmpeg from ``pipe:0``. A frame's buffer may be reused once
             `WAITING_FRAMES` + 2 more frames have been requested.
@@ -73,9 +76,10 @@ def run(
             cancelled.
     """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *arguments]
+    environment = os.environ | {"FONTCONFIG_FILE": str(folder.absolute() / "fonts.conf")}
     with (folder / "ffmpeg.log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=log
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
         )
         # Opened before the feeder starts: its `poll` may reap the process, and after that the
         # pid is free or belongs to another process.
@@ -94,7 +98,8 @@ def run(
             if exit_descriptor is not None:
                 os.close(exit_descriptor)
     if process.returncode != 0:
-        lines = (folder / "ffmpeg.log").read_text(errors="replace").strip().splitlines()
+        log_text = (folder / "ffmpeg.log").read_text(errors="replace")
+        lines = [line for line in log_text.strip().splitlines() if _HARMLESS not in line]
         raise RenderError(f"ffmpeg ended with {process.returncode}: {' | '.join(lines[-3:])}")
 
 

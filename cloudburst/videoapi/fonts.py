@@ -1,19 +1,28 @@
-"""Find an installed font that can draw a text. Searches are cached."""
+"""Choose the fonts that draw a text: those of the packages before installed ones.
+
+Searched in this order: the folders that CLOUDBURST_FONTS names, the packages that CloudBurst
+depends on, the folders of the system. Packages come before the system so that the same subtitles
+look the same on every machine, whether a laptop or the container; docs/decisions.md compares them.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import ImageFont
+import uharfbuzz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-_FOLDERS = (
+# Noto Sans first, because other packaged fonts have Latin letters, too, for mixed text.
+_PACKAGES = ("manimgx_fonts", "noto_cjk_sans_otc")
+_INSTALLED = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
     "~/.local/share/fonts",
@@ -21,21 +30,23 @@ _FOLDERS = (
     "/System/Library/Fonts",
     "/Library/Fonts",
 )
-_SUFFIXES = {".ttf", ".otf", ".ttc"}
+_SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 # Files with these words in their names are preferred, in this order; then the rest.
 _PREFERRED = ("notosanscjk-regular", "notosanssc", "sourcehansans", "pingfang", "wqy", "heiti",
-              "droidsansfallback", "dejavusans.", "notosans-regular", "liberationsans-regular",
-              "arial", "helvetica")  # fmt: skip
-_UNASSIGNED = "\U000e0fff"
+              "droidsansfallback", "dejavusans.", "notosans-regular", "notosans[",
+              "liberationsans-regular", "arial", "helvetica")  # fmt: skip
+# A CJK collection has a face for each region: the same characters look different in each.
+_REGIONS = {"chinese": "SC"}
+_UNNAMEABLE = set(",\\{}")  # characters that end the name of a font in ASS
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """An installed font.
+    """A font in a file.
 
     Args:
         family: name by which libass finds it.
-        file: path of the font file.
+        file: absolute path of the font file.
         index: its index in a collection.
     """
 
@@ -43,58 +54,148 @@ class Face:
     file: str
     index: int = 0
 
-    def load(self) -> ImageFont.FreeTypeFont:
-        """Open the font at a size suited to measuring."""
-        return _load(self.file, self.index)
+    @property
+    def height(self) -> float:
+        """Height of a line, in em: libass's font size is this many em."""
+        return _open(self.file, self.index).height
 
-    def width(self, text: str, size: float) -> float:
-        """Return a line's width in pixels at a libass font size, which is ascent plus descent."""
-        font = self.load()
-        return font.getlength(text) * size / sum(font.getmetrics())
+    def has(self, char: str) -> bool:
+        """Whether the font has a glyph for a character."""
+        return ord(char) in _open(self.file, self.index).characters
+
+    def advance(self, char: str) -> float:
+        """Return how far a character moves the pen, in em."""
+        font = _open(self.file, self.index).font
+        glyph = font.get_nominal_glyph(ord(char))
+        return 0.0 if glyph is None else font.get_glyph_h_advance(glyph) / font.face.upem
 
 
-def face_for(text: str) -> Face | None:
-    """Return an installed font that has all characters of a text, or None.
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The fonts that together draw a text.
 
     Args:
-        text: a few representative characters, such as 中 for Chinese.
+        main: draws every character that it has; None if nothing can be drawn.
+        others: fonts of the characters that `main` does not have.
+        advances: advance of each character of the text, in em.
+        missing: characters that no font has.
     """
-    return _search(text, os.environ.get("CLOUDBURST_FONTS", os.pathsep.join(_FOLDERS)))
+
+    main: Face | None
+    others: Mapping[str, Face]
+    advances: Mapping[str, float]
+    missing: str
+
+    def width(self, text: str, size: float) -> float:
+        """Return the width in pixels of a text at a libass font size of `main`, in pixels."""
+        em = size / self.main.height if self.main else 0.0
+        return em * sum(self.advances.get(char, 0.0) for char in text)
+
+    def runs(self, text: str) -> list[tuple[str, float, str]]:
+        """Split a text where its font changes.
+
+        Returns:
+            Family, scale and text of each run: at the font size of `main` times this scale, an em
+            is as large as one of `main`.
+        """
+        if self.main is None or not self.others:
+            return [(self.main.family if self.main else "", 1.0, text)]
+        runs: list[tuple[Face, str]] = []
+        for char in text:
+            face = self.others.get(char, self.main)
+            # Joiners, and marks that the current font has, do not end a run.
+            if runs and (face == runs[-1][0] or _stays(char, runs[-1][0])):
+                runs[-1] = (runs[-1][0], runs[-1][1] + char)
+            else:
+                runs.append((face, char))
+        return [(face.family, face.height / self.main.height, part) for face, part in runs]
+
+    def install(self, folder: Path) -> None:
+        """Put what ffmpeg needs into a folder: the font files as ``fonts``, and ``fonts.conf``.
+
+        The configuration names no folders: libass then has these fonts and no others, on a machine
+        without fontconfig, too, and does not spend time on scanning installed ones.
+        """
+        (folder / "fonts").mkdir()
+        faces = {*self.others.values(), *((self.main,) if self.main else ())}
+        for number, file in enumerate(sorted({face.file for face in faces})):
+            (folder / "fonts" / f"{number}{Path(file).suffix}").symlink_to(file)
+        (folder / "fonts.conf").write_text("<fontconfig></fontconfig>\n", encoding="utf-8")
 
 
-@functools.lru_cache(maxsize=32)
-def _search(text: str, folders: str) -> Face | None:
-    files = [
-        path
-        for folder in folders.split(os.pathsep)
-        for path in Path(folder).expanduser().rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-    ]
-    for path in sorted(files, key=_rank):
-        faces = [face for face in _faces(path) if all(_has(face, char) for char in text)]
-        # A collection has one face per region; the same characters look different in each.
-        faces.sort(key=lambda face: " SC" not in face.family)
+def choose(text: str, sample: str = "A", language: str = "chinese") -> Faces:
+    """Choose the fonts for a text.
+
+    Args:
+        text: all that will be drawn.
+        sample: a character; a font that has it draws as much of the text as it can.
+        language: of the text; decides which of the faces for a region draws Chinese characters.
+    """
+    chars = sorted(set(text))
+    visible = [char for char in chars if not _invisible(char)]
+    main = face_for(sample, language) or next(
+        (face for char in visible if (face := face_for(char, language))), None
+    )
+    others, missing = {}, ""
+    for char in visible:
+        if main is None or not main.has(char):
+            face = face_for(char, language)
+            if face is None:
+                missing += char
+            else:
+                others[char] = face
+    advances = {char: face.advance(char) for char in chars if (face := others.get(char, main))}
+    return Faces(main, others, advances, missing)
+
+
+def face_for(char: str, language: str = "chinese") -> Face | None:
+    """Return the first font that has a character, or None."""
+    folders = os.environ.get("CLOUDBURST_FONTS", "")
+    return _search(char, _REGIONS.get(language, "SC"), folders)
+
+
+@functools.lru_cache(maxsize=4096)
+def _search(char: str, region: str, folders: str) -> Face | None:
+    for path in _files(folders):
+        faces = [face for face in _faces(path) if face.has(char)]
+        faces.sort(key=lambda face: f" {region}" not in face.family)
         if faces:
             return faces[0]
     return None
 
 
-def _faces(path: Path) -> Iterator[Face]:
-    for index in range(16):
-        face = Face("", str(path), index)
-        try:
-            family = face.load().getname()[0]
-        except (OSError, ValueError):
-            return
-        if family and "Mono" not in family:
-            yield Face(family, str(path), index)
-        if path.suffix.lower() != ".ttc":
-            return
+def _files(folders: str) -> Iterator[Path]:
+    """Yield the font files, best first; system folders are read only if it comes to that."""
+    yield from _listed(tuple(folder for folder in folders.split(os.pathsep) if folder))
+    yield from _packaged()
+    yield from _listed(_INSTALLED)
 
 
-@functools.lru_cache(maxsize=64)
-def _load(file: str, index: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, 64, index, layout_engine=ImageFont.Layout.BASIC)
+@functools.lru_cache(maxsize=8)
+def _listed(folders: tuple[str, ...]) -> tuple[Path, ...]:
+    files = [
+        path.absolute()
+        for folder in folders
+        for path in Path(folder).expanduser().rglob("*")
+        if path.suffix.lower() in _SUFFIXES
+    ]
+    return tuple(sorted(files, key=_rank))
+
+
+@functools.cache
+def _packaged() -> tuple[Path, ...]:
+    """Return the font files of the packages, without importing them."""
+    specs = (importlib.util.find_spec(name) for name in _PACKAGES)
+    folders = [
+        str(folder) for spec in specs if spec for folder in spec.submodule_search_locations or ()
+    ]
+    # Emoji last: they have digits, for key caps.
+    return tuple(
+        sorted(
+            (path for folder in folders for path in _listed((folder,))),
+            key=lambda path: "emoji" in path.name.lower(),
+        )
+    )
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -103,9 +204,76 @@ def _rank(path: Path) -> tuple[int, str]:
     return preference, name
 
 
-def _has(face: Face, char: str) -> bool:
-    """Whether a face draws a character differently from an unassigned one, which gets a box."""
-    font = face.load()
-    drawn = font.getmask(char)
-    box = font.getmask(_UNASSIGNED)
-    return bool(drawn.getbbox()) and (drawn.size != box.size or bytes(drawn) != bytes(box))
+@functools.lru_cache(maxsize=1024)
+def _faces(path: Path) -> tuple[Face, ...]:
+    """Return the upright, proportional faces of a file; none of a file that is not a font."""
+    faces = []
+    for index in range(_open(str(path), 0).faces):
+        font = _open(str(path), index)
+        named = font.family and not _UNNAMEABLE & set(font.family)
+        if (
+            named
+            and "Mono" not in font.family
+            and not {"Italic", "Oblique"} & set(font.style.split())
+        ):
+            faces.append(Face(font.family, str(path), index))
+    return tuple(faces)
+
+
+class _Opened(NamedTuple):
+    font: uharfbuzz.Font
+    characters: uharfbuzz.Set
+    faces: int
+    family: str
+    style: str
+    height: float
+
+
+@functools.lru_cache(maxsize=1024)
+def _open(file: str, index: int) -> _Opened:
+    """Open a font; one without characters if the file is unreadable or not a font."""
+    try:
+        blob = uharfbuzz.Blob.from_file_path(file)
+    except uharfbuzz.HarfBuzzError:
+        blob = uharfbuzz.Blob(b"")
+    face = uharfbuzz.Face(blob, index)
+    font = uharfbuzz.Font(face)
+    name = uharfbuzz.OTNameIdPredefined
+    return _Opened(
+        font,
+        face.unicodes,
+        face.count,
+        # libass knows fonts in a folder by this name, not by the typographic family.
+        face.get_name(name.FONT_FAMILY) or "",
+        face.get_name(name.FONT_SUBFAMILY) or "",
+        _height(font) or 1.0,
+    )
+
+
+def _height(font: uharfbuzz.Font) -> float:
+    """Return the height that libass scales to the font size (`set_font_metrics`), in em."""
+    tag = uharfbuzz.OTMetricsTag
+    names = (tag.HORIZONTAL_CLIPPING_ASCENT, tag.HORIZONTAL_CLIPPING_DESCENT)
+    clipping = sum(float(font.get_metric_position(name) or 0) for name in names)
+    extents = font.get_font_extents("ltr")
+    return (clipping or float(extents.ascender - extents.descender)) / float(font.face.upem)
+
+
+def _invisible(char: str) -> bool:
+    """Whether libass draws nothing for a character: joiners, controls, variation selectors."""
+    return (
+        char in " \n"
+        or unicodedata.category(char) in {"Cc", "Cf"}
+        or "\ufe00" <= char <= "\ufe0f"
+        or "\U000e0100" <= char <= "\U000e01ef"
+    )
+
+
+def _stays(char: str, face: Face) -> bool:
+    """Whether a character continues a run of a font: a joiner, or a mark that the font has.
+
+    A space does not: those of the emoji font are wider than an em.
+    """
+    if unicodedata.category(char).startswith("M") and not _invisible(char):
+        return face.has(char)
+    return _invisible(char) and char != " "

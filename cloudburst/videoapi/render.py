@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cloudburst import media
+from cloudburst.language import tr
 from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
@@ -26,6 +27,8 @@ NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high
 # Frames between `motion.frames` and ffmpeg: those queued, one being written, one blocked on the
 # full queue, one being drawn.
 _BUFFERS = ffmpeg.WAITING_FRAMES + 3
+# Characters that a warning names.
+_NAMED = 10
 
 
 class UnrenderableRequest(ValueError):
@@ -41,7 +44,7 @@ class Request:
         audio: bytes of a sound file.
         subtitle: bytes of an SRT file.
         effects: camera motions, one of which is chosen.
-        language: of the subtitles; decides the font where the text does not.
+        language: of the subtitles; decides the shapes of Chinese characters.
         background_box: box behind the subtitles.
         background_opacity: its transparency, 0 (solid) to 1 (clear).
         font_size: pixels, or None.
@@ -138,30 +141,36 @@ def _read(
         mark = canvas.watermark(canvas.read(request.watermark), size)
         (folder / "watermark.png").write_bytes(mark)
     cues: list[subtitles.Cue] = []
-    face: fonts.Face | None = None
+    style: subtitles.Style | None = None
     warnings: list[str] = []
     if request.subtitle is not None:
         parsed = subtitles.parse(request.subtitle)
-        cues, face, warnings = _drawable(parsed, request.language)
+        faces = _faces(parsed, request.language)
+        faces.install(folder)
+        style = _style(request, size, faces)
+        cues, warnings = _drawable(parsed, faces.missing)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
         planes=canvas.planes(picture, canvas_size),
         size=size,
         count=max(1, round(seconds * FPS)),
         cues=subtitles.flatten(cues),
-        style=_style(request, size, face) if face else None,
+        style=style,
         watermark=request.watermark is not None,
         threads=threads,
     )
     return scene, warnings
 
 
-def _style(request: Request, size: tuple[int, int], face: fonts.Face) -> subtitles.Style:
+def _style(request: Request, size: tuple[int, int], faces: fonts.Faces) -> subtitles.Style | None:
+    if faces.main is None:
+        return None
     return subtitles.Style(
         width=size[0],
         height=size[1],
-        font=face.family,
-        measure=face.width,
+        font=faces.main.family,
+        measure=faces.width,
+        runs=faces.runs,
         font_size=request.font_size,
         box=request.background_box,
         transparency=request.background_opacity,
@@ -169,24 +178,32 @@ def _style(request: Request, size: tuple[int, int], face: fonts.Face) -> subtitl
     )
 
 
-def _drawable(
-    cues: list[subtitles.Cue], language: str
-) -> tuple[list[subtitles.Cue], fonts.Face | None, list[str]]:
-    """Return the cues that an installed font can draw, the font, and warnings."""
-    needs_cjk = any(subtitles.is_cjk(char) for cue in cues for char in cue.text)
-    latin = fonts.face_for("A")
-    cjk = fonts.face_for("中") if needs_cjk or language == "chinese" else None
-    if needs_cjk and cjk is None:
-        drawable = [cue for cue in cues if not any(subtitles.is_cjk(char) for char in cue.text)]
-        warning = (
-            f"{len(cues) - len(drawable)} of {len(cues)} subtitles left out: no font on this "
-            "worker has Chinese characters (install one, such as Debian's fonts-noto-cjk)"
-        )
-        return (drawable if latin else []), latin, [warning]
-    face = cjk if needs_cjk else latin or cjk
-    if face is None:
-        return [], None, ["subtitles left out: this worker has no fonts"]
-    return cues, face, []
+def _faces(cues: list[subtitles.Cue], language: str) -> fonts.Faces:
+    """Choose the fonts; a Chinese font also draws the Latin words in Chinese text."""
+    text = "".join(cue.text for cue in cues)
+    sample = "中" if any(map(subtitles.is_cjk, text)) else "A"
+    return fonts.choose(subtitles.literal(text), sample, language)
+
+
+def _drawable(cues: list[subtitles.Cue], missing: str) -> tuple[list[subtitles.Cue], list[str]]:
+    """Return the cues without the characters that no font has, and a warning about those."""
+    if not missing:
+        return cues, []
+    without = {ord(char): None for char in missing}
+    drawable = [
+        subtitles.Cue(cue.start, cue.end, text)
+        for cue in cues
+        if (text := cue.text.translate(without).strip())
+    ]
+    names = ", ".join(f"{char} (U+{ord(char):04X})" for char in missing[:_NAMED])
+    if len(missing) > _NAMED:
+        names = tr("{names} and {count} more", names=names, count=len(missing) - _NAMED)
+    warning = tr(
+        "characters left out of the subtitles, no font on this worker has them: {names}; "
+        "CLOUDBURST_FONTS can name a folder with a font that does",
+        names=names,
+    )
+    return drawable, [warning]
 
 
 # -- moving pictures ----------------------------------------------------------------------------
@@ -345,6 +362,6 @@ def _graph(scene: _Scene, has_cues: bool, *, loop: bool = False) -> list[str]:
         graph += f";[{last}][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]"
         last = "marked"
     if has_cues:
-        graph += f";[{last}]ass=cues.ass[titled]"
+        graph += f";[{last}]ass=cues.ass:fontsdir=fonts[titled]"
         last = "titled"
     return ["-filter_complex", f"{graph};[{last}]format=yuv420p[out]", "-map", "[out]"]

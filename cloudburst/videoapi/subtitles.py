@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Measure = Callable[[str, float], float]
+    Runs = Callable[[str], list[tuple[str, float, str]]]
 
 _TIME = re.compile(
     r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
@@ -60,8 +63,10 @@ class Style:
     Args:
         width: width of the output, in pixels.
         height: height of the output, in pixels.
-        font: font family that has the characters.
+        font: font family of the text.
         measure: returns the width of a text in pixels at a font size in pixels.
+        runs: splits a text into runs of a font: family, factor of the font size, text. None draws
+            all of it in `font`.
         font_size: pixels; None for 1/18 of the shorter side.
         box: whether a box is drawn behind the text.
         transparency: transparency of the box, 0 (solid) to 1 (clear).
@@ -72,6 +77,7 @@ class Style:
     height: int
     font: str
     measure: Measure
+    runs: Runs | None = None
     font_size: int | None = None
     box: bool = True
     transparency: float = 0.2
@@ -88,17 +94,26 @@ def parse(data: bytes) -> list[Cue]:
         SubtitleError: the file has no cues, or exceeds a limit on bytes or characters.
     """
     if len(data) > MAX_BYTES:
-        raise SubtitleError(f"{len(data)} bytes; the limit is {MAX_BYTES}")
+        raise SubtitleError(tr("{size} bytes; the limit is {most}", size=len(data), most=MAX_BYTES))
     cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
     if not cues:
-        raise SubtitleError("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)")
+        raise SubtitleError(tr("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)"))
     for cue in cues:
         if len(cue.text) > MAX_TEXT:
-            cue_length = f"the cue at {cue.start:.1f} s has {len(cue.text)} characters"
-            raise SubtitleError(f"{cue_length}; the limit is {MAX_TEXT}")
+            raise SubtitleError(
+                tr(
+                    "the cue at {start:.1f} s has {count} characters; the limit is {most}",
+                    start=cue.start,
+                    count=len(cue.text),
+                    most=MAX_TEXT,
+                )
+            )
     if _flattened_length(cues) > MAX_SHOWN:
         raise SubtitleError(
-            f"more than {MAX_SHOWN} characters in total (overlapping cues count more than once)"
+            tr(
+                "more than {most} characters in total (overlapping cues count more than once)",
+                most=MAX_SHOWN,
+            )
         )
     return cues
 
@@ -201,7 +216,7 @@ Format: Layer, Start, End, Style, Text
 """
     events = [
         f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},Default,"
-        f"{_wrapped(cue, style.measure, size, usable)}\n"
+        f"{_wrapped(cue, style, size, usable)}\n"
         for cue in cues
     ]
     return head + "".join(events)
@@ -214,17 +229,34 @@ def _stamp(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
-def _wrapped(cue: Cue, measure: Measure, size: int, usable: int) -> str:
+def _wrapped(cue: Cue, style: Style, size: int, usable: int) -> str:
     def width(text: str) -> float:
-        return measure(text, size)
+        return style.measure(text, size)
 
-    lines = [piece for line in cue.text.split("\n") for piece in wrap(line, width, usable)]
-    return r"\N".join(_escape(line) for line in lines)
+    text = literal(cue.text)
+    lines = [piece for line in text.split("\n") for piece in wrap(line, width, usable)]
+    return r"\N".join(_in_fonts(line, style, size) for line in lines)
+
+
+def _in_fonts(line: str, style: Style, size: int) -> str:
+    """Return a line in ASS, with a command where its font changes."""
+    if style.runs is None:
+        return _escape(line)
+    return "".join(
+        _escape(text)
+        if family == style.font
+        else rf"{{\fn{family}\fs{size * scale:.4g}}}{_escape(text)}{{\fn\fs}}"
+        for family, scale, text in style.runs(line)
+    )
+
+
+def literal(text: str) -> str:
+    """Return a text as it is drawn: with full-width braces, which libass never parses."""
+    return text.replace("{", "\uff5b").replace("}", "\uff5d")
 
 
 def _escape(text: str) -> str:
-    # A zero-width joiner breaks `\n`-like pairs; full-width braces are what libass never parses.
-    return text.replace("\\", "\\\u2060").replace("{", "\uff5b").replace("}", "\uff5d")
+    return text.replace("\\", "\\\u2060")  # a zero-width joiner breaks `\n`-like pairs
 
 
 _OPENING = set("“‘《〈（【「『([{")

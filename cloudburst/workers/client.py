@@ -29,6 +29,7 @@ from cloudburst.errors import (
     WorkerUnhealthy,
     WorkerUnreachable,
 )
+from cloudburst.language import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ class VideoApi:
         health = _json(body)
         if status == _OK and isinstance(health, dict) and health.get("status") == "healthy":
             return None
-        return f"/health answered {status}: {_printable(body)}"
+        return tr("/health answered {status}: {text}", status=status, text=_printable(body))
 
     def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
         """Poll the worker's health, at growing intervals, until it is healthy.
@@ -115,9 +116,15 @@ class VideoApi:
         pause = 0.05
         while (last := self.healthy(_within(CONNECT_TIMEOUT, deadline))) is not None:
             if time.monotonic() + pause > deadline:
-                raise WorkerUnhealthy(f"not healthy within {timeout:.0f} s; last check: {last}")
+                raise WorkerUnhealthy(
+                    tr(
+                        "not healthy within {seconds:.0f} s; last check: {last}",
+                        seconds=timeout,
+                        last=last,
+                    )
+                )
             if stopped(pause):
-                raise WorkerUnhealthy("stopped waiting for it to become healthy")
+                raise WorkerUnhealthy(tr("stopped waiting for it to become healthy"))
             pause = min(pause * 1.5, 2.0)
 
     def render(self, scene: Scene, timeout: float) -> Rendered:
@@ -135,7 +142,9 @@ class VideoApi:
         try:
             body = _body(scene)
         except OSError as error:
-            raise SceneRejected(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise SceneRejected(
+                tr("{file} cannot be read: {reason}", file=error.filename, reason=error.strerror)
+            ) from error
         # A little more than the worker's own limit, since its message is more precise.
         budget = _Budget(timeout + GRACE)
         path = "/create_video_onestep"
@@ -151,7 +160,7 @@ class VideoApi:
             return _rendered(response)
         detail = response.get("error")
         message = _printable(detail if isinstance(detail, str) and detail else content)
-        reason = f"the video API answered {status}: {message}"
+        reason = tr("the video API answered {status}: {text}", status=status, text=message)
         raise (SceneRejected if status in _ABOUT_THE_SCENE else RenderFailed)(reason)
 
     def fetch(self, rendered: Rendered, path: Path) -> None:
@@ -169,8 +178,12 @@ class VideoApi:
         endpoint = rendered.endpoint
         if not _ENDPOINT.fullmatch(endpoint):
             # Appended to the address it could form another host name, which would receive the key.
-            problem = f"invalid download endpoint {_printable(endpoint)!r}"
-            raise ArtifactInvalid(f"{problem}; expected a path such as /download/1")
+            raise ArtifactInvalid(
+                tr(
+                    "invalid download endpoint {endpoint!r}; expected a path such as /download/1",
+                    endpoint=_printable(endpoint),
+                )
+            )
         max_bytes = rendered.size or LARGEST
         received: int | None = None
         try:
@@ -178,26 +191,40 @@ class VideoApi:
             with self._open("GET", endpoint, budget, headers=self._headers) as response:
                 received = 0
                 if response.status_code != _OK:
-                    message = _printable(_all(response, budget))
-                    problem = f"answered {response.status_code}: {message}"
-                    raise ArtifactInvalid(f"GET {endpoint} {problem}")
+                    raise ArtifactInvalid(_refused(endpoint, response, budget))
                 with path.open("wb") as file:
                     for chunk in _chunks(response, budget):
                         received += file.write(chunk)
                         budget.count(len(chunk))
                         if received > max_bytes:
-                            problem = f"sent more than the expected {max_bytes} bytes"
-                            raise ArtifactInvalid(f"GET {endpoint}: the worker {problem}")
+                            raise ArtifactInvalid(_too_long(endpoint, max_bytes))
         except _NoAnswerError as error:
             # The worker may be terminating; its health is checked before the next scene.
-            progress = "" if received is None else f"download interrupted after {received} bytes: "
-            raise WorkerUnreachable(f"GET {endpoint}: {progress}{error}") from error
+            text = f"GET {endpoint}: {error}"
+            if received is not None:
+                text = tr(
+                    "GET {endpoint}: download interrupted after {size} bytes: {reason}",
+                    endpoint=endpoint,
+                    size=received,
+                    reason=error,
+                )
+            raise WorkerUnreachable(text) from error
         except _TooMuchError as error:
-            problem = f"{error} ({received or 0} bytes received)"
-            raise ArtifactInvalid(f"GET {endpoint} {problem}") from error
+            text = tr(
+                "GET {endpoint} {problem} ({size} bytes received)",
+                endpoint=endpoint,
+                problem=error,
+                size=received or 0,
+            )
+            raise ArtifactInvalid(text) from error
         if rendered.size and received != rendered.size:
-            problem = f"received {received} of {rendered.size} bytes"
-            raise ArtifactInvalid(f"GET {endpoint}: {problem}")
+            text = tr(
+                "GET {endpoint}: received {size} of {total} bytes",
+                endpoint=endpoint,
+                size=received,
+                total=rendered.size,
+            )
+            raise ArtifactInvalid(text)
 
     def _ask(self, method: str, path: str, budget: _Budget, **options: Any) -> tuple[int, bytes]:
         """Return the status and the body of a short response."""
@@ -340,20 +367,43 @@ def _all(response: requests.Response, budget: _Budget) -> bytes:
     for chunk in _chunks(response, budget):
         body += chunk
         if len(body) > MAX_ANSWER:
-            raise _TooMuchError(f"answered {response.status_code} with over {MAX_ANSWER} bytes")
+            raise _TooMuchError(
+                tr(
+                    "answered {status} with over {most} bytes",
+                    status=response.status_code,
+                    most=MAX_ANSWER,
+                )
+            )
     return body
 
 
 def _ended(error: Exception, budget: _Budget) -> _NoAnswerError | _TooMuchError:
     """Return the error for a request that ended without a response."""
     if budget.over:
-        return _TooMuchError(f"took longer than {budget.seconds:.0f} s")
+        return _TooMuchError(tr("took longer than {seconds:.0f} s", seconds=budget.seconds))
     return _NoAnswerError(_reason(error))
 
 
 def _within(seconds: float, deadline: float) -> float:
     """Return the seconds, cut at the deadline, but at least 0.1."""
     return max(0.1, min(seconds, deadline - time.monotonic()))
+
+
+def _refused(endpoint: str, response: requests.Response, budget: _Budget) -> str:
+    return tr(
+        "GET {endpoint} answered {status}: {text}",
+        endpoint=endpoint,
+        status=response.status_code,
+        text=_printable(_all(response, budget)),
+    )
+
+
+def _too_long(endpoint: str, most: int) -> str:
+    return tr(
+        "GET {endpoint}: the worker sent more than the expected {most} bytes",
+        endpoint=endpoint,
+        most=most,
+    )
 
 
 # -- messages -----------------------------------------------------------------------------------
@@ -399,12 +449,20 @@ def _rendered(response: dict[str, Any]) -> Rendered:
     """
     endpoint, size = response.get("download_endpoint"), response.get("size")
     if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
-        problem = f"download_endpoint {_as_text(endpoint)}; expected a path such as /download/1"
-        raise RenderFailed(f"the video API answered 200 with {problem}")
+        text = tr(
+            "the video API answered 200 with download_endpoint {endpoint}; "
+            "expected a path such as /download/1",
+            endpoint=_as_text(endpoint),
+        )
+        raise RenderFailed(text)
     size = 0 if size is None else size
     if type(size) is not int or not 0 <= size <= LARGEST:
-        problem = f"size {_as_text(size)}; expected bytes, 0 to {LARGEST}"
-        raise RenderFailed(f"the video API answered 200 with {problem}")
+        text = tr(
+            "the video API answered 200 with size {size}; expected bytes, 0 to {most}",
+            size=_as_text(size),
+            most=LARGEST,
+        )
+        raise RenderFailed(text)
     scenario, warnings = response.get("scenario"), response.get("warnings")
     listed = warnings if isinstance(warnings, list) else [warnings]
     return Rendered(
@@ -418,7 +476,7 @@ def _rendered(response: dict[str, Any]) -> Rendered:
 def _as_text(value: object) -> str:
     """Return a value as text for a message; containers may nest too deeply for `repr`."""
     if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a mapping"
+        return tr("a list") if isinstance(value, list) else tr("a mapping")
     return _printable(repr(value))
 
 
@@ -436,13 +494,13 @@ def _reason(error: Exception) -> str:
     """Return a short reason for a failed request; the library's messages name its internals."""
     text = str(error)
     for pattern, reason in (
-        ("refused", "connection refused"),
-        ("reset by peer", "connection reset"),
-        ("RemoteDisconnected", "the worker closed the connection"),
-        ("NewConnectionError", "cannot connect"),
-        ("timed out", "timed out"),
-        ("IncompleteRead", "connection closed early"),
-        ("BadStatusLine", "the response is not HTTP"),
+        ("refused", tr("connection refused")),
+        ("reset by peer", tr("connection reset")),
+        ("RemoteDisconnected", tr("the worker closed the connection")),
+        ("NewConnectionError", tr("cannot connect")),
+        ("timed out", tr("timed out")),
+        ("IncompleteRead", tr("connection closed early")),
+        ("BadStatusLine", tr("the response is not HTTP")),
     ):
         if pattern in text:
             return reason

@@ -9,6 +9,7 @@ from cloudburst import media
 from cloudburst.errors import ArtifactInvalid
 from cloudburst.files import sync_folder
 from cloudburst.job.fingerprint import file_digest
+from cloudburst.language import tr
 from cloudburst.models import Artifact
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def download(
         part.replace(path)
         sync_folder(folder)
     except OSError as error:
-        raise ArtifactInvalid(f"{path} cannot be written: {error.strerror or error}") from error
+        raise ArtifactInvalid(
+            tr("{file} cannot be written: {reason}", file=path, reason=error.strerror or error)
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return as_artifact(path, artifact), digest
@@ -97,14 +100,21 @@ def verify(path: Path, scene: Scene) -> media.VideoInfo:
         video = media.inspect_video(path)
     except (ValueError, ArithmeticError) as error:
         # Besides `MediaError`: a damaged file may raise other errors of text or arithmetic.
-        raise ArtifactInvalid(f"the downloaded video is damaged: {error}") from error
+        raise ArtifactInvalid(
+            tr("the downloaded video is damaged: {reason}", reason=error)
+        ) from error
     complete_sound = abs(video.sound_seconds - scene.seconds) <= TOLERANCE
     if (
         not complete_sound
         or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL
     ):
         raise ArtifactInvalid(
-            f"the downloaded video has the wrong length: video {video.picture_seconds:.2f} s, "
-            f"audio {video.sound_seconds:.2f} s, narration {scene.seconds:.2f} s"
+            tr(
+                "the downloaded video has the wrong length: video {video:.2f} s, "
+                "audio {audio:.2f} s, narration {narration:.2f} s",
+                video=video.picture_seconds,
+                audio=video.sound_seconds,
+                narration=scene.seconds,
+            )
         )
     return video

@@ -57,7 +57,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     rung = spec.rung
     provider = Provider("aws", region=rung.region, max_retries=MAX_RETRIES)
     options = pulumi.ResourceOptions(provider=provider)
-    group = machine.security_group or _security_group(spec, machine, options).id
+    groups = machine.security_groups or (_security_group(spec, machine, options).id,)
     spot = InstanceInstanceMarketOptionsArgs(
         market_type="spot",
         spot_options=InstanceInstanceMarketOptionsSpotOptionsArgs(
@@ -81,7 +81,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
                 gpu=has_gpu(rung.type),
             )
         ),
-        vpc_security_group_ids=[group],
+        vpc_security_group_ids=[*groups],
         subnet_id=machine.subnet,
         associate_public_ip_address=True,
         key_name=machine.key_name,

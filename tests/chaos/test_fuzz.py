@@ -27,8 +27,9 @@ from PIL import Image, features
 
 from cloudburst.errors import ArtifactInvalid, BadInput, SceneError, SceneRejected, WorkerUnhealthy
 from cloudburst.job import yamltree
-from cloudburst.job.loader import MAX_PROBLEMS, load_job
+from cloudburst.job.loader import load_job
 from cloudburst.models import Job, Scene
+from cloudburst.section import MAX_PROBLEMS
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.workers import client as worker

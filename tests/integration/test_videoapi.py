@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from cloudburst import media
 from cloudburst.job.loader import load_job
 from cloudburst.models import Worker
 from cloudburst.workers.client import VideoApi
-from tests.support.inputs import EXAMPLE, SRT, needs_font, write_picture, write_sound
+from tests.support.inputs import EXAMPLE, SRT, write_picture, write_sound
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -188,7 +189,6 @@ def test_motion_follows_the_ideal_curve(server: str, tmp_path: Path, effect: str
     assert np.sqrt(((np.array(found) - ideal) ** 2).mean()) < 0.1
 
 
-@needs_font
 @pytest.mark.video
 def test_subtitles_have_a_box_of_the_transparency_asked_for(
     server: str, tmp_path: Path, body: dict[str, Any]
@@ -222,19 +222,18 @@ def test_subtitles_have_a_box_of_the_transparency_asked_for(
 
 
 @pytest.mark.video
-def test_without_a_font_there_is_a_warning_and_no_boxes(tmp_path: Path) -> None:
+def test_characters_that_no_font_has_are_left_out_and_named(server: str, tmp_path: Path) -> None:
     scene = load_job(EXAMPLE).scenes[1]
-    empty = tmp_path / "fonts"
-    empty.mkdir()
-    process, url = serve(tmp_path / "work", AUTHENTICATION_KEY=KEY, CLOUDBURST_FONTS=str(empty))
-    try:
-        worker = Worker("s", "1@1", url, KEY, 1)
-        rendered = VideoApi(worker).render(scene, 60)
-        assert any("subtitles left out" in warning for warning in rendered.warnings)
-        assert any("Chinese" in warning for warning in rendered.warnings)
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+    subtitle = tmp_path / "s.srt"
+    subtitle.write_text(SRT.replace("Hello", "山\U0010f123"), encoding="utf-8")
+    rendered = VideoApi(Worker("s", "1@1", server, KEY, 1)).render(
+        dataclasses.replace(scene, options=dataclasses.replace(scene.options, subtitle=subtitle)),
+        60,
+    )
+    (warning,) = rendered.warnings
+    assert "characters left out of the subtitles" in warning
+    assert "\U0010f123 (U+10F123)" in warning
+    assert "山" not in warning
 
 
 @pytest.mark.video

@@ -7,14 +7,7 @@ import struct
 import wave
 from pathlib import Path
 
-import pytest
 from PIL import Image
-
-from cloudburst.videoapi import fonts
-
-needs_font = pytest.mark.skipif(
-    fonts.face_for("A") is None, reason="no font on this machine, so no subtitles"
-)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scenes.yaml"
 
@@ -51,6 +44,14 @@ def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
     command += ["-metadata", f"title={title}", str(path)]
     subprocess.run(command, check=True)
     return path.read_bytes()
+
+
+def first_frame(path: Path) -> Image.Image:
+    """Return a video's first frame."""
+    import av
+
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_image()
 
 
 def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:

@@ -407,6 +407,10 @@ def test_the_default_network_leads_to_the_internet(region: str) -> None:
         ("Unsupported", 400, "not supported in your requested Availability Zone"),
         ("UnauthorizedOperation", 403, "not authorized"),
         ("AuthFailure", 401, "validate the provided access credentials"),
+        ("Blocked", 400, "currently blocked and not recognized as a valid account"),
+        ("AccountBlocked", 400, "currently blocked"),
+        ("PendingVerification", 400, "in this region is being validated"),
+        ("OptInRequired", 401, "not subscribed to this service"),
         ("RequestLimitExceeded", 503, "Request limit exceeded"),
         ("InsufficientFreeAddressesInSubnet", 400, "not enough free addresses"),
         ("MaxSpotInstanceCountExceeded", 400, "Max spot"),
@@ -421,6 +425,17 @@ def test_an_injected_error_has_awss_code_status_and_message(
         once("ec2").run_instances(**run_parameters())
     assert code_of(failed) == (code, status)
     assert (cloud.machines, len(cloud.faults.fired)) == ([], 1)
+
+
+def test_a_dry_run_launches_nothing_and_meets_the_accounts_troubles(cloud: Cloud, ec2: Any) -> None:
+    with pytest.raises(ClientError, match="DryRun flag is set") as allowed:
+        ec2.run_instances(**ask(DryRun=True))
+    assert code_of(allowed) == ("DryRunOperation", 412)
+    cloud.faults.add(Fault("RunInstances", "PendingVerification"))
+    with pytest.raises(ClientError, match="in this region is being validated") as refused:
+        ec2.run_instances(**ask(DryRun=True))
+    assert code_of(refused) == ("PendingVerification", 400)
+    assert cloud.machines == []
 
 
 def test_an_error_has_the_shape_of_its_protocol(cloud: Cloud) -> None:

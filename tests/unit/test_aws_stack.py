@@ -37,7 +37,7 @@ MACHINE = MachineSpec(
     ingress="203.0.113.7/32",
     vpc=None,
     subnet=None,
-    security_group=None,
+    security_groups=(),
     key_name=None,
     disk_gb=40,
     lease_minutes=45,
@@ -238,9 +238,11 @@ def test_containers_get_gpus_where_there_are_any() -> None:
 
 
 def test_the_users_own_firewall_is_used_and_none_is_made() -> None:
-    declared = declare(machine=replace(MACHINE, security_group="sg-1"))
+    declared = declare(machine=replace(MACHINE, security_groups=("sg-1",)))
     assert GROUP not in declared.resources
     assert declared.instance["vpcSecurityGroupIds"] == ["sg-1"]
+    several = declare(machine=replace(MACHINE, security_groups=("sg-1", "sg-2")))
+    assert several.instance["vpcSecurityGroupIds"] == ["sg-1", "sg-2"]
 
 
 def test_the_provider_gives_up_soon_and_serves_everything() -> None:

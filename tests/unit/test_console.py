@@ -22,6 +22,7 @@ from cloudburst.models import (
     Check,
     Cost,
     CostLine,
+    Distribution,
     Estimate,
     Event,
     EventKind,
@@ -248,6 +249,19 @@ def test_a_preview_says_what_it_would_cost_against_what_it_may(
         "",
         "1 stacks, 1 resources to create on aws; nothing was created",
     ]
+
+
+def test_a_preview_says_when_the_last_worker_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(None)
+    waves = Distribution(launches_per_wave=2, launch_pause=12.5)
+    batches = tuple(replace(plan.batches[0], number=number) for number in range(1, 6))
+    paced = Preview(replace(plan, job=replace(plan.job, distribution=waves), batches=batches))
+    assert (
+        "launches: 2 at once, then a pause of 12.5 s; the last worker starts 25 s after the first "
+        "(distribution.launch_pause)"
+    ) in shown(paced, capsys)
+    assert json.loads(json.dumps(report.preview_document(paced)))["last_launch"] == 25
+    assert not any("launches:" in line for line in shown(Preview(plan), capsys))
 
 
 def test_a_preview_without_a_limit_names_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudburst import cli, doctor, targets
 from cloudburst import environment as dotenv
-from cloudburst import targets
 from cloudburst.errors import BadInput
 from cloudburst.job.loader import load_job
+from cloudburst.models import Check, Finding
 from cloudburst.targets.aws.settings import AwsSection, AwsSettings
 from tests.support.inputs import scenes_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+
+# Besides AWS_…: docs/operations.md lists what each does here.
+ORIGINAL = (
+    "API_REQUEST_TIMEOUT_SECONDS",
+    "API_TIMEOUT_MINUTES",
+    "DOCKER_IMAGE",
+    "DOCKER_PULL_TIMEOUT_MINUTES",
+    "INSTANCE_STARTUP_TIMEOUT_SECONDS",
+    "RESULTS_DIR",
+    "VIDEO_API_AUTH_KEY",
+)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in an empty folder, with none of the variables that count."""
     for name in list(os.environ):
-        if name.startswith("AWS_") or name in ("DOCKER_IMAGE", "RESULTS_DIR"):
+        if name.startswith("AWS_") or name in ORIGINAL:
             monkeypatch.delenv(name)
     place = tmp_path / "here"
     place.mkdir()
@@ -52,7 +66,15 @@ VARIABLES = [
         ("m5.xlarge", "c5.2xlarge", "g4dn.xlarge", "t3.xlarge", "t3.large", "m5.large"),
     ),
     ("AWS_SUBNET_ID", "subnet", "subnet-01234567", "subnet-01234567", "subnet-1", "subnet-1"),
-    ("AWS_SECURITY_GROUP_ID", "security_group", "sg-01234567", "sg-01234567", "sg-1", "sg-1"),
+    (
+        "AWS_SECURITY_GROUP_ID",
+        "security_groups",
+        ["sg-01234567"],
+        ("sg-01234567",),
+        "sg-1, sg-2,sg-1",
+        ("sg-1", "sg-2"),
+    ),
+    ("AWS_AMI_ID", "ami", "ami-01234567", "ami-01234567", "ami-1", "ami-1"),
     ("AWS_KEY_PAIR_NAME", "key_name", "mine", "mine", "yours", "yours"),
     ("DOCKER_IMAGE", "image", "me/mine:1", "me/mine:1", "you/yours:2", "you/yours:2"),
 ]
@@ -67,7 +89,8 @@ DEFAULTS = {
         "m5.large",
     ),
     "subnet": None,
-    "security_group": None,
+    "security_groups": (),
+    "ami": None,
     "key_name": None,
     "image": "betashow/video-generation-api:latest",
 }
@@ -192,6 +215,138 @@ def test_credentials_of_two_places_are_never_mixed(
     assert {name: seen[name] for name in [*KEYS, "AWS_PROFILE"] if name in seen} == own
 
 
+def test_the_files_one_security_group_wins_over_several_in_dot_env(folder: Path) -> None:
+    dot_env(folder, AWS_SECURITY_GROUP_ID="sg-1,sg-2")
+    section = AwsSection.model_validate({"security_group": "sg-01234567"})
+    assert aws_settings(section).security_groups == ("sg-01234567",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
+        ("API_REQUEST_TIMEOUT_SECONDS", "300", (300, 180)),
+        ("INSTANCE_STARTUP_TIMEOUT_SECONDS", "240", (600, 240)),
+        ("DOCKER_PULL_TIMEOUT_MINUTES", "5", (600, 300)),
+        ("API_TIMEOUT_MINUTES", "0.5", (600, 30)),
+    ],
+)
+def test_a_time_out_of_the_original_sets_a_limit_that_the_file_leaves_open(
+    folder: Path, job_file: Callable[..., Path], name: str, value: str, limits: tuple[float, float]
+) -> None:
+    dot_env(folder, **{name: value})
+    job = load_job(job_file(scenes_yaml(1)))
+    assert (job.limits.scene_timeout, job.limits.health_timeout) == limits
+    own = "limits: {scene_timeout: 7, health_timeout: 8}\n"
+    job = load_job(job_file(scenes_yaml(1, own)))
+    assert (job.limits.scene_timeout, job.limits.health_timeout) == (7, 8)
+    default = load_job(job_file(scenes_yaml(1, "limits: {scene_timeout: 600, health_timeout: }\n")))
+    assert (default.limits.scene_timeout, default.limits.health_timeout) == (600, 180)
+
+
+def test_of_several_time_outs_for_the_start_of_a_worker_the_longest_counts(
+    folder: Path, job_file: Callable[..., Path]
+) -> None:
+    """The values of the original's .env.example."""
+    dot_env(
+        folder,
+        INSTANCE_STARTUP_TIMEOUT_SECONDS="500",
+        DOCKER_PULL_TIMEOUT_MINUTES="5",
+        API_TIMEOUT_MINUTES="10",
+        API_REQUEST_TIMEOUT_SECONDS="180",
+    )
+    limits = load_job(job_file(scenes_yaml(1)), target="aws").limits
+    assert (limits.scene_timeout, limits.health_timeout) == (180, 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("API_TIMEOUT_MINUTES", "abc", "a number of minutes from 0.017 to 60"),
+        ("API_TIMEOUT_MINUTES", "61", "a number of minutes from 0.017 to 60"),
+        ("DOCKER_PULL_TIMEOUT_MINUTES", "-5", "a number of minutes from 0.017 to 60"),
+        ("INSTANCE_STARTUP_TIMEOUT_SECONDS", "nan", "a number of seconds from 1 to 3600"),
+        ("API_REQUEST_TIMEOUT_SECONDS", "0", "a number of seconds from 1 to 86400"),
+    ],
+)
+def test_a_time_out_that_is_none_is_an_error_with_its_line_in_dot_env(
+    folder: Path, job_file: Callable[..., Path], name: str, value: str, expected: str
+) -> None:
+    text = f"# the original's\n\nAWS_REGION=eu-west-1\n\n# how long\n{name}={value}\n"
+    (folder / ".env").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_job(job_file(scenes_yaml(1)))
+    (problem,) = caught.value.problems
+    assert str(problem) == f".env:6: {name}: got '{value}'; expected {expected}"
+
+
+def test_the_line_of_a_variable_is_that_of_the_assignment_that_counts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("\n\nA=1\n\n\n  export B='x\ny'\nA=2\nEMPTY=\n")
+    assert dotenv.place("A") == (".env", 8)
+    assert dotenv.place("B") == (".env", 6)
+    assert dotenv.place("EMPTY") == dotenv.place("NONE") == ("environment", 0)
+    monkeypatch.setenv("A", "3")
+    assert dotenv.place("A") == ("environment", 0)
+
+
+def test_all_variables_that_are_wrong_are_reported_together_and_nothing_is_started(
+    folder: Path,
+    job_file: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dot_env(folder, API_TIMEOUT_MINUTES="abc", AWS_SECURITY_GROUP_ID="sg-01234567,mine")
+    path = job_file(scenes_yaml(1))
+    monkeypatch.setattr("sys.argv", ["cloudburst-run", str(path), "--target", "aws"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run_command()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        ".env:1: API_TIMEOUT_MINUTES: got 'abc'; expected a number of minutes from 0.017 to 60",
+        (
+            ".env:2: AWS_SECURITY_GROUP_ID: got 'mine'; expected a security group such as "
+            "sg-0123456789abcdef0"
+        ),
+        "2 problems; nothing was started",
+    ]
+    assert not (folder / "cloudburst_results").exists()
+
+
+def test_the_doctor_names_what_is_wrong_and_what_has_no_effect_but_never_a_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_engine", lambda _: ())
+    dot_env(folder, VIDEO_API_AUTH_KEY="the-secret", API_TIMEOUT_MINUTES="abc")
+    checks = [check for check in doctor.examine("local", None) if check.name == "variables"]
+    assert checks == [
+        Check(
+            "variables",
+            Finding.ERROR,
+            ".env:2: API_TIMEOUT_MINUTES: got 'abc'; expected a number of minutes from 0.017 to 60",
+            "correct or unset API_TIMEOUT_MINUTES",
+        ),
+        Check(
+            "variables",
+            Finding.WARNING,
+            "VIDEO_API_AUTH_KEY is ignored here because every worker gets a random key of its own",
+            "remove it from .env",
+        ),
+    ]
+    assert "the-secret" not in str(checks)
+
+
+def test_every_variable_of_the_original_is_in_the_table_of_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    table = page.partition("## Variables of the original tool")[2].partition("\n## ")[0]
+    rows = set(
+        re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\| (`[^|]+)", table, re.MULTILINE)))
+    )
+    aws = {name for name, *_ in VARIABLES if name.startswith("AWS_")}
+    keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert rows == {*ORIGINAL, *aws, *keys}
+
+
 def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pair = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "other"}
@@ -207,6 +362,8 @@ def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("AWS_SUBNET_ID", "default", "a subnet such as"),
         ("AWS_REGION", "Virginia", "a region such as"),
         ("AWS_INSTANCE_TYPE", "big", "an instance type such as"),
+        ("AWS_AMI_ID", "ubuntu", "an AMI such as"),
+        ("AWS_SECURITY_GROUP_ID", "default", "a security group such as"),
     ],
 )
 def test_a_bad_variable_is_told_by_its_name_where_it_matters(
@@ -248,3 +405,23 @@ def test_a_bad_dot_env_is_told(
 def test_a_limit_that_is_no_number_is_refused(job_file: Callable[..., Path]) -> None:
     with pytest.raises(BadInput, match="--max-cost-usd: got nan; expected more than 0"):
         load_job(job_file(scenes_yaml(1)), max_cost_usd=float("nan"))
+
+
+def test_the_target_of_a_job_that_names_none(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, unnamed = job_file(scenes_yaml(1, "target: local\n"), "a.yaml"), job_file(scenes_yaml(1))
+    monkeypatch.chdir(tmp_path)
+    assert load_job(unnamed).target == "local"
+    (tmp_path / ".env").write_text("CLOUDBURST_TARGET=aws\n")
+    assert (load_job(unnamed).target, load_job(named).target) == ("aws", "local")
+    assert load_job(unnamed, target="local").target == "local"
+    assert load_job(unnamed).limits.health_timeout == 600, "what else depends on the target"
+    monkeypatch.setenv("CLOUDBURST_TARGET", "mars")
+    assert load_job(named).target == load_job(unnamed, target="local").target == "local"
+    with pytest.raises(BadInput) as caught:
+        load_job(unnamed)
+    assert str(caught.value) == (
+        "environment: CLOUDBURST_TARGET: got 'mars'; expected one of: local, aws"
+    )
+    assert caught.value.exit_code == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst.models import Batch, Job, Plan, Price, Rung, Scene, VideoOptions
+from cloudburst.models import Batch, Distribution, Job, Plan, Price, Rung, Scene, VideoOptions
 from cloudburst.targets.aws import estimate
 from cloudburst.targets.aws.rates import RateCard
 
@@ -70,6 +71,11 @@ def test_a_small_plan_by_hand() -> None:
     # Two leases of 65 minutes, and 45 s each to end.
     assert made.worst == pytest.approx(2 * (65 * 60 + 45) * second + egress)
     assert made.phases == {"boot": 120.0, "drive": pytest.approx(668.0), "destroy": 45.0}
+    waves = Distribution(launches_per_wave=1, launch_pause=30)
+    late = Plan(replace(SMALL.job, distribution=waves), SMALL.batches)
+    delayed = estimate.estimate(late, RUNG, PRICE, RATES, room=2, lease=65)
+    assert list(delayed.phases.items()) == [("launches", 30.0), *made.phases.items()]
+    assert delayed.likely == made.likely, "a machine that does not exist yet costs nothing"
     assert (made.lease_minutes, made.first, made.price) == (65, RUNG, Price(0.34, "a test"))
     assert made.assumptions == (
         "with a 30 GB disk, a public IPv4 address, 26 MB egress",

@@ -44,6 +44,9 @@ FINAL = [
     "InvalidParameterValue",
     "InvalidSubnetID.NotFound",
     "OptInRequired",
+    "PendingVerification",
+    "Blocked",
+    "AccountBlocked",
     "Client.InternalError",
     "ACodeOfTheFuture",
 ]
@@ -119,6 +122,51 @@ def test_without_a_code_other_words_end_the_batch_and_not_the_run(message: str) 
 
 def test_a_code_counts_more_than_the_words_around_it() -> None:
     assert verdict("UnauthorizedOperation", "timed out") is Verdict.STOP
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("Blocked", "AWS has blocked this account"),
+        ("AccountBlocked", "AWS has blocked this account"),
+        ("PendingVerification", "AWS is still verifying this account for the region"),
+        (
+            "OptInRequired",
+            "this account is not signed up for EC2, or not subscribed to the machine",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_account_comes_before_the_engines_words(
+    code: str, cause: str
+) -> None:
+    message = f"creating EC2 Instance: api error {code}: the words of AWS"
+    refusal = diagnose(message)
+    assert refusal == of_code(code, message)
+    assert refusal.cause.startswith(cause)
+    assert "docs/aws.md, Suspended accounts" in refusal.advice
+    assert refusal.explain(message) == f"{refusal.cause}: {refusal.advice}. {message}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "BlockedByPolicy",
+        "Blocked.Future",
+        "blocked",
+        "OptInRequiredSoon",
+        "UnauthorizedOperation",
+        "AuthFailure",
+        "ACodeOfTheFuture",
+        None,
+    ],
+)
+def test_no_other_code_says_that_the_account_is_blocked(code: str | None) -> None:
+    message = "Blocked: your account is blocked, PendingVerification and suspended"
+    assert of_code(code, message).cause == ""
+    if code:
+        refusal = diagnose(f"operation error EC2: RunInstances, api error {code}: {message}")
+        assert (refusal.code, refusal.cause) == (code, "")
+        assert refusal.explain("words").startswith("words")
 
 
 def test_advice_is_given_where_a_person_can_do_something() -> None:

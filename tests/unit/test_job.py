@@ -134,7 +134,7 @@ aws:
         disk_gb=8,
         ingress="198.51.100.0/24",
         subnet="subnet-01234567",
-        security_group="sg-0123456789abcdef0",
+        security_groups=("sg-0123456789abcdef0",),
         key_name="my key",
         lease_minutes=45,
         price_per_hour=(("c7i.2xlarge", 0.357), ("m7g-flex.large", 1.0)),

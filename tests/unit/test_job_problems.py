@@ -204,6 +204,42 @@ CASES = {
     "security group by name": Bad(
         aws("security_group: default"), 3, "aws.security_group", "a security group such as sg-0"
     ),
+    "a security group twice": Bad(
+        aws("security_groups: [sg-01234567, sg-01234567]"),
+        3,
+        "aws.security_groups",
+        "expected each one once",
+    ),
+    "one of several security groups by name": Bad(
+        aws("security_groups: [sg-01234567, default]"),
+        3,
+        "aws.security_groups[1]",
+        "a security group such as sg-0",
+    ),
+    "both keys of security groups": Bad(
+        aws("security_group: sg-01234567, security_groups: [sg-12345678]"),
+        3,
+        "aws.security_group",
+        "got security_groups as well; expected one of the two",
+    ),
+    "security groups in two regions": Bad(
+        aws("regions: [us-east-1, us-west-2], security_groups: [sg-01234567]"),
+        3,
+        "aws.security_groups",
+        "got 2 regions; expected one: a security group is in one",
+    ),
+    "a wave of no launches": Bad(
+        one(more="distribution: {launches_per_wave: 0}\n"),
+        2,
+        "distribution.launches_per_wave",
+        "got 0; expected 1 or more",
+    ),
+    "a pause that ends before it begins": Bad(
+        one(more="distribution: {launch_pause: -1}\n"),
+        2,
+        "distribution.launch_pause",
+        "got -1; expected 0 or more",
+    ),
     "container with a space": Bad(
         aws("image: me/mine 1"), 3, "aws.image", "expected a container image in small letters"
     ),
@@ -393,7 +429,7 @@ def test_not_utf8(job_file: Callable[..., Path]) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     assert problems(tmp_path / "no.yaml")[0][2].startswith("file not found")
-    assert problems(tmp_path)[0][2].startswith("this is a folder")
+    assert problems(tmp_path)[0][2].startswith("no picture and sound that pair; got no files")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

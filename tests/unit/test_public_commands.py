@@ -12,8 +12,7 @@ import click
 import pytest
 
 import cloudburst
-from cloudburst import cli, errors
-from cloudburst.runner import pipeline
+from cloudburst import api, cli, errors
 
 # Recorded from release 0.1.0, before its modules were moved. New options may join.
 RECORDED = json.loads(
@@ -75,7 +74,7 @@ def test_the_package_runs_as_a_module_and_keeps_its_functions() -> None:
     assert asked.stdout == f"cloudburst, version {cloudburst.__version__}\n"
     # Whatever was imported before: a package of the same name would hide the function.
     assert cloudburst.plan.__name__ == "plan"
-    assert cloudburst.run is pipeline.run
+    assert cloudburst.run is api.run
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudburst import files
 from cloudburst.errors import BadInput, InfrastructureError, RunBusy, RunUnknown
 from cloudburst.job import fingerprint
 from cloudburst.job.loader import load_job
@@ -34,7 +36,7 @@ from cloudburst.runner.resume import StartingPoint, take_stock
 from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.workers.download import as_artifact, verify
 from tests.support.fakes import HELD, Info, a_record
-from tests.support.inputs import scenes_yaml, stub_video
+from tests.support.inputs import scenes_yaml, stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -517,6 +519,96 @@ def test_a_run_may_cost_what_it_was_allowed_to_however_it_is_resumed(
         found = resume.newest(load_job(source, max_cost_usd=most))
         assert found is not None
         assert found[0].limits.max_cost_usd == limit
+
+
+# -- jobs of values and of folders --------------------------------------------------------------
+
+
+def values(whole: Whole) -> Job:
+    scenes = [
+        {"scene_name": name, "input_image": "p.png", "input_audio": "a.wav"}
+        for name in ("s01", "s02", "s03")
+    ]
+    return load_job(
+        {"scenes": scenes, "limits": {"attempts": 1}}, output=whole.job.output, max_cost_usd=3.0
+    )
+
+
+def test_a_run_of_values_keeps_its_job_and_is_resumed_from_it(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(whole.job.source.parent)
+    job = values(whole)
+    assert resume.newest(job) is None
+    whole.broken = {"s02"}
+    first = pipeline.run(job)
+    text = (first.directory / "scenes.yaml").read_text()
+    assert f"image: {whole.job.source.parent / 'p.png'}\n" in text
+    monkeypatch.chdir(tmp_path)
+    again, folder = resume.load(first.run_id)
+    assert (again.scenes, again.limits, folder) == (job.scenes, job.limits, first.directory)
+    assert again.source == first.directory / "scenes.yaml"
+    monkeypatch.chdir(whole.job.source.parent)
+    assert resume.newest(values(whole)) == (job, first.directory)
+    assert resume.newest(load_job([{"name": "x", "image": "p.png", "audio": "a.wav"}])) is None
+    whole.broken, whole.asked = set(), []
+    second = pipeline.run(again, resume=folder)
+    assert whole.asked == ["s02"]
+    assert (second.outcome, second.run_id) == (Outcome.COMPLETE, first.run_id)
+    # Moved, with all that is in it.
+    first.directory.rename(tmp_path / "moved")
+    assert resume.load(str(tmp_path / "moved"))[0].source == tmp_path / "moved" / "scenes.yaml"
+
+
+def test_a_run_of_values_may_be_resumed_with_other_values(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(whole.job.source.parent)
+    first = pipeline.run(values(whole))
+    changed = load_job([{"name": "s04", "image": "p.png", "audio": "a.wav"}])
+    whole.asked = []
+    pipeline.run(changed, resume=first.directory)
+    assert whole.asked == ["s04"]
+    again, _ = resume.load(str(first.directory))
+    assert [scene.name for scene in again.scenes] == ["s04"], "the copy is of the newest session"
+    state = read(first.directory)
+    assert state is not None
+    assert state.record is not None
+    assert state.record.source == str(first.directory / "scenes.yaml")
+
+
+def test_a_job_that_cannot_be_kept_is_not_started(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(whole.job.source.parent)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_whole", full)
+    with pytest.raises(InfrastructureError, match=r"scenes.yaml cannot be written, so nothing is"):
+        pipeline.run(values(whole))
+    assert whole.asked == []
+    assert registry.runs() == []
+
+
+def test_a_run_of_a_folder_is_resumed_by_scanning_it_again(whole: Whole, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for name in ("s01", "s02"):
+        write_picture(folder / f"{name}.png")
+        write_sound(folder / f"{name}.wav")
+    job = load_job(folder, output=tmp_path / "out")
+    whole.broken = {"s02"}
+    first = pipeline.run(job)
+    assert not (first.directory / "scenes.yaml").exists()
+    write_picture(folder / "s03.png")
+    write_sound(folder / "s03.wav")
+    again, at = resume.load(first.run_id)
+    assert (again.source, [scene.name for scene in again.scenes]) == (folder, ["s01", "s02", "s03"])
+    assert resume.newest(again) == (again, at)
+    whole.broken, whole.asked = set(), []
+    assert pipeline.run(again, resume=at).done == 3
+    assert sorted(whole.asked) == ["s02", "s03"]
 
 
 # -- the whole ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from cloudburst import media
 from cloudburst.videoapi import render, still
 from cloudburst.videoapi.ffmpeg import Deadline
 from cloudburst.videoapi.still import KEY_EVERY, Segment, Skips, StillUnsupportedError, segments
-from tests.support.inputs import EXAMPLE, needs_font, write_sound
+from tests.support.inputs import EXAMPLE, write_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,6 @@ def frames(path: Path) -> list[NDArray[np.uint8]]:
         return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
 
 
-@needs_font
 @pytest.mark.video
 def test_a_held_frame_is_exactly_the_frame_before_it(tmp_path: Path) -> None:
     path = rendered(request(2.6, tmp_path, subtitle=SRT.encode()), tmp_path)
@@ -121,7 +120,6 @@ def test_a_long_scene_has_key_frames_a_clock_and_nothing_but_the_picture(tmp_pat
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@needs_font
 @pytest.mark.video
 @pytest.mark.slow
 def test_seeking_anywhere_shows_the_picture(tmp_path: Path) -> None:
@@ -137,7 +135,6 @@ def test_seeking_anywhere_shows_the_picture(tmp_path: Path) -> None:
             assert np.array_equal(frame.to_ndarray(format="gray"), shown[place])
 
 
-@needs_font
 @pytest.mark.video
 def test_an_encoder_of_another_kind_falls_back_to_encoding_every_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

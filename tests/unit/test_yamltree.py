@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudburst.job import yamltree
+from cloudburst.job.tree import REPEATED_KEY
 
 CASES = {
     "a: 1\nb: [x, 2.5, true, ~]\n": {"a": 1, "b": ["x", 2.5, True, None]},
@@ -69,4 +72,31 @@ def test_an_alias_bomb_is_refused_before_it_grows() -> None:
 
 
 def test_duplicate_keys_are_noted() -> None:
-    assert yamltree.parse("a: 1\nb: 2\na: 3\n").duplicates == [(("a",), 3)]
+    assert yamltree.parse("a: 1\nb: 2\na: 3\n").faults == [(("a",), 3, REPEATED_KEY)]
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"))
+    | st.sampled_from(["no", "0o17", "1e3", "0x1F", "~", "-", "- a", "a: b", "# c", "2026-01-01"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert yamltree.parse(yamltree.dump(value)).value == value
+
+
+def test_yaml_is_written_for_people() -> None:
+    value = {"name": "画", "effects": ["zoom_in"], "scenes": [{"name": "no", "image": "1.png"}]}
+    assert yamltree.dump(value) == (
+        "name: 画\neffects: [zoom_in]\nscenes:\n  - name: 'no'\n    image: 1.png\n"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudburst.language import later
 from cloudburst.targets.base import NOTHING_EARLIER, ignore_rental
 
 # What each method needs is loaded when it is called: who renders here needs no boto3.
@@ -28,7 +29,7 @@ class AwsType:
     always_asked = False
     # The machine image has to be booted and the container image to be pulled.
     health_timeout = 600.0
-    offline_note = (
+    offline_note = later(
         "credentials, zones that offer the types, quotas, machine image, network and "
         "prices were not asked for, so there is no estimate of the cost"
     )

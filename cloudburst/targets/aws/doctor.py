@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudburst import environment
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
-from cloudburst.models import Check, Finding
+from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, engine_environment, state_folder
 from cloudburst.targets.aws import public_ip as address
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.quotes import price_book
 from cloudburst.targets.aws.refusals import family
 from cloudburst.targets.aws.rungs import rungs
-from cloudburst_stacks.aws import ami_parameter
+from cloudburst_stacks.aws import PORT, ami_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
         account, caller = aws.account()
     except CloudRefused as error:
         fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"
-        yield Check("credentials", Finding.ERROR, str(error), fix)
+        yield _refused("credentials", error, fix)
         return
     yield Check("credentials", Finding.OK, f"account {masked(account)}, {_who(caller)}")
     regions = settings.regions or (aws.home_region,)
@@ -105,7 +106,7 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
         offers = {(region, kind): where for kind, where in aws.offers(region, types).items()}
         vcpus = aws.vcpus(region, types)
     except CloudRefused as error:
-        yield Check(f"{region} types", Finding.ERROR, str(error), _POLICY)
+        yield _refused(f"{region} types", error)
         return
     steps = [rung for rung in rungs(settings, offers) if rung.region == region]
     missing = [kind for kind in types if not offers.get((region, kind))]
@@ -118,8 +119,14 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
     text = f"first choice {first}, {vcpus[first.type]} vCPUs; {len(steps)} rungs{without}"
     yield Check(f"{region} types", Finding.OK, text)
     yield _quota(aws, first, vcpus[first.type] * machines, machines)
-    yield _network(aws, settings, region)
-    yield _ami(aws, settings, first)
+    vpc, network = _network(aws, settings, region)
+    yield network
+    if settings.security_groups:
+        yield _firewalls(aws, settings, region, vpc)
+    ami, check = _ami(aws, settings, first)
+    yield check
+    if ami:
+        yield _launch(aws, settings, first, ami)
     yield _price(aws, settings, first)
 
 
@@ -131,7 +138,7 @@ def _quota(aws: Aws, rung: Rung, needed: int, machines: int) -> Check:
     try:
         quota = aws.quota(rung.region, code)
     except CloudRefused as error:
-        return Check(name, Finding.WARNING, str(error), _POLICY)
+        return replace(_refused(name, error), finding=Finding.WARNING)
     text = f"{needed} vCPUs for {machines} machine(s), of {quota:.0f} ({rung.market}, {code})"
     if needed <= quota:
         return Check(name, Finding.OK, text)
@@ -141,7 +148,8 @@ def _quota(aws: Aws, rung: Rung, needed: int, machines: int) -> Check:
     return Check(name, finding, text, fix)
 
 
-def _network(aws: Aws, settings: AwsSettings, region: str) -> Check:
+def _network(aws: Aws, settings: AwsSettings, region: str) -> tuple[str, Check]:
+    """Check the network; return the VPC too, empty when it is not known."""
     name = f"{region} network"
     try:
         if settings.subnet:
@@ -151,24 +159,73 @@ def _network(aws: Aws, settings: AwsSettings, region: str) -> Check:
             vpc = aws.default_vpc(region) or ""
             where = f"default VPC {vpc}"
         if not vpc:
-            return Check(name, Finding.ERROR, "no default VPC", "name aws.subnet in scenes.yaml")
+            fix = "name aws.subnet in scenes.yaml"
+            return "", Check(name, Finding.ERROR, "no default VPC", fix)
         if not aws.has_way_out(region, vpc, settings.subnet):
             fix = "add a route 0.0.0.0/0 to an internet gateway, or name another aws.subnet"
-            return Check(name, Finding.ERROR, f"{where} has no way to the internet", fix)
+            return vpc, Check(name, Finding.ERROR, f"{where} has no way to the internet", fix)
     except CloudRefused as error:
-        return Check(name, Finding.ERROR, str(error), _POLICY)
-    return Check(name, Finding.OK, f"{where}, with a route to the internet")
+        return "", _refused(name, error)
+    return vpc, Check(name, Finding.OK, f"{where}, with a route to the internet")
 
 
-def _ami(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
+def _firewalls(aws: Aws, settings: AwsSettings, region: str, vpc: str) -> Check:
+    """Check that the user's security groups exist, belong together and let this machine in."""
+    name = f"{region} firewall"
+    try:
+        firewalls = aws.firewalls(region, settings.security_groups)
+        block = settings.ingress or address.public_address()
+    except CloudRefused as error:
+        return _refused(name, error)
+    except InfrastructureError as error:
+        return Check(name, Finding.ERROR, str(error), "aws.ingress: ADDRESS/32")
+    foreign = [f"{one.id} is in {one.vpc}" for one in firewalls if vpc and one.vpc != vpc]
+    if foreign:
+        fix = f"name security groups of {vpc}, or another aws.subnet"
+        return Check(name, Finding.ERROR, "; ".join(foreign), fix)
+    named = ", ".join(settings.security_groups)
+    if not any(firewall.admits(block, PORT) for firewall in firewalls):
+        fix = f"add an inbound rule to one of them: TCP {PORT} from {block}"
+        text = f"{named}: no rule for a CIDR block admits {block} to port {PORT}"
+        return Check(name, Finding.WARNING, text, fix)
+    return Check(name, Finding.OK, f"{named}: {block} reaches port {PORT}")
+
+
+def _ami(aws: Aws, settings: AwsSettings, rung: Rung) -> tuple[str, Check]:
+    """Check the machine image; return its id too, empty when there is none."""
     name = f"{rung.region} AMI"
     if settings.ami:
-        return Check(name, Finding.OK, f"{settings.ami}, as given")
+        return settings.ami, Check(name, Finding.OK, f"{settings.ami}, as given")
     try:
         ami = aws.parameter(rung.region, ami_parameter(rung.type))
     except CloudRefused as error:
-        return Check(name, Finding.ERROR, str(error), "name aws.ami in scenes.yaml")
-    return Check(name, Finding.OK, f"{ami}, Amazon's newest with Docker")
+        return "", _refused(name, error, "name aws.ami in scenes.yaml")
+    return ami, Check(name, Finding.OK, f"{ami}, Amazon's newest with Docker")
+
+
+def _launch(aws: Aws, settings: AwsSettings, rung: Rung, ami: str) -> Check:
+    """Check that the account may launch machines, by a dry run."""
+    name = f"{rung.region} launch"
+    try:
+        aws.try_launch(rung, ami, settings.subnet)
+    except CloudRefused as error:
+        check = _refused(name, error)
+        final = error.refusal.verdict is Verdict.STOP
+        return check if final else replace(check, finding=Finding.WARNING, fix="try again later")
+    return Check(name, Finding.OK, f"a dry run of {rung} is allowed")
+
+
+def _refused(name: str, error: CloudRefused, fix: str = _POLICY) -> Check:
+    """Return the check of a call that AWS refused.
+
+    Args:
+        name: of the check.
+        error: says what is wrong.
+        fix: unless the account is what is wrong.
+    """
+    refusal = error.refusal
+    fix = refusal.advice if refusal.cause else fix
+    return Check(name, Finding.ERROR, str(error), fix, refusal.code or "")
 
 
 def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
@@ -183,5 +240,5 @@ def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:
     except PriceUnknown as error:
         return Check(name, Finding.ERROR, str(error), "aws.price_per_hour in scenes.yaml")
     except CloudRefused as error:
-        return Check(name, Finding.ERROR, str(error), _POLICY)
+        return _refused(name, error)
     return Check(name, Finding.OK, text)

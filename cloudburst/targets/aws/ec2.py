@@ -5,6 +5,7 @@ Foreign errors become `CloudRefused` here, with AWS's code, its message and what
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import threading
 import time
@@ -33,6 +34,8 @@ END_TIMEOUT = 180.0
 _POLL = 1.0
 # Volumes are still described for a moment while they are deleted.
 _VOLUME_EXISTS = ["creating", "available", "in-use", "error"]
+# What AWS answers to a dry run of what the caller may do.
+_ALLOWED = ("DryRunOperation",)
 _NOT_FOUND = ("InvalidGroup.NotFound", "InvalidVolume.NotFound", "InvalidInstanceID.NotFound")
 
 
@@ -69,6 +72,29 @@ class Instance:
             market="spot" if self.spot_request else "on-demand",
             region=self.region,
             zone=self.zone,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """A security group.
+
+    Args:
+        id: such as ``sg-0123456789abcdef0``.
+        vpc: its VPC.
+        tcp: what it admits over TCP, as (first port, last port, CIDR block).
+    """
+
+    id: str
+    vpc: str
+    tcp: tuple[tuple[int, int, str], ...]
+
+    def admits(self, block: str, port: int) -> bool:
+        """Whether an IPv4 CIDR block reaches a port."""
+        source = ipaddress.IPv4Network(block, strict=False)
+        return any(
+            low <= port <= high and source.subnet_of(ipaddress.IPv4Network(admitted, strict=False))
+            for low, high, admitted in self.tcp
         )
 
 
@@ -168,6 +194,29 @@ class Aws:
             for table in chosen
             for route in table["Routes"]
         )
+
+    def firewalls(self, region: str, groups: Sequence[str]) -> list[Firewall]:
+        """Return security groups."""
+        with _translated(f"ec2 describe-security-groups {', '.join(groups)} in {region}"):
+            response = self._client("ec2", region).describe_security_groups(GroupIds=list(groups))
+        return [
+            Firewall(str(item["GroupId"]), str(item.get("VpcId", "")), _tcp(item))
+            for item in response["SecurityGroups"]
+        ]
+
+    def try_launch(self, rung: Rung, ami: str, subnet: str | None) -> None:
+        """Ask whether a machine may be launched, by a dry run: it checks permissions.
+
+        Raises:
+            CloudRefused: it may not, or AWS did not answer.
+        """
+        where: dict[str, Any] = {"Placement": {"AvailabilityZone": rung.zone}}
+        if subnet is not None:
+            where = {"SubnetId": subnet}
+        with _translated(f"ec2 run-instances --dry-run in {rung.region}", known=_ALLOWED):
+            self._client("ec2", rung.region).run_instances(
+                DryRun=True, ImageId=ami, InstanceType=rung.type, MinCount=1, MaxCount=1, **where
+            )
 
     def parameter(self, region: str, name: str) -> str:
         """Return the value of a public SSM parameter."""
@@ -380,6 +429,17 @@ def _instance(item: dict[str, Any], region: str) -> Instance:
     )
 
 
+def _tcp(group: dict[str, Any]) -> tuple[tuple[int, int, str], ...]:
+    """Return what a security group admits over TCP, as (first port, last port, CIDR block)."""
+    admitted = []
+    for rule in group.get("IpPermissions", []):
+        everything = rule["IpProtocol"] == "-1"
+        if everything or rule["IpProtocol"] in ("tcp", "6"):
+            low, high = (0, 65535) if everything else (int(rule["FromPort"]), int(rule["ToPort"]))
+            admitted += [(low, high, str(each["CidrIp"])) for each in rule.get("IpRanges", [])]
+    return tuple(admitted)
+
+
 def _tags(item: dict[str, Any], identity: str) -> dict[str, str]:
     named = {str(tag["Key"]): str(tag["Value"]) for tag in item.get("Tags", [])}
     return {**named, "id": str(item[identity])}
@@ -403,9 +463,9 @@ def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
         code = str(response.get("Code", ""))
         if code in known:
             return
-        advice = refusals.advice(code)
-        message = f"{call}: {code}: {response.get('Message', '')}{f' ({advice})' if advice else ''}"
-        raise CloudRefused(message, refusals.of_code(code, message)) from error
+        message = f"{call}: {code}: {response.get('Message', '')}"
+        refusal = refusals.of_code(code, message)
+        raise CloudRefused(refusal.explain(message), refusal) from error
     except BotoCoreError as error:
         message = f"{call}: {error}"
         raise CloudRefused(message, refusals.of_code(None, message)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
 from cloudburst.models import Estimate
 
 if TYPE_CHECKING:
@@ -86,12 +87,14 @@ def estimate(
     low = [_BOOT["low"] + drive * _LOW_RENDER + _END["low"] for drive in drives]
     likely = [_BOOT["likely"] + drive + _END["likely"] for drive in drives]
     worst = [max(lease * 60 + _END["likely"], seconds) for seconds in likely]
+    launches = plan.job.distribution.last_launch(len(plan.batches))
     too_short = max(likely) > lease * 60
     return Estimate(
         low=total(low),
         likely=total(likely),
         worst=total(worst),
-        phases={
+        phases=({"launches": launches} if launches else {})
+        | {
             "boot": _BOOT["likely"],
             "drive": max(drives),
             "destroy": _END["likely"],
@@ -99,11 +102,27 @@ def estimate(
         lease_minutes=lease,
         first=rung,
         price=price,
-        assumptions=(
-            f"with a {rates.disk_gb} GB disk, a public IPv4 address, {egress * 1000:.0f} MB egress",
-            f"{room} scenes at once on a {rung.type}, at the public image's speed",
-            "the first rung of the ladder is available for every batch",
-            f"worst: every machine runs until its dead-man switch, {lease} minutes",
-            *(["the lease is shorter than the likely length: raise aws.lease_minutes"] * too_short),
-        ),
+        assumptions=_assumptions(rung, rates, egress, room, lease, too_short=too_short),
     )
+
+
+def _assumptions(
+    rung: Rung, rates: RateCard, egress: float, room: int, lease: int, *, too_short: bool
+) -> tuple[str, ...]:
+    """Return what an estimate takes for granted, a line each."""
+    lines = (
+        tr(
+            "with a {disk} GB disk, a public IPv4 address, {egress:.0f} MB egress",
+            disk=rates.disk_gb,
+            egress=egress * 1000,
+        ),
+        tr(
+            "{room} scenes at once on a {type}, at the public image's speed",
+            room=room,
+            type=rung.type,
+        ),
+        tr("the first rung of the ladder is available for every batch"),
+        tr("worst: every machine runs until its dead-man switch, {minutes} minutes", minutes=lease),
+    )
+    short = tr("the lease is shorter than the likely length: raise aws.lease_minutes")
+    return (*lines, short) if too_short else lines

@@ -45,7 +45,23 @@ _LATER = {
     "RequestTimeout",
     "InvalidInstanceID.NotFound",  # just created, and not described yet
 }
+# What is wrong with the account, and what its owner can do. No other rung helps.
+_SEE = "see docs/aws.md, Suspended accounts"
+_BLOCKED = ("AWS has blocked this account", f"only AWS Support can unblock it; {_SEE}")
+_ACCOUNT = {
+    "Blocked": _BLOCKED,
+    "AccountBlocked": _BLOCKED,
+    "PendingVerification": (
+        "AWS is still verifying this account for the region",
+        f"run the job again in some minutes, at most four hours; {_SEE}",
+    ),
+    "OptInRequired": (
+        "this account is not signed up for EC2, or not subscribed to the machine image",
+        f"complete the sign-up in the AWS console, or check aws.ami; {_SEE}",
+    ),
+}
 _VERDICTS = {
+    **dict.fromkeys(_ACCOUNT, Verdict.STOP),
     **dict.fromkeys(_CAPACITY, Verdict.NEXT),
     **dict.fromkeys(_QUOTA, Verdict.SKIP_FAMILY),
     **dict.fromkeys(_LATER, Verdict.WAIT),
@@ -69,6 +85,7 @@ _BLAMELESS = (
 )
 
 _ADVICE = {
+    **{code: fix for code, (_, fix) in _ACCOUNT.items()},
     "Client.InstanceInitiatedShutdown": "its lease was over: raise aws.lease_minutes",
     "Client.UserInitiatedShutdown": "somebody else terminates the machines",
     "UnauthorizedOperation": "give the caller the policy in docs/aws.md",
@@ -80,11 +97,9 @@ _ADVICE = {
     "RequestExpired": "set this machine's clock",
     "ExpiredToken": "log in again: aws sso login",
     "ExpiredTokenException": "log in again: aws sso login",
-    "OptInRequired": "opt in to the region, or to what is named, in the AWS console",
-    "PendingVerification": "AWS is still verifying the account; try again later",
     "InvalidAMIID.NotFound": "check aws.ami in scenes.yaml; AMIs differ by region",
     "InvalidSubnetID.NotFound": "check aws.subnet and aws.regions in scenes.yaml",
-    "InvalidGroup.NotFound": "check aws.security_group and aws.regions in scenes.yaml",
+    "InvalidGroup.NotFound": "check aws.security_groups and aws.regions in scenes.yaml",
     "InvalidKeyPair.NotFound": "check aws.key_name and aws.regions in scenes.yaml",
     "VPCIdNotSpecified": "the region has no default VPC: name aws.subnet in scenes.yaml",
     "MissingInput": "the region has no default VPC: name aws.subnet in scenes.yaml",
@@ -102,7 +117,7 @@ def diagnose(message: str) -> Refusal:
     code = code_of(message)
     refused = verdict(code, message)
     transient = code is None and refused is Verdict.WAIT
-    return Refusal(code, refused, transient, advice(code))
+    return Refusal(code, refused, transient, advice(code), account_problem(code))
 
 
 def of_code(code: str | None, message: str) -> Refusal:
@@ -112,7 +127,8 @@ def of_code(code: str | None, message: str) -> Refusal:
         code: AWS's; None when AWS did not answer, which is transient.
         message: the whole error.
     """
-    return Refusal(code, verdict(code, message), code is None, advice(code))
+    refused = verdict(code, message)
+    return Refusal(code, refused, code is None, advice(code), account_problem(code))
 
 
 def of_end(code: str | None) -> Refusal:
@@ -157,6 +173,12 @@ def _without_code(message: str) -> Verdict:
 def advice(code: str | None) -> str:
     """Return what a person can do about a code; empty when nothing is known."""
     return _ADVICE.get(code or "", "")
+
+
+def account_problem(code: str | None) -> str:
+    """Return what is wrong with the account by a code; empty when the code does not say that."""
+    problem, _ = _ACCOUNT.get(code or "", ("", ""))
+    return problem
 
 
 def family(instance_type: str) -> str:

@@ -11,6 +11,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cloudburst.language import later
 from cloudburst.models import Basis, Cost, CostLine
 from cloudburst.targets.aws.pricing import EGRESS_PER_GB
 from cloudburst.targets.aws.rates import RateCard
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cloudburst.models import Rental
+
+# How the bill came to be: its parts, each translated where it is shown.
+_BASIS = (
+    later(
+        "machines by the second from launch to verified termination, 60 s at least, at list or "
+        "spot prices at launch"
+    ),
+    later("address and egress are estimates at AWS's published rates, before free allowances"),
+)
 
 
 class Rentals:
@@ -150,11 +160,7 @@ class Rentals:
         return Cost(
             usd=sum(line.usd for line in lines),
             worker_seconds=sum(self._seconds(rental) for rental in rented),
-            basis=(
-                "machines by the second from launch to verified termination, 60 s at least, at "
-                "list or spot prices at launch; address and egress are estimates at AWS's "
-                "published rates, before free allowances"
-            ),
+            basis="; ".join(_BASIS),
             lines=lines,
         )
 

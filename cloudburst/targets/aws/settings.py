@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from cloudburst.language import later, tr
 from cloudburst.models import Axis, Market
 from cloudburst.section import Section, problems
 
@@ -23,11 +24,14 @@ _VARIABLES = {
     "AWS_REGION": "regions",
     "AWS_INSTANCE_TYPE": "instance_types",
     "AWS_SUBNET_ID": "subnet",
-    "AWS_SECURITY_GROUP_ID": "security_group",
+    "AWS_SECURITY_GROUP_ID": "security_groups",
+    "AWS_AMI_ID": "ami",
     "AWS_KEY_PAIR_NAME": "key_name",
     "DOCKER_IMAGE": "image",
 }
-_LISTS = {"regions", "instance_types"}
+_LISTS = {"regions", "instance_types", "security_groups"}
+# docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html: per network interface, at most.
+_MAX_GROUPS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class AwsSettings:
         disk_gb: size of the root disk, in GB.
         ingress: CIDR block that may reach the workers; None takes this machine's address.
         subnet: in which machines are launched; None takes the default VPC's.
-        security_group: an existing one; None makes one for each stack.
+        security_groups: existing ones, every machine has all of them; none: one for each stack.
         key_name: an existing EC2 key pair for SSH; None for no SSH.
         lease_minutes: after which a machine ends itself; None sizes it from the plan.
         price_per_hour: USD by instance type, wins over the price list.
@@ -68,7 +72,7 @@ class AwsSettings:
     disk_gb: int = 30
     ingress: str | None = None
     subnet: str | None = None
-    security_group: str | None = None
+    security_groups: tuple[str, ...] = ()
     key_name: str | None = None
     lease_minutes: int | None = None
     price_per_hour: tuple[tuple[str, float], ...] = ()
@@ -101,14 +105,14 @@ class AwsSection(Section):
         "docker_image": "image",
     }
     patterns: ClassVar[Mapping[str, str]] = {
-        _REGION: "a region such as us-east-1",
-        _ZONE: "an availability zone such as us-east-1a",
-        _TYPE: "an instance type such as c5.2xlarge",
-        _IMAGE: "a container image in small letters, name:tag or name@sha256:…",
-        _CIDR: "a CIDR block such as 203.0.113.7/32",
-        _AMI: "an AMI such as ami-0123456789abcdef0",
-        _SUBNET: "a subnet such as subnet-0123456789abcdef0",
-        _GROUP: "a security group such as sg-0123456789abcdef0",
+        _REGION: later("a region such as us-east-1"),
+        _ZONE: later("an availability zone such as us-east-1a"),
+        _TYPE: later("an instance type such as c5.2xlarge"),
+        _IMAGE: later("a container image in small letters, name:tag or name@sha256:…"),
+        _CIDR: later("a CIDR block such as 203.0.113.7/32"),
+        _AMI: later("an AMI such as ami-0123456789abcdef0"),
+        _SUBNET: later("a subnet such as subnet-0123456789abcdef0"),
+        _GROUP: later("a security group such as sg-0123456789abcdef0"),
     }
 
     regions: list[Region] | None = Field(
@@ -149,6 +153,12 @@ class AwsSection(Section):
     security_group: GroupId | None = Field(
         default=None, description="Existing one; default: one is made for each stack."
     )
+    security_groups: list[GroupId] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=_MAX_GROUPS,
+        description="Several existing ones, instead of security_group; machines have all of them.",
+    )
     key_name: str | None = Field(
         default=None, min_length=1, max_length=255, description="Existing key pair; default: none."
     )
@@ -184,22 +194,34 @@ def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSe
         zones=tuple(section.zones),
         order=tuple(section.order),
         image=section.image or environment.get("DOCKER_IMAGE") or default.image,
-        ami=section.ami,
+        ami=section.ami or environment.get("AWS_AMI_ID") or None,
         disk_gb=section.disk_gb,
         ingress=section.ingress,
         subnet=section.subnet or environment.get("AWS_SUBNET_ID") or None,
-        security_group=section.security_group or environment.get("AWS_SECURITY_GROUP_ID") or None,
+        security_groups=_security_groups(section, environment),
         key_name=section.key_name or environment.get("AWS_KEY_PAIR_NAME") or None,
         lease_minutes=section.lease_minutes,
         price_per_hour=tuple(section.price_per_hour.items()),
     )
 
 
+def _security_groups(section: AwsSection, environment: Mapping[str, str]) -> tuple[str, ...]:
+    if section.security_group is not None:
+        return (section.security_group,)
+    named = section.security_groups or _split(environment.get("AWS_SECURITY_GROUP_ID", ""))
+    return tuple(dict.fromkeys(named))
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts of a list that is separated by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def variable_problems(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Return what is wrong with the variables, as (name, message); as strict as the section."""
     names = {field: name for name, field in _VARIABLES.items() if environment.get(name)}
     values: dict[str, Any] = {
-        field: [environment[name]] if field in _LISTS else environment[name]
+        field: _values(field, environment[name]) if field in _LISTS else environment[name]
         for field, name in names.items()
     }
     try:
@@ -209,17 +231,25 @@ def variable_problems(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             yield names[str(path[0])], message
 
 
+def _values(field: str, text: str) -> list[str]:
+    return _split(text) if field == "security_groups" else [text]
+
+
 def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Return what is wrong with a section beyond its shape, as (path in it, message)."""
-    for field in ("order", "markets", "regions", "zones", "instance_types"):
+    for field in ("order", "markets", "regions", "zones", "instance_types", "security_groups"):
         values = getattr(section, field) or []
         if len(set(values)) < len(values):
-            yield (field,), f"got {', '.join(values)}; expected each one once"
+            yield (field,), tr("got {values}; expected each one once", values=", ".join(values))
     size = section.disk_gb
     if section.ami is None and size < _AMI_GB:
         yield (
             ("disk_gb",),
-            f"got {size}; expected {_AMI_GB} or more, the size of Amazon's machine image",
+            tr(
+                "got {size}; expected {least} or more, the size of Amazon's machine image",
+                size=size,
+                least=_AMI_GB,
+            ),
         )
     yield from _network_problems(section)
 
@@ -227,14 +257,37 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
 def _network_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
     count = len(section.regions or ())
     if section.subnet is not None and count > 1:
-        yield ("subnet",), f"got a subnet and {count} regions; expected one: a subnet is in one"
+        text = tr("got a subnet and {count} regions; expected one: a subnet is in one", count=count)
+        yield ("subnet",), text
+    yield from _group_problems(section, count)
     try:
         ipaddress.IPv4Network(section.ingress or "0.0.0.0/0")
     except ValueError as error:
-        yield ("ingress",), f"got {section.ingress}; {error}; expected such as 203.0.113.7/32"
+        text = tr(
+            "got {value}; {error}; expected such as 203.0.113.7/32",
+            value=section.ingress,
+            error=error,
+        )
+        yield ("ingress",), text
     for index, zone in enumerate(section.zones):
         if section.regions is not None and zone[:-1] not in section.regions:
             yield (
                 ("zones", index),
-                f"got {zone}; expected a zone of {', '.join(section.regions)}",
+                tr(
+                    "got {zone}; expected a zone of {regions}",
+                    zone=zone,
+                    regions=", ".join(section.regions),
+                ),
             )
+
+
+def _group_problems(
+    section: AwsSection, regions: int
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    single, several = section.security_group is not None, section.security_groups is not None
+    field = "security_groups" if several else "security_group"
+    if single and several:
+        yield ("security_group",), "got security_groups as well; expected one of the two"
+    if (single or several) and regions > 1:
+        message = f"got {regions} regions; expected one: a security group is in one"
+        yield (field,), message

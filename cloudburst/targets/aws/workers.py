@@ -145,7 +145,7 @@ class AwsWorkers:
             ingress=self.ingress.current(),
             vpc=self.vpc,
             subnet=settings.subnet,
-            security_group=settings.security_group,
+            security_groups=settings.security_groups,
             key_name=settings.key_name,
             disk_gb=settings.disk_gb,
             lease_minutes=lease,

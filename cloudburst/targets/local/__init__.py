@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudburst.language import later
 from cloudburst.targets.base import NOTHING_EARLIER, ignore_rental
 from cloudburst.version import __version__
 
@@ -19,12 +20,12 @@ class LocalType:
     """This machine, as a target by name."""
 
     name = "local"
-    title = "this machine"
+    title = later("this machine")
     has_regions = False
     always_asked = True
     health_timeout = 180.0
     offline_note = ""
-    unbilled = (
+    unbilled = later(
         "the local target rents nothing: workers are processes of this machine. A "
         "rented target bills the same worker-seconds, from each launch to its verified end"
     )

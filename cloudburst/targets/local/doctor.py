@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cloudburst.language import later, tr
 from cloudburst.models import Check, Finding
 from cloudburst.videoapi import fonts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Script, a character of it, a Debian package with a font for it.
-_SCRIPTS = (("Latin", "A", "fonts-dejavu-core"), ("Chinese", "中", "fonts-noto-cjk"))
+# Script, a character of it, the package that CloudBurst requires for it.
+_SCRIPTS = (
+    (later("Latin"), "A", "manimgx-fonts"),
+    (later("Chinese"), "中", "noto-cjk-sans-otc"),
+)
 
 
 def examine() -> Iterator[Check]:
@@ -19,11 +23,15 @@ def examine() -> Iterator[Check]:
     for script, sample, package in _SCRIPTS:
         face = fonts.face_for(sample)
         if face:
-            yield Check("font", Finding.OK, f"{script}: {face.family}")
+            yield Check(
+                later("font"),
+                Finding.OK,
+                tr("{script}: {font}", script=tr(script), font=face.family),
+            )
         else:
             yield Check(
-                "font",
+                later("font"),
                 Finding.WARNING,
-                f"{script}: NONE; such subtitles are left out",
-                f"install one, such as Debian's {package}",
+                tr("{script}: NONE; such characters are left out", script=tr(script)),
+                tr("install it again: pip install {package}", package=package),
             )

@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,6 +135,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         child = self._children.pop(identity, None)  # its lifeline ends with this process
         if child:
             os.write(child[1], f"keep {seconds:.0f}\n".encode())
+            # Waited for, so that it is no zombie of a program that goes on, such as a notebook.
+            threading.Thread(target=child[0].wait, name=f"kept {identity}", daemon=True).start()
 
     def reap(self) -> None:
         """Close the remaining lifelines; their workers end themselves."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import clock
 from cloudburst.engine.engine import OPERATION_BYTES
+from cloudburst.language import later, tr
 from cloudburst.models import (
     Condition,
     Health,
@@ -138,7 +139,8 @@ class LocalWorkers:
         """Return whether the process exists."""
         identity = ProcessId.parse(worker.id)
         if provider.find(identity, worker.stack) is None:
-            return Condition(Health.GONE, f"process {identity.pid} has ended")
+            ended = tr("process {pid} has ended", pid=identity.pid)
+            return Condition(Health.GONE, ended)
         return Condition()
 
     def last_log_lines(self, spec: WorkerSpec) -> str:
@@ -174,18 +176,18 @@ class LocalProcesses:
             for process, stack in provider.workers()
             if process.started is not None and provider.is_ours(process, stack)
         ]
-        return [("processes of this machine", processes)]
+        return [(later("processes of this machine"), processes)]
 
     def _resource(self, process: ProcessId, stack: str) -> Resource:
         name = StackName.parse(stack)
         return Resource(
             kind="process",
             id=str(process.pid),
-            place="this machine",
+            place=later("this machine"),
             stack=stack,
             run_id=name.run_id if name else "",
             state="running",
-            what="video API",
+            what=later("video API"),
             since=process.started,
             usd_per_hour=0.0,
             removal=self.removal(stack),
@@ -195,7 +197,7 @@ class LocalProcesses:
 
     def inventory(self, stack: str) -> list[str]:
         """List the worker processes that carry the stack's name."""
-        return [f"process {process.pid}" for process, _ in provider.workers(stack)]
+        return [tr("process {pid}", pid=process.pid) for process, _ in provider.workers(stack)]
 
     def sweep(self, stack: str) -> None:
         """End the worker processes that carry the stack's name, and what killed ones have left."""

@@ -1,0 +1,71 @@
+"""JSON Lines: a scene a line, as one JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from cloudburst.job import records
+from cloudburst.job.tree import MAX_NODES, REPEATED_KEY, Fault, SourceError, Tree
+from cloudburst.section import show
+
+EXPECTED = 'expected a scene a line, such as {"name": "s1", "image": "1.png", "audio": "1.mp3"}'
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it was written: a repeated key is still there."""
+
+
+def parse(text: str) -> Tree:
+    """Parse scenes, a line each; blank lines are passed over.
+
+    Raises:
+        SourceError: there is no line, or it is too large.
+    """
+    scenes: list[object] = []
+    tree = Tree({"version": 1, "scenes": scenes}, {(): 1})
+    nodes = 0
+    # Not `splitlines`: a text in JSON may hold a line separator of Unicode.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        scenes.append(_scene(line, number, len(scenes), tree))
+        nodes += 1 + line.count(",")
+        if nodes > MAX_NODES:
+            raise SourceError(number, f"more than {MAX_NODES} values")
+    if not scenes:
+        raise SourceError(0, f"the file is empty; {EXPECTED}")
+    return tree
+
+
+def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | None:
+    """Return the scene of a line; None, with a fault, when there is none."""
+    place = ("scenes", index)
+    tree.lines[place] = number
+    try:
+        value = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at character {error.colno}"
+        tree.faults.append(Fault(place, number, message))
+        return None
+    except (ValueError, RecursionError) as error:
+        tree.faults.append(Fault(place, number, f"not JSON: {error}"))
+        return None
+    if not isinstance(value, _Pairs):
+        tree.faults.append(Fault(place, number, f"got {show(value)}; {EXPECTED}"))
+        return None
+    record: dict[str, Any] = {}
+    for key, item in value:
+        if key in record:
+            tree.faults.append(Fault((*place, key), number, REPEATED_KEY))
+        if isinstance(item, str) and not records.is_unicode(item):
+            message = f"got {show(item)}; expected text in Unicode"
+            tree.faults.append(Fault((*place, key), number, message))
+        record[key] = dict(item) if isinstance(item, _Pairs) else item
+    scene, wrong = records.scene(record)
+    tree.faults.extend(Fault((*place, key), number, message) for key, message in wrong)
+    return scene
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")

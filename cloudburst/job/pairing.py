@@ -1,0 +1,360 @@
+"""Which picture, sound and subtitles belong together, by their names and folders.
+
+Files pair when their stems are the same: in NFC, ignoring case and a suffix for the language. When
+several folders have the same stem, the nearest files pair, and only if neither has a nearer one
+and both may be of one chapter: what is missing in one is not taken from another. Nothing is
+guessed: a tie is reported.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from cloudburst.job.names import fold, natural_key, safe_name
+from cloudburst.job.nearness import Chapters, Index, distance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cloudburst.models import Language
+
+_T = TypeVar("_T")
+FileKind = Literal["picture", "sound", "subtitle"]
+
+# The first of a name wins: the original's kinds come first.
+SUFFIXES: dict[FileKind, tuple[str, ...]] = {
+    "picture": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    "sound": (".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"),
+    "subtitle": (".srt",),
+}
+_LANGUAGES: dict[str, Language] = {
+    **dict.fromkeys(("chinese", "zh", "zho", "chi", "chs", "cht", "cn", "中文"), "chinese"),
+    **dict.fromkeys(("english", "en", "eng", "英文"), "english"),
+}
+_REGION = "cn|tw|hk|sg|mo|hans|hant|us|gb|uk|au|ca"
+_LANGUAGE = re.compile(rf"({'|'.join(_LANGUAGES)})(?:[-_](?:{_REGION}))?")
+_SUFFIX = re.compile(rf"(.*[^ ._-])[ ._-]+{_LANGUAGE.pattern}")
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedScene:
+    """A picture and a sound that share a name.
+
+    Args:
+        name: unique in its scan, and safe as a file name.
+        image: the picture, relative to the scanned folder, with ``/``.
+        audio: the sound.
+        subtitle: the SRT file, None if there is none.
+        language: by the suffix of its files or the name of a folder; None if they name none.
+    """
+
+    name: str
+    image: str
+    audio: str
+    subtitle: str | None = None
+    language: Language | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is in no scene.
+
+    Args:
+        path: relative to the scanned folder, with ``/``.
+        reason: why, and what was expected.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A file, and what its name says.
+
+    Args:
+        path: relative to the scanned folder, with ``/``.
+        kind: by its suffix.
+        stem: its name without the suffix.
+        base: what files of one scene have in common: the folded stem without the language.
+        language: by the end of the stem, or by a folder.
+        folders: around it, folded, without those that name a language.
+    """
+
+    path: str
+    kind: FileKind
+    stem: str
+    base: str
+    language: Language | None
+    folders: tuple[str, ...]
+
+
+def media_file(path: str, kind: FileKind) -> MediaFile:
+    """Return a file by its path, which is relative to the scanned folder, with ``/``."""
+    *parents, name = path.split("/")
+    stem = unicodedata.normalize("NFC", name.rpartition(".")[0])
+    base, language = fold(stem), None
+    match = _SUFFIX.fullmatch(base)
+    if match is not None:
+        base, language = match[1], _LANGUAGES[match[2]]
+    folders = []
+    for folder in map(fold, parents):
+        named = _LANGUAGE.fullmatch(folder)
+        if named is None:
+            folders.append(folder)
+        elif match is None:
+            language = _LANGUAGES[named[1]]
+    return MediaFile(path, kind, stem, base, language, tuple(folders))
+
+
+def pair(files: Iterable[MediaFile]) -> tuple[list[ScannedScene], list[Skipped]]:
+    """Return the scenes of some files, and the files that are in none, both in natural order."""
+    skipped: list[Skipped] = []
+    groups: dict[str, list[MediaFile]] = defaultdict(list)
+    used = _first_of_each(files, skipped)
+    for file in used:
+        groups[file.base].append(file)
+    chapters = Chapters((file.path, file.kind) for file in used)
+    pairs: list[_Pair] = []
+    for group in groups.values():
+        pairs += _pair_group(group, chapters, skipped)
+    pairs.sort(key=lambda one: natural_key(one.sound.path))
+    skipped.sort(key=lambda one: natural_key(one.path))
+    return _scenes(pairs), skipped
+
+
+def _first_of_each(files: Iterable[MediaFile], skipped: list[Skipped]) -> list[MediaFile]:
+    """Return one file of each kind, name and folder: the one whose suffix comes first."""
+    taken: dict[tuple[str, str, str, str | None], MediaFile] = {}
+    for file in sorted(files, key=_preference):
+        folder = file.path.rpartition("/")[0]
+        first = taken.setdefault((file.kind, folder, file.base, file.language), file)
+        if first is not file:
+            what = {"picture": "picture", "sound": "narration", "subtitle": "subtitle"}[file.kind]
+            skipped.append(Skipped(file.path, f"second {what} of its name; {first.path} is used"))
+    return list(taken.values())
+
+
+def _preference(file: MediaFile) -> tuple[int, str]:
+    suffix = f".{file.path.rpartition('.')[2]}".casefold()
+    return SUFFIXES[file.kind].index(suffix), file.path
+
+
+# -- one name -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A scene to be: a picture and a sound, and the subtitles that are nearest to it."""
+
+    picture: MediaFile
+    sound: MediaFile
+    subtitles: list[tuple[tuple[int, ...], MediaFile]] = field(default_factory=list)
+
+    @property
+    def language(self) -> Language | None:
+        return self.sound.language or self.picture.language
+
+    def rank(self, subtitle: MediaFile) -> tuple[int, ...]:
+        """Return how far a subtitle is, from the sound or from the picture."""
+        near = min(
+            distance(subtitle.folders, self.sound.folders),
+            distance(subtitle.folders, self.picture.folders),
+        )
+        return *near, subtitle.language != self.language
+
+
+def _pair_group(group: list[MediaFile], chapters: Chapters, skipped: list[Skipped]) -> list[_Pair]:
+    """Pair the files of one name."""
+    pictures = [file for file in group if file.kind == "picture"]
+    sounds = [file for file in group if file.kind == "sound"]
+    choice = _PictureChoice(pictures, sounds, chapters)
+    pairs = []
+    for sound in sounds:
+        picture = choice.of(sound)
+        if isinstance(picture, MediaFile):
+            pairs.append(_Pair(picture, sound))
+        else:
+            skipped.append(Skipped(sound.path, picture))
+    used = {one.picture.path for one in pairs}
+    skipped += [
+        Skipped(picture.path, _unused_picture(picture, sounds))
+        for picture in pictures
+        if picture.path not in used
+    ]
+    subtitles = [file for file in group if file.kind == "subtitle"]
+    _place_subtitles(subtitles, pairs, chapters, skipped)
+    return pairs
+
+
+class _PictureChoice:
+    """Chooses among the pictures of one name."""
+
+    def __init__(
+        self, pictures: Sequence[MediaFile], sounds: Sequence[MediaFile], chapters: Chapters
+    ) -> None:
+        self._pictures = Index(pictures, lambda one: one.folders)
+        self._sounds = Index(sounds, lambda one: one.folders)
+        self._all = pictures
+        self._chapters = chapters
+
+    def of(self, sound: MediaFile) -> MediaFile | str:
+        """Return a sound's picture, or why it has none."""
+
+        def fits(picture: MediaFile) -> bool:
+            alike = _speak_alike(picture.language, sound.language)
+            return alike and not self._chapters.apart(picture, sound)
+
+        def rank(picture: MediaFile) -> tuple[int, ...]:
+            near = distance(sound.folders, picture.folders)
+            return *near, picture.language != sound.language
+
+        nearest = _nearest(self._pictures.near(sound.folders, fits), rank)
+        if not nearest:
+            return self._missing(sound)
+        if len(nearest) > 1:
+            names = " or ".join(one.path for one in nearest[:3])
+            return f"ambiguous: its picture may be {names}; expected a nearer one, or other names"
+        (picture,) = nearest
+        closest = min(
+            self._sounds.near(picture.folders, lambda _: True),
+            key=lambda one: distance(one.folders, picture.folders),
+        )
+        if distance(closest.folders, picture.folders) < distance(sound.folders, picture.folders):
+            return f"sound without a picture of its own: {picture.path} goes with {closest.path}"
+        return picture
+
+    def _missing(self, sound: MediaFile) -> str:
+        alike = [one for one in self._all if _speak_alike(one.language, sound.language)]
+        other = f"; {self._all[0].path} is for another language" if self._all else ""
+        other = f"; {alike[0].path} is of another folder" if alike else other
+        return f"sound without a picture{other}; expected {_examples(sound, 'picture')}"
+
+
+def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
+    if not sounds:
+        return f"picture without a sound; expected {_examples(picture, 'sound')}"
+    if not any(_speak_alike(picture.language, one.language) for one in sounds):
+        return f"picture without a sound in its language; {sounds[0].path} is in another one"
+    return f"picture without a sound of its own; its name is also that of {sounds[0].path}"
+
+
+def _place_subtitles(
+    subtitles: Sequence[MediaFile],
+    pairs: Sequence[_Pair],
+    chapters: Chapters,
+    skipped: list[Skipped],
+) -> None:
+    """Give each subtitle to the nearest scene."""
+    by_sound = Index(pairs, lambda one: one.sound.folders)
+    by_picture = Index(pairs, lambda one: one.picture.folders)
+    for subtitle in subtitles:
+
+        def fits(one: _Pair, subtitle: MediaFile = subtitle) -> bool:
+            alike = _speak_alike(one.language, subtitle.language)
+            files = (one.sound, one.picture)
+            return alike and not all(chapters.apart(subtitle, file) for file in files)
+
+        candidates = by_sound.near(subtitle.folders, fits)
+        candidates += by_picture.near(subtitle.folders, fits)
+        reason = _offer(subtitle, list({id(one): one for one in candidates}.values()), pairs)
+        if reason:
+            skipped.append(Skipped(subtitle.path, reason))
+    for one in pairs:
+        _choose_subtitle(one, skipped)
+
+
+def _offer(subtitle: MediaFile, candidates: Sequence[_Pair], pairs: Sequence[_Pair]) -> str | None:
+    """Offer a subtitle to the nearest scene; return why there is none."""
+    nearest = _nearest(candidates, lambda one: one.rank(subtitle))
+    if not nearest:
+        alike = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
+        other = "; its scene has another language" if pairs else ""
+        other = f"; {alike[0].sound.path} is of another folder" if alike else other
+        return f"subtitle without a scene{other}; expected a picture and a sound of its name"
+    if len(nearest) > 1:
+        names = " or ".join(one.sound.path for one in nearest[:3])
+        return f"ambiguous: it may belong to {names}; expected a suffix such as _chinese"
+    nearest[0].subtitles.append((nearest[0].rank(subtitle), subtitle))
+    return None
+
+
+def _choose_subtitle(one: _Pair, skipped: list[Skipped]) -> None:
+    """Keep a scene's nearest subtitle, or none of several that are equally near."""
+    one.subtitles.sort(key=lambda offer: (offer[0], offer[1].path))
+    offers = one.subtitles
+    if len(offers) > 1 and offers[0][0] == offers[1][0]:
+        names = " or ".join(subtitle.path for _, subtitle in offers[:3])
+        reason = f"ambiguous: the subtitles of {one.sound.path} may be {names}"
+        skipped += [Skipped(subtitle.path, reason) for _, subtitle in offers]
+        offers.clear()
+    for _, subtitle in offers[1:]:
+        reason = f"second subtitle of {one.sound.path}; {offers[0][1].path} is used"
+        skipped.append(Skipped(subtitle.path, reason))
+
+
+def _nearest(candidates: Sequence[_T], rank: Callable[[_T], tuple[int, ...]]) -> list[_T]:
+    ranks = [rank(one) for one in candidates]
+    least = min(ranks, default=())
+    return [one for one, its in zip(candidates, ranks, strict=True) if its == least]
+
+
+def _speak_alike(one: Language | None, other: Language | None) -> bool:
+    """Whether two files may belong to one scene: without a language, a file serves all."""
+    return one is None or other is None or one == other
+
+
+def _examples(file: MediaFile, kind: FileKind) -> str:
+    first, second, *_ = SUFFIXES[kind]
+    return f"{file.stem}{first}, {second} …"
+
+
+# -- scenes -------------------------------------------------------------------------------------
+
+
+def _scenes(pairs: Sequence[_Pair]) -> list[ScannedScene]:
+    scenes = []
+    for one, name in zip(pairs, _names(pairs), strict=True):
+        subtitle = one.subtitles[0][1] if one.subtitles else None
+        language = one.language or (subtitle.language if subtitle else None)
+        path = subtitle.path if subtitle else None
+        scenes.append(ScannedScene(name, one.picture.path, one.sound.path, path, language))
+    return scenes
+
+
+def _names(pairs: Sequence[_Pair]) -> list[str]:
+    """Return a name for each scene: that of its files, with a folder where that is not unique."""
+    # The longer stem is the one with the language.
+    stems = [max(one.sound.stem, one.picture.stem, key=len) for one in pairs]
+    alike: dict[str, list[int]] = defaultdict(list)
+    for index, stem in enumerate(stems):
+        alike[fold(safe_name(stem))].append(index)
+    for indexes in alike.values():
+        folders = [pairs[index].sound.path.split("/")[:-1] for index in indexes]
+        common = set(folders[0]).intersection(*folders)
+        for index, parts in zip(indexes, folders, strict=True):
+            own = [part for part in parts if part not in common]
+            if len(indexes) > 1:
+                stems[index] = "_".join([*own, stems[index]])
+    return _numbered(stems)
+
+
+def _numbered(stems: Sequence[str]) -> list[str]:
+    """Return stems as safe names; those that are still the same get a number."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for stem in stems:
+        name, number = safe_name(stem), 1
+        while fold(name) in taken:
+            number += 1
+            name = f"{safe_name(stem, 190)[:90]}-{number}"
+        taken.add(fold(name))
+        names.append(name)
+    return names
