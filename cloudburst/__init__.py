@@ -1,8 +1,8 @@
 """Turn scenes – a picture, a narration, perhaps subtitles – into videos on ephemeral machines.
 
-`load_job` reads a job, `scan` a folder of pictures and sounds; `plan` and `preview` show what a run would do; `run`, `arun` and `events`
-run it; `resume` goes on with a run; `audit` and `cleanup` find and remove what dead runs left.
-Nothing here prints.
+`load_job` reads a job, `scan` a folder of pictures and sounds; `plan` and `preview` show what a run
+would do; `run`, `arun` and `events` run it; `resume` goes on with a run; `audit` and `cleanup` find
+and remove what dead runs left. Nothing here prints.
 """
 
 from importlib import import_module

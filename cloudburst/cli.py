@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -422,6 +423,7 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
 
 def _call(command: click.Command, name: str) -> None:
     """Run a command and exit with its code."""
+    _replace_unencodable()
     try:
         code = command.main(prog_name=name, standalone_mode=False)
         # All is torn down: one more Ctrl-C must not change the exit code.
@@ -449,6 +451,13 @@ def _call(command: click.Command, name: str) -> None:
         console.show_error(str(error))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _replace_unencodable() -> None:
+    """Let a terminal that lacks a character show ``?``: a run must not end for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def main() -> None:

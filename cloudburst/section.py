@@ -57,7 +57,7 @@ def problems(
         message = _explain(model, dict(detail))
         if message not in messages.setdefault(path, []):
             messages[path].append(message)
-    return ((path, "; ".join(texts)) for path, texts in messages.items())
+    return ((path, tr("; ").join(texts)) for path, texts in messages.items())
 
 
 def show(value: object) -> str:

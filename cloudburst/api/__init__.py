@@ -5,8 +5,9 @@
 
 from cloudburst.api.asynchronous import arun
 from cloudburst.api.iterator import Events, events
-from cloudburst.api.jobs import JobSource, plan, preview, resume, run
+from cloudburst.api.jobs import plan, preview, resume, run
 from cloudburst.api.recovery import audit, cleanup
+from cloudburst.job.source import JobSource
 
 __all__ = [
     "Events",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from cloudburst.api.jobs import JobSource
-    from cloudburst.models import Event, RunReport
+    from cloudburst.job.source import JobSource
+    from cloudburst.models import Event, Job, RunReport
 
     Watcher = Callable[[Event], Awaitable[None] | None]
 
@@ -28,7 +28,7 @@ _LOOK = 0.5
 
 
 async def arun(
-    job: JobSource,
+    job: Job | JobSource,
     *,
     resume: str | Path | None = None,
     on_event: Callable[[Event], Awaitable[None] | None] | None = None,

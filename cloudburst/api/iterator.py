@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from cloudburst.api.jobs import JobSource
-    from cloudburst.models import Event, RunReport
+    from cloudburst.job.source import JobSource
+    from cloudburst.models import Event, Job, RunReport
 
     Call = Callable[[Callable[[Event], None]], RunReport]
 
 
-def events(job: JobSource, *, resume: str | Path | None = None, stop: Stop | None = None) -> Events:
+def events(
+    job: Job | JobSource, *, resume: str | Path | None = None, stop: Stop | None = None
+) -> Events:
     """Run a job and iterate over its events.
 
     Args:

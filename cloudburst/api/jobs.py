@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from cloudburst.job import source
 from cloudburst.job.loader import load_job
 from cloudburst.models import Event, Job
 from cloudburst.runner import pipeline, planner
@@ -14,24 +12,23 @@ from cloudburst.runner import resume as earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from cloudburst.job.source import JobSource
     from cloudburst.models import Plan, Preview, RunReport
     from cloudburst.stop import Stop
-
-JobSource: TypeAlias = Job | source.JobSource
-"""A job from `load_job`, or whatever `load_job` accepts."""
 
 
 def ignore(_event: Event) -> None:
     """Do nothing about an event."""
 
 
-def as_job(job: JobSource) -> Job:
+def as_job(job: Job | JobSource) -> Job:
     """Return a job as it is, and load anything else with `load_job`."""
     return job if isinstance(job, Job) else load_job(job)
 
 
-def plan(job: JobSource) -> Plan:
+def plan(job: Job | JobSource) -> Plan:
     """Decide how many workers a job gets and which scenes each starts with.
 
     Scenes go to batches by length: the longest first, each to the batch with the least narration
@@ -50,7 +47,7 @@ def plan(job: JobSource) -> Plan:
 
 
 def preview(
-    job: JobSource,
+    job: Job | JobSource,
     *,
     offline: bool = False,
     on_event: Callable[[Event], None] | None = None,
@@ -75,7 +72,7 @@ def preview(
 
 
 def run(
-    job: JobSource,
+    job: Job | JobSource,
     *,
     resume: str | Path | None = None,
     on_event: Callable[[Event], None] | None = None,

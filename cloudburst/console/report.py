@@ -171,8 +171,10 @@ def _print_cost(cost: Cost, console: Console) -> None:
     parts = []
     for kind in kinds:
         lines = [line for line in cost.lines if line.kind == kind]
-        bases = ", ".join(dict.fromkeys(word(line.basis) for line in lines))
-        parts.append(f"{word(kind)} ${sum(line.usd for line in lines):.4f} [dim]({bases})[/]")
+        bases = tr(", ").join(dict.fromkeys(word(line.basis) for line in lines))
+        usd = f"${sum(line.usd for line in lines):.4f}"
+        basis = tr("({bases})", bases=bases)
+        parts.append(f"{word(kind)} {usd} [dim]{basis}[/]")
     if parts:
         console.print(" + ".join(parts), soft_wrap=True)
     usd = f"[bold]${cost.usd:.4f}[/]" if parts else f"${cost.usd:.2f}"
@@ -182,7 +184,7 @@ def _print_cost(cost: Cost, console: Console) -> None:
             usd=usd,
             seconds=cost.worker_seconds,
             # One for each target, see `report.cost.total`; report.json has it in English.
-            basis="; ".join(tr(basis) for basis in cost.basis.split("; ")),
+            basis=tr("; ").join(tr(basis) for basis in cost.basis.split("; ")),
         ),
         soft_wrap=True,
     )
@@ -197,7 +199,9 @@ def _print_failures(report: RunReport, console: Console) -> None:
     for scene in report.scenes:
         if scene.status is not SceneStatus.DONE:
             why = safe(scene.error or tr("the run ended before it was done"))
-            console.print(f"{scene.name}: [red]{word(scene.status)}[/]: {why}", soft_wrap=True)
+            status = f"[red]{word(scene.status)}[/]"
+            line = tr("{scene}: {status}: {why}", scene=scene.name, status=status, why=why)
+            console.print(line, soft_wrap=True)
 
 
 def _scene_cells(scene: SceneResult) -> list[str]:
@@ -287,7 +291,8 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
         rung=estimate.first.shown,
         price=f"${estimate.price.usd_per_hour:.4f}",
     )
-    console.print(f"{choice} [dim]({safe(estimate.price.source)})[/]", soft_wrap=True)
+    source = tr("({bases})", bases=safe(estimate.price.source))
+    console.print(f"{choice} [dim]{source}[/]", soft_wrap=True)
     phases = " · ".join(
         f"{word(name)} {seconds:.0f} s" for name, seconds in estimate.phases.items()
     )

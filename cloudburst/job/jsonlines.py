@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any, NoReturn
 
@@ -26,7 +27,7 @@ def parse(text: str) -> Tree:
     tree = Tree({"version": 1, "scenes": scenes}, {(): 1})
     nodes = 0
     # Not `splitlines`: a text in JSON may hold a line separator of Unicode.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         if not line.strip():
             continue
         scenes.append(_scene(line, number, len(scenes), tree))

@@ -97,7 +97,9 @@ def default_target(environment: Mapping[str, str]) -> str:
     if name is None:
         return known[0]
     if name not in known:
-        message = tr("got {value}; expected one of: {known}", value=show(name), known=", ".join(known))
+        message = tr(
+            "got {value}; expected one of: {known}", value=show(name), known=", ".join(known)
+        )
         raise BadInput([Problem("environment", 0, TARGET_VARIABLE, message)])
     return name
 
@@ -144,8 +146,6 @@ def _section_problems(section: JobSection) -> Iterator[tuple[TreePath, str]]:
         if own is not None:
             for path, message in kind.section_problems(own):
                 yield (name, *path), message
-
-
 
 
 # -- output -------------------------------------------------------------------------------------

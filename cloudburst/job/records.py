@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cloudburst.language import tr
 from cloudburst.job.schema import SCENE_ALIASES
 from cloudburst.job.tree import MAX_DEPTH, MAX_NODES, Fault, Path, SourceError, Tree
+from cloudburst.language import tr
 from cloudburst.section import show
 
 if TYPE_CHECKING:

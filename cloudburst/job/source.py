@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cloudburst.language import later, tr
 from cloudburst.errors import BadInput
 from cloudburst.job import csvfile, jsonlines, records, scan, yamltree
 from cloudburst.job.files import reason
 from cloudburst.job.problems import one_line
 from cloudburst.job.scan import JOB_FILE
 from cloudburst.job.tree import MAX_BYTES, SourceError, Tree
+from cloudburst.language import later, tr
 from cloudburst.models import Problem
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class _Kind(NamedTuple):
 _YAML = _Kind(yamltree.parse, later("expected version: 1 and scenes:"))
 _TABLE = _Kind(csvfile.parse, csvfile.EXPECTED, later("save the file as UTF-8 (Excel: CSV UTF-8)"))
 _LINES = _Kind(jsonlines.parse, jsonlines.EXPECTED)
+_EXPECTED = later("a scenes.yaml, a table (.csv), JSON Lines (.jsonl) or a folder")
 _KINDS = {".csv": _TABLE, ".tsv": _TABLE, ".jsonl": _LINES, ".ndjson": _LINES}
 
 
@@ -113,7 +114,8 @@ def _read_file(path: Path, shown: str) -> Tree:
             raise _refusal(shown, text)
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise _refusal(shown, tr("file not found; expected a scenes.yaml")) from None
+        text = tr("file not found; expected {sources}", sources=tr(_EXPECTED))
+        raise _refusal(shown, text) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         advice = tr(kind.encoding)

@@ -201,7 +201,8 @@ class WorkerRun:
         text = tr("creating the stack: {rung}", rung=spec.rung.shown)
         self.report(WorkerState.CREATING, text)
         with context.timeline.span(Phase.UP, self._spans):
-            # Checked when a slot is free: while it waited, others may have taken every scene.
+            # Checked when a slot is free: while it waited, others may have taken every scene, or
+            # launching may have been stopped.
             outputs = self._on.engine.up(spec.stack, program, begin=self._check_wanted)
         worker = workers.worker(spec, outputs)
         expires = workers.expires(spec.stack)

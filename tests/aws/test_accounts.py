@@ -16,7 +16,7 @@ from cloudburst.errors import InfrastructureError
 from cloudburst.models import Check, Finding, Outcome
 from testcloud.faults import Fault, MachineFault
 from testcloud.hypervisor import groups_of
-from testcloud.wire import WORDING
+from testcloud.wire import MESSAGES
 from tests.support.aws import (
     ONE_ZONE,
     Watch,
@@ -88,7 +88,7 @@ def test_an_account_that_may_not_launch_ends_the_run_at_its_first_launch(
     assert done.returncode == 3, done.stdout + done.stderr
     assert time.monotonic() - began < 60
     assert f"error: no worker could be used: {PLAIN[code]}" in done.stderr
-    assert f"api error {code}: {WORDING[code]}" in done.stderr
+    assert f"api error {code}: {MESSAGES[code]}" in done.stderr
     assert "docs/aws.md, Suspended accounts" in done.stderr
     assert len(calls(cloud, "RunInstances")) == 1
     assert cloud.machines == []
@@ -162,7 +162,7 @@ def test_the_doctor_says_plainly_what_is_wrong_with_the_account(cloud: Cloud, co
     assert (check.finding, check.code) == (Finding.ERROR, code)
     assert check.text.startswith(PLAIN[code])
     assert check.text.startswith(f"{PLAIN[code].partition(':')[0]}: {check.fix}. ec2 run-instances")
-    assert check.text.endswith(f"{code}: {WORDING[code]}")
+    assert check.text.endswith(f"{code}: {MESSAGES[code]}")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from cloudburst import media
 from tests.support.inputs import scenes_yaml
@@ -156,8 +157,9 @@ def test_a_dry_run_and_doctor_speak_chinese(job_file: Callable[..., Path]) -> No
     lines = [line for line in checked.stdout.splitlines() if "ffmpeg" not in line]
     fonts = [line for line in lines if "字体" in line]
     assert english("".join(line for line in lines if line not in fonts)) == []
-    # The names begin in one column: a Chinese character takes two.
-    assert all(line.startswith(("正常    ", "警告    ", " " * 26)) for line in lines)
+    # What was found begins in one column: a Chinese character takes two cells.
+    columns = [re.match(r"\S+ +\S+ +| +", line) for line in lines]
+    assert {cell_len(column[0]) for column in columns if column} == {26}
 
 
 def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]) -> None:
@@ -185,6 +187,22 @@ def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]
     assert messages["scenes[0].efects"] == "未知的键；是否应为 effects？"
     assert messages["scenes[0].image"].startswith("s.srt：不是图片（实际是文本：'1'）；应为：图片")
     assert messages["scenes[0].audio"] == "找不到文件：no.wav（路径相对于 scenes.yaml 所在目录）"
+
+
+@pytest.mark.parametrize(("encoding", "last"), [("gbk", "未创建任何资源"), ("ascii", "?" * 7)])
+def test_a_terminal_that_lacks_characters_ends_nothing(
+    job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, encoding: str, last: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    path = job_file(scenes_yaml(1))
+    done = subprocess.run(
+        [str(RUN), "scenes.yaml", "--dry-run", "--offline"],
+        cwd=path.parent,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.decode(encoding).rstrip().endswith(last)
 
 
 def test_wheel_and_source_archive_carry_the_catalogue(tmp_path: Path) -> None:

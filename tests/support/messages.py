@@ -21,7 +21,7 @@ _WORD = re.compile(r"(?<![\w{<.\[/-])[A-Za-z]{3,}(?![\w(.=/-])")
 # Commands, HTTP, styles of rich.
 _FIXED = re.compile(
     r"\[/?[\w ]*\]|cloudburst (resume|cleanup)|pulumi (stack output|destroy|cancel)[\w -]*"
-    r"|(GET|POST) |eval .*|pkill .*"
+    r"|(GET|POST) |eval .*|pkill .*|aws ec2 .*"
 )
 
 

@@ -429,11 +429,11 @@ def test_an_injected_error_has_awss_code_status_and_message(
 
 def test_a_dry_run_launches_nothing_and_meets_the_accounts_troubles(cloud: Cloud, ec2: Any) -> None:
     with pytest.raises(ClientError, match="DryRun flag is set") as allowed:
-        ec2.run_instances(**ask(DryRun=True))
+        ec2.run_instances(**run_parameters(DryRun=True))
     assert code_of(allowed) == ("DryRunOperation", 412)
     cloud.faults.add(Fault("RunInstances", "PendingVerification"))
     with pytest.raises(ClientError, match="in this region is being validated") as refused:
-        ec2.run_instances(**ask(DryRun=True))
+        ec2.run_instances(**run_parameters(DryRun=True))
     assert code_of(refused) == ("PendingVerification", 400)
     assert cloud.machines == []
 

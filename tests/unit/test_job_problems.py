@@ -428,7 +428,9 @@ def test_not_utf8(job_file: Callable[..., Path]) -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    assert problems(tmp_path / "no.yaml")[0][2].startswith("file not found")
+    assert problems(tmp_path / "no.yaml")[0][2].startswith(
+        "file not found; expected a scenes.yaml, a table (.csv), JSON Lines (.jsonl) or a folder"
+    )
     assert problems(tmp_path)[0][2].startswith("no picture and sound that pair; got no files")
 
 

@@ -20,10 +20,10 @@ SIGNATURES = {
         "(path: str | Path, *, output: str | Path | None = None, target: str | None = None, "
         "max_cost_usd: float | None = None) -> Job"
     ),
-    "plan": "(job: JobSource) -> Plan",
-    "preview": f"(job: JobSource, *, offline: bool = False, on_event: {EVENT}) -> Preview",
+    "plan": "(job: Job | JobSource) -> Plan",
+    "preview": f"(job: Job | JobSource, *, offline: bool = False, on_event: {EVENT}) -> Preview",
     "run": (
-        f"(job: JobSource, *, resume: str | Path | None = None, on_event: {EVENT}, "
+        f"(job: Job | JobSource, *, resume: str | Path | None = None, on_event: {EVENT}, "
         "stop: Stop | None = None) -> RunReport"
     ),
     "resume": (
@@ -31,10 +31,11 @@ SIGNATURES = {
         "stop: Stop | None = None) -> RunReport"
     ),
     "events": (
-        "(job: JobSource, *, resume: str | Path | None = None, stop: Stop | None = None) -> Events"
+        "(job: Job | JobSource, *, resume: str | Path | None = None, stop: Stop | None = None) "
+        "-> Events"
     ),
     "arun": (
-        "(job: JobSource, *, resume: str | Path | None = None, "
+        "(job: Job | JobSource, *, resume: str | Path | None = None, "
         "on_event: Callable[[Event], Awaitable[None] | None] | None = None, "
         "stop: Stop | None = None) -> RunReport"
     ),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import clock, files
 from cloudburst.errors import PriceUnknown
+from cloudburst.language import tr
 from cloudburst.models import Basis, Price, Quote
 
 if TYPE_CHECKING:
@@ -81,27 +82,59 @@ def one_price(documents: Iterable[str], what: str, unit: str, advice: str) -> fl
     products = [json.loads(document) for document in documents]
     if len(products) != 1:
         skus = ", ".join(str(product.get("product", {}).get("sku")) for product in products[:5])
-        count = f"{len(products)} products ({skus})" if products else "no product"
-        raise PriceUnknown(f"the price list has {count} for {what}; expected one. {advice}")
+        raise PriceUnknown(_not_one(len(products), skus, what, advice))
     prices = [
         dimension
         for term in products[0].get("terms", {}).get("OnDemand", {}).values()
         for dimension in term.get("priceDimensions", {}).values()
     ]
     if len(prices) != 1:
-        raise PriceUnknown(f"the price list has {len(prices)} prices for {what}. {advice}")
+        raise PriceUnknown(
+            tr(
+                "the price list has {count} prices for {what}. {advice}",
+                count=len(prices),
+                what=what,
+                advice=advice,
+            )
+        )
     return _usd(prices[0], what, unit, advice)
+
+
+def _not_one(count: int, skus: str, what: str, advice: str) -> str:
+    if not count:
+        return tr(
+            "the price list has no product for {what}; expected one. {advice}",
+            what=what,
+            advice=advice,
+        )
+    return tr(
+        "the price list has {count} products ({skus}) for {what}; expected one. {advice}",
+        count=count,
+        skus=skus,
+        what=what,
+        advice=advice,
+    )
 
 
 def _usd(price: dict[str, Any], what: str, unit: str, advice: str) -> float:
     try:
         usd = float(price["pricePerUnit"]["USD"])
     except (KeyError, TypeError, ValueError):
-        raise PriceUnknown(f"the price list has no price in USD for {what}. {advice}") from None
+        text = tr(
+            "the price list has no price in USD for {what}. {advice}", what=what, advice=advice
+        )
+        raise PriceUnknown(text) from None
     if price.get("unit") != unit or usd <= 0:
-        listed = f"{usd:g} USD per {price.get('unit')}"
-        expected = f"expected more than 0 USD per {unit}"
-        raise PriceUnknown(f"the price list has {listed} for {what}; {expected}. {advice}")
+        text = tr(
+            "the price list has {usd:g} USD per {listed} for {what}; expected more than 0 USD per "
+            "{unit}. {advice}",
+            usd=usd,
+            listed=price.get("unit"),
+            what=what,
+            unit=unit,
+            advice=advice,
+        )
+        raise PriceUnknown(text)
     return usd
 
 
@@ -130,9 +163,12 @@ class PriceBook:
             PriceUnknown: says how to give one.
         """
         if instance_type in self.given:
-            return Quote(Price(self.given[instance_type], "given in scenes.yaml"), Basis.GIVEN)
-        advice = f"Give it as aws.price_per_hour: {{{instance_type}: USD}} in scenes.yaml"
-        what = f"{instance_type} in {region}"
+            return Quote(Price(self.given[instance_type], tr("given in scenes.yaml")), Basis.GIVEN)
+        advice = tr(
+            "Give it as aws.price_per_hour: {entry} in scenes.yaml",
+            entry=f"{{{instance_type}: USD}}",
+        )
+        what = tr("{what} in {region}", what=instance_type, region=region)
         return self._price(instance_filters(instance_type, region), what, "Hrs", advice)
 
     def disk(self, region: str) -> Quote:
@@ -141,8 +177,8 @@ class PriceBook:
         Raises:
             PriceUnknown: it is not in the list.
         """
-        advice = "Report this as a fault: the list has changed"
-        what = f"gp3 storage in {region}"
+        advice = tr("Report this as a fault: the list has changed")
+        what = tr("gp3 storage in {region}", region=region)
         month = self._price(disk_filters(region), what, "GB-Mo", advice)
         hour = month.price.usd_per_hour / HOURS_PER_MONTH
         return Quote(Price(hour, month.price.source), month.basis)
@@ -154,7 +190,13 @@ class PriceBook:
             if cached and (self.products is None or self.clock() - cached["at"] < CACHE_SECONDS):
                 return _listed(cached["usd"], cached["at"])
             if self.products is None:
-                raise PriceUnknown(f"the price of {what} is not known without asking AWS. {advice}")
+                raise PriceUnknown(
+                    tr(
+                        "the price of {what} is not known without asking AWS. {advice}",
+                        what=what,
+                        advice=advice,
+                    )
+                )
             usd = one_price(self.products(filters), what, unit, advice)
             now = self.clock()
             self._cache(key, {"usd": usd, "at": now, "what": what})
@@ -190,4 +232,5 @@ def _is_entry(entry: object) -> bool:
 
 def _listed(usd: float, at: float) -> Quote:
     date = datetime.fromtimestamp(at, UTC)
-    return Quote(Price(usd, f"AWS price list of {date:%Y-%m-%d}"), Basis.LIST)
+    source = tr("AWS price list of {date}", date=f"{date:%Y-%m-%d}")
+    return Quote(Price(usd, source), Basis.LIST)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 
 from cloudburst.errors import InfrastructureError
+from cloudburst.language import tr
 
 CHECKIP = "https://checkip.amazonaws.com"
 TIMEOUT = 10.0
@@ -26,7 +27,6 @@ def public_address() -> str:
     # The only variable for the test cloud; boto3 and the engine have AWS_ENDPOINT_URL and
     # PULUMI_DEBUG_PROVIDERS.
     url = os.environ.get("CLOUDBURST_CHECKIP_URL") or CHECKIP
-    advice = "give it as aws.ingress: ADDRESS/32 in scenes.yaml"
     try:
         # Workers are reached without a proxy, and so is this: it would see the proxy's address.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -35,13 +35,23 @@ def public_address() -> str:
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise InfrastructureError(
-            f"this machine's public address: {url} cannot be asked ({reason}); {advice}"
+            tr(
+                "this machine's public address: {url} cannot be asked ({reason}); give it as "
+                "aws.ingress: ADDRESS/32 in scenes.yaml",
+                url=url,
+                reason=reason,
+            )
         ) from error
     try:
         return f"{ipaddress.IPv4Address(text)}/32"
     except ValueError:
         raise InfrastructureError(
-            f"this machine's public address: {url} answered {text!r}, no IPv4 address; {advice}"
+            tr(
+                "this machine's public address: {url} answered {text!r}, no IPv4 address; give it "
+                "as aws.ingress: ADDRESS/32 in scenes.yaml",
+                url=url,
+                text=text,
+            )
         ) from None
 
 

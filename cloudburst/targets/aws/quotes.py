@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst import clock
 from cloudburst.errors import CloudRefused, PriceUnknown
+from cloudburst.language import tr
 from cloudburst.models import Basis, Price, Quote, Refusal, Verdict
 from cloudburst.paths import cache_folder
 from cloudburst.targets.aws.pricing import DISK_GB_MONTH, HOURS_PER_MONTH, PriceBook
@@ -44,10 +45,13 @@ class Quotes:
             return self._book.on_demand(rung.type, rung.region)
         usd = self._aws.spot_price(rung.type, rung.region, rung.zone)
         if usd is None:
-            message = f"AWS gives no spot price for {rung.type} in {rung.zone}"
+            message = tr(
+                "AWS gives no spot price for {type} in {zone}", type=rung.type, zone=rung.zone
+            )
             raise PriceUnknown(message, Refusal(verdict=Verdict.NEXT))
         now = datetime.fromtimestamp(self._now(), UTC)
-        return Quote(Price(usd, f"spot price of {now:%Y-%m-%d %H:%M} UTC"), Basis.SPOT)
+        source = tr("spot price of {time} UTC", time=f"{now:%Y-%m-%d %H:%M}")
+        return Quote(Price(usd, source), Basis.SPOT)
 
     def usd_per_hour(self, rung: Rung) -> float | None:
         """Return the current price of a rung, None where there is none."""
@@ -65,7 +69,7 @@ class Quotes:
             return self._book.disk(region)
         except (PriceUnknown, CloudRefused):
             usd = DISK_GB_MONTH / HOURS_PER_MONTH
-            return Quote(Price(usd, "AWS's price in us-east-1"), Basis.ESTIMATE)
+            return Quote(Price(usd, tr("AWS's price in us-east-1")), Basis.ESTIMATE)
 
 
 def price_book(aws: Aws, settings: AwsSettings, now: Callable[[], float] = clock.now) -> PriceBook:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import CloudRefused
+from cloudburst.language import tr
 from cloudburst.models import Resource
 from cloudburst.targets.aws.ec2 import GONE, RUN_TAG, STACK_TAG
 
@@ -62,7 +63,7 @@ class AwsResources:
             return list(pool.map(self._survey, regions))
 
     def _survey(self, region: str) -> tuple[str, list[Resource] | InfrastructureError]:
-        place = f"AWS in {region}"
+        place = tr("AWS in {region}", region=region)
         try:
             machines, others = self._aws.tagged(region)
         except CloudRefused as error:
@@ -103,10 +104,16 @@ class AwsResources:
                 continue
             machines += shown
             lines += self._lines(stack, shown)
-            lines += [f"{kind} {id_} in {region}" for kind, ids in others.items() for id_ in ids]
+            lines += [
+                tr("{what} in {region}", what=f"{kind} {id_}", region=region)
+                for kind, ids in others.items()
+                for id_ in ids
+            ]
         if refused:
-            rest = f"; there is {', '.join(lines)}" if lines else ""
-            raise CloudRefused(f"{refused[0]}{rest}", refused[0].refusal) from refused[0]
+            text = str(refused[0])
+            if lines:
+                text = tr("{error}; there is {lines}", error=text, lines=", ".join(lines))
+            raise CloudRefused(text, refused[0].refusal) from refused[0]
         remaining = {machine.id for machine in machines if machine.state != GONE}
         ended = {machine.id: machine.ended for machine in machines if machine.ended is not None}
         self._fleet.rentals.close(stack, remaining, ended)
@@ -156,14 +163,20 @@ class AwsResources:
         except CloudRefused as error:
             # Each stack was verified; but not being able to ask again is no answer.
             if not alive:
-                again = f"ask again with: cloudburst audit --region {region}"
-                return [f"{region} did not say if the run has more there: {error}; {again}"]
+                text = tr(
+                    "{region} did not say if the run has more there: {error}; ask again with: "
+                    "cloudburst audit --region {region}",
+                    region=region,
+                    error=error,
+                )
+                return [text]
         for stack in self._fleet.stacks_in(region):
             self._fleet.rentals.close(stack, alive)
         if not alive:
             return []
         ids = sorted(alive)
-        return [f"{', '.join(ids)}; remove it with: {terminate_command(region, ids)}"]
+        command = terminate_command(region, ids)
+        return [tr("{what}; remove it with: {command}", what=", ".join(ids), command=command)]
 
     def _alive(self, region: str) -> set[str]:
         machines = self._fleet.machines_in(region).values()
