@@ -22,7 +22,7 @@ from cloudburst import cli
 from cloudburst.job.schema import json_schema, validate
 from tests.support.documents import ROOT, SHELL, Page, page, parse, prompted, simple_commands
 from tests.support.inputs import SRT, write_picture, write_sound
-from tests.support.runs import assert_nothing_left
+from tests.support.runs import RUN, assert_nothing_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,8 +199,8 @@ def test_links_commands_and_jobs_of_a_page_exist(name: str, pytestconfig: pytest
         (
             "run `cloudburst-run FILE --target moon`",
             (
-                "cloudburst-run FILE --target moon: Invalid value for '--target': 'moon' is not one of "
-                "'local', 'aws'."
+                "cloudburst-run FILE --target moon: Invalid value for '--target': "
+                "'moon' is not one of 'local', 'aws'."
             ),
         ),
         (
@@ -353,3 +353,25 @@ def test_the_local_commands_of_a_start_run(name: str, tmp_path: Path, state: Pat
     assert follow(page(name), folder, os.environ | {"PATH": path}) == {}
     assert list(folder.glob("cloudburst_results/batch_*/*.mp4"))
     assert_nothing_left(state)
+
+
+@pytest.mark.parametrize(("name", "language"), [("README.md", "en"), ("README.zh.md", "zh")])
+def test_mistakes_are_reported_as_the_readme_shows(
+    name: str, language: str, tmp_path: Path, state: Path
+) -> None:
+    write_files(page(name), tmp_path)
+    (tmp_path / "narration" / "intro.mp3").unlink()
+    job = tmp_path / "scenes.yaml"
+    job.write_text(job.read_text("utf-8").replace("effects:", "efects:"), "utf-8")
+    done = subprocess.run(
+        [RUN, "scenes.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"CLOUDBURST_LANG": language},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr in page(name).blocks_of("text")
+    assert not state.exists()
