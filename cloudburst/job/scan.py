@@ -116,7 +116,7 @@ class Scan:
         scenes = f"{len(self.scenes)} scene{'s' * (len(self.scenes) != 1)}"
         lines = [
             f"# {scenes} of {one_line(str(self.folder))}, by `cloudburst scan`.",
-            "# Edit it as you like: docs/scenes.md has every key.",
+            "# Edit it as you like; `cloudburst schema` has every key.",
             *unused,
             yamltree.dump(document),
         ]
