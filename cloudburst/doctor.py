@@ -48,7 +48,7 @@ def _engine(log: Callable[[str], None]) -> Iterator[Check]:
     try:
         cli = find_engine(log)
     except EngineMissing as error:
-        yield Check("engine", Finding.ERROR, "none", str(error))
+        yield Check("engine", Finding.ERROR, "not found", str(error))
         return
     yield Check("engine", Finding.OK, f"Pulumi {cli.version} from {cli.origin}")
     state = state_folder()
@@ -62,7 +62,7 @@ def _engine(log: Callable[[str], None]) -> Iterator[Check]:
         return
     yield Check("backend", Finding.OK, backend)
     if stacks:
-        fix = 'eval "$(cloudburst env)"; pulumi destroy --stack NAME, unless its run still goes on'
+        fix = 'if its run has ended: eval "$(cloudburst env)"; pulumi destroy --stack NAME'
         yield Check("stacks", Finding.WARNING, ", ".join(stacks), fix)
     else:
         yield Check("stacks", Finding.OK, "none")

@@ -91,11 +91,11 @@ def check_picture_size(width: int, height: int) -> None:
     """
     if max(width, height) > MAX_PICTURE_SIDE or width * height > MAX_PICTURE_PIXELS:
         raise MediaError(
-            f"{width}x{height} pixels, more than {MAX_PICTURE_SIDE} a side or "
-            f"{MAX_PICTURE_PIXELS // 10**6} million in all"
+            f"{width}x{height} pixels; the limit is {MAX_PICTURE_SIDE} per side and "
+            f"{MAX_PICTURE_PIXELS // 10**6} million in total"
         )
     if min(width, height) < MIN_PICTURE_SIDE:
-        raise MediaError(f"{width}x{height} pixels, fewer than {MIN_PICTURE_SIDE} a side")
+        raise MediaError(f"{width}x{height} pixels; the minimum is {MIN_PICTURE_SIDE} per side")
 
 
 def audio_seconds(path: Path) -> float:
@@ -109,16 +109,16 @@ def audio_seconds(path: Path) -> float:
         with av.open(str(path), mode="r", metadata_errors="ignore") as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None:
-                raise MediaError(f"no sound in it ({describe(path)})")
+                raise MediaError(f"no audio stream ({describe(path)})")
             seconds = _stream_seconds(container, stream)
     except av.error.InvalidDataError:
-        raise MediaError(f"not a sound file ({describe(path)})") from None
+        raise MediaError(f"not an audio file ({describe(path)})") from None
     except (av.error.FFmpegError, ValueError) as error:
         if isinstance(error, OSError | MediaError):
             raise
-        raise MediaError(f"not a usable sound file: {error}") from error
+        raise MediaError(f"cannot read the audio stream: {error}") from error
     if seconds <= 0:
-        raise MediaError("the sound has no length")
+        raise MediaError("the audio stream has no duration")
     return seconds
 
 
@@ -133,7 +133,8 @@ def checked_audio_seconds(path: Path) -> float:
     seconds = audio_seconds(path)
     if not MIN_AUDIO_SECONDS <= seconds <= MAX_AUDIO_SECONDS:
         raise MediaError(
-            f"{seconds:.2f} s long, outside {MIN_AUDIO_SECONDS} to {MAX_AUDIO_SECONDS:.0f} s"
+            f"{seconds:.2f} s of audio; the limits are {MIN_AUDIO_SECONDS} and "
+            f"{MAX_AUDIO_SECONDS:.0f} s"
         )
     return seconds
 
@@ -168,23 +169,22 @@ def inspect_video(path: Path) -> VideoInfo:
             audio = next(iter(container.streams.audio), None)
             if video is None or audio is None:
                 missing = "video" if video is None else "audio"
-                raise MediaError(f"it has no {missing} stream")
+                raise MediaError(f"no {missing} stream")
             if video.time_base is None or audio.time_base is None:
-                raise MediaError("it has no time line")
+                raise MediaError("a stream has no time base")
             # The index may come first and list packets that are missing: count the packets, in one
             # pass, since a seek to the beginning may land behind the first packet.
             counts = Counter(p.stream.index for p in container.demux(video, audio) if p.size)
             for stream in (video, audio):
                 if counts[stream.index] < stream.frames:
-                    raise MediaError(
-                        f"{counts[stream.index]} of {stream.frames} {stream.type} packets are there"
-                    )
+                    found = f"{counts[stream.index]} of {stream.frames} {stream.type} packets"
+                    raise MediaError(f"truncated: only {found} found")
                 container.seek(0)
                 if next(container.decode(stream), None) is None:
-                    raise MediaError(f"its {stream.type} does not decode")
+                    raise MediaError(f"cannot decode the {stream.type} stream")
             container.seek(video.duration or 0, stream=video)
             if sum(1 for _ in container.decode(video)) == 0:
-                raise MediaError("its last pictures do not decode")
+                raise MediaError("cannot decode the last video frames")
             return VideoInfo(
                 size=path.stat().st_size,
                 picture_seconds=float((video.duration or 0) * video.time_base),
@@ -198,18 +198,18 @@ def inspect_video(path: Path) -> VideoInfo:
                 sample_rate=audio.sample_rate or 0,
             )
     except av.error.FFmpegError as error:
-        raise MediaError(f"it does not decode: {error.strerror}") from error
+        raise MediaError(f"cannot decode it: {error.strerror}") from error
 
 
 _MAGIC = {
-    b"\x89PNG": "it is a PNG picture",
-    b"\xff\xd8\xff": "it is a JPEG picture",
-    b"GIF8": "it is a GIF picture",
-    b"%PDF": "it is a PDF document",
+    b"\x89PNG": "it is a PNG file",
+    b"\xff\xd8\xff": "it is a JPEG file",
+    b"GIF8": "it is a GIF file",
+    b"%PDF": "it is a PDF file",
     b"PK\x03\x04": "it is a ZIP archive",
-    b"ID3": "it is an MP3 sound",
-    b"OggS": "it is an Ogg sound",
-    b"fLaC": "it is a FLAC sound",
+    b"ID3": "it is an MP3 file",
+    b"OggS": "it is an Ogg file",
+    b"fLaC": "it is a FLAC file",
     b"\x1aE\xdf\xa3": "it is a Matroska file",
     b"version https://git-lfs": "it is a Git LFS pointer: run `git lfs pull`",
 }
@@ -225,7 +225,7 @@ def describe(path: Path) -> str:
         if head.startswith(magic):
             return description
     if head[:4] == b"RIFF":
-        return {b"WAVE": "it is a WAV sound", b"WEBP": "it is a WebP picture"}.get(
+        return {b"WAVE": "it is a WAV file", b"WEBP": "it is a WebP file"}.get(
             head[8:12], "it is a RIFF file"
         )
     if head[4:8] == b"ftyp":
@@ -233,7 +233,5 @@ def describe(path: Path) -> str:
     try:
         text = head.decode()
     except UnicodeDecodeError:
-        return "its bytes are of no kind known here"
-    return (
-        f"it is text that begins {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"
-    )
+        return "unknown file format"
+    return f"it is text: {text.splitlines()[0][:30]!r}" if text.strip() else "it is blank"

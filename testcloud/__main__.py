@@ -1,7 +1,8 @@
 """Run a command in a test cloud: ``python -m testcloud -- cloudburst-run scenes.yaml``.
 
-The command sees what looks like AWS. When it ends, what it rented, what that cost and what still
-exists is printed. The exit code is the command's, or 4 when something is left.
+The command's AWS calls go to the test cloud. When the command ends, the test cloud prints the
+instances it launched, their cost and the remaining resources. The exit code is the command's, or 4
+if resources remain.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from testcloud.cloud import Cloud
 
 USAGE = "usage: python -m testcloud -- COMMAND [ARGUMENT …]"
-BAD_USAGE, LEFT = 2, 4
+BAD_USAGE, RESOURCES_REMAIN = 2, 4
 
 
 def main(arguments: list[str]) -> int:
@@ -33,24 +34,24 @@ def main(arguments: list[str]) -> int:
         try:
             process = subprocess.Popen(command, env={**os.environ, **cloud.environment()})
         except OSError as error:
-            sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
+            sys.stderr.write(f"cannot run {command[0]}: {error.strerror}\n")
             return BAD_USAGE
-        # Ctrl-C reaches the command by itself; the cloud stays until the command has torn down.
+        # Ctrl-C reaches the command directly; the cloud stays up until the command has torn down.
         signal.signal(signal.SIGINT, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda which, _: process.send_signal(which))
+            signal.signal(number, lambda received, _: process.send_signal(received))
         code = process.wait()
-        left = cloud.remaining()
-        sys.stdout.write("\n".join(account(cloud, left)) + "\n")
-    if left:
-        return LEFT
+        remaining = cloud.remaining()
+        sys.stdout.write("\n".join(summary(cloud, remaining)) + "\n")
+    if remaining:
+        return RESOURCES_REMAIN
     return code if code >= 0 else 128 - code
 
 
-def account(cloud: Cloud, left: list[str]) -> list[str]:
-    """Return the lines that say what was rented, what it cost, and what is left."""
+def summary(cloud: Cloud, remaining: list[str]) -> list[str]:
+    """Return a summary in lines: instances launched, their cost, and remaining resources."""
     bills, calls = cloud.bills(), Counter(call.caller for call in cloud.calls)
-    lines = ["", f"the test cloud rented out {len(bills)} machine{'s'[: len(bills) != 1]}"]
+    lines = ["", f"the test cloud launched {len(bills)} instance{'s'[: len(bills) != 1]}"]
     lines += [
         f"  {bill.machine}  {bill.type} {bill.market} in {bill.zone}"
         f"  {bill.seconds} s at ${bill.usd_per_hour:.4f}/h = ${bill.usd:.4f}"
@@ -58,13 +59,13 @@ def account(cloud: Cloud, left: list[str]) -> list[str]:
     ]
     if bills:
         lines.append(
-            f"  ${sum(bill.usd for bill in bills):.4f} in all; a machine costs a minute at least"
+            f"  ${sum(bill.usd for bill in bills):.4f} in total; at least 60 s are billed each"
         )
-    told = f"{calls['runner']} by the run, {calls['provider']} by its engine"
-    lines.append(f"{len(cloud.calls)} AWS API calls: {told}")
-    return lines + (
-        ["left behind:", *(f"  {each}" for each in left)] if left else ["nothing is left"]
-    )
+    by_caller = f"{calls['runner']} by the run, {calls['provider']} by its engine"
+    lines.append(f"{len(cloud.calls)} AWS API calls: {by_caller}")
+    if not remaining:
+        return [*lines, "nothing is left"]
+    return [*lines, "left behind:", *(f"  {resource}" for resource in remaining)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The AWS API on a loopback port: faults, what moto lacks, and moto behind it."""
+"""The AWS API on a loopback port: injects faults, adds what moto lacks, passes the rest to moto."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 from testcloud import metadata, prices
-from testcloud.wire import Answer, Ask, AwsError, failure, json_answer, recognise, words
+from testcloud.wire import (
+    AwsError,
+    Request,
+    Response,
+    error_response,
+    json_response,
+    message_for,
+    parse_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,12 +40,13 @@ _QUOTA_NAMES = {
 
 @dataclass(eq=False)
 class Call:
-    """A request that came.
+    """A recorded API call.
 
     Attributes:
         caller: "runner" or "provider".
-        time: when it came, epoch seconds.
-        error: AWS's code; "dropped" when it got no answer; "" when all was well.
+        time: when the request arrived, epoch seconds.
+        error: AWS's error code; "dropped" when the connection was closed without a response; ""
+            on success.
     """
 
     service: str
@@ -52,8 +61,8 @@ class Api:
     """The WSGI application.
 
     Args:
-        faults: what calls are to suffer.
-        calls: where they are recorded.
+        faults: faults to inject into calls.
+        calls: the list to record calls in.
     """
 
     def __init__(self, faults: Faults, calls: list[Call]) -> None:
@@ -63,82 +72,85 @@ class Api:
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        """Answer one HTTP request."""
-        answer = self._answer(environ)
-        headers = [("Content-Type", answer.kind), *answer.headers]
-        headers.append(("Content-Length", str(len(answer.body))))
-        start(f"{answer.status} {'OK' if answer.status < 400 else 'Error'}", headers)
-        return [answer.body]
+        """Handle one HTTP request."""
+        response = self._respond(environ)
+        headers = [("Content-Type", response.kind), *response.headers]
+        headers.append(("Content-Length", str(len(response.body))))
+        start(f"{response.status} {'OK' if response.status < 400 else 'Error'}", headers)
+        return [response.body]
 
-    def _answer(self, environ: dict[str, Any]) -> Answer:
+    def _respond(self, environ: dict[str, Any]) -> Response:
         path = environ["PATH_INFO"]
         if path == "/checkip":
-            return Answer(f"{self.ec2.hypervisor.caller}\n".encode())
+            return Response(f"{self.ec2.hypervisor.caller}\n".encode())
         if path.startswith(metadata.PREFIX):
-            return self.metadata.answer(environ)
-        ask = recognise(environ)
-        if ask is None:
-            return Answer(b"<Error><Code>AccessDenied</Code></Error>", 403, "text/xml")
-        call = Call(ask.service, ask.action, ask.region, ask.caller, time.time())
+            return self.metadata.respond(environ)
+        request = parse_request(environ)
+        if request is None:
+            return Response(b"<Error><Code>AccessDenied</Code></Error>", 403, "text/xml")
+        call = Call(request.service, request.action, request.region, request.caller, time.time())
         self._calls.append(call)
         try:
-            answer = self._with_fault(ask, environ)
+            response = self._with_fault(request, environ)
         except ConnectionAbortedError:
             call.error = "dropped"
             raise
-        except Exception as error:  # noqa: BLE001 - AWS too answers 500 for its own mistakes
+        except Exception as error:  # noqa: BLE001 - AWS also answers its own errors with 500
             traceback.print_exc(file=sys.stderr)
-            answer = failure(ask, AwsError("InternalError", f"in the test cloud: {error!r}"))
-        call.error = answer.error
-        return answer
+            failure = AwsError("InternalError", f"in the test cloud: {error!r}")
+            response = error_response(request, failure)
+        call.error = response.error
+        return response
 
-    def _with_fault(self, ask: Ask, environ: dict[str, Any]) -> Answer:
+    def _with_fault(self, request: Request, environ: dict[str, Any]) -> Response:
         with self.ec2.hypervisor.lock:
-            facts = self.ec2.facts(ask)
-        fault = self._faults.take(ask.action, facts)
+            facts = self.ec2.facts(request)
+        fault = self._faults.take(request.action, facts)
         if fault is None:
-            return self._plain(ask, environ)
+            return self._execute(request, environ)
         time.sleep(fault.delay)
-        answer = self._plain(ask, environ) if fault.after or not _refuses(fault) else None
+        response = self._execute(request, environ) if fault.after or not _fails(fault) else None
         if fault.drop:
-            # The server takes it for a client that has gone, and closes without an answer.
+            # werkzeug treats this as a client disconnect and closes without a response.
             raise ConnectionAbortedError
         if fault.code:
-            message = fault.message or words(fault.code, facts)
-            return failure(ask, AwsError(fault.code, message))
-        assert answer is not None
-        return answer
+            message = fault.message or message_for(fault.code, facts)
+            return error_response(request, AwsError(fault.code, message))
+        assert response is not None
+        return response
 
-    def _plain(self, ask: Ask, environ: dict[str, Any]) -> Answer:
+    def _execute(self, request: Request, environ: dict[str, Any]) -> Response:
         try:
             with self.ec2.hypervisor.lock:
-                return self._ours(ask) or self._theirs(environ)
+                return self._own(request) or self._moto_response(environ)
         except AwsError as error:
-            return failure(ask, error)
+            return error_response(request, error)
 
-    def _ours(self, ask: Ask) -> Answer | None:
-        if ask.service == "ec2":
-            return self.ec2.before(ask)
-        if ask.service == "pricing" and ask.action == "GetProducts":
-            return json_answer(prices.get_products(ask.params))
-        if ask.service == "servicequotas" and ask.action == "GetServiceQuota":
-            return json_answer({"Quota": _quota(ask.params, self.ec2.quotas, ask.region)})
+    def _own(self, request: Request) -> Response | None:
+        if request.service == "ec2":
+            return self.ec2.handle(request)
+        if request.service == "pricing" and request.action == "GetProducts":
+            return json_response(prices.get_products(request.params))
+        if request.service == "servicequotas" and request.action == "GetServiceQuota":
+            return json_response({"Quota": _quota(request.params, self.ec2.quotas, request.region)})
         return None
 
-    def _theirs(self, environ: dict[str, Any]) -> Answer:
+    def _moto_response(self, environ: dict[str, Any]) -> Response:
         body, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
-        kept = [(k, v) for k, v in headers if k.lower() not in ("content-type", "content-length")]
+        kept_headers = [
+            (k, v) for k, v in headers if k.lower() not in ("content-type", "content-length")
+        ]
         kind = headers.get("Content-Type", "text/xml")
-        return Answer(b"".join(body), int(status.split()[0]), kind, tuple(kept))
+        return Response(b"".join(body), int(status.split()[0]), kind, tuple(kept_headers))
 
 
-def _refuses(fault: Fault) -> bool:
+def _fails(fault: Fault) -> bool:
     return bool(fault.code) or fault.drop
 
 
-def _quota(asked: Mapping[str, Any], quotas: Mapping[str, float], region: str) -> dict[str, Any]:
-    code = str(asked.get("QuotaCode", ""))
-    if asked.get("ServiceCode") != "ec2" or code not in quotas:
+def _quota(params: Mapping[str, Any], quotas: Mapping[str, float], region: str) -> dict[str, Any]:
+    code = str(params.get("QuotaCode", ""))
+    if params.get("ServiceCode") != "ec2" or code not in quotas:
         raise AwsError(
             "NoSuchResourceException",
             "The request failed because the specified service does not exist.",
@@ -156,29 +168,31 @@ def _quota(asked: Mapping[str, Any], quotas: Mapping[str, float], region: str) -
     }
 
 
-class _Quiet(WSGIRequestHandler):
-    """One request a connection, and nothing said of it."""
+class _QuietHandler(WSGIRequestHandler):
+    """Handles one request per connection, without logging."""
 
     protocol_version = "HTTP/1.0"
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server:
     """Serves the API in a thread."""
 
     def __init__(self, api: Api) -> None:
-        self._server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=_Quiet)
+        self._server = make_server(
+            "127.0.0.1", 0, api, threaded=True, request_handler=_QuietHandler
+        )
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving and wait for the thread."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,10 +1,10 @@
-"""What the real provider's plan refuses though its shape is right."""
+"""Validation that the real provider does when planning, beyond the schema."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pulumi.runtime import rpc
 
@@ -13,7 +13,7 @@ from testcloud.schema import GROUP, INSTANCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    Found = Iterator[tuple[str, str]]
+    Problems = Iterator[tuple[str, str]]
 
 _DESCRIPTION = re.compile(r"^[0-9A-Za-z_ .:/()#,@\[\]+=&;{}!$*-]*$")
 _VOLUMES = ("standard", "io1", "io2", "gp2", "sc1", "st1", "gp3")
@@ -52,20 +52,20 @@ _GROUP_RULE_SOURCES = ("cidrBlocks", "ipv6CidrBlocks", "prefixListIds", "securit
 
 
 def problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """List what is wrong, as (property, reason); the shape has been checked before."""
-    rules: dict[str, Callable[[Mapping[str, Any]], Found]] = {INSTANCE: _instance, GROUP: _group}
-    found = list(rules[kind](inputs))
+    """List the problems of inputs as (property, reason); the schema has been checked before."""
+    rules: dict[str, Callable[[Mapping[str, Any]], Problems]] = {INSTANCE: _instance, GROUP: _group}
+    result = list(rules[kind](inputs))
     for name in ("tags", "volumeTags"):
         if _known(inputs.get(name)):
-            found += _tags(name, inputs[name])
-    return found
+            result += _tags(name, inputs[name])
+    return result
 
 
-def _known(value: Any) -> bool:
+def _known(value: Any) -> TypeGuard[Any]:
     return value is not None and value != rpc.UNKNOWN
 
 
-def _instance(inputs: Mapping[str, Any]) -> Found:
+def _instance(inputs: Mapping[str, Any]) -> Problems:
     if not inputs.get("launchTemplate"):
         for name in ("ami", "instanceType"):
             if not inputs.get(name):
@@ -86,7 +86,7 @@ def _instance(inputs: Mapping[str, Any]) -> Found:
         yield "volumeTags", "conflicts with root_block_device.0.tags"
 
 
-def _choices(inputs: Mapping[str, Any]) -> Found:
+def _choices(inputs: Mapping[str, Any]) -> Problems:
     for path, allowed in _ONE_OF.items():
         value = _at(inputs, path)
         if _known(value) and value not in allowed:
@@ -103,7 +103,7 @@ def _at(inputs: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _group(inputs: Mapping[str, Any]) -> Found:
+def _group(inputs: Mapping[str, Any]) -> Problems:
     name = inputs.get("name")
     if _known(name) and (len(name) > _NAME or name.lower().startswith("sg-")):
         yield "name", f"invalid value for name (up to {_NAME} characters, cannot begin with sg-)"
@@ -117,26 +117,26 @@ def _group(inputs: Mapping[str, Any]) -> Found:
         )
     for side in ("ingress", "egress"):
         rules = inputs.get(side)
-        for place, rule in enumerate(rules if isinstance(rules, list) else []):
+        for index, rule in enumerate(rules if isinstance(rules, list) else []):
             if isinstance(rule, dict):
-                yield from _rule(f"{side}[{place}]", rule)
+                yield from _rule(f"{side}[{index}]", rule)
 
 
-def _rule(path: str, rule: Mapping[str, Any]) -> Found:
+def _rule(path: str, rule: Mapping[str, Any]) -> Problems:
     yield from _ports(path, rule)
     text = rule.get("description")
     if _known(text) and (len(text) > _NAME or not _DESCRIPTION.match(text)):
         yield f"{path}.description", f"invalid value: {text!r} doesn't comply with restrictions"
     for name, version in (("cidrBlocks", 4), ("ipv6CidrBlocks", 6)):
         blocks = rule.get(name)
-        for place, block in enumerate(blocks if isinstance(blocks, list) else []):
+        for index, block in enumerate(blocks if isinstance(blocks, list) else []):
             if _known(block) and not _is_block(block, version):
-                yield f"{path}.{name}[{place}]", f'"{block}" is not a valid IPv{version} CIDR block'
+                yield f"{path}.{name}[{index}]", f'"{block}" is not a valid IPv{version} CIDR block'
     if not any(rule.get(name) for name in _GROUP_RULE_SOURCES):
         yield path, "must specify at least one of cidr_blocks, security_groups, self and the like"
 
 
-def _ports(path: str, rule: Mapping[str, Any]) -> Found:
+def _ports(path: str, rule: Mapping[str, Any]) -> Problems:
     protocol, ports = rule.get("protocol"), (rule.get("fromPort"), rule.get("toPort"))
     numbered = str(protocol).isdigit() and int(str(protocol)) <= 255
     if _known(protocol) and str(protocol).lower() not in _PROTOCOLS and not numbered:
@@ -150,13 +150,13 @@ def _ports(path: str, rule: Mapping[str, Any]) -> Found:
 
 def _is_block(text: str, version: int) -> bool:
     try:
-        # Bits behind the mask are refused too, as the real provider refuses them.
+        # Strict: like the real provider, refuse host bits behind the mask.
         return "/" in text and ipaddress.ip_network(text).version == version
     except ValueError:
         return False
 
 
-def _tags(name: str, tags: Mapping[str, Any]) -> Found:
+def _tags(name: str, tags: Mapping[str, Any]) -> Problems:
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             yield f"{name}.{key}", "tag keys with the prefix aws: are reserved"

@@ -1,4 +1,4 @@
-"""One thread that does things later, in order of their time."""
+"""A thread that calls functions after a delay, in order of their due time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Calls functions after a time. Each must be quick: they share one thread.
+    """Calls functions after a delay. Each must be quick: they share one thread.
 
     Attributes:
-        errors: tracebacks of functions that failed.
+        errors: tracebacks of functions that raised.
     """
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Clock:
         self._thread.start()
 
     def after(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function so many seconds from now."""
+        """Call a function after a delay in seconds."""
         with self._change:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._count), function))
             self._change.notify()
 
     def close(self) -> None:
-        """Forget what is to come, and wait for what goes on."""
+        """Discard pending calls and wait for the running one."""
         with self._change:
             self._closed = True
             self._due.clear()
@@ -47,14 +47,14 @@ class Clock:
         while (function := self._next()) is not None:
             try:
                 function()
-            except Exception:  # noqa: BLE001 - the thread must go on; the cloud tells at its end
+            except Exception:  # noqa: BLE001 - the thread must go on; Cloud raises it on exit
                 self.errors.append(traceback.format_exc())
 
     def _next(self) -> Callable[[], None] | None:
         with self._change:
             while not self._closed:
-                left = self._due[0][0] - time.monotonic() if self._due else None
-                if left is not None and left <= 0:
+                delay = self._due[0][0] - time.monotonic() if self._due else None
+                if delay is not None and delay <= 0:
                     return heapq.heappop(self._due)[2]
-                self._change.wait(left)
+                self._change.wait(delay)
         return None

@@ -1,4 +1,4 @@
-"""The test cloud: AWS on one machine, for as long as a test lasts."""
+"""The test cloud: AWS on one machine for the duration of a test or a command."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ENDED_WITHIN = 10.0
 
 @dataclass(frozen=True)
 class Bill:
-    """What a machine costs by AWS's own rules.
+    """The cost of a machine by AWS's billing rules.
 
     Attributes:
         launched, ended: epoch seconds; ended is None while it runs.
-        seconds: billed, at least 60, up to now while it runs.
-        usd_per_hour: of the list, or of the spot market.
+        seconds: billed seconds, at least 60; up to now while it runs.
+        usd_per_hour: the list price, or the spot price.
     """
 
     machine: str
@@ -55,14 +55,14 @@ class Cloud:
     """AWS on one machine.
 
     Args:
-        folder: for machines' files.
+        folder: where machines keep their files.
         minute: seconds that one minute of a machine's ``shutdown +N`` lasts.
 
     Attributes:
-        calls: every API call that came, in order.
-        faults: what API calls are to suffer.
-        machine_faults: what is to befall machines that boot from now on.
-        expect_remaining: the test leaves something on purpose.
+        calls: every API call received, in order.
+        faults: faults to inject into API calls.
+        machine_faults: faults of machines that boot from now on.
+        expect_remaining: the test leaves resources behind on purpose.
     """
 
     def __init__(self, folder: Path, *, minute: float = 60.0) -> None:
@@ -91,7 +91,7 @@ class Cloud:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Whatever will not end, the rest does.
+        # ExitStack runs every callback even if one raises.
         with ExitStack() as closing:
             closing.callback(BackendDict.reset)
             closing.callback(self._server.close)
@@ -102,7 +102,7 @@ class Cloud:
             raise RuntimeError(self._hypervisor.clock.errors[0])
 
     def environment(self) -> dict[str, str]:
-        """Give what makes a program take this for AWS."""
+        """Return the environment variables that point a program at this cloud."""
         return {
             "AWS_ENDPOINT_URL": self._server.url,
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -117,7 +117,7 @@ class Cloud:
             "CLOUDBURST_CHECKIP_URL": f"{self._server.url}/checkip",
         }
 
-    # -- what there is --------------------------------------------------------------------------
+    # -- resources ------------------------------------------------------------------------------
 
     @property
     def machines(self) -> list[Machine]:
@@ -125,20 +125,23 @@ class Cloud:
         return list(self._hypervisor.machines)
 
     def running(self) -> list[Machine]:
-        """Those that are pending or running."""
+        """Return the machines that are pending or running."""
         return [machine for machine in self.machines if machine.state in ALIVE]
 
     def remaining(self) -> list[str]:
-        """List what is not gone: in the API's books, and processes of machines.
+        """List the resources that still exist in the API, and processes of machines.
 
-        Machines that shut down are waited for.
+        Waits for machines that are shutting down.
         """
         self._settle()
         with self._hypervisor.lock:
-            found = self._ec2.remaining()
+            resources = self._ec2.remaining()
         for machine in self.machines:
-            found += [f"process {pid} of {machine.id}" for pid in machine.alive()]
-        return found
+            resources += [f"process {pid} of {machine.id}" for pid in machine.alive()]
+        return resources
+
+    # Scripts that order faults were written for release 0.1, in which this was its name.
+    left = remaining
 
     def _settle(self) -> None:
         deadline = time.monotonic() + _ENDED_WITHIN
@@ -148,7 +151,7 @@ class Cloud:
             time.sleep(0.01)
 
     def bills(self) -> list[Bill]:
-        """Say what every machine costs, up to now if it runs."""
+        """Return the bill of every machine, up to now if it runs."""
         return [_bill(machine) for machine in self.machines]
 
     @property
@@ -156,11 +159,11 @@ class Cloud:
         """VCPUs allowed, by quota code."""
         return self._ec2.quotas
 
-    # -- what it takes how long -----------------------------------------------------------------
+    # -- delays ---------------------------------------------------------------------------------
 
     @property
     def visible_after(self) -> float:
-        """Seconds for which describing instances does not show a new one."""
+        """Seconds for which DescribeInstances does not show a new instance."""
         return self._ec2.visible_after
 
     @visible_after.setter
@@ -168,7 +171,7 @@ class Cloud:
         self._ec2.visible_after = seconds
 
     def hide(self, seconds: float) -> None:
-        """Do not show instances younger than so many seconds."""
+        """Hide instances younger than so many seconds."""
         self.visible_after = seconds
 
     @property
@@ -182,7 +185,7 @@ class Cloud:
 
     @property
     def shutdown_seconds(self) -> float:
-        """Seconds for which an instance is shutting-down, at least."""
+        """Minimum seconds for which an instance is shutting-down."""
         return self._hypervisor.shutdown_seconds
 
     @shutdown_seconds.setter
@@ -191,21 +194,21 @@ class Cloud:
 
     @property
     def caller(self) -> str:
-        """The runner's public address, as /checkip tells it."""
+        """The runner's public address, as /checkip returns it."""
         return self._hypervisor.caller
 
     @caller.setter
     def caller(self, address: str) -> None:
         self._hypervisor.caller = address
 
-    # -- what may happen ------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------
 
     def spot_notice(self, machine: Machine, seconds: float = 2.0) -> None:
-        """Take a spot machine back: notice now, the end so many seconds later."""
+        """Reclaim a spot machine: notice now, termination so many seconds later."""
         self._hypervisor.notify_spot(machine, seconds)
 
     def kill(self, machine: Machine, reason: str = "Server.InternalError") -> None:
-        """Let a machine's hardware fail."""
+        """Terminate a machine as a hardware failure does."""
         self._hypervisor.end(machine, reason)
 
     def power_off(self, machine: Machine) -> None:
@@ -213,13 +216,13 @@ class Cloud:
         self._hypervisor.power_off(machine)
 
     def end_lease(self, machine: Machine) -> None:
-        """Let the moment come for which a machine's user-data has scheduled its power-off."""
-        self._hypervisor.bring_forward(machine)
+        """Run the power-off that a machine's user-data has scheduled now."""
+        self._hypervisor.run_scheduled_power_off(machine)
 
 
 def _bill(machine: Machine) -> Bill:
     until = machine.ended if machine.ended is not None else time.time()
-    # A microsecond more is the clock's doing, not a second to be paid.
+    # Floating-point noise must not round up to another billed second.
     seconds = max(_SHORTEST_BILL, math.ceil(until - machine.launched - 1e-6))
     on_demand = prices.on_demand(machine.type, machine.region)
     hourly = spot.price(machine.type, machine.zone) if machine.market == "spot" else on_demand

@@ -1,7 +1,7 @@
-"""EC2 as it behaves: moto's model of it, made to refuse, to take time, and to run real machines.
+"""EC2 on top of moto: adds refusals, delays and instances that are real processes.
 
-moto keeps what exists. Here, in each region that is used, the few of its functions that matter are
-replaced on the region's own object, which moto's reset throws away.
+moto stores the resources. In each region that is used, the few moto functions that need other
+behaviour are replaced on the region's backend object, which moto's reset discards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from testcloud import spot
 from testcloud.hypervisor import groups_of, set_state
 from testcloud.launch import Launch, refuse
 from testcloud.machine import Machine
-from testcloud.wire import ACCOUNT, Answer, Ask, AwsError, ec2_answer, words
+from testcloud.wire import ACCOUNT, AwsError, Request, Response, ec2_response, message_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ _SPOT_WORDS = {
 
 @dataclass(eq=False)
 class SpotRequest:
-    """A request for one spot instance: it lives as long as that, and is remembered after."""
+    """A spot instance request: active as long as its instance, and listed afterwards."""
 
     instance: str
     kind: str
@@ -56,11 +56,11 @@ class SpotRequest:
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def close(self, code: str) -> None:
-        """End it with its instance."""
+        """Close the request when its instance ends."""
         self.state, self.code = "closed", code
 
-    def shown(self) -> dict[str, Any]:
-        """Give it as the API shows it."""
+    def described(self) -> dict[str, Any]:
+        """Return the request as DescribeSpotInstanceRequests returns it."""
         now = datetime.now(UTC)
         status = {"Code": self.code, "Message": _SPOT_WORDS[self.code], "UpdateTime": now}
         return {
@@ -79,8 +79,8 @@ class SpotRequest:
         }
 
     def matches(self, filters: Mapping[str, list[str]]) -> bool:
-        """Say whether it passes a describe call's filters."""
-        held = {
+        """Whether the request matches the filters of a describe call."""
+        values = {
             "spot-instance-request-id": self.id,
             "instance-id": self.instance,
             "state": self.state,
@@ -88,17 +88,17 @@ class SpotRequest:
             "launch.instance-type": self.kind,
             "launched-availability-zone": self.zone,
         }
-        held |= {f"tag:{key}": value for key, value in self.tags.items()}
-        return all(held.get(name) in values for name, values in filters.items())
+        values |= {f"tag:{key}": value for key, value in self.tags.items()}
+        return all(values.get(name) in wanted for name, wanted in filters.items())
 
 
 class Ec2:
-    """The regions.
+    """EC2 in all regions.
 
     Args:
-        hypervisor: runs what is launched.
-        folder: for machines' files.
-        control: URL under which a machine finds its metadata service.
+        hypervisor: runs the launched machines.
+        folder: where machines keep their files.
+        control: base URL of the machines' metadata service.
     """
 
     def __init__(self, hypervisor: Hypervisor, folder: Path, control: str) -> None:
@@ -117,10 +117,10 @@ class Ec2:
         self._tokens: dict[str, tuple[Mapping[str, Any], Any]] = {}
 
     def region(self, name: str) -> Any:
-        """Give moto's object of a region, made to behave."""
+        """Return moto's backend of a region, with the replaced functions."""
         if name not in self.regions:
             backend = ec2_backends[ACCOUNT][name]
-            _open_to_the_internet(backend)
+            _attach_internet_gateway(backend)
             self._replace(backend, "run_instances", self._run)
             self._replace(backend, "terminate_instances", self._terminate)
             self._replace(backend, "stop_instances", self._stop)
@@ -134,75 +134,75 @@ class Ec2:
     def _replace(self, backend: Any, name: str, function: Callable[..., Any]) -> None:
         setattr(backend, name, functools.partial(function, backend, getattr(backend, name)))
 
-    def facts(self, ask: Ask) -> dict[str, str]:
-        """Say what a request is about, as far as faults may ask for it."""
-        known = {"region": ask.region, "caller": ask.caller}
-        if ask.service != "ec2":
-            return known
-        if ask.action == "RunInstances":
-            return known | Launch(ask, self.region(ask.region)).facts
-        identities = ask.listed("InstanceId") or [str(ask.params.get("InstanceId", ""))]
+    def facts(self, request: Request) -> dict[str, str]:
+        """Return the facts of a request that faults can match."""
+        facts = {"region": request.region, "caller": request.caller}
+        if request.service != "ec2":
+            return facts
+        if request.action == "RunInstances":
+            return facts | Launch(request, self.region(request.region)).facts
+        identities = request.listed("InstanceId") or [str(request.params.get("InstanceId", ""))]
         machine = self.hypervisor.find(identities[0])
-        return known | (machine.facts if machine else {})
+        return facts | (machine.facts if machine else {})
 
-    def before(self, ask: Ask) -> Answer | None:
-        """Refuse what AWS refuses, and answer what moto cannot; None to let moto answer.
+    def handle(self, request: Request) -> Response | None:
+        """Refuse what AWS refuses, and answer what moto cannot; None to pass the call to moto.
 
         Raises:
             AwsError: the request is refused.
         """
-        backend = self.region(ask.region)
-        if ask.action == "RunInstances":
-            self._launch = Launch(ask, backend)
+        backend = self.region(request.region)
+        if request.action == "RunInstances":
+            self._launch = Launch(request, backend)
             earlier = self._tokens.get(self._launch.token)
             if earlier is None:
-                refuse(self._launch, self.quotas, self._used(ask.region))
-            elif earlier[0] != ask.params:
+                refuse(self._launch, self.quotas, self._used(request.region))
+            elif earlier[0] != request.params:
                 raise AwsError(
                     "IdempotentParameterMismatch",
                     "Arguments on this idempotent request are inconsistent with arguments used in"
                     " previous request(s).",
                 )
-        if ask.action == "DescribeSpotPriceHistory":
-            return spot.history(ask)
-        if ask.action == "GetConsoleOutput":
-            return self._console(ask)
+        if request.action == "DescribeSpotPriceHistory":
+            return spot.history(request)
+        if request.action == "GetConsoleOutput":
+            return self._console(request)
         return None
 
     def _used(self, region: str) -> list[tuple[str, str]]:
-        """List type and market of what counts against a region's quotas."""
+        """List type and market of the machines that count against a region's quotas."""
         machines = self.hypervisor.machines
         return [(m.type, m.market) for m in machines if m.region == region and m.state in ALIVE]
 
-    def _console(self, ask: Ask) -> Answer:
-        machine = self.hypervisor.find(str(ask.params.get("InstanceId", "")))
+    def _console(self, request: Request) -> Response:
+        machine = self.hypervisor.find(str(request.params.get("InstanceId", "")))
         if machine is None:
             raise AwsError("InvalidInstanceID.NotFound", "The instance ID does not exist")
         text = base64.b64encode(machine.boot_log().encode()[-65536:]).decode()
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        return ec2_answer(ask, {"instanceId": machine.id, "timestamp": now, "output": text})
+        return ec2_response(request, {"instanceId": machine.id, "timestamp": now, "output": text})
 
-    # -- what replaces moto's functions; the first two arguments are the region and the original --
+    # -- replacements for moto's functions; they get the region's backend and the original first --
 
-    def _run(self, backend: Any, run: Any, *given: Any, **named: Any) -> Any:
+    def _run(self, backend: Any, original: Any, *args: Any, **kwargs: Any) -> Any:
         launch = self._launch
         assert launch is not None
         if launch.token in self._tokens:
             return self._tokens[launch.token][1]
-        named["placement"] = launch.zone
-        reservation = run(*given, **named)
+        kwargs["placement"] = launch.zone
+        reservation = original(*args, **kwargs)
         for instance in reservation.instances:
-            _tidy(instance, launch)
-            self._take_in(instance, launch, named.get("tags", {}))
+            _complete(instance, launch)
+            self._start(instance, launch, kwargs.get("tags", {}))
         if launch.token:
-            self._tokens[launch.token] = (launch.ask.params, reservation)
+            self._tokens[launch.token] = (launch.request.params, reservation)
         return reservation
 
-    def _take_in(self, instance: Any, launch: Launch, tags: Mapping[str, Any]) -> None:
+    def _start(self, instance: Any, launch: Launch, tags: Mapping[str, Any]) -> None:
         machine = Machine(
             id=instance.id,
             type=launch.type,
-            region=launch.ask.region,
+            region=launch.request.region,
             zone=launch.zone,
             market=launch.market,
             user_data=launch.user_data.decode(errors="surrogateescape"),
@@ -216,28 +216,28 @@ class Ec2:
         )
         if launch.market == "spot":
             price = launch.max_price or f"{spot.price(launch.type, launch.zone) or 0:.6f}"
-            requested = dict(tags.get("spot-instances-request", {}))
-            request = SpotRequest(instance.id, launch.type, launch.zone, price, requested)
+            request_tags = dict(tags.get("spot-instances-request", {}))
+            request = SpotRequest(instance.id, launch.type, launch.zone, price, request_tags)
             self.requests.append(request)
-            machine.request = request
+            machine.spot_request = request
             instance.spot_instance_request_id = request.id
             instance.instance_lifecycle = "spot"
         self.hypervisor.launch(machine)
 
     def _terminate(self, backend: Any, original: Any, identities: list[str]) -> Any:
-        found = backend.get_multi_instances_by_id(identities)
-        for instance in found:
+        instances = backend.get_multi_instances_by_id(identities)
+        for instance in instances:
             if instance.disable_api_termination is True:
                 raise EC2ClientError(
                     "OperationNotPermitted",
                     f"The instance '{instance.id}' may not be terminated. Modify its"
                     " 'disableApiTermination' instance attribute and try again.",
                 )
-        return [(instance, self._end(instance, stop=False)) for instance in found]
+        return [(instance, self._end(instance, stop=False)) for instance in instances]
 
     def _stop(self, backend: Any, original: Any, identities: list[str]) -> Any:
-        found = backend.get_multi_instances_by_id(identities)
-        return [(instance, self._end(instance, stop=True)) for instance in found]
+        instances = backend.get_multi_instances_by_id(identities)
+        return [(instance, self._end(instance, stop=True)) for instance in instances]
 
     def _end(self, instance: Any, *, stop: bool) -> Any:
         before = instance._state
@@ -250,18 +250,18 @@ class Ec2:
         return before
 
     def _describe(self, backend: Any, original: Any, filters: Any = None) -> Any:
-        found = original(filters=filters)
-        for reservation in found:
+        reservations = original(filters=filters)
+        for reservation in reservations:
             reservation.instances = [i for i in reservation.instances if self._visible(i)]
-        return [reservation for reservation in found if reservation.instances]
+        return [reservation for reservation in reservations if reservation.instances]
 
     def _describe_ids(
         self, backend: Any, original: Any, identities: list[str], filters: Any = None
     ) -> Any:
-        every = backend.all_instances()
-        hidden = {instance.id for instance in every if not self._visible(instance)}
-        if unseen := [identity for identity in identities if identity in hidden]:
-            raise InvalidInstanceIdError(unseen)
+        instances = backend.all_instances()
+        hidden = {instance.id for instance in instances if not self._visible(instance)}
+        if missing := [identity for identity in identities if identity in hidden]:
+            raise InvalidInstanceIdError(missing)
         return original(identities, filters=filters)
 
     def _visible(self, instance: Any) -> bool:
@@ -271,14 +271,14 @@ class Ec2:
     def _delete_group(
         self, backend: Any, original: Any, name: str | None = None, group_id: str | None = None
     ) -> None:
-        for card in backend.enis.values():
-            if any(group.id == group_id for group in card.group_set):
-                message = words("DependencyViolation", {"group": group_id})
+        for interface in backend.enis.values():
+            if any(group.id == group_id for group in interface.group_set):
+                message = message_for("DependencyViolation", {"group": group_id})
                 raise EC2ClientError("DependencyViolation", message)
         for instance in backend.all_instances():
-            gone = instance.state == "terminated"
-            if not gone and any(group.id == group_id for group in groups_of(instance)):
-                message = words("DependencyViolation", {"group": group_id})
+            terminated = instance.state == "terminated"
+            if not terminated and any(group.id == group_id for group in groups_of(instance)):
+                message = message_for("DependencyViolation", {"group": group_id})
                 raise EC2ClientError("DependencyViolation", message)
         original(name=name, group_id=group_id)
 
@@ -289,47 +289,48 @@ class Ec2:
         filters: Any = None,
         spot_instance_ids: list[str] | None = None,
     ) -> list[dict[str, Any]]:
-        here = [each for each in self.requests if each.zone.startswith(backend.region_name)]
+        region = backend.region_name
+        requests = [request for request in self.requests if request.zone.startswith(region)]
         wanted = spot_instance_ids or []
-        if unknown := set(wanted) - {each.id for each in here}:
+        if unknown := set(wanted) - {request.id for request in requests}:
             raise EC2ClientError(
                 "InvalidSpotInstanceRequestID.NotFound",
                 f"The spot instance request ID '{min(unknown)}' does not exist",
             )
-        chosen = [each for each in here if not wanted or each.id in wanted]
-        return [each.shown() for each in chosen if each.matches(filters or {})]
+        chosen = [request for request in requests if not wanted or request.id in wanted]
+        return [request.described() for request in chosen if request.matches(filters or {})]
 
-    # -- the end --------------------------------------------------------------------------------
+    # -- remaining resources --------------------------------------------------------------------
 
     def remaining(self) -> list[str]:
-        """List what exists and costs or clutters, in every region that was used."""
-        found = []
+        """List the resources that still exist in every region that was used."""
+        resources = []
         for name, backend in self.regions.items():
-            alive = [each for each in backend.all_instances() if each.state != "terminated"]
-            found += [f"{name}: instance {each.id} is {each.state}" for each in alive]
+            alive = [i for i in backend.all_instances() if i.state != "terminated"]
+            resources += [f"{name}: instance {i.id} is {i.state}" for i in alive]
             for groups in backend.groups.values():
                 named = [group for group in groups.values() if group.name != "default"]
-                found += [f"{name}: security group {g.id} {g.name}" for g in named]
-            found += [f"{name}: volume {volume}" for volume in backend.volumes]
-            found += [f"{name}: key pair {pair}" for pair in backend.key_pairs]
-            found += [f"{name}: network interface {card}" for card in backend.enis]
-        return found
+                resources += [f"{name}: security group {g.id} {g.name}" for g in named]
+            resources += [f"{name}: volume {volume}" for volume in backend.volumes]
+            resources += [f"{name}: key pair {pair}" for pair in backend.key_pairs]
+            resources += [f"{name}: network interface {interface}" for interface in backend.enis]
+        return resources
 
 
-def _tidy(instance: Any, launch: Launch) -> None:
+def _complete(instance: Any, launch: Launch) -> None:
     """Set what AWS sets and moto does not."""
-    card = instance.nics[0]
-    instance.public_wanted = card.public_ip is not None
-    card.public_ip = None
-    card.delete_on_termination = True
+    interface = instance.nics[0]
+    instance.public_wanted = interface.public_ip is not None
+    interface.public_ip = None
+    interface.delete_on_termination = True
     if not instance.security_groups:
-        instance.security_groups = list(card.group_set)
+        instance.security_groups = list(interface.group_set)
     for name, device in instance.block_device_mapping.items():
         device.delete_on_termination = name not in launch.kept_devices
 
 
-def _open_to_the_internet(backend: Any) -> None:
-    """Give the default VPC its internet gateway, as AWS makes it."""
+def _attach_internet_gateway(backend: Any) -> None:
+    """Attach an internet gateway to the default VPC, as AWS does."""
     vpc = backend.default_vpc
     gateway = backend.create_internet_gateway()
     backend.attach_internet_gateway(gateway.id, vpc.id)

@@ -1,4 +1,4 @@
-"""Faults to order: what AWS answers instead, and what befalls a machine."""
+"""Injected faults: errors of AWS API calls, and failures of machines."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ KINDS = ("slow_boot", "never_healthy", "pull_fails", "dies", "silent")
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """What one kind of API call is to suffer.
+    """A fault to inject into one kind of API call.
 
     Attributes:
-        action: such as RunInstances; * for every one.
+        action: such as RunInstances; * for every action.
         code: AWS's error code; "" when the call is only delayed or dropped.
-        times: calls that suffer it; None for all.
-        where: what must be so: type, zone, region, market, caller.
+        times: number of calls it applies to; None for all.
+        where: facts that must match: type, zone, region, market, caller.
         after: let the call take effect first.
         delay: seconds to wait before anything else.
-        drop: close the connection without an answer.
-        message: instead of AWS's usual words.
+        drop: close the connection without a response.
+        message: replaces AWS's usual message.
     """
 
     action: str
@@ -38,30 +38,32 @@ class Fault:
 
 
 class Faults:
-    """The faults in store; each is used up as it fires."""
+    """The pending faults; each firing uses one up."""
 
     def __init__(self) -> None:
         self.fired: list[Fault] = []
-        self._left: list[tuple[Fault, int | None]] = []
+        self._pending: list[tuple[Fault, int | None]] = []
         self._lock = threading.Lock()
 
     def add(self, *faults: Fault) -> None:
-        """Put faults in store; the first that matches a call fires."""
+        """Add faults; the first that matches a call fires."""
         with self._lock:
-            self._left += [(fault, fault.times) for fault in faults]
+            self._pending += [(fault, fault.times) for fault in faults]
 
     def clear(self) -> None:
-        """Forget those that have not fired."""
+        """Remove the faults that have not fired."""
         with self._lock:
-            self._left.clear()
+            self._pending.clear()
 
     def take(self, action: str, facts: Mapping[str, str]) -> Fault | None:
-        """Use up one fault for a call, if there is one for it."""
+        """Return the fault for a call and use it up once; None if none matches."""
         with self._lock:
-            for place, (fault, left) in enumerate(self._left):
-                if fault.action not in ("*", action) or left == 0 or not _fits(fault.where, facts):
+            for index, (fault, times) in enumerate(self._pending):
+                if fault.action not in ("*", action) or times == 0:
                     continue
-                self._left[place] = (fault, None if left is None else left - 1)
+                if not _matches(fault.where, facts):
+                    continue
+                self._pending[index] = (fault, None if times is None else times - 1)
                 self.fired.append(fault)
                 return fault
         return None
@@ -69,15 +71,15 @@ class Faults:
 
 @dataclass(eq=False)
 class MachineFault:
-    """What is to befall a machine, decided when it boots.
+    """A failure of a machine, decided when it boots.
 
     Attributes:
         kind: slow_boot (the user data starts `seconds` late) · never_healthy (the container never
             answers properly) · pull_fails (no image can be pulled) · dies (the hardware fails
             `seconds` after the container started) · silent (the container stops answering
             `seconds` after it started; the instance stays "running").
-        times: machines that suffer it; None for all.
-        where: what must be so: type, zone, region, market.
+        times: number of machines it applies to; None for all.
+        where: facts that must match: type, zone, region, market.
     """
 
     kind: str
@@ -87,16 +89,16 @@ class MachineFault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no such fault: {self.kind}; there are {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault {self.kind!r}; must be one of {', '.join(KINDS)}")
 
     def take(self, facts: Mapping[str, str]) -> bool:
-        """Use it up once for a machine it fits."""
-        if self.times == 0 or not _fits(self.where, facts):
+        """Use the fault up once; whether it applies to a machine."""
+        if self.times == 0 or not _matches(self.where, facts):
             return False
         if self.times is not None:
             self.times -= 1
         return True
 
 
-def _fits(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
+def _matches(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
     return all(facts.get(name) == value for name, value in where.items())

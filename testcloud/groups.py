@@ -1,4 +1,4 @@
-"""aws:ec2/securityGroup:SecurityGroup, as the real provider makes, reads and deletes it."""
+"""aws:ec2/securityGroup:SecurityGroup, as the real provider creates, reads and deletes it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _GONE = ("InvalidGroup.NotFound", "InvalidSecurityGroupID.NotFound", "InvalidGro
 
 
 def create(aws: Aws, inputs: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Make one with its tags; give its id.
+    """Create a group with its tags; return its id.
 
     Raises:
-        AwsFailure: it is not there, or is there without its rules.
+        AwsFailure: the group was not created.
     """
-    asked: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "GroupName": inputs["name"],
         "Description": inputs.get("description") or "Managed by Pulumi",
     }
     if inputs.get("vpcId"):
-        asked["VpcId"] = inputs["vpcId"]
+        parameters["VpcId"] = inputs["vpcId"]
     if tags:
-        asked["TagSpecifications"] = [tag_specification("security-group", tags)]
+        parameters["TagSpecifications"] = [tag_specification("security-group", tags)]
     try:
-        identity = str(aws.call("ec2", "CreateSecurityGroup", **asked)["GroupId"])
+        identity = str(aws.call("ec2", "CreateSecurityGroup", **parameters)["GroupId"])
     except AwsFailure as failure:
         text = f"creating Security Group ({inputs['name']}): {failure}"
         raise AwsFailure(text, failure.code) from failure
@@ -39,10 +39,10 @@ def create(aws: Aws, inputs: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def set_rules(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
-    """Give a new group the rules it is to have, and none of AWS's own.
+    """Authorize a new group's rules, and revoke the egress rule AWS adds by default.
 
     Raises:
-        AwsFailure: a rule was refused.
+        AwsFailure: AWS refused a rule.
     """
     aws.call("ec2", "DescribeSecurityGroups", GroupIds=[identity])
     everywhere = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
@@ -61,16 +61,16 @@ def set_rules(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
 
 
 def read(aws: Aws, identity: str) -> dict[str, Any] | None:
-    """Give what AWS says of a group, or None when it is gone."""
+    """Return the outputs of a group, or None if it does not exist."""
     try:
-        found = aws.call("ec2", "DescribeSecurityGroups", GroupIds=[identity])["SecurityGroups"]
+        response = aws.call("ec2", "DescribeSecurityGroups", GroupIds=[identity])
     except AwsFailure as failure:
         if failure.code in _GONE:
             return None
         raise
-    if not found:
+    if not response["SecurityGroups"]:
         return None
-    group = found[0]
+    group = response["SecurityGroups"][0]
     tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags", [])}
     return {
         "arn": group.get("SecurityGroupArn", f"arn:aws:ec2:::security-group/{identity}"),
@@ -86,13 +86,13 @@ def read(aws: Aws, identity: str) -> dict[str, Any] | None:
 
 
 def delete(aws: Aws, identity: str) -> None:
-    """Delete a group, waiting for what still uses it. One that is gone is no error.
+    """Delete a group, waiting until nothing uses it; a missing group is no error.
 
     Raises:
-        AwsFailure: it is still there.
+        AwsFailure: the group could not be deleted.
     """
-    mine = [{"Name": "group-id", "Values": [identity]}]
-    aws.call("ec2", "DescribeNetworkInterfaces", Filters=mine)
+    filters = [{"Name": "group-id", "Values": [identity]}]
+    aws.call("ec2", "DescribeNetworkInterfaces", Filters=filters)
     deadline = time.monotonic() + _DELETE_WITHIN
     while True:
         try:
@@ -110,23 +110,23 @@ def delete(aws: Aws, identity: str) -> None:
 
 
 def tag_specification(kind: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Give tags as calls that create take them."""
+    """Return tags as a TagSpecification of a create call."""
     return {"ResourceType": kind, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
 
 
 def _permission(rule: Mapping[str, Any], identity: str) -> dict[str, Any]:
     text = {"Description": rule["description"]} if rule.get("description") else {}
-    asked: dict[str, Any] = {"IpProtocol": str(rule["protocol"])}
-    if asked["IpProtocol"] != "-1":
-        asked |= {"FromPort": int(rule["fromPort"]), "ToPort": int(rule["toPort"])}
+    parameters: dict[str, Any] = {"IpProtocol": str(rule["protocol"])}
+    if parameters["IpProtocol"] != "-1":
+        parameters |= {"FromPort": int(rule["fromPort"]), "ToPort": int(rule["toPort"])}
     if rule.get("cidrBlocks"):
-        asked["IpRanges"] = [{"CidrIp": block, **text} for block in rule["cidrBlocks"]]
+        parameters["IpRanges"] = [{"CidrIp": block, **text} for block in rule["cidrBlocks"]]
     if rule.get("ipv6CidrBlocks"):
-        asked["Ipv6Ranges"] = [{"CidrIpv6": block, **text} for block in rule["ipv6CidrBlocks"]]
+        parameters["Ipv6Ranges"] = [{"CidrIpv6": block, **text} for block in rule["ipv6CidrBlocks"]]
     others = list(rule.get("securityGroups") or []) + ([identity] if rule.get("self") else [])
     if others:
-        asked["UserIdGroupPairs"] = [{"GroupId": other, **text} for other in others]
-    return asked
+        parameters["UserIdGroupPairs"] = [{"GroupId": other, **text} for other in others]
+    return parameters
 
 
 def _rule(permission: Mapping[str, Any]) -> dict[str, Any]:

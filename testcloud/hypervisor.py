@@ -1,4 +1,4 @@
-"""What runs machines: boots them, watches their power, ends them, and lets nothing be left."""
+"""Runs machines: boots them, powers them off, terminates them, and ends all of their processes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PORT = 5000
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64}
 STATES |= {"stopped": 80}
+_POLL = 0.05
 _REASONS = {
     "Client.UserInitiatedShutdown": "User initiated shutdown",
     "Client.InstanceInitiatedShutdown": "Instance initiated shutdown",
@@ -41,14 +42,14 @@ class Hypervisor:
     """Runs machines.
 
     Args:
-        minute: seconds that one of a machine's minutes lasts.
-        faults: what is to befall machines that boot.
+        minute: seconds that one minute of a machine lasts.
+        faults: faults of machines that boot.
 
     Attributes:
-        machines: all that were ever launched.
-        lock: held while the API's picture of the world is read or changed.
+        machines: all machines ever launched.
+        lock: held while the state that the API shows is read or changed.
         boot_seconds: how long an instance is pending.
-        shutdown_seconds: how long it is shutting-down, at least.
+        shutdown_seconds: minimum time an instance is shutting-down.
         caller: the address from which the runner reaches machines.
     """
 
@@ -63,10 +64,10 @@ class Hypervisor:
         self.caller = "127.0.0.1"
         self._power_offs: dict[str, Callable[[], None]] = {}
 
-    # -- the life of a machine ------------------------------------------------------------------
+    # -- life cycle of a machine ----------------------------------------------------------------
 
     def launch(self, machine: Machine) -> None:
-        """Take a machine in; it boots by itself."""
+        """Add a machine and schedule its boot."""
         self.machines.append(machine)
         set_state(machine, "pending")
         self.clock.after(self.boot_seconds, lambda: self._boot(machine))
@@ -85,25 +86,26 @@ class Hypervisor:
         self.clock.after(machine.faults.get("slow_boot", 0.0), machine.start)
 
     def end(self, machine: Machine, reason: str, *, stop: bool = False) -> None:
-        """Shut a machine down; in the end it is terminated, or stopped. Twice is no error."""
+        """Shut a machine down, to terminated or stopped; no-op while it already shuts down."""
         with self.lock:
             if machine.state in ("shutting-down", "terminated", "stopping"):
                 return
             machine.ended = machine.ended or time.time()
             machine.reason = reason
             set_state(machine, "stopping" if stop else "shutting-down", reason)
-            if machine.request is not None:
-                machine.request.close(_SPOT_STATUS.get(reason, "instance-terminated-no-capacity"))
+            if machine.spot_request is not None:
+                code = _SPOT_STATUS.get(reason, "instance-terminated-no-capacity")
+                machine.spot_request.close(code)
         began = time.monotonic()
 
         def finish() -> None:
             machine.stop()
-            left = self.shutdown_seconds - (time.monotonic() - began)
-            self.clock.after(left, lambda: self._gone(machine, reason, stop=stop))
+            delay = self.shutdown_seconds - (time.monotonic() - began)
+            self.clock.after(delay, lambda: self._ended(machine, reason, stop=stop))
 
         self.clock.after(0, finish)
 
-    def _gone(self, machine: Machine, reason: str, *, stop: bool) -> None:
+    def _ended(self, machine: Machine, reason: str, *, stop: bool) -> None:
         with self.lock:
             if stop:
                 machine.instance.nics[0].public_ip = None
@@ -115,22 +117,22 @@ class Hypervisor:
             machine.address = ""
 
     def notify_spot(self, machine: Machine, seconds: float) -> None:
-        """Give a spot machine notice; after so many seconds it is taken away."""
+        """Give a spot machine notice; terminate it after so many seconds."""
         with self.lock:
-            if machine.request is None:
-                raise ValueError(f"{machine.id} is no spot instance")
+            if machine.spot_request is None:
+                raise ValueError(f"{machine.id} is not a spot instance")
             machine.notice = time.time() + seconds
-            machine.request.code = "marked-for-termination"
+            machine.spot_request.code = "marked-for-termination"
         self.clock.after(seconds, lambda: self.end(machine, "Server.SpotInstanceTermination"))
 
-    # -- what machines tell ---------------------------------------------------------------------
+    # -- requests of machines -------------------------------------------------------------------
 
     def find(self, identity: str) -> Machine | None:
-        """Find a machine by its instance id."""
-        return next((each for each in self.machines if each.id == identity), None)
+        """Return the machine with an instance id, or None."""
+        return next((machine for machine in self.machines if machine.id == identity), None)
 
     def schedule_power_off(self, machine: Machine, minutes: float) -> None:
-        """Power a machine off in so many of its minutes, unless cancelled."""
+        """Power a machine off after so many of its minutes, unless cancelled."""
 
         def off() -> None:
             if self._power_offs.get(machine.id) is off:
@@ -141,35 +143,42 @@ class Hypervisor:
         self.clock.after(minutes * self.minute, off)
 
     def cancel_power_off(self, machine: Machine) -> None:
-        """Forget a power-off that is scheduled."""
+        """Cancel a scheduled power-off."""
         with self.lock:
             self._power_offs.pop(machine.id, None)
 
-    def bring_forward(self, machine: Machine) -> None:
-        """Let the moment of a machine's scheduled power-off be now; KeyError if none is."""
+    def run_scheduled_power_off(self, machine: Machine) -> None:
+        """Run a machine's scheduled power-off now; KeyError if none is scheduled."""
         self._power_offs[machine.id]()
 
     def power_off(self, machine: Machine) -> None:
-        """Power off from within: what then becomes of it is the instance's own setting."""
+        """Power off from within: stops or terminates, by the instance's shutdown behaviour."""
         behaviour = machine.instance.instance_initiated_shutdown_behavior
         self.end(machine, "Client.InstanceInitiatedShutdown", stop=behaviour != "terminate")
 
     def container_starts(self, machine: Machine, port: int) -> dict[str, object]:
-        """Say where a machine's container is to listen, and let befall it what is to."""
+        """Return the address for a machine's container to listen on, and schedule its faults."""
         if "dies" in machine.faults:
             seconds = machine.faults["dies"]
             self.clock.after(seconds, lambda: self.end(machine, "Server.InternalError"))
         if "silent" in machine.faults:
-            self.clock.after(machine.faults["silent"], machine.freeze)
+            self.clock.after(machine.faults["silent"], lambda: self._freeze(machine))
         address = machine.address or "127.0.0.1"
         with self.lock:
             reachable = bool(machine.address) and admits(machine, self.caller, port)
         return {"address": address, "port": port if reachable else free_port(address)}
 
-    # -- the end --------------------------------------------------------------------------------
+    def _freeze(self, machine: Machine) -> None:
+        """Freeze a machine, but not before its container has a process to freeze."""
+        if machine.container_pid is None and machine.state == "running":
+            self.clock.after(_POLL, lambda: self._freeze(machine))
+        else:
+            machine.freeze()
+
+    # -- closing --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End everything."""
+        """End every machine."""
         self.clock.close()
         with contextlib.ExitStack() as closing:
             for machine in self.machines:
@@ -180,11 +189,11 @@ class Hypervisor:
 def set_state(machine: Machine, name: str, reason: str = "") -> None:
     """Set an instance's state as the API shows it."""
     instance = machine.instance
-    # Not in place: answers may hold the old state object as the previous one.
+    # Not in place: responses may hold the old state object as the previous state.
     instance._state = type(instance._state)(name, STATES[name])
     if reason:
-        told = _REASONS.get(reason, reason)
-        instance.state_reason = StateReason(f"{reason}: {told}", reason)
+        text = _REASONS.get(reason, reason)
+        instance.state_reason = StateReason(f"{reason}: {text}", reason)
         moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
         by_user = reason == "Client.UserInitiatedShutdown"
         instance._reason = f"User initiated ({moment})" if by_user else reason
@@ -195,7 +204,7 @@ def set_state(machine: Machine, name: str, reason: str = "") -> None:
 
 
 def admits(machine: Machine, caller: str, port: int) -> bool:
-    """Say whether a security group of a machine lets a caller in on a TCP port."""
+    """Whether a security group of a machine admits a caller on a TCP port."""
     address = ipaddress.ip_address(caller)
     for group in groups_of(machine.instance):
         for rule in group.ingress_rules:
@@ -211,15 +220,15 @@ def admits(machine: Machine, caller: str, port: int) -> bool:
 
 
 def groups_of(instance: Any) -> list[Any]:
-    """List an instance's security groups, wherever they were named."""
-    found = {group.id: group for group in instance.security_groups}
-    for card in instance.nics.values():
-        found |= {group.id: group for group in card.group_set}
-    return list(found.values())
+    """List the security groups of an instance and of its network interfaces."""
+    groups = {group.id: group for group in instance.security_groups}
+    for interface in instance.nics.values():
+        groups |= {group.id: group for group in interface.group_set}
+    return list(groups.values())
 
 
 def free_address(taken: set[str]) -> str:
-    """Choose a loopback address on which the video API's port is free."""
+    """Return a loopback address on which the video API's port is free."""
     while True:
         parts = (16 + secrets.randbelow(235), secrets.randbelow(256), 1 + secrets.randbelow(254))
         address = "127.{}.{}.{}".format(*parts)
@@ -229,6 +238,6 @@ def free_address(taken: set[str]) -> str:
 
 
 def free_port(address: str) -> int:
-    """Choose a port that nobody was told of."""
-    with socket.create_server((address, 0)) as found:
-        return int(found.getsockname()[1])
+    """Return a free port, for a container that its published port does not reach."""
+    with socket.create_server((address, 0)) as server:
+        return int(server.getsockname()[1])

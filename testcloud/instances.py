@@ -1,4 +1,4 @@
-"""aws:ec2/instance:Instance, as the real provider makes, reads and deletes it."""
+"""aws:ec2/instance:Instance, as the real provider creates, reads and deletes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WITHIN = 600.0
 _EVERY = 0.05
 _SEEN_WITHIN = 30.0
 _GONE = "InvalidInstanceID.NotFound"
-# Attributes the real provider asks for one by one, for every instance it reads.
+# The real provider reads these attributes with one call each, for every instance.
 _ATTRIBUTES = (
     "disableApiStop",
     "disableApiTermination",
@@ -27,81 +27,81 @@ _ATTRIBUTES = (
 
 
 def create(aws: Aws, inputs: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Launch one, with its tags and its volumes' in the same call; give its id.
+    """Launch an instance, with the tags of its volumes in the same call; return its id.
 
     Raises:
-        AwsFailure: none was launched.
+        AwsFailure: no instance was launched.
     """
-    asked = _asked(inputs, tags)
+    parameters = _run_parameters(inputs, tags)
     if inputs.get("rootBlockDevice"):
-        asked["BlockDeviceMappings"] = [_root(aws, inputs)]
+        parameters["BlockDeviceMappings"] = [_root(aws, inputs)]
     try:
-        launched = aws.call("ec2", "RunInstances", **asked)
+        response = aws.call("ec2", "RunInstances", **parameters)
     except AwsFailure as failure:
         text = f"creating EC2 Instance: {failure}"
         raise AwsFailure(text, failure.code) from failure
-    return str(launched["Instances"][0]["InstanceId"])
+    return str(response["Instances"][0]["InstanceId"])
 
 
-def _asked(inputs: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
-    """Give what RunInstances is asked, but for the disks."""
-    asked: dict[str, Any] = {
+def _run_parameters(inputs: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of RunInstances except the disks."""
+    parameters: dict[str, Any] = {
         "ImageId": inputs["ami"],
         "InstanceType": inputs["instanceType"],
         "MinCount": 1,
         "MaxCount": 1,
         "ClientToken": f"terraform-{uuid.uuid4().hex}",
     }
-    plain = {"keyName": "KeyName", "ebsOptimized": "EbsOptimized", "privateIp": "PrivateIpAddress"}
-    plain |= {"instanceInitiatedShutdownBehavior": "InstanceInitiatedShutdownBehavior"}
-    plain |= {"disableApiTermination": "DisableApiTermination", "disableApiStop": "DisableApiStop"}
-    asked |= {theirs: inputs[ours] for ours, theirs in plain.items() if inputs.get(ours)}
+    names = {"keyName": "KeyName", "ebsOptimized": "EbsOptimized", "privateIp": "PrivateIpAddress"}
+    names |= {"instanceInitiatedShutdownBehavior": "InstanceInitiatedShutdownBehavior"}
+    names |= {"disableApiTermination": "DisableApiTermination", "disableApiStop": "DisableApiStop"}
+    parameters |= {theirs: inputs[ours] for ours, theirs in names.items() if inputs.get(ours)}
     if inputs.get("availabilityZone"):
-        asked["Placement"] = {"AvailabilityZone": inputs["availabilityZone"]}
+        parameters["Placement"] = {"AvailabilityZone": inputs["availabilityZone"]}
     if inputs.get("iamInstanceProfile"):
-        asked["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
+        parameters["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
     if inputs.get("monitoring") is not None:
-        asked["Monitoring"] = {"Enabled": inputs["monitoring"]}
+        parameters["Monitoring"] = {"Enabled": inputs["monitoring"]}
     if inputs.get("userData"):
-        asked["UserData"] = inputs["userData"]  # boto3 encodes it
+        parameters["UserData"] = inputs["userData"]  # boto3 encodes it
     if inputs.get("userDataBase64"):
-        asked["UserData"] = base64.b64decode(inputs["userDataBase64"])
-    asked |= _network(inputs) | _options(inputs)
+        parameters["UserData"] = base64.b64decode(inputs["userDataBase64"])
+    parameters |= _network(inputs) | _options(inputs)
     kinds = {"instance": tags, "volume": inputs.get("volumeTags") or {}}
     root = (inputs.get("rootBlockDevice") or {}).get("tags")
     kinds["volume"] = kinds["volume"] or root or {}
-    marks = [tag_specification(kind, each) for kind, each in kinds.items() if each]
-    return asked | ({"TagSpecifications": marks} if marks else {})
+    specifications = [tag_specification(kind, each) for kind, each in kinds.items() if each]
+    return parameters | ({"TagSpecifications": specifications} if specifications else {})
 
 
 def _network(inputs: Mapping[str, Any]) -> dict[str, Any]:
     groups = inputs.get("vpcSecurityGroupIds") or []
     if inputs.get("associatePublicIpAddress") is None or not inputs.get("subnetId"):
-        asked: dict[str, Any] = {"SecurityGroupIds": groups} if groups else {}
+        parameters: dict[str, Any] = {"SecurityGroupIds": groups} if groups else {}
         if inputs.get("securityGroups"):
-            asked["SecurityGroups"] = inputs["securityGroups"]
-        return asked | ({"SubnetId": inputs["subnetId"]} if inputs.get("subnetId") else {})
-    # Whether there is a public address is a matter of the network interface.
-    card = {
+            parameters["SecurityGroups"] = inputs["securityGroups"]
+        return parameters | ({"SubnetId": inputs["subnetId"]} if inputs.get("subnetId") else {})
+    # AWS takes AssociatePublicIpAddress only as part of a network interface.
+    interface = {
         "DeviceIndex": 0,
         "AssociatePublicIpAddress": inputs["associatePublicIpAddress"],
         "SubnetId": inputs["subnetId"],
     }
-    return {"NetworkInterfaces": [card | ({"Groups": groups} if groups else {})]}
+    return {"NetworkInterfaces": [interface | ({"Groups": groups} if groups else {})]}
 
 
 def _options(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    asked: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     if inputs.get("metadataOptions"):
-        asked["MetadataOptions"] = _capital(inputs["metadataOptions"])
+        parameters["MetadataOptions"] = _capital(inputs["metadataOptions"])
     if inputs.get("creditSpecification"):
-        asked["CreditSpecification"] = _capital(inputs["creditSpecification"])
+        parameters["CreditSpecification"] = _capital(inputs["creditSpecification"])
     market = inputs.get("instanceMarketOptions")
     if market:
-        asked["InstanceMarketOptions"] = {"MarketType": market.get("marketType", "spot")}
+        parameters["InstanceMarketOptions"] = {"MarketType": market.get("marketType", "spot")}
         if market.get("spotOptions"):
-            asked["InstanceMarketOptions"]["SpotOptions"] = _capital(market["spotOptions"])
-    return asked
+            parameters["InstanceMarketOptions"]["SpotOptions"] = _capital(market["spotOptions"])
+    return parameters
 
 
 def _capital(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,14 +111,14 @@ def _capital(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _root(aws: Aws, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the root disk as asked for, under the name the image has for it."""
+    """Return the root disk's mapping, under the device name of the image."""
     device = inputs["rootBlockDevice"]
     images = aws.call("ec2", "DescribeImages", ImageIds=[inputs["ami"]])["Images"]
     name = images[0]["RootDeviceName"] if images else "/dev/xvda"
     ebs: dict[str, Any] = {"DeleteOnTermination": device.get("deleteOnTermination", True)}
-    kept = {"volumeSize": "VolumeSize", "volumeType": "VolumeType", "iops": "Iops"}
-    kept |= {"throughput": "Throughput", "encrypted": "Encrypted", "kmsKeyId": "KmsKeyId"}
-    ebs |= {theirs: device[ours] for ours, theirs in kept.items() if device.get(ours) is not None}
+    names = {"volumeSize": "VolumeSize", "volumeType": "VolumeType", "iops": "Iops"}
+    names |= {"throughput": "Throughput", "encrypted": "Encrypted", "kmsKeyId": "KmsKeyId"}
+    ebs |= {theirs: device[ours] for ours, theirs in names.items() if device.get(ours) is not None}
     return {"DeviceName": name, "Ebs": ebs}
 
 
@@ -126,22 +126,22 @@ def wait_running(aws: Aws, identity: str) -> None:
     """Wait until an instance runs.
 
     Raises:
-        AwsFailure: it will not.
+        AwsFailure: it ended, or did not run in time.
         Cancelled: the engine asked to stop.
     """
     began = time.monotonic()
     while time.monotonic() - began < _WITHIN:
-        found = _find(aws, identity)
-        # It may take a moment until describing shows what was launched.
-        if found is None and time.monotonic() - began > _SEEN_WITHIN:
+        instance = _find(aws, identity)
+        # DescribeInstances is eventually consistent: a new instance may not be listed yet.
+        if instance is None and time.monotonic() - began > _SEEN_WITHIN:
             raise AwsFailure(
                 f"waiting for EC2 Instance ({identity}) create: couldn't find resource"
             )
-        state = found["State"]["Name"] if found else "pending"
-        if found and state == "running":
+        state = instance["State"]["Name"] if instance else "pending"
+        if instance and state == "running":
             return
-        if found and state != "pending":
-            reason = found.get("StateReason", {}).get("Message", "")
+        if instance and state != "pending":
+            reason = instance.get("StateReason", {}).get("Message", "")
             raise AwsFailure(
                 f"waiting for EC2 Instance ({identity}) create: unexpected state '{state}',"
                 f" wanted target 'running'. last error: {reason}"
@@ -155,56 +155,57 @@ def wait_running(aws: Aws, identity: str) -> None:
 
 def _find(aws: Aws, identity: str) -> dict[str, Any] | None:
     try:
-        found = aws.call("ec2", "DescribeInstances", InstanceIds=[identity])["Reservations"]
+        response = aws.call("ec2", "DescribeInstances", InstanceIds=[identity])
     except AwsFailure as failure:
         if failure.code == _GONE:
             return None
         raise
-    return dict(found[0]["Instances"][0]) if found else None
+    reservations = response["Reservations"]
+    return dict(reservations[0]["Instances"][0]) if reservations else None
 
 
 def read(aws: Aws, identity: str) -> dict[str, Any] | None:
-    """Give what AWS says of an instance, or None when it is gone."""
-    found = _find(aws, identity)
-    if found is None or found["State"]["Name"] == "terminated":
+    """Return the outputs of an instance, or None if it does not exist or is terminated."""
+    instance = _find(aws, identity)
+    if instance is None or instance["State"]["Name"] == "terminated":
         return None
-    aws.call("ec2", "DescribeInstanceTypes", InstanceTypes=[found["InstanceType"]])
+    aws.call("ec2", "DescribeInstanceTypes", InstanceTypes=[instance["InstanceType"]])
     attributes = {
         name: aws.call("ec2", "DescribeInstanceAttribute", InstanceId=identity, Attribute=name)
         for name in _ATTRIBUTES
     }
-    if found["InstanceType"].startswith("t"):
+    if instance["InstanceType"].startswith("t"):
         aws.call("ec2", "DescribeInstanceCreditSpecifications", InstanceIds=[identity])
     behaviour = attributes["instanceInitiatedShutdownBehavior"]
-    groups = [group["GroupId"] for group in found.get("SecurityGroups", [])]
+    groups = [group["GroupId"] for group in instance.get("SecurityGroups", [])]
     return {
-        "ami": found["ImageId"],
+        "ami": instance["ImageId"],
         "arn": f"arn:aws:ec2:::instance/{identity}",
-        "availabilityZone": found["Placement"]["AvailabilityZone"],
+        "availabilityZone": instance["Placement"]["AvailabilityZone"],
         "instanceInitiatedShutdownBehavior": behaviour["InstanceInitiatedShutdownBehavior"][
             "Value"
         ],
-        "instanceLifecycle": found.get("InstanceLifecycle", ""),
-        "instanceState": found["State"]["Name"],
-        "instanceType": found["InstanceType"],
-        "privateDns": found.get("PrivateDnsName", ""),
-        "privateIp": found.get("PrivateIpAddress", ""),
-        "publicDns": found.get("PublicDnsName", ""),
-        "publicIp": found.get("PublicIpAddress", ""),
-        "spotInstanceRequestId": found.get("SpotInstanceRequestId", ""),
-        "subnetId": found.get("SubnetId", ""),
-        "tagsAll": {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+        "instanceLifecycle": instance.get("InstanceLifecycle", ""),
+        "instanceState": instance["State"]["Name"],
+        "instanceType": instance["InstanceType"],
+        "privateDns": instance.get("PrivateDnsName", ""),
+        "privateIp": instance.get("PrivateIpAddress", ""),
+        "publicDns": instance.get("PublicDnsName", ""),
+        "publicIp": instance.get("PublicIpAddress", ""),
+        "spotInstanceRequestId": instance.get("SpotInstanceRequestId", ""),
+        "subnetId": instance.get("SubnetId", ""),
+        "tagsAll": {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])},
         "vpcSecurityGroupIds": groups,
-        **_disks(aws, found),
+        **_disks(aws, instance),
     }
 
 
-def _disks(aws: Aws, found: Mapping[str, Any]) -> dict[str, Any]:
-    attached = {each["Ebs"]["VolumeId"]: each for each in found.get("BlockDeviceMappings", [])}
+def _disks(aws: Aws, instance: Mapping[str, Any]) -> dict[str, Any]:
+    attached = {each["Ebs"]["VolumeId"]: each for each in instance.get("BlockDeviceMappings", [])}
     if not attached:
         return {}
-    mine = [{"Name": "resource-id", "Values": list(attached)}]
-    aws.call("ec2", "DescribeTags", Filters=mine)
+    filters = [{"Name": "resource-id", "Values": list(attached)}]
+    aws.call("ec2", "DescribeTags", Filters=filters)
     volumes = aws.call("ec2", "DescribeVolumes", VolumeIds=list(attached))["Volumes"]
     volume = volumes[0]
     mapping = attached[volume["VolumeId"]]
@@ -221,10 +222,10 @@ def _disks(aws: Aws, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
-    """Terminate an instance and wait until it is. One that is gone is no error.
+    """Terminate an instance and wait until it is terminated; a missing one is no error.
 
     Raises:
-        AwsFailure: it is still there.
+        AwsFailure: the instance could not be terminated.
     """
     try:
         if inputs.get("forceDestroy"):
@@ -239,9 +240,9 @@ def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
         text = f"terminating EC2 Instance ({identity}): {failure}"
         raise AwsFailure(text, failure.code) from failure
     deadline = time.monotonic() + _WITHIN
-    while (found := _find(aws, identity)) and found["State"]["Name"] != "terminated":
+    while (instance := _find(aws, identity)) and instance["State"]["Name"] != "terminated":
         if time.monotonic() > deadline:
-            state = found["State"]["Name"]
+            state = instance["State"]["Name"]
             raise AwsFailure(
                 f"waiting for EC2 Instance ({identity}) delete: timeout while waiting for state to"
                 f" become 'terminated' (last state: '{state}')"

@@ -1,4 +1,4 @@
-"""A RunInstances call: what it asks for, and whether AWS would let it."""
+"""A RunInstances call: its parameters, and whether AWS would refuse it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from testcloud import spot
 from testcloud.machine import vcpus
-from testcloud.wire import Ask, AwsError
+from testcloud.wire import AwsError, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,11 +26,11 @@ _QUOTAS = {
 
 
 class Launch:
-    """What a RunInstances call asks for, with AWS's own choice where it leaves one."""
+    """The parameters of a RunInstances call, with AWS's defaults for the missing ones."""
 
-    def __init__(self, ask: Ask, backend: Any) -> None:
-        params = ask.params
-        self.ask, self.backend = ask, backend
+    def __init__(self, request: Request, backend: Any) -> None:
+        params = request.params
+        self.request, self.backend = request, backend
         self.type = str(params.get("InstanceType", "m1.small"))
         self.image = str(params.get("ImageId", ""))
         self.count = int(params.get("MaxCount", 1))
@@ -39,8 +39,8 @@ class Launch:
         self.market = "spot" if market == "spot" else "on-demand"
         self.max_price = str(params.get("InstanceMarketOptions.SpotOptions.MaxPrice", ""))
         self.token_required = params.get("MetadataOptions.HttpTokens") != "optional"
-        self.zones = sorted(z for kind, z in spot.offered(ask.region) if kind == self.type)
-        self.zone = self._zone() or (self.zones[0] if self.zones else f"{ask.region}a")
+        self.zones = sorted(z for kind, z in spot.offered(request.region) if kind == self.type)
+        self.zone = self._zone() or (self.zones[0] if self.zones else f"{request.region}a")
         self.user_data = self._user_data()
         self.kept_devices = {
             params.get(key.removesuffix("Ebs.DeleteOnTermination") + "DeviceName")
@@ -50,27 +50,27 @@ class Launch:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What faults may ask for."""
+        """The facts that faults can match."""
         return {"type": self.type, "zone": self.zone, "market": self.market}
 
     def _zone(self) -> str:
-        asked = self.ask.params.get("Placement.AvailabilityZone", "")
+        zone = self.request.params.get("Placement.AvailabilityZone", "")
         for name in ("SubnetId", "NetworkInterface.1.SubnetId"):
-            subnet = str(self.ask.params.get(name, ""))
+            subnet = str(self.request.params.get(name, ""))
             for by_zone in self.backend.subnets.values():
                 if subnet in by_zone:
-                    asked = by_zone[subnet].availability_zone
-        return str(asked)
+                    zone = by_zone[subnet].availability_zone
+        return str(zone)
 
     def _user_data(self) -> bytes:
         try:
-            return base64.b64decode(str(self.ask.params.get("UserData", "")), validate=True)
+            return base64.b64decode(str(self.request.params.get("UserData", "")), validate=True)
         except binascii.Error:
-            return b""  # moto refuses it in AWS's words
+            return b""  # moto refuses it with AWS's message
 
 
 def quota_of(kind: str, market: str) -> str:
-    """Give the code of the quota against which a type counts."""
+    """Return the code of the quota that an instance type counts against."""
     return _QUOTAS[kind.startswith(("g", "vt")), market]
 
 
@@ -78,12 +78,12 @@ def refuse(launch: Launch, quotas: Mapping[str, float], used: Iterable[tuple[str
     """Refuse a launch as AWS does.
 
     Args:
-        launch: what is asked.
+        launch: the call.
         quotas: vCPUs allowed, by quota code.
-        used: type and market of what runs in the region.
+        used: type and market of the machines that run in the region.
 
     Raises:
-        AwsError: it is refused.
+        AwsError: AWS would refuse the launch.
     """
     _refuse_parameters(launch)
     if launch.zone not in launch.zones:
@@ -113,10 +113,10 @@ def _refuse_parameters(launch: Launch) -> None:
     if not launch.backend.describe_images(filters={"image-id": [launch.image]}):
         message = f"The image id '[{launch.image}]' does not exist"
         raise AwsError("InvalidAMIID.NotFound", message)
-    known = {name for groups in launch.backend.groups.values() for name in groups}
-    asked = launch.ask.listed("SecurityGroupId")
-    asked += launch.ask.listed(r"NetworkInterface\.1\.SecurityGroupId")
-    for group in asked:
+    known = {name for by_id in launch.backend.groups.values() for name in by_id}
+    groups = launch.request.listed("SecurityGroupId")
+    groups += launch.request.listed(r"NetworkInterface\.1\.SecurityGroupId")
+    for group in groups:
         if group not in known:
             message = f"The security group '{group}' does not exist"
             raise AwsError("InvalidGroup.NotFound", message)
@@ -125,5 +125,5 @@ def _refuse_parameters(launch: Launch) -> None:
 def _refuse_price(launch: Launch) -> None:
     current = spot.price(launch.type, launch.zone)
     if current is not None and float(launch.max_price) < current:
-        asked = f"{float(launch.max_price):.6f}"
-        raise AwsError("SpotMaxPriceTooLow", max_price=asked, price=f"{current:.6f}")
+        max_price = f"{float(launch.max_price):.6f}"
+        raise AwsError("SpotMaxPriceTooLow", max_price=max_price, price=f"{current:.6f}")

@@ -1,4 +1,4 @@
-"""A rented machine: its user data executed for real, in a tree of processes that ends as one."""
+"""A rented machine: it executes its user data in a process tree that ends as a whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 STANDINS = Path(__file__).parent / "standins"
-# Every process of a machine has its id in the environment, from the first to the last.
+# Every process of a machine inherits the machine's id in this environment variable.
 MARK = "CLOUDBURST_TEST_MACHINE"
 _COMMANDS = {
     "docker": "docker.py",
@@ -28,9 +28,9 @@ _COMMANDS = {
     "dnf": "plain.py",
     "yum": "plain.py",
 }
-# Without site-packages and the user's settings an interpreter starts in a fortieth of a second.
+# Without site-packages and user settings an interpreter starts in 25 ms.
 _PYTHON = [sys.executable, "-S", "-s", "-E"]
-_GONE_WITHIN = 10.0
+_ENDED_WITHIN = 10.0
 
 
 @dataclass(eq=False)
@@ -39,10 +39,10 @@ class Machine:
 
     Attributes:
         market: "on-demand" or "spot".
-        address: its public address, "" while it has none.
-        launched, ended: epoch seconds; ended is when it began to shut down.
-        state: as EC2 names it.
-        faults: what befalls it, by kind, with the seconds of each.
+        address: the public address, "" if there is none.
+        launched, ended: epoch seconds; ended is when the shutdown began.
+        notice: when a spot machine will be reclaimed, epoch seconds.
+        faults: the machine's faults by kind, with the seconds of each.
     """
 
     id: str
@@ -63,18 +63,18 @@ class Machine:
     reason: str = ""
     faults: dict[str, float] = field(default_factory=dict)
     instance: Any = field(default=None, repr=False)
-    request: Any = field(default=None, repr=False)
+    spot_request: Any = field(default=None, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @property
     def state(self) -> str:
-        """EC2's word for how it is."""
+        """The state as EC2 names it."""
         return str(self.instance.state)
 
     @property
     def facts(self) -> dict[str, str]:
-        """What faults may ask for."""
+        """The facts that faults can match."""
         return {
             "type": self.type,
             "zone": self.zone,
@@ -84,30 +84,30 @@ class Machine:
 
     @property
     def container_pid(self) -> int | None:
-        """The process id of its running container, if it has one."""
+        """The process id of the running container, or None."""
         with contextlib.suppress(OSError, ValueError):
             pid = int(json.loads((self.folder / "container.json").read_text())["pid"])
             return pid if pid in self.alive() else None
         return None
 
     def boot_log(self) -> str:
-        """Give the console's text."""
+        """Return the console output."""
         log = self.folder / "boot.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
     def commands(self) -> list[str]:
-        """List the commands of stand-ins that its user data gave, without values of variables."""
+        """List the stand-in commands that the user data ran, without values of variables."""
         log = self.folder / "commands.log"
         return log.read_text(errors="replace").splitlines() if log.exists() else []
 
     def alive(self) -> list[int]:
-        """List its processes."""
+        """List the machine's process ids."""
         return processes(self.id)
 
     def start(self) -> None:
-        """Switch it on; it executes its user data as cloud-init does."""
+        """Start the machine; it executes its user data as cloud-init does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        _furnish(self)
+        _write_files(self)
         environment = {
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "LANG": "C.UTF-8",
@@ -118,7 +118,7 @@ class Machine:
                 return
             self._process = subprocess.Popen(
                 [*_PYTHON, str(STANDINS / "init.py")],
-                # The lifeline: when this process ends, however it ends, so does the machine.
+                # The machine ends when this pipe closes, so it never outlives this process.
                 stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
@@ -128,52 +128,52 @@ class Machine:
             )
 
     def stop(self) -> None:
-        """End every process it has, and see that they are gone.
+        """Kill every process of the machine and wait until all have ended.
 
         Raises:
-            TimeoutError: some would not go.
+            TimeoutError: some processes did not end.
         """
         with self._lock:
             process, self._process = self._process, None
-        deadline = time.monotonic() + _GONE_WITHIN
-        while left := processes(self.id):
-            for pid in left:
+        deadline = time.monotonic() + _ENDED_WITHIN
+        while pids := processes(self.id):
+            for pid in pids:
                 send(pid, signal.SIGKILL)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.id}: processes {left} do not end")
+                raise TimeoutError(f"{self.id}: processes {pids} did not end")
             time.sleep(0.005)
         if process is not None:
             if process.stdin is not None:
                 process.stdin.close()
-            process.wait(_GONE_WITHIN)
+            process.wait(_ENDED_WITHIN)
 
     def freeze(self) -> None:
-        """Stop the container's processes without ending them."""
+        """Suspend every process but init (SIGSTOP)."""
         for pid in self.alive():
             if self._process is None or pid != self._process.pid:
                 send(pid, signal.SIGSTOP)
 
 
 def processes(machine: str) -> list[int]:
-    """List the processes of a machine, known by the mark in their environment."""
-    mark, found = f"{MARK}={machine}".encode(), []
+    """List the process ids of a machine, found by the mark in their environment."""
+    mark, pids = f"{MARK}={machine}".encode(), []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            # A zombie has no environment any more.
+            # The environment of a zombie cannot be read.
             with contextlib.suppress(OSError):
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-    return [pid for pid in found if pid != os.getpid()]
+                    pids.append(int(folder.name))
+    return [pid for pid in pids if pid != os.getpid()]
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal; a process that is gone is no error."""
+    """Send a signal; a process that has ended is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
-def _furnish(machine: Machine) -> None:
-    """Write what a machine finds on its disk: commands, user data, what the stand-ins must know."""
+def _write_files(machine: Machine) -> None:
+    """Write the machine's files: commands, user data, and settings of the stand-ins."""
     commands = machine.folder / "bin"
     commands.mkdir(exist_ok=True)
     for name, script in _COMMANDS.items():
@@ -184,7 +184,7 @@ def _furnish(machine: Machine) -> None:
     (machine.folder / "tmp").mkdir(exist_ok=True)
     text = machine.user_data.encode(errors="surrogateescape")
     (machine.folder / "user-data").write_bytes(text)
-    known = {
+    settings = {
         "id": machine.id,
         "mark": MARK,
         "control": machine.control,
@@ -192,11 +192,11 @@ def _furnish(machine: Machine) -> None:
         "never_healthy": "never_healthy" in machine.faults,
         "slots": vcpus(machine.type) // 2 or 1,
     }
-    (machine.folder / "machine.json").write_text(json.dumps(known))
+    (machine.folder / "machine.json").write_text(json.dumps(settings))
 
 
 def vcpus(kind: str) -> int:
-    """Give a type's number of vCPUs."""
+    """Return the number of vCPUs of an instance type."""
     from moto.ec2.models.instance_types import INSTANCE_TYPES
 
     return int(INSTANCE_TYPES[kind]["VCpuInfo"]["DefaultVCpus"])

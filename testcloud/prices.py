@@ -1,8 +1,8 @@
-"""The price list in AWS's shape: the right prices, and around them everything that looks alike.
+"""The price list in AWS's format: the right SKUs among many similar ones.
 
-On-demand prices are USD an hour. Around the one right SKU of a type stand other systems, tenancies
-and reservations, as in the real list; two of them are those the first tool of this kind read by
-mistake: $0.475 for c5.2xlarge and $6.68 for c5.4xlarge.
+On-demand prices are USD per hour. As in the real list, each type also has similar SKUs for other
+operating systems, tenancies and reservations. A client with too few filters reads one of those,
+such as $0.475 for c5.2xlarge or $6.68 for c5.4xlarge.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ON_DEMAND = {
     "c7a.2xlarge": (0.41056, 8, "16 GiB"),
     "c6i.2xlarge": (0.34, 8, "16 GiB"),
 }
-# Region: its name in the list, the prefix of its usage types, its prices against us-east-1's.
+# Region: name in the list, prefix of usage types, price ratio to us-east-1.
 REGIONS = {
     "us-east-1": ("US East (N. Virginia)", "", 1.0),
     "us-west-2": ("US West (Oregon)", "USW2-", 1.0),
@@ -39,7 +39,7 @@ GP3_GB_MONTH = {"us-east-1": 0.08, "us-west-2": 0.08, "eu-central-1": 0.0952}
 _MISREAD = {"c5.2xlarge": 0.475, "c5.4xlarge": 6.68}
 _PUBLISHED = "2026-01-15T00:00:00Z"
 _TYPES = ("TERM_MATCH", "EQUALS", "CONTAINS", "ANY_OF", "NONE_OF")
-# What differs from the right SKU, and its price against the right one's.
+# Attributes that differ from the right SKU, and the price ratio to it.
 _DECOYS: tuple[tuple[dict[str, str], float], ...] = (
     ({"preInstalledSw": "SQL Std", "operation": "RunInstances:0004"}, 2.4118),
     ({"preInstalledSw": "SQL Web", "operation": "RunInstances:0200"}, 1.3971),
@@ -80,7 +80,7 @@ _DECOYS: tuple[tuple[dict[str, str], float], ...] = (
 
 
 def on_demand(kind: str, region: str) -> float | None:
-    """Give the right price, USD an hour; None for what the list does not have."""
+    """Return the on-demand price in USD per hour; None if the list has none."""
     if kind not in ON_DEMAND or region not in REGIONS:
         return None
     return round(ON_DEMAND[kind][0] * REGIONS[region][2], 6)
@@ -88,7 +88,7 @@ def on_demand(kind: str, region: str) -> float | None:
 
 @cache
 def price_list() -> tuple[dict[str, Any], ...]:
-    """Make every item of the list, in an order in which the misread ones come early."""
+    """Return every item of the list; the SKUs that are easily misread come first."""
     items = [item for region in REGIONS for kind in ON_DEMAND for item in _compute(kind, region)]
     items += [item for region in REGIONS for item in _storage(region)]
     return tuple(items)
@@ -119,15 +119,15 @@ def _compute(kind: str, region: str) -> Iterable[dict[str, Any]]:
         "currentGeneration": "Yes",
         "storage": "EBS only",
     }
-    made = []
-    for place, (difference, ratio) in enumerate(_DECOYS):
+    skus = []
+    for index, (difference, ratio) in enumerate(_DECOYS):
         price = right * ratio
-        if place == 0 and kind in _MISREAD:
+        if index == 0 and kind in _MISREAD:
             price = _MISREAD[kind] * REGIONS[region][2]
-        made.append((base | difference, price))
-    middle = len(made) // 2
-    made.insert(middle, (base, right))
-    for attributes, price in made:
+        skus.append((base | difference, price))
+    middle = len(skus) // 2
+    skus.insert(middle, (base, right))
+    for attributes, price in skus:
         attributes["usagetype"] = f"{prefix}{attributes['usagetype']}:{kind}"
         plain = attributes["operation"] == "RunInstances" and price == right
         family_name = "Compute Instance"
@@ -166,9 +166,9 @@ def _item(
     sku = hashlib.sha256(mark.encode()).hexdigest()[:16].upper()
     terms = {"OnDemand": _term(sku, "JRTCKXETXF", price, unit, attributes)}
     if reserved:
-        kept = {"LeaseContractLength": "1yr", "OfferingClass": "standard"}
-        kept["PurchaseOption"] = "No Upfront"
-        terms["Reserved"] = _term(sku, "4NA7Y494T4", price * 0.63, unit, attributes, kept)
+        term = {"LeaseContractLength": "1yr", "OfferingClass": "standard"}
+        term["PurchaseOption"] = "No Upfront"
+        terms["Reserved"] = _term(sku, "4NA7Y494T4", price * 0.63, unit, attributes, term)
     return {
         "product": {"productFamily": family, "attributes": attributes, "sku": sku},
         "serviceCode": "AmazonEC2",
@@ -187,11 +187,12 @@ def _term(
     term: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     rate = f"{sku}.{offer}.6YS6EN2CT7"
-    what = attributes.get("instanceType") or attributes["usagetype"]
+    subject = attributes.get("instanceType") or attributes["usagetype"]
+    system = attributes.get("operatingSystem", "")
     dimension = {
         "unit": unit,
         "endRange": "Inf",
-        "description": f"${price:.10f} per {unit} {attributes.get('operatingSystem', '')} {what}",
+        "description": f"${price:.10f} per {unit} {system} {subject}",
         "appliesTo": [],
         "rateCode": rate,
         "beginRange": "0",
@@ -208,46 +209,47 @@ def _term(
     }
 
 
-def get_products(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer GetProducts.
+def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response of GetProducts.
 
     Raises:
-        AwsError: the service, a filter, or the token is none that AWS knows.
+        AwsError: the service, a filter or the token is invalid.
     """
-    if asked.get("ServiceCode") != "AmazonEC2":
+    if params.get("ServiceCode") != "AmazonEC2":
         raise AwsError("InvalidParameterException", "Input Parameters are invalid")
-    size = int(asked.get("MaxResults", 100))
+    size = int(params.get("MaxResults", 100))
     if not 1 <= size <= 100:
         raise AwsError("InvalidParameterException", "MaxResults must be between 1 and 100")
-    token = str(asked.get("NextToken", "0"))
+    token = str(params.get("NextToken", "0"))
     if not token.isdigit():
         raise AwsError("InvalidNextTokenException", "The pagination token is invalid. Try again.")
-    filters = list(asked.get("Filters", []))
-    found = [item for item in price_list() if all(_matches(item, each) for each in filters)]
+    filters = list(params.get("Filters", []))
+    items = [item for item in price_list() if all(_matches(item, each) for each in filters)]
     start = int(token)
-    answer: dict[str, Any] = {
+    response: dict[str, Any] = {
         "FormatVersion": "aws_v1",
-        "PriceList": [json.dumps(item) for item in found[start : start + size]],
+        "PriceList": [json.dumps(item) for item in items[start : start + size]],
     }
-    if start + size < len(found):
-        answer["NextToken"] = str(start + size)
-    return answer
+    if start + size < len(items):
+        response["NextToken"] = str(start + size)
+    return response
 
 
 def _matches(item: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    how, field, value = wanted.get("Type"), wanted.get("Field", ""), wanted.get("Value", "")
-    if how not in _TYPES or not field:
+    operator = wanted.get("Type")
+    field, value = wanted.get("Field", ""), wanted.get("Value", "")
+    if operator not in _TYPES or not field:
         raise AwsError("InvalidParameterException", "Input Parameters are invalid")
     product = item["product"]
     special = {"productFamily": product["productFamily"], "sku": product["sku"]}
     special |= {"ServiceCode": item["serviceCode"]}
-    held = special.get(field, product["attributes"].get(field))
-    if how == "NONE_OF":
-        return held not in value.split(",")
-    if held is None:
+    attribute = special.get(field, product["attributes"].get(field))
+    if operator == "NONE_OF":
+        return attribute not in value.split(",")
+    if attribute is None:
         return False
-    if how == "CONTAINS":
-        return value in held
-    if how == "ANY_OF":
-        return held in value.split(",")
-    return bool(held == value)
+    if operator == "CONTAINS":
+        return value in attribute
+    if operator == "ANY_OF":
+        return attribute in value.split(",")
+    return bool(attribute == value)

@@ -1,7 +1,7 @@
-"""A double of the Pulumi provider `aws`: refuses, retries, waits and words things as it does.
+"""A double of the Pulumi provider `aws`, with its validation, retries, waits and error messages.
 
-The engine attaches to it (``PULUMI_DEBUG_PROVIDERS``), many engine processes to the one. What a
-provider resource configures is kept for each stack; a resource's own `region` comes first.
+Engine processes attach to it (``PULUMI_DEBUG_PROVIDERS``); one server serves all of them. The
+configuration of a provider resource is stored per stack; a resource's `region` overrides it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 VERSION = "7.51.1"
 _SECRET, _SECRET_MARK = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
-# What only AWS knows, until the resource is there.
+# Outputs that are unknown until AWS has created the resource.
 _UNKNOWN = {
     INSTANCE: (
         "arn",
@@ -48,7 +48,7 @@ _CHANGEABLE = ("tags", "tagsAll", "volumeTags")
 
 @dataclass
 class Settings:
-    """What a provider was configured with, for one stack."""
+    """A provider's configuration for one stack."""
 
     region: str = "us-east-1"
     attempts: int = 25
@@ -73,7 +73,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         """Close the connections."""
         self._clients.close()
 
-    # -- the engine's questions, in the order in which it asks them -----------------------------
+    # -- calls of the engine, in the order in which it makes them -------------------------------
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version=VERSION)
@@ -94,17 +94,17 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.DiffResponse(changes=pb.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        given = {name.rpartition(":")[2]: value for name, value in request.variables.items()}
-        given |= _plain(request.args)
+        variables = {name.rpartition(":")[2]: value for name, value in request.variables.items()}
+        variables |= _plain(request.args)
         settings = Settings(
-            region=str(given.get("region") or "us-east-1"),
-            attempts=attempts_of(given.get("maxRetries")),
-            tags=dict(_decoded(given.get("defaultTags")).get("tags") or {}),
+            region=str(variables.get("region") or "us-east-1"),
+            attempts=attempts_of(variables.get("maxRetries")),
+            tags=dict(_decoded(variables.get("defaultTags")).get("tags") or {}),
         )
         with self._lock:
             self._settings[_stack(request.urn)] = self._last = settings
-        # As the real one, which so finds out whether the credentials are any good.
-        if str(given.get("skipCredentialsValidation")).lower() != "true":
+        # The real provider validates credentials with this call.
+        if str(variables.get("skipCredentialsValidation")).lower() != "true":
             try:
                 self._aws(settings, settings.region, context).call("sts", "GetCallerIdentity")
             except AwsFailure as failure:
@@ -119,19 +119,21 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         args = _plain(request.args)
         settings = self._last
         aws = self._aws(settings, str(args.get("region") or settings.region), context)
-        if request.tok not in invokes.KNOWN:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {request.tok}")
+        if request.tok not in invokes.FUNCTIONS:
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED, f"the test cloud does not implement {request.tok}"
+            )
         try:
-            given = invokes.KNOWN[request.tok](aws, args)
+            result = invokes.FUNCTIONS[request.tok](aws, args)
         except AwsFailure as failure:
             context.abort(grpc.StatusCode.UNKNOWN, f"invoking {request.tok}: {failure}")
-        return pb.InvokeResponse(**{"return": _struct(given)})
+        return pb.InvokeResponse(**{"return": _struct(result)})
 
     def Check(self, request: Any, context: Any) -> Any:
         kind = self._kind(request, context)
         inputs = _plain(request.news)
-        found = schema.problems(kind, inputs) or checks.problems(kind, inputs)
-        failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in found]
+        problems = schema.problems(kind, inputs) or checks.problems(kind, inputs)
+        failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in problems]
         if kind == GROUP and not inputs.get("name"):
             old = _plain(request.olds).get("name")
             prefix = inputs.get("namePrefix") or f"{_name(request.urn)}-"
@@ -152,7 +154,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:
         kind = self._kind(request, context)
         inputs = _plain(request.properties)
-        settings = self._of(request.urn)
+        settings = self._settings_of(request.urn)
         region = str(inputs.get("region") or settings.region)
         tags = {**settings.tags, **(inputs.get("tags") or {})}
         outputs = inputs | {"region": region, "tagsAll": tags}
@@ -163,7 +165,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             identity = (instances if kind == INSTANCE else groups).create(aws, inputs, tags)
         except (AwsFailure, Cancelled) as failure:
-            _refuse(context, _words(failure))
+            _refuse(context, _message(failure))
         try:
             if kind == INSTANCE:
                 instances.wait_running(aws, identity)
@@ -171,25 +173,25 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
                 groups.set_rules(aws, identity, inputs)
             outputs |= self._read(aws, kind, identity) or {}
         except (AwsFailure, Cancelled) as failure:
-            # It exists: the engine must know it, or nobody would delete it.
-            _half_done(context, identity, outputs, inputs, _words(failure))
+            # The resource exists: the engine must record it, or it would never be deleted.
+            _fail_initialization(context, identity, outputs, inputs, _message(failure))
         return pb.CreateResponse(id=identity, properties=_struct(outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
         kind = self._kind(request, context)
-        state, settings = _plain(request.properties), self._of(request.urn)
+        state, settings = _plain(request.properties), self._settings_of(request.urn)
         aws = self._aws(settings, str(state.get("region") or settings.region), context)
         try:
-            found = self._read(aws, kind, request.id)
+            outputs = self._read(aws, kind, request.id)
         except (AwsFailure, Cancelled) as failure:
-            _refuse(context, f"reading {request.id}: {_words(failure)}")
-        if found is None:
-            return pb.ReadResponse()  # an empty id says that it is gone
-        whole = _struct({**state, **found})
-        return pb.ReadResponse(id=request.id, properties=whole, inputs=request.inputs)
+            _refuse(context, f"reading {request.id}: {_message(failure)}")
+        if outputs is None:
+            return pb.ReadResponse()  # an empty id means that the resource does not exist
+        properties = _struct({**state, **outputs})
+        return pb.ReadResponse(id=request.id, properties=properties, inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
-        news, settings = _plain(request.news), self._of(request.urn)
+        news, settings = _plain(request.news), self._settings_of(request.urn)
         aws = self._aws(settings, str(news.get("region") or settings.region), context)
         tags = {**settings.tags, **(news.get("tags") or {})}
         if not request.preview and tags:
@@ -197,13 +199,13 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             try:
                 aws.call("ec2", "CreateTags", Resources=[request.id], Tags=pairs)
             except (AwsFailure, Cancelled) as failure:
-                _refuse(context, f"updating tags for {request.id}: {_words(failure)}")
+                _refuse(context, f"updating tags for {request.id}: {_message(failure)}")
         outputs = _plain(request.olds) | news | {"tagsAll": tags}
         return pb.UpdateResponse(properties=_struct(outputs))
 
     def Delete(self, request: Any, context: Any) -> Any:
         kind = self._kind(request, context)
-        state, settings = _plain(request.properties), self._of(request.urn)
+        state, settings = _plain(request.properties), self._settings_of(request.urn)
         aws = self._aws(settings, str(state.get("region") or settings.region), context)
         try:
             if kind == INSTANCE:
@@ -211,16 +213,16 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 groups.delete(aws, request.id)
         except (AwsFailure, Cancelled) as failure:
-            _refuse(context, _words(failure))
+            _refuse(context, _message(failure))
         return empty_pb2.Empty()
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        # Each engine process has a connection of its own: the others go on.
+        # Every engine process has its own connection, so only this one is cancelled.
         with self._lock:
             self._cancelled.add(context.peer())
         return empty_pb2.Empty()
 
-    # -- what they share ------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------
 
     def _aws(self, settings: Settings, region: str, context: Any) -> Aws:
         peer = context.peer()
@@ -230,21 +232,23 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             lambda: peer in self._cancelled,
         )
 
-    def _of(self, urn: str) -> Settings:
+    def _settings_of(self, urn: str) -> Settings:
         with self._lock:
             return self._settings.get(_stack(urn), self._last)
 
     def _kind(self, request: Any, context: Any) -> str:
         kind = request.urn.split("::")[2].rpartition("$")[2]
         if kind not in (INSTANCE, GROUP):
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {kind}")
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED, f"the test cloud does not implement {kind}"
+            )
         return str(kind)
 
     def _read(self, aws: Aws, kind: str, identity: str) -> dict[str, Any] | None:
-        return (instances if kind == INSTANCE else groups).read(aws, identity)
+        return instances.read(aws, identity) if kind == INSTANCE else groups.read(aws, identity)
 
 
-def _words(failure: Exception) -> str:
+def _message(failure: Exception) -> str:
     return "context canceled" if isinstance(failure, Cancelled) else str(failure)
 
 
@@ -253,14 +257,14 @@ def _refuse(context: Any, text: str) -> NoReturn:
     raise AssertionError
 
 
-def _half_done(
+def _fail_initialization(
     context: Any,
     identity: str,
     outputs: Mapping[str, Any],
     inputs: Mapping[str, Any],
     text: str,
 ) -> NoReturn:
-    """Fail, and say in the failure's details that there is a resource all the same."""
+    """Abort with details from which the engine records the resource that exists nevertheless."""
     reason = f"1 error occurred:\n\t* {text}\n\n"
     detail = pb.ErrorResourceInitFailed(
         id=identity, properties=_struct(outputs), inputs=_struct(inputs), reasons=[reason]
@@ -281,22 +285,22 @@ def _name(urn: str) -> str:
 
 
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """Give properties as Python values: secrets opened, whole numbers whole, unknowns as told."""
-    return dict(_opened(MessageToDict(struct)))
+    """Return properties as Python values: secrets unwrapped, integral floats as int."""
+    return dict(_unwrapped(MessageToDict(struct)))
 
 
-def _opened(value: Any) -> Any:
+def _unwrapped(value: Any) -> Any:
     if isinstance(value, dict):
         if value.get(_SECRET) == _SECRET_MARK:
-            return _opened(value.get("value"))
-        return {name: _opened(each) for name, each in value.items()}
+            return _unwrapped(value.get("value"))
+        return {name: _unwrapped(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_opened(each) for each in value]
+        return [_unwrapped(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _decoded(value: Any) -> dict[str, Any]:
-    """Give a nested setting, which comes as JSON in a string."""
+    """Return a nested setting, which the engine sends as JSON in a string."""
     return dict(json.loads(value) if isinstance(value, str) and value else value or {})
 
 
@@ -307,8 +311,8 @@ def _struct(properties: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 def serve(provider: AwsProvider) -> tuple[grpc.Server, int]:
-    """Serve the provider on a loopback port; give the server and the port."""
-    # An instance that comes up holds a thread, and there may be many at once.
+    """Serve the provider on a loopback port; return the server and the port."""
+    # A Create call blocks its thread until the instance runs, and many may run at once.
     server = grpc.server(ThreadPoolExecutor(max_workers=64, thread_name_prefix="aws-provider"))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""The shape of resources, from pulumi_aws's own classes: what is unknown, missing, mistyped."""
+"""Checks resource inputs against pulumi_aws's classes: unknown, missing and mistyped properties."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pulumi.runtime import rpc
 
 INSTANCE = "aws:ec2/instance:Instance"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
-# pulumi_aws loads its parts when they are first used, which two threads at once do not survive.
+# pulumi_aws imports its modules on first use, which is not thread-safe.
 _LOADING = threading.Lock()
 
 
 @cache
 def _load() -> dict[str, type]:
     with warnings.catch_warnings():
-        # It warns of one of its own parts as it is loaded.
+        # pulumi_aws warns about its own deprecated modules on import.
         warnings.simplefilter("ignore", DeprecationWarning)
         import pulumi_aws
 
@@ -32,43 +32,43 @@ def _load() -> dict[str, type]:
 
 
 def arguments(kind: str) -> type:
-    """Give the class that describes a resource's arguments."""
+    """Return the class that describes a resource's arguments."""
     with _LOADING:
         return _load()[kind]
 
 
 def problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """List what is wrong with a resource's inputs, as (property, reason)."""
+    """List the problems of a resource's inputs as (property, reason)."""
     return list(_in_class(arguments(kind), inputs, ""))
 
 
 @cache
 def _shape(described: type) -> tuple[dict[str, Any], frozenset[str]]:
-    """Give a class's properties with their types, and those that must be there."""
+    """Return a class's properties with their types, and the required ones."""
     kinds = _types.input_type_types(described)
     names = _types.input_type_py_to_pulumi_names(described)
-    # The class a user sees has overloads; the names and defaults are on the one that is meant.
-    made = getattr(described, "_internal_init", described.__init__)  # type: ignore[misc]
-    signature = inspect.signature(made).parameters
-    needed = [
+    # __init__ of the generated classes is overloaded; _internal_init has the names and defaults.
+    initializer = getattr(described, "_internal_init", None) or vars(described)["__init__"]
+    signature = inspect.signature(initializer).parameters
+    required = [
         n for n, p in signature.items() if n in names and p.default is inspect.Parameter.empty
     ]
-    return dict(kinds), frozenset(names[name] for name in needed)
+    return dict(kinds), frozenset(names[name] for name in required)
 
 
 def _in_class(
-    described: type, given: Mapping[str, Any], path: str
+    described: type, inputs: Mapping[str, Any], path: str
 ) -> typing.Iterator[tuple[str, str]]:
-    kinds, needed = _shape(described)
-    for name, value in given.items():
+    kinds, required = _shape(described)
+    for name, value in inputs.items():
         if name.startswith("__"):
             continue
         if name not in kinds:
             yield path + name, f"Invalid or unknown key. Examine values at '{path}{name}'"
         elif value is not None:
             yield from _in_value(kinds[name], value, path + name)
-    for name in sorted(needed):
-        if given.get(name) is None:
+    for name in sorted(required):
+        if inputs.get(name) is None:
             yield path + name, f"Missing required argument. The argument '{path}{name}' is required"
 
 
@@ -88,7 +88,7 @@ def _in_value(kind: Any, value: Any, path: str) -> typing.Iterator[tuple[str, st
                 yield from _in_value(typing.get_args(kind)[1], each, f"{path}.{key}")
     elif origin is not None and issubclass(origin, Sequence):
         yield from _in_list(typing.get_args(kind)[0], value, path)
-    elif not _fits(kind, value):
+    elif not _matches(kind, value):
         yield path, _expected(getattr(kind, "__name__", str(kind)), value)
 
 
@@ -96,12 +96,12 @@ def _in_list(kind: Any, value: Any, path: str) -> typing.Iterator[tuple[str, str
     if not isinstance(value, list):
         yield path, _expected("list", value)
         return
-    for place, each in enumerate(value):
-        yield from _in_value(kind, each, f"{path}[{place}]")
+    for index, each in enumerate(value):
+        yield from _in_value(kind, each, f"{path}[{index}]")
 
 
 def _plain(kind: Any) -> Any:
-    """Give what an input type is in the end: without None, Awaitable and Output."""
+    """Return an input type without None, Awaitable and Output."""
     if typing.get_origin(kind) is typing.Union:
         for each in typing.get_args(kind):
             outer = typing.get_origin(each) or each
@@ -111,7 +111,7 @@ def _plain(kind: Any) -> Any:
     return kind
 
 
-def _fits(kind: Any, value: Any) -> bool:
+def _matches(kind: Any, value: Any) -> bool:
     if kind is bool:
         return isinstance(value, bool)
     if kind in (int, float):

@@ -1,4 +1,4 @@
-"""AWS calls as terraform-provider-aws makes them: its retries, and its words when they fail."""
+"""AWS calls as terraform-provider-aws makes them, with its retries and error messages."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PAUSE, _LONGEST_PAUSE = 0.02, 0.2
 
 
 class AwsFailure(Exception):
-    """A call that failed for good, in the words of the Go SDK.
+    """A call that failed after all retries, with the message of the Go SDK.
 
     Attributes:
-        code: AWS's error code, "" when there was no answer.
+        code: AWS's error code, "" if there was no response.
     """
 
     def __init__(self, text: str, code: str = "") -> None:
@@ -40,11 +40,11 @@ class Cancelled(Exception):
 
 
 class Aws:
-    """Calls of one region, for one engine process.
+    """An AWS client for one region and one engine process.
 
     Args:
-        clients: gives a client of a service.
-        attempts: what the provider's `max_retries` amounts to.
+        clients: returns the boto3 client of a service.
+        attempts: maximum attempts of a call, from the provider's `max_retries`.
         cancelled: whether the engine asked to stop.
     """
 
@@ -53,22 +53,22 @@ class Aws:
     ) -> None:
         self._clients, self._attempts, self._cancelled = clients, attempts, cancelled
 
-    def call(self, service: str, action: str, **asked: Any) -> dict[str, Any]:
-        """Make a call, again and again where the real provider would.
+    def call(self, service: str, action: str, **parameters: Any) -> dict[str, Any]:
+        """Make a call, with the retries of the real provider.
 
         Raises:
-            AwsFailure: it failed for good.
+            AwsFailure: the call failed after all retries.
         """
         client = self._clients(service)
         method = getattr(client, _method(client, action))
         pause = _PAUSE
         for attempt in range(1, self._attempts + 1):
             try:
-                return dict(method(**asked))
+                return dict(method(**parameters))
             except ClientError as error:
-                answer = error.response
-                status = int(answer["ResponseMetadata"]["HTTPStatusCode"])
-                code, message = answer["Error"]["Code"], answer["Error"].get("Message", "")
+                response = error.response
+                status = int(response["ResponseMetadata"]["HTTPStatusCode"])
+                code, message = response["Error"]["Code"], response["Error"].get("Message", "")
                 text = (
                     f"https response error StatusCode: {status}, RequestID: {uuid.uuid4()},"
                     f" api error {code}: {message}"
@@ -88,7 +88,7 @@ class Aws:
         raise AssertionError
 
     def pause(self, seconds: float) -> None:
-        """Wait a moment.
+        """Sleep for some seconds.
 
         Raises:
             Cancelled: the engine asked to stop.
@@ -99,46 +99,46 @@ class Aws:
 
 
 def attempts_of(max_retries: str | float | None) -> int:
-    """Say how often a call is made at most; the Go SDK counts attempts, and takes 0 for its 3."""
-    wanted = int(float(max_retries)) if max_retries not in (None, "") else MAX_RETRIES
-    return wanted or 3
+    """Return the maximum attempts of a call; the Go SDK replaces 0 with its default of 3."""
+    attempts = int(float(max_retries)) if max_retries not in (None, "") else MAX_RETRIES
+    return attempts or 3
 
 
 class Clients:
-    """The boto3 clients, one for each service and region; making one takes long."""
+    """A cache of boto3 clients by service and region, because creating one is slow."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._made: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
     def get(self, service: str, region: str) -> Any:
-        """Give a client."""
+        """Return the client of a service in a region."""
         with self._lock:
-            if (service, region) not in self._made:
+            if (service, region) not in self._clients:
                 config = botocore.config.Config(
                     user_agent_extra=PROVIDER_AGENT,
                     retries={"total_max_attempts": 1},
                     max_pool_connections=64,
                 )
-                self._made[service, region] = boto3.Session().client(
+                self._clients[service, region] = boto3.Session().client(
                     service,
                     region_name=region,
                     endpoint_url=self._url,
                     aws_access_key_id="provider",
-                    aws_secret_access_key="provider",  # noqa: S106 - the double wants none
+                    aws_secret_access_key="provider",  # noqa: S106 - the test cloud checks no signature
                     config=config,
                 )
-            return self._made[service, region]
+            return self._clients[service, region]
 
     def close(self) -> None:
-        """Close their connections."""
+        """Close the connections of all clients."""
         with self._lock:
-            for client in self._made.values():
+            for client in self._clients.values():
                 client.close()
-            self._made.clear()
+            self._clients.clear()
 
 
 def _method(client: Any, action: str) -> str:
     names = client.meta.method_to_api_mapping
-    return next(name for name, operation in names.items() if operation == action)
+    return str(next(name for name, operation in names.items() if operation == action))

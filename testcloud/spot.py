@@ -1,4 +1,4 @@
-"""The spot market: a price for each type and zone, steady from run to run, and its history."""
+"""The spot market: a deterministic price for each type and zone, and its history."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
 from testcloud import prices
-from testcloud.wire import Answer, Ask, ec2_answer
+from testcloud.wire import Request, Response, ec2_response
 
-# How much dearer than Linux the other systems are; they are there to be filtered out.
+# Price ratio to Linux. Clients have to filter the other systems out.
 _SYSTEMS = {"Linux/UNIX": 1.0, "SUSE Linux": 1.35, "Windows": 2.1}
-# Hours ago at which prices changed, give or take the zone's own share; and the prices then.
+# Price changes: hours ago (scaled by zone), and the price ratio from then on.
 _CHANGES = ((2.0, 1.0), (9.0, 1.07), (30.0, 0.94))
 
 
 def offered(region: str) -> set[tuple[str, str]]:
-    """Say which type is offered in which zone."""
+    """Return the (type, zone) pairs that are offered in a region."""
     rows = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
     return {(row["InstanceType"], row["Location"]) for row in rows}
 
 
 def price(kind: str, zone: str) -> float | None:
-    """Give the present price, USD an hour: 30 to 45 % of on-demand."""
+    """Return the current price in USD per hour: 30 to 45 % of on-demand."""
     base = prices.on_demand(kind, zone[:-1])
     return None if base is None else round(base * (0.30 + 0.15 * _share(kind, zone)), 4)
 
@@ -33,35 +33,36 @@ def _share(kind: str, zone: str) -> float:
     return zlib.crc32(f"{kind} {zone}".encode()) % 1000 / 999
 
 
-def history(ask: Ask) -> Answer:
-    """Answer DescribeSpotPriceHistory, newest first."""
-    rows = [row for row in _changes(ask) if _wanted(ask, row)]
+def history(request: Request) -> Response:
+    """Return the response of DescribeSpotPriceHistory, newest first."""
+    rows = [row for row in _changes(request) if _matches(request, row)]
     rows.sort(key=lambda row: row["timestamp"], reverse=True)
-    size, start = int(ask.params.get("MaxResults", 1000)), int(ask.params.get("NextToken") or 0)
+    size = int(request.params.get("MaxResults", 1000))
+    start = int(request.params.get("NextToken") or 0)
     token = str(start + size) if start + size < len(rows) else ""
     content = {"spotPriceHistorySet": rows[start : start + size], "nextToken": token}
-    return ec2_answer(ask, content)
+    return ec2_response(request, content)
 
 
-def _changes(ask: Ask) -> list[dict[str, Any]]:
-    """List the changes from the one in effect at the asked start to the asked end."""
+def _changes(request: Request) -> list[dict[str, Any]]:
+    """List the changes from the one in effect at StartTime up to EndTime."""
     now = datetime.now(UTC)
-    start = _time(ask.params.get("StartTime"), now - timedelta(days=90))
-    end = _time(ask.params.get("EndTime"), now)
+    start = _time(request.params.get("StartTime"), now - timedelta(days=90))
+    end = _time(request.params.get("EndTime"), now)
     rows = []
-    for kind, zone in sorted(offered(ask.region)):
+    for kind, zone in sorted(offered(request.region)):
         current = price(kind, zone)
         if current is None:
             continue
         for system, factor in _SYSTEMS.items():
-            for hours, then in _CHANGES:
+            for hours, ratio in _CHANGES:
                 at = now - timedelta(hours=hours * (1 + _share(zone, kind)))
                 if at <= end:
                     rows.append(
                         {
                             "instanceType": kind,
                             "productDescription": system,
-                            "spotPrice": f"{current * factor * then:.6f}",
+                            "spotPrice": f"{current * factor * ratio:.6f}",
                             "timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
                             "availabilityZone": zone,
                         }
@@ -71,26 +72,27 @@ def _changes(ask: Ask) -> list[dict[str, Any]]:
     return rows
 
 
-def _time(text: str | None, otherwise: datetime) -> datetime:
+def _time(text: str | None, default: datetime) -> datetime:
     if not text:
-        return otherwise
-    given = datetime.fromisoformat(text)
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+        return default
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _wanted(ask: Ask, row: dict[str, Any]) -> bool:
-    filters = ask.filters()
-    zone = ask.params.get("AvailabilityZone")
-    asked = {
-        "instanceType": ask.listed("InstanceType") or filters.get("instance-type"),
-        "productDescription": ask.listed("ProductDescription")
+def _matches(request: Request, row: dict[str, Any]) -> bool:
+    filters = request.filters()
+    zone = request.params.get("AvailabilityZone")
+    wanted = {
+        "instanceType": request.listed("InstanceType") or filters.get("instance-type"),
+        "productDescription": request.listed("ProductDescription")
         or filters.get("product-description"),
         "availabilityZone": [zone] if zone else filters.get("availability-zone"),
     }
     return all(
-        not values or _plain(row[name]) in map(_plain, values) for name, values in asked.items()
+        not values or _base_name(row[name]) in map(_base_name, values)
+        for name, values in wanted.items()
     )
 
 
-def _plain(text: str) -> str:
+def _base_name(text: str) -> str:
     return text.removesuffix(" (Amazon VPC)")

@@ -1,4 +1,4 @@
-"""What goes over the wire: requests recognised, answers and errors in each protocol's shape."""
+"""The wire formats: parses requests, builds responses and errors for each AWS protocol."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROVIDER_AGENT = "pulumi-aws/7.51.1"
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
 _XML_CODE = re.compile(rb"<Code>([^<]+)</Code>")
 
-# AWS's own words, and its HTTP status where that is not 400.
-WORDING = {
+# AWS's own messages, and its HTTP status where that is not 400.
+MESSAGES = {
     "InsufficientInstanceCapacity": (
         "We currently do not have sufficient {type} capacity in the Availability Zone you requested"
         " ({zone}). Our system will be working on provisioning additional capacity. You can"
@@ -76,25 +76,25 @@ STATUS = {
 
 
 class AwsError(Exception):
-    """An answer that is an error, in AWS's code and words."""
+    """An error response with AWS's code and message."""
 
     def __init__(self, code: str, message: str | None = None, **facts: object) -> None:
         self.code = code
-        self.message = words(code, facts) if message is None else message
+        self.message = message_for(code, facts) if message is None else message
         super().__init__(f"{code}: {self.message}")
 
 
-def words(code: str, facts: Mapping[str, object]) -> str:
-    """Fill AWS's message for a code with what is known of the request."""
+def message_for(code: str, facts: Mapping[str, object]) -> str:
+    """Return AWS's message for an error code, filled in with facts of the request."""
     known = {"type": "c5.2xlarge", "zone": "us-east-1a", "zones": "another one", "limit": 64}
     known |= {"max_price": "0.010000", "price": "0.100000", "group": "sg-0"}
     known |= {name: value for name, value in facts.items() if value}
-    return WORDING.get(code, "The request failed.").format_map(known)
+    return MESSAGES.get(code, "The request failed.").format_map(known)
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request to an AWS service.
+class Request:
+    """A request to an AWS service.
 
     Attributes:
         service: its signing name, such as ec2.
@@ -110,12 +110,12 @@ class Ask:
     params: Mapping[str, Any] = field(repr=False)
 
     def listed(self, name: str) -> list[str]:
-        """Give the values of a query list: ``name.1``, ``name.2`` …, in order."""
-        found = {k: v for k, v in self.params.items() if re.fullmatch(rf"{name}\.\d+", k)}
-        return [found[key] for key in sorted(found, key=lambda key: int(key.rpartition(".")[2]))]
+        """Return the values of a query list: ``name.1``, ``name.2`` …, in order."""
+        values = {k: v for k, v in self.params.items() if re.fullmatch(rf"{name}\.\d+", k)}
+        return [values[key] for key in sorted(values, key=lambda key: int(key.rpartition(".")[2]))]
 
     def filters(self) -> dict[str, list[str]]:
-        """Give a query request's filters by name."""
+        """Return the filters of a query request by name."""
         names = {k.split(".")[1]: v for k, v in self.params.items() if _is_filter_name(k)}
         return {name: self.listed(rf"Filter\.{number}\.Value") for number, name in names.items()}
 
@@ -125,8 +125,8 @@ def _is_filter_name(key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
+class Response:
+    """An HTTP response."""
 
     body: bytes
     status: int = 200
@@ -135,20 +135,23 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The AWS error code in it, or "" when it is none."""
+        """The AWS error code, or "" for a successful response."""
         if self.status < 400:
             return ""
-        if found := _XML_CODE.search(self.body):
-            return found[1].decode()
+        if match := _XML_CODE.search(self.body):
+            return match[1].decode()
         try:
-            told = json.loads(self.body).get("__type", "")
+            error_type = str(json.loads(self.body).get("__type", ""))
         except ValueError:
-            told = ""
-        return told.rpartition("#")[2] or str(self.status)
+            error_type = ""
+        return error_type.rpartition("#")[2] or str(self.status)
 
 
-def recognise(environ: dict[str, Any]) -> Ask | None:
-    """Say what a request asks of which service; its body is there to be read again afterwards."""
+def parse_request(environ: dict[str, Any]) -> Request | None:
+    """Parse a signed request; its body can be read again afterwards.
+
+    Returns None for a request without an AWS signature.
+    """
     length = int(environ.get("CONTENT_LENGTH") or 0)
     body = environ["wsgi.input"].read(length) if length else b""
     environ["wsgi.input"] = io.BytesIO(body)
@@ -159,50 +162,50 @@ def recognise(environ: dict[str, Any]) -> Ask | None:
     caller = "provider" if PROVIDER_AGENT in environ.get("HTTP_USER_AGENT", "") else "runner"
     if target := environ.get("HTTP_X_AMZ_TARGET", ""):
         action = target.rpartition(".")[2]
-        return Ask(service, action, region, caller, True, json.loads(body or b"{}"))
+        return Request(service, action, region, caller, True, json.loads(body or b"{}"))
     text = body.decode(errors="replace") or environ.get("QUERY_STRING", "")
     params = dict(parse_qsl(text, keep_blank_values=True))
     action = str(params.get("Action") or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-    return Ask(service, action, region, caller, False, params)
+    return Request(service, action, region, caller, False, params)
 
 
-def failure(ask: Ask, error: AwsError) -> Answer:
-    """Give an error in the shape of the asked service's protocol."""
-    request, status = str(uuid.uuid4()), STATUS.get(error.code, 400)
-    if ask.json:
+def error_response(request: Request, error: AwsError) -> Response:
+    """Return an error in the format of the protocol of the requested service."""
+    request_id, status = str(uuid.uuid4()), STATUS.get(error.code, 400)
+    if request.json:
         body = json.dumps(
             {"__type": error.code, "message": error.message, "Message": error.message}
         )
-        headers = (("x-amzn-RequestId", request), ("x-amzn-ErrorType", error.code))
-        return Answer(body.encode(), status, "application/x-amz-json-1.1", headers)
+        headers = (("x-amzn-RequestId", request_id), ("x-amzn-ErrorType", error.code))
+        return Response(body.encode(), status, "application/x-amz-json-1.1", headers)
     code, message = escape(error.code), escape(error.message)
-    if ask.service == "ec2":
+    if request.service == "ec2":
         xml = (
             f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-            f"</Errors><RequestID>{request}</RequestID></Response>"
+            f"</Errors><RequestID>{request_id}</RequestID></Response>"
         )
     else:
         blame = "Sender" if status < 500 else "Receiver"
         xml = (
             f"<ErrorResponse><Error><Type>{blame}</Type><Code>{code}</Code>"
-            f"<Message>{message}</Message></Error><RequestId>{request}</RequestId></ErrorResponse>"
+            f"<Message>{message}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
         )
-    return Answer(f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode(), status, "text/xml")
+    return Response(f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode(), status, "text/xml")
 
 
-def ec2_answer(ask: Ask, content: Mapping[str, Any]) -> Answer:
-    """Give an EC2 result: mappings are elements, lists are ``<item>`` each."""
+def ec2_response(request: Request, content: Mapping[str, Any]) -> Response:
+    """Return an EC2 result: mappings become elements, list entries ``<item>`` elements."""
     xml = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<{ask.action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
-        f"<requestId>{uuid.uuid4()}</requestId>{_xml(content)}</{ask.action}Response>"
+        f'<{request.action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<requestId>{uuid.uuid4()}</requestId>{_xml(content)}</{request.action}Response>"
     )
-    return Answer(xml.encode(), kind="text/xml")
+    return Response(xml.encode(), kind="text/xml")
 
 
-def json_answer(content: object) -> Answer:
-    """Give a result of a JSON protocol."""
-    return Answer(json.dumps(content).encode(), kind="application/x-amz-json-1.1")
+def json_response(content: object) -> Response:
+    """Return a result of a JSON protocol."""
+    return Response(json.dumps(content).encode(), kind="application/x-amz-json-1.1")
 
 
 def _xml(content: object) -> str:

@@ -110,7 +110,7 @@ def _check_subtitle(path: Path) -> Probe:
 def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
-        raise media.MediaError(f"{size / 1024**2:.0f} MB, more than {most // 1024**2} MB")
+        raise media.MediaError(f"{size / 1024**2:.0f} MiB; the limit is {most // 1024**2} MiB")
 
 
 _CHECKS = {
@@ -121,7 +121,7 @@ _CHECKS = {
 }
 _KINDS = {
     "image": "a picture (PNG, JPEG, WebP …)",
-    "audio": "a sound file (WAV, MP3, M4A …)",
+    "audio": "an audio file (WAV, MP3, M4A …)",
     "subtitle": "an SRT file",
     "watermark": "a picture (PNG with alpha is best)",
 }

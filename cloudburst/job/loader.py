@@ -177,9 +177,9 @@ def _output_problems(folder: Path) -> Iterator[tuple[TreePath, str]]:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
-            yield field, f"{existing} is a file; expected a folder or a path that can become one"
+            yield field, f"{existing} is a file; expected a folder, or a path to create one at"
         elif not os.access(existing, os.W_OK | os.X_OK):
-            yield field, f"{existing} is not writable; expected a folder for results"
+            yield field, f"{existing} is not writable; expected a writable folder for results"
     except OSError as error:
         yield field, f"{folder} cannot be used: {files.reason(error)}"
 

@@ -40,7 +40,7 @@ def unsafe_name(name: str) -> str | None:
     if name[-1] in ". ":
         return "expected a name that does not end in a dot or a space"
     if _RESERVED.fullmatch(name):
-        return "expected a name that Windows does not reserve"
+        return "expected a name that is not reserved on Windows"
     if len(name.encode()) > _MAX_BYTES:
         return f"expected at most {_MAX_BYTES} bytes"
     return None
@@ -81,12 +81,9 @@ def problems(tree: Tree) -> Iterator[tuple[Path, str]]:
         folded = fold(name)
         if folded in seen:
             line = tree.line(("scenes", seen[folded], "name"))
-            first = (
-                f"the scene's name in line {line}"
-                if line
-                else f"the name of scenes[{seen[folded]}]"
-            )
-            yield path, f"{show(name)} is also {first}; names differ"
+            first = f"line {line}" if line else f"scenes[{seen[folded]}]"
+            problem = f"expected a unique name (ignoring case, {first} has it too)"
+            yield path, f"got {show(name)}; {problem}"
         seen.setdefault(folded, index)
 
 

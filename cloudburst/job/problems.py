@@ -37,7 +37,7 @@ def ordered(wrong: Iterable[tuple[Path, str]], tree: Tree, shown: str) -> list[P
         )
     )
     if len(lined) > MAX_PROBLEMS:
-        message = f"these are the first {MAX_PROBLEMS} problems; there are more"
+        message = f"only the first {MAX_PROBLEMS} problems are shown"
         problems.append(Problem(shown, 0, "", message))
     return problems
 

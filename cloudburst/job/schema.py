@@ -76,7 +76,7 @@ class OptionsSection(_JobPart):
 
     language: Language = Field(default="chinese", description="Language of the subtitles.")
     effects: list[Effect] = Field(
-        default=[], max_length=5, description="Camera motion; of several, one is chosen."
+        default=[], max_length=5, description="Camera motion; of several, one at random."
     )
     background_box: bool = Field(default=True, description="Draw a box behind the subtitles.")
     background_opacity: float = Field(
@@ -86,11 +86,11 @@ class OptionsSection(_JobPart):
         default=None,
         ge=8,
         le=400,
-        description="Subtitle size in output pixels; null: by the height.",
+        description="Subtitle size in output pixels; null: 1/18 of the shorter side.",
     )
     outline_color: Color = Field(default="&H00000000", description="Outline, as ASS &HAABBGGRR.")
     is_portrait: bool | None = Field(
-        default=None, description="1080x1920 if true, 1920x1080 if false; null: as the picture is."
+        default=None, description="true: 1080x1920; false: 1920x1080; null: from the picture."
     )
     watermark: FilePath | None = Field(
         default=None, description="Picture drawn in the top left corner."
@@ -117,19 +117,19 @@ class DistributionSection(_JobPart):
 class LimitsSection(_JobPart):
     """When to stop waiting."""
 
-    scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds for one try.")
+    scene_timeout: float = Field(default=600, ge=1, le=86400, description="Seconds per attempt.")
     health_timeout: float | None = Field(
         default=None,
         ge=1,
         le=3600,
         description=f"Seconds for a worker to start; null: {_health_timeouts()}.",
     )
-    attempts: int = Field(default=3, ge=1, le=10, description="Tries of one scene.")
+    attempts: int = Field(default=3, ge=1, le=10, description="Attempts at each scene.")
     max_cost_usd: float | None = Field(
-        default=None, gt=0, le=100_000, description="Most that a run may cost, in USD."
+        default=None, gt=0, le=100_000, description="Cost limit of a run, in USD."
     )
     on_max_cost: WhenDear = Field(
-        default="finish", description="What renders then: finish it and download it, or cancel it."
+        default="finish", description="At that limit: finish scenes in progress, or cancel them."
     )
 
 
@@ -137,7 +137,7 @@ class OutputSection(_JobPart):
     """Where videos go."""
 
     directory: FilePath | None = Field(
-        default=None, description="Each run makes its own folder below it."
+        default=None, description="Results; each run creates a folder of its own in it."
     )
 
 
@@ -157,7 +157,7 @@ class JobSection(_JobPart):
     distribution: DistributionSection = DistributionSection()
     limits: LimitsSection = LimitsSection()
     auto_terminate: bool = Field(
-        default=True, description="false: workers stay for an hour, for a download by hand."
+        default=True, description="false: workers stay for an hour, for manual downloads."
     )
     output: OutputSection = OutputSection()
 

@@ -11,7 +11,7 @@ MAX_DEPTH = 20
 MAX_NODES = 400_000
 
 Path = tuple[str | int, ...]
-REPEATED_KEY = "this key came before; each key once"
+REPEATED_KEY = "duplicate key; expected each key once"
 
 
 class SourceError(ValueError):

@@ -49,9 +49,9 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlError(mark.line + 1 if mark else 1, f"not YAML: {what}") from error
+        raise YamlError(mark.line + 1 if mark else 1, f"invalid YAML: {what}") from error
     except yaml.YAMLError as error:
-        raise YamlError(1, f"not YAML: {error}") from error
+        raise YamlError(1, f"invalid YAML: {error}") from error
 
 
 class _Builder:
@@ -69,7 +69,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 self.documents += 1
                 if self.documents > 1:
-                    raise YamlError(line, "a second document begins here; expected one")
+                    raise YamlError(line, "second document in the file; expected one")
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 self._close()
             elif isinstance(event, yaml.AliasEvent):
@@ -81,7 +81,7 @@ class _Builder:
     def _node(self, event: yaml.NodeEvent, line: int) -> None:
         tag = getattr(event, "tag", None)
         if tag not in {None, "!"}:
-            raise YamlError(line, f"tag {tag}: tags are not accepted here")
+            raise YamlError(line, f"got the tag {tag}; tags are not supported")
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event.value) if event.implicit[0] else event.value
@@ -107,17 +107,17 @@ class _Builder:
 
     def _alias(self, name: str, line: int) -> None:
         if name not in self.anchors:
-            raise YamlError(line, f"alias *{name} has no anchor above it that is complete")
+            raise YamlError(line, f"undefined alias *{name}; expected &{name} on an earlier value")
         value = self.anchors[name]
         self._count(_size(value), line)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
-            raise YamlError(line, f"alias *{name} as a key is not accepted here")
+            raise YamlError(line, f"alias *{name} cannot be a key; expected text")
         self._place(value, line, is_key_text=None)
 
     def _count(self, nodes: int, line: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            raise YamlError(line, f"more than {MAX_NODES} values, aliases counted each time")
+            raise YamlError(line, f"more than {MAX_NODES} values, including those of aliases")
 
     def _place(self, value: object, line: int, *, is_key_text: str | None) -> Path:
         """Put a value into the collection that is open; return its path."""
@@ -133,7 +133,7 @@ class _Builder:
             return path
         if parent.key is None:
             if is_key_text is None:
-                raise YamlError(line, "a key must be a plain word")
+                raise YamlError(line, "a list or mapping cannot be a key; expected text")
             path = (*parent.path, is_key_text)
             if is_key_text in parent.value:
                 self.tree.faults.append(Fault(path, line, REPEATED_KEY))

@@ -167,7 +167,10 @@ class BatchRunner:
         return verdict is not Verdict.FAIL and self._advance(launch, verdict)
 
     def _needs_replacement(self, launch: WorkerRun) -> bool:
-        """Whether a worker that was taken away is replaced: not for ever without a video."""
+        """Whether a worker that was taken away is replaced: not for ever without a video.
+
+        Without any, there are as many workers as attempts at a scene.
+        """
         if launch.lost is None:
             return False
         productive = self._context.results.done_by(launch.label) > 0

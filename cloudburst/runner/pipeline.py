@@ -341,6 +341,8 @@ class Run:
         ]
         remaining += started.earlier.remaining
         if not remaining and not kept:
+            # The last look: it catches what no stack knows of. Kept workers have the run's tag too,
+            # and a region that does not answer counts as left running.
             remaining = [
                 line
                 for opened in context.targets.values()

@@ -196,6 +196,7 @@ class WorkerRun:
             return None
         self.report(WorkerState.CREATING, f"creating the stack: {spec.rung}")
         with context.timeline.span(Phase.UP, self._spans):
+            # Checked when a slot is free: while it waited, others may have taken every scene.
             outputs = self._on.engine.up(spec.stack, program, begin=self._check_needed)
         worker = workers.worker(spec, outputs)
         expires = workers.expires(spec.stack)

@@ -85,20 +85,20 @@ def parse(data: bytes) -> list[Cue]:
     are skipped.
 
     Raises:
-        SubtitleError: the file has no cue, or exceeds a limit on bytes or characters.
+        SubtitleError: the file has no cues, or exceeds a limit on bytes or characters.
     """
     if len(data) > MAX_BYTES:
-        raise SubtitleError(f"{len(data)} bytes, more than {MAX_BYTES}")
+        raise SubtitleError(f"{len(data)} bytes; the limit is {MAX_BYTES}")
     cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
     if not cues:
-        raise SubtitleError("no cue in it (a line such as 00:00:01,000 --> 00:00:04,000 and text)")
+        raise SubtitleError("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)")
     for cue in cues:
         if len(cue.text) > MAX_TEXT:
-            excess = f"{len(cue.text)} characters in one subtitle, at {cue.start:.1f} s"
-            raise SubtitleError(f"{excess}; at most {MAX_TEXT}")
+            cue_length = f"the cue at {cue.start:.1f} s has {len(cue.text)} characters"
+            raise SubtitleError(f"{cue_length}; the limit is {MAX_TEXT}")
     if _flattened_length(cues) > MAX_SHOWN:
         raise SubtitleError(
-            f"more than {MAX_SHOWN} characters, those that overlap counted each time"
+            f"more than {MAX_SHOWN} characters in total (overlapping cues count more than once)"
         )
     return cues
 

@@ -115,9 +115,9 @@ class VideoApi:
         pause = 0.05
         while (last := self.healthy(_within(CONNECT_TIMEOUT, deadline))) is not None:
             if time.monotonic() + pause > deadline:
-                raise WorkerUnhealthy(f"not healthy within {timeout:.0f} s; last: {last}")
+                raise WorkerUnhealthy(f"not healthy within {timeout:.0f} s; last check: {last}")
             if stopped(pause):
-                raise WorkerUnhealthy("the wait for its health was ended")
+                raise WorkerUnhealthy("stopped waiting for it to become healthy")
             pause = min(pause * 1.5, 2.0)
 
     def render(self, scene: Scene, timeout: float) -> Rendered:
@@ -163,13 +163,14 @@ class VideoApi:
 
         Raises:
             ArtifactInvalid: fewer or more bytes arrived than were announced, they arrived too
-                slowly, the video does not exist, or its endpoint is no path on the worker.
+                slowly, the video does not exist, or its endpoint is not a path.
             WorkerUnreachable: the worker does not answer any more, or the download broke off.
         """
         endpoint = rendered.endpoint
         if not _ENDPOINT.fullmatch(endpoint):
             # Appended to the address it could form another host name, which would receive the key.
-            raise ArtifactInvalid(f"{_printable(endpoint)!r} is no path on the worker")
+            problem = f"invalid download endpoint {_printable(endpoint)!r}"
+            raise ArtifactInvalid(f"{problem}; expected a path such as /download/1")
         max_bytes = rendered.size or LARGEST
         received: int | None = None
         try:
@@ -178,23 +179,25 @@ class VideoApi:
                 received = 0
                 if response.status_code != _OK:
                     message = _printable(_all(response, budget))
-                    raise ArtifactInvalid(f"{endpoint} answered {response.status_code}: {message}")
+                    problem = f"answered {response.status_code}: {message}"
+                    raise ArtifactInvalid(f"GET {endpoint} {problem}")
                 with path.open("wb") as file:
                     for chunk in _chunks(response, budget):
                         received += file.write(chunk)
                         budget.count(len(chunk))
                         if received > max_bytes:
-                            raise ArtifactInvalid(f"more bytes came than the {max_bytes} expected")
+                            problem = f"sent more than the expected {max_bytes} bytes"
+                            raise ArtifactInvalid(f"GET {endpoint}: the worker {problem}")
         except _NoAnswerError as error:
             # The worker may be terminating; its health is checked before the next scene.
-            progress = (
-                "" if received is None else f"the download broke off after {received} bytes: "
-            )
+            progress = "" if received is None else f"download interrupted after {received} bytes: "
             raise WorkerUnreachable(f"GET {endpoint}: {progress}{error}") from error
         except _TooMuchError as error:
-            raise ArtifactInvalid(f"GET {endpoint} {error}, {received or 0} bytes came") from error
+            problem = f"{error} ({received or 0} bytes received)"
+            raise ArtifactInvalid(f"GET {endpoint} {problem}") from error
         if rendered.size and received != rendered.size:
-            raise ArtifactInvalid(f"{received} bytes came, {rendered.size} were announced")
+            problem = f"received {received} of {rendered.size} bytes"
+            raise ArtifactInvalid(f"GET {endpoint}: {problem}")
 
     def _ask(self, method: str, path: str, budget: _Budget, **options: Any) -> tuple[int, bytes]:
         """Return the status and the body of a short response."""
@@ -337,7 +340,7 @@ def _all(response: requests.Response, budget: _Budget) -> bytes:
     for chunk in _chunks(response, budget):
         body += chunk
         if len(body) > MAX_ANSWER:
-            raise _TooMuchError(f"answered {response.status_code} and more than {MAX_ANSWER} bytes")
+            raise _TooMuchError(f"answered {response.status_code} with over {MAX_ANSWER} bytes")
     return body
 
 
@@ -396,11 +399,11 @@ def _rendered(response: dict[str, Any]) -> Rendered:
     """
     endpoint, size = response.get("download_endpoint"), response.get("size")
     if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
-        problem = f"download_endpoint: {_as_text(endpoint)}; expected a path such as /download/1"
+        problem = f"download_endpoint {_as_text(endpoint)}; expected a path such as /download/1"
         raise RenderFailed(f"the video API answered 200 with {problem}")
     size = 0 if size is None else size
     if type(size) is not int or not 0 <= size <= LARGEST:
-        problem = f"size: {_as_text(size)}; expected bytes, at most {LARGEST}"
+        problem = f"size {_as_text(size)}; expected bytes, 0 to {LARGEST}"
         raise RenderFailed(f"the video API answered 200 with {problem}")
     scenario, warnings = response.get("scenario"), response.get("warnings")
     listed = warnings if isinstance(warnings, list) else [warnings]
@@ -438,8 +441,8 @@ def _reason(error: Exception) -> str:
         ("RemoteDisconnected", "the worker closed the connection"),
         ("NewConnectionError", "cannot connect"),
         ("timed out", "timed out"),
-        ("IncompleteRead", "the connection ended early"),
-        ("BadStatusLine", "what answers there does not speak HTTP"),
+        ("IncompleteRead", "connection closed early"),
+        ("BadStatusLine", "the response is not HTTP"),
     ):
         if pattern in text:
             return reason

@@ -104,7 +104,7 @@ def verify(path: Path, scene: Scene) -> media.VideoInfo:
         or not -TOLERANCE <= video.picture_seconds - scene.seconds <= LONGEST_TAIL
     ):
         raise ArtifactInvalid(
-            f"its picture is {video.picture_seconds:.2f} s long and its sound "
-            f"{video.sound_seconds:.2f} s, the narration {scene.seconds:.2f} s"
+            f"the downloaded video has the wrong length: video {video.picture_seconds:.2f} s, "
+            f"audio {video.sound_seconds:.2f} s, narration {scene.seconds:.2f} s"
         )
     return video

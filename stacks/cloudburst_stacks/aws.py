@@ -140,6 +140,7 @@ def _security_group(
 
 
 def _newest_ami(instance_type: str, region: str, provider: Provider) -> pulumi.Output[str]:
+    # Looked up in the stack: AMI ids differ by region, and a rung may be in any of them.
     parameter = get_parameter_output(
         name=ami_parameter(instance_type),
         region=region,

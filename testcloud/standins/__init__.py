@@ -1,1 +1,1 @@
-"""Commands that machines find on their PATH instead of the real ones."""
+"""Commands on the PATH of machines, in place of the real ones."""

@@ -1,6 +1,6 @@
-"""curl, for the two places a machine asks: its metadata, and its own container."""
+"""curl, for the two servers a machine calls: its metadata service and its own container."""
 
-# ruff: noqa: T201 - what a command says, it prints
+# ruff: noqa: T201 - a command prints its output
 import http.client
 import sys
 import time
@@ -42,8 +42,8 @@ VALUES = {
 }
 
 
-class Asked:
-    """What the command line asks for."""
+class Options:
+    """The options of the command line."""
 
     def __init__(self) -> None:
         self.flags: set[str] = set()
@@ -55,89 +55,91 @@ class Asked:
         self.url = ""
 
 
-def parse(arguments: list[str]) -> Asked:
-    asked, words = Asked(), list(arguments)
-    while words:
-        word = words.pop(0)
-        if word in VALUES:
-            take(asked, VALUES[word], words.pop(0))
-        elif word in SWITCHES:
-            asked.flags.add(SWITCHES[word])
-        elif word.startswith("--") and "=" in word:
-            fail(f"curl: option {word}: is unknown", 2)
-        elif word.startswith("-") and len(word) > 2 and word[1] != "-":
-            # -sf is -s -f, and the last of the letters may have a value: -sfm 5, -m5.
-            rest = word[2:]
-            words = [word[:2], rest if word[:2] in VALUES else f"-{rest}", *words]
-        elif word.startswith("-"):
-            fail(f"curl: option {word}: is unknown", 2)
+def parse(arguments: list[str]) -> Options:
+    """Parse the command line; unknown options end the command as in curl."""
+    options, remaining = Options(), list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument in VALUES:
+            take(options, VALUES[argument], remaining.pop(0))
+        elif argument in SWITCHES:
+            options.flags.add(SWITCHES[argument])
+        elif argument.startswith("--") and "=" in argument:
+            fail(f"curl: option {argument}: is unknown", 2)
+        elif argument.startswith("-") and len(argument) > 2 and argument[1] != "-":
+            # -sf is -s -f, and the last letter may have a value: -sfm 5, -m5.
+            first, rest = argument[:2], argument[2:]
+            remaining = [first, rest if first in VALUES else f"-{rest}", *remaining]
+        elif argument.startswith("-"):
+            fail(f"curl: option {argument}: is unknown", 2)
         else:
-            asked.url = word
-    return asked
+            options.url = argument
+    return options
 
 
-def take(asked: Asked, name: str, value: str) -> None:
+def take(options: Options, name: str, value: str) -> None:
+    """Store the value of an option."""
     if name == "header":
         key, _, text = value.partition(":")
-        asked.headers[key.strip()] = text.strip()
+        options.headers[key.strip()] = text.strip()
     elif name == "time":
-        asked.time = float(value)
+        options.time = float(value)
     elif name == "retry":
-        asked.retry = int(value)
+        options.retry = int(value)
     elif name:
-        setattr(asked, name, value)
+        setattr(options, name, value)
 
 
-def place(url: str) -> tuple[str, int, str]:
-    """Say where on this computer an address of the machine's world is."""
+def resolve(url: str) -> tuple[str, int, str]:
+    """Return host, port and path on this computer for a URL that the machine requests."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if parts.hostname == METADATA:
         control = urlsplit(MACHINE["control"])
         return str(control.hostname), int(control.port or 0), control.path + path
-    if parts.hostname in ("localhost", "127.0.0.1"):
-        here = container()
-        if (parts.port or 80) == here.get("published"):
-            return str(here["address"]), int(str(here["port"])), path
-        return "127.0.0.1", 1, path  # nothing listens there
-    fail(f"curl: (6) Could not resolve host: {parts.hostname}", 6)
-    raise AssertionError
+    if parts.hostname not in ("localhost", "127.0.0.1"):
+        fail(f"curl: (6) Could not resolve host: {parts.hostname}", 6)
+    state = container()
+    if (parts.port or 80) == state.get("published"):
+        return str(state["address"]), int(state["port"]), path
+    return "127.0.0.1", 1, path  # nothing listens there
 
 
-def ask(asked: Asked) -> tuple[int, str, bytes]:
-    """Give curl's exit code and message, and the body."""
-    host, port, path = place(asked.url)
-    connection = http.client.HTTPConnection(host, port, timeout=asked.time)
+def send(options: Options) -> tuple[int, str, bytes]:
+    """Send the request; return curl's exit code, error message, and the body."""
+    host, port, path = resolve(options.url)
+    connection = http.client.HTTPConnection(host, port, timeout=options.time)
     try:
-        connection.request(asked.method, path, headers=asked.headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        connection.request(options.method, path, headers=options.headers)
+        response = connection.getresponse()
+        body = response.read()
     except TimeoutError:
-        return 28, f"Operation timed out after {asked.time * 1000:.0f} milliseconds", b""
+        return 28, f"Operation timed out after {options.time * 1000:.0f} milliseconds", b""
     except OSError:
-        return 7, f"Failed to connect to {urlsplit(asked.url).netloc}", b""
+        return 7, f"Failed to connect to {urlsplit(options.url).netloc}", b""
     except http.client.HTTPException:
         return 52, "Empty reply from server", b""
     finally:
         connection.close()
-    if answer.status >= 400 and "fail" in asked.flags:
-        return 22, f"The requested URL returned error: {answer.status}", b""
+    if response.status >= 400 and "fail" in options.flags:
+        return 22, f"The requested URL returned error: {response.status}", b""
     return 0, "", body
 
 
 def main() -> None:
-    asked = parse(ARGUMENTS)
+    """Run the command."""
+    options = parse(ARGUMENTS)
     # Headers carry tokens and keys.
-    record([word for word in ARGUMENTS if ":" not in word or "://" in word])
-    for left in range(asked.retry, -1, -1):
-        code, message, body = ask(asked)
-        if code == 0 or left == 0:
+    record([argument for argument in ARGUMENTS if ":" not in argument or "://" in argument])
+    for retries in range(options.retry, -1, -1):
+        code, message, body = send(options)
+        if code == 0 or retries == 0:
             break
         time.sleep(0.2)
-    if message and ("silent" not in asked.flags or "show" in asked.flags):
+    if message and ("silent" not in options.flags or "show" in options.flags):
         print(f"curl: ({code}) {message}", file=sys.stderr)
-    if asked.output != "-":
-        Path(asked.output).write_bytes(body)
+    if options.output != "-":
+        Path(options.output).write_bytes(body)
     else:
         sys.stdout.buffer.write(body)
     sys.exit(code)

@@ -1,6 +1,6 @@
-"""docker: a container is a process of the bundled video API, kept up as docker would."""
+"""docker: a container is a process of the bundled video API, restarted as docker would."""
 
-# ruff: noqa: T201 - what a command says, it prints
+# ruff: noqa: T201 - a command prints its output
 import json
 import os
 import signal
@@ -9,8 +9,9 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
-from _machine import ARGUMENTS, FOLDER, MACHINE, container, fail, record, tell
+from _machine import ARGUMENTS, FOLDER, MACHINE, container, fail, notify, record
 
 SWITCHES = {"-d", "--detach", "--rm", "--init", "--read-only", "-i", "-t", "-it", "--privileged"}
 SWITCHES |= {"-q", "--quiet", "--no-healthcheck"}
@@ -24,6 +25,7 @@ SECRET = {"-e", "--env"}
 
 
 def main() -> None:
+    """Run the command."""
     verbs = {"pull": pull, "run": run, "logs": logs, "inspect": inspect, "ps": ps, "rm": remove}
     verbs |= {"stop": remove, "kill": remove, "info": info, "version": info}
     verb = ARGUMENTS[0] if ARGUMENTS else "help"
@@ -34,9 +36,11 @@ def main() -> None:
 
 
 def pull(arguments: list[str]) -> None:
+    """Run `docker pull`."""
     record(["pull", *arguments])
-    images = [word for word in arguments if not word.startswith("-")]
-    if unknown := [w for w in arguments if w.startswith("-") and w not in ("-q", "--quiet")]:
+    images = [argument for argument in arguments if not argument.startswith("-")]
+    options = [argument for argument in arguments if argument.startswith("-")]
+    if unknown := [option for option in options if option not in ("-q", "--quiet")]:
         fail(f"unknown flag: {unknown[0]}", 125)
     if len(images) != 1:
         fail('"docker pull" requires exactly 1 argument.', 1)
@@ -46,6 +50,7 @@ def pull(arguments: list[str]) -> None:
 
 
 def refuse_pull(code: int) -> None:
+    """Exit with a code if the machine has the fault `pull_fails`."""
     if MACHINE["pull_fails"]:
         fail(
             'Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: request'
@@ -55,7 +60,8 @@ def refuse_pull(code: int) -> None:
 
 
 def run(arguments: list[str]) -> None:
-    options, image, more = parse(arguments)
+    """Run `docker run`."""
+    options, image, image_arguments = parse(arguments)
     if not (FOLDER / "images").exists() or image not in (FOLDER / "images").read_text().split():
         refuse_pull(125)
         (FOLDER / "images").open("a").write(image + "\n")
@@ -68,27 +74,28 @@ def run(arguments: list[str]) -> None:
     identity = uuid.uuid4().hex * 2
     environment = variables(options)
     published, inner = ports(options)
-    # Only where the process in the container listens does a published port lead anywhere.
-    right = inner == int(environment.get("PORT", "5000"))
-    where = tell(f"container?port={published}" if right else "container?port=0")
+    # A published port is reachable only if the process in the container listens on it.
+    listening = inner == int(environment.get("PORT", "5000"))
+    address = notify(f"container?port={published}" if listening else "container?port=0")
     settings = {
         "id": identity,
         "name": name(options),
         "image": image,
         "restart": options.get("--restart", ["no"])[-1],
-        "published": published if right else None,
+        "published": published if listening else None,
         "slots": MACHINE["slots"],
-        "arguments": own(more),
-        "unwell": MACHINE["never_healthy"],
-        **where,
+        "arguments": api_arguments(image_arguments),
+        "unhealthy": MACHINE["never_healthy"],
+        **address,
     }
     (FOLDER / "container.json").write_text(json.dumps({**settings, "pid": 0, "restarts": 0}))
     start(settings, environment, detached="-d" in options or "--detach" in options)
     print(identity)
 
 
-def start(settings: dict[str, object], environment: dict[str, str], *, detached: bool) -> None:
-    inside = {
+def start(settings: dict[str, Any], environment: dict[str, str], *, detached: bool) -> None:
+    """Start the container's supervisor; unless detached, wait for it and exit with its code."""
+    process_environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(FOLDER / "tmp"),
@@ -97,65 +104,66 @@ def start(settings: dict[str, object], environment: dict[str, str], *, detached:
         **environment,
     }
     with (FOLDER / "container.log").open("ab") as log:
-        keeper = subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-S", "-s", "-E", str(Path(__file__).with_name("container.py"))],
             cwd=FOLDER,
-            env=inside,
+            env=process_environment,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    keeper.stdin.write(json.dumps(settings).encode())
-    keeper.stdin.close()
+    assert supervisor.stdin is not None
+    with supervisor.stdin as settings_input:
+        settings_input.write(json.dumps(settings).encode())
     if not detached:
-        sys.exit(keeper.wait())
+        sys.exit(supervisor.wait())
 
 
 def parse(arguments: list[str]) -> tuple[dict[str, list[str]], str, list[str]]:
-    """Read the options of `docker run`; what docker does not know is refused as docker does."""
+    """Return options, image and arguments of `docker run`; refuse unknown options."""
     options: dict[str, list[str]] = {}
-    shown: list[str] = []
-    words = list(arguments)
-    while words and words[0].startswith("-"):
-        word, equals, value = words.pop(0).partition("=")
-        if word in SWITCHES:
-            options.setdefault(word, []).append("true")
-            shown.append(word)
-        elif word in VALUES:
-            if not equals and not words:
-                fail(f"docker: flag needs an argument: {word}", 125)
-            value = value if equals else words.pop(0)
-            options.setdefault(word, []).append(value)
-            shown += [word, value.partition("=")[0] if word in SECRET else value]
+    recorded: list[str] = []
+    remaining = list(arguments)
+    while remaining and remaining[0].startswith("-"):
+        option, equals, value = remaining.pop(0).partition("=")
+        if option in SWITCHES:
+            options.setdefault(option, []).append("true")
+            recorded.append(option)
+        elif option in VALUES:
+            if not equals and not remaining:
+                fail(f"docker: flag needs an argument: {option}", 125)
+            value = value if equals else remaining.pop(0)
+            options.setdefault(option, []).append(value)
+            recorded += [option, value.partition("=")[0] if option in SECRET else value]
         else:
-            record(["run", *shown, word])
-            fail(f"unknown flag: {word}\n\nUsage:  docker run [OPTIONS] IMAGE [COMMAND]", 125)
-    record(["run", *shown, *words])
-    if not words:
+            record(["run", *recorded, option])
+            fail(f"unknown flag: {option}\n\nUsage:  docker run [OPTIONS] IMAGE [COMMAND]", 125)
+    record(["run", *recorded, *remaining])
+    if not remaining:
         fail('"docker run" requires at least 1 argument.', 125)
-    return options, words[0], words[1:]
+    return options, remaining[0], remaining[1:]
 
 
 def variables(options: dict[str, list[str]]) -> dict[str, str]:
-    """Give the container's variables; a name alone takes its value from the environment."""
-    made = {}
+    """Return the container's variables; a name alone takes its value from the environment."""
+    result = {}
     for text in options.get("-e", []) + options.get("--env", []):
         key, equals, value = text.partition("=")
         if equals:
-            made[key] = value
+            result[key] = value
         elif key in os.environ:
-            made[key] = os.environ[key]
+            result[key] = os.environ[key]
     for path in options.get("--env-file", []):
         for line in Path(path).read_text().splitlines():
             key, equals, value = line.partition("=")
             if equals and not key.startswith("#"):
-                made[key] = value
-    return made
+                result[key] = value
+    return result
 
 
 def ports(options: dict[str, list[str]]) -> tuple[int, int]:
-    """Give the machine's port and the container's; 0, 0 when none is published."""
+    """Return the machine's port and the container's; 0, 0 if none is published."""
     published = options.get("-p", []) + options.get("--publish", [])
     if options.get("--network", options.get("--net", [""]))[-1] == "host":
         return 5000, 5000
@@ -165,64 +173,75 @@ def ports(options: dict[str, list[str]]) -> tuple[int, int]:
     return int(outer.rpartition(":")[2] or inner), int(inner)
 
 
-def own(arguments: list[str]) -> list[str]:
-    """Give the video API's arguments among those behind the image: where it listens is ours."""
-    kept, words = [], list(arguments)
-    while words:
-        word = words.pop(0)
-        if word in ("--host", "--port"):
-            words.pop(0)
+def api_arguments(arguments: list[str]) -> list[str]:
+    """Return the arguments after the image without --host and --port, which the cloud sets."""
+    result, remaining = [], list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument in ("--host", "--port"):
+            remaining.pop(0)
         else:
-            kept.append(word)
-    return kept
+            result.append(argument)
+    return result
 
 
 def name(options: dict[str, list[str]]) -> str:
+    """Return the container's name."""
     return options.get("--name", ["eager_turing"])[-1]
 
 
 def logs(arguments: list[str]) -> None:
+    """Run `docker logs`."""
     record(["logs", *arguments])
-    known()
+    existing()
     sys.stdout.write((FOLDER / "container.log").read_text(errors="replace"))
 
 
 def inspect(arguments: list[str]) -> None:
+    """Run `docker inspect`, with or without a format."""
     record(["inspect", *arguments])
-    here = known()
-    running = alive(here)
-    state = {"Status": "running" if running else "exited", "Running": running, "Pid": here["pid"]}
-    whole = {"Id": here["id"], "Name": f"/{here['name']}", "RestartCount": here["restarts"]}
-    whole |= {"State": state, "Config": {"Image": here["image"]}}
-    form = next((w for w in arguments if "{{" in w), "").partition("=")[2] or next(
-        (w for w in arguments if w.startswith("{{")), ""
-    )
-    if not form:
-        print(json.dumps([whole], indent=4))
+    state = existing()
+    running = alive(state)
+    status = "running" if running else "exited"
+    details = {
+        "Id": state["id"],
+        "Name": f"/{state['name']}",
+        "RestartCount": state["restarts"],
+        "State": {"Status": status, "Running": running, "Pid": state["pid"]},
+        "Config": {"Image": state["image"]},
+    }
+    # Either `-f {{...}}` or `--format={{...}}`.
+    template = next((argument for argument in arguments if "{{" in argument), "")
+    template = template[template.find("{{") :]
+    if not template:
+        print(json.dumps([details], indent=4))
         return
-    value: object = whole
-    for part in form.strip("{} ").strip(".").split("."):
-        value = dict(value)[part]  # type: ignore[call-overload]
+    value: Any = details
+    for part in template.strip("{} ").strip(".").split("."):
+        value = value[part]
     print(str(value).lower() if isinstance(value, bool) else value)
 
 
 def ps(arguments: list[str]) -> None:
+    """Run `docker ps`."""
     record(["ps", *arguments])
-    here = container()
+    state = container()
     quiet = bool({"-q", "--quiet", "-aq", "-qa"} & set(arguments))
     if not quiet:
         print("CONTAINER ID   IMAGE   STATUS   NAMES")
-    if here and (alive(here) or {"-a", "--all", "-aq", "-qa"} & set(arguments)):
-        short = str(here["id"])[:12]
-        up = "Up" if alive(here) else "Exited"
-        print(short if quiet else f"{short}   {here['image']}   {up}   {here['name']}")
+    if state and (alive(state) or {"-a", "--all", "-aq", "-qa"} & set(arguments)):
+        short_id = str(state["id"])[:12]
+        status = "Up" if alive(state) else "Exited"
+        row = f"{short_id}   {state['image']}   {status}   {state['name']}"
+        print(short_id if quiet else row)
 
 
 def remove(arguments: list[str]) -> None:
+    """Run `docker stop`, `docker kill` or `docker rm`."""
     record([ARGUMENTS[0], *arguments])
-    here = known()
-    for key in ("keeper", "pid"):
-        pid = int(str(here.get(key, 0)))
+    state = existing()
+    for key in ("supervisor", "pid"):
+        pid = int(state.get(key, 0))
         if pid:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -234,23 +253,26 @@ def remove(arguments: list[str]) -> None:
                 time.sleep(0.01)
     if ARGUMENTS[0] == "rm":
         (FOLDER / "container.json").unlink()
-    print(here["name"])
+    print(state["name"])
 
 
 def info(arguments: list[str]) -> None:
+    """Run `docker info` or `docker version`."""
     record([ARGUMENTS[0], *arguments])
     print("Server Version: 25.0.8")
 
 
-def known() -> dict[str, object]:
-    here = container()
-    if not here:
+def existing() -> dict[str, Any]:
+    """Return the container's state; exit if there is no container."""
+    state: dict[str, Any] = container()
+    if not state:
         fail("Error response from daemon: No such container", 1)
-    return here
+    return state
 
 
-def alive(here: dict[str, object]) -> bool:
-    pid = int(str(here.get("pid", 0)))
+def alive(state: dict[str, Any]) -> bool:
+    """Whether the container's process runs."""
+    pid = int(state.get("pid", 0))
     path = Path(f"/proc/{pid}/cmdline")
     return pid > 0 and path.exists() and bool(path.read_bytes())
 

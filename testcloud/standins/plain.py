@@ -1,6 +1,6 @@
-"""systemctl, dnf, yum: what they are asked for is so already."""
+"""systemctl, dnf, yum: commands that always succeed, because there is nothing to do."""
 
-# ruff: noqa: T201 - what a command says, it prints
+# ruff: noqa: T201 - a command prints its output
 import _machine
 
 _machine.record(_machine.ARGUMENTS)

@@ -1,34 +1,36 @@
-"""shutdown, poweroff, halt: the machine's power is the cloud's to switch."""
+"""shutdown, poweroff, halt: pass the request to the cloud, which controls the machine's power."""
 
-# ruff: noqa: T201 - what a command says, it prints
+# ruff: noqa: T201 - a command prints its output
 import sys
 
-from _machine import ARGUMENTS, COMMAND, fail, record, tell
+from _machine import ARGUMENTS, COMMAND, fail, notify, record
 
 
 def main() -> None:
+    """Run the command."""
     record(ARGUMENTS)
-    # `halt` stops the processor and leaves the power on: EC2 bills on.
+    # `halt` stops the processor but leaves the power on, so EC2 keeps billing.
     if COMMAND == "halt":
-        tell("halt")
+        notify("halt")
         return
     if COMMAND == "poweroff":
-        tell("shutdown?minutes=0")
+        notify("shutdown?minutes=0")
         return
-    options = [word for word in ARGUMENTS if word.startswith("-")]
-    words = [word for word in ARGUMENTS if not word.startswith("-")]
-    if unknown := [word for word in options if word not in ("-h", "-P", "-c", "-r", "--no-wall")]:
+    options = [argument for argument in ARGUMENTS if argument.startswith("-")]
+    positional = [argument for argument in ARGUMENTS if not argument.startswith("-")]
+    known = ("-h", "-P", "-c", "-r", "--no-wall")
+    if unknown := [option for option in options if option not in known]:
         fail(f"shutdown: unrecognized option '{unknown[0]}'", 1)
     if "-c" in options:
-        tell("cancel")
+        notify("cancel")
         return
-    minutes = delay(words[0] if words else "+1")
-    tell(f"shutdown?minutes={minutes}")
+    minutes = delay(positional[0] if positional else "+1")
+    notify(f"shutdown?minutes={minutes}")
     print(f"Shutdown scheduled in {minutes} min, use 'shutdown -c' to cancel.", file=sys.stderr)
 
 
 def delay(text: str) -> int:
-    """Give the minutes of a time: now, +N, or N."""
+    """Return the minutes of a time specification: now, +N, or N."""
     if text == "now":
         return 0
     if not text.removeprefix("+").isdigit():

@@ -547,10 +547,10 @@ def test_endless_subtitles_are_read_or_refused_in_time(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (" " * subtitles.MAX_BYTES, "bytes, more than 1048576"),
+        (" " * subtitles.MAX_BYTES, "bytes; the limit is 1048576"),
         (
             "x" * (subtitles.MAX_TEXT + 1),
-            "10001 characters in one subtitle, at 0.1 s; at most 10000",
+            "the cue at 0.1 s has 10001 characters; the limit is 10000",
         ),
     ],
     ids=["a megabyte", "a cue without an end"],

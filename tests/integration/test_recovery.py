@@ -351,12 +351,13 @@ def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
 ) -> None:
     path, output = slow_job(job_file), tmp_path / "out"
     output.mkdir()
-    # Filled beside the run, as soon as the first video is there: two of the four take seconds.
+    # Filled as soon as the first video is there; until it is full, the run stands still.
     script = f"""
     mount -t tmpfs -o size=16m none {output}
-    (until ls {output}/*/*.mp4; do sleep 0.02; done; cat /dev/zero > {output}/filler) &> /dev/null &
-    {RUN} {path} --output {output} --json; code=$?
-    wait
+    {RUN} {path} --output {output} --json & run=$!
+    until ls {output}/*/*.mp4 &> /dev/null; do sleep 0.02; done
+    kill -STOP $run; cat /dev/zero > {output}/filler 2> /dev/null; kill -CONT $run
+    wait $run; code=$?
     rm {output}/filler
     sha256sum {output}/*/*.mp4 > {tmp_path}/before
     {RUN} {path} --output {output} --resume --quiet || exit 99

@@ -297,8 +297,8 @@ def test_a_bad_request_is_refused_with_the_reason(
     ("field", "words"),
     [
         ("input_image", "not a usable picture"),
-        ("input_audio", "not a sound file"),
-        ("subtitle", "no cue in it"),
+        ("input_audio", "not an audio file"),
+        ("subtitle", "no cues found"),
         ("watermark", "not a usable picture"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What an audit of one run compares, as tests put it together."""
+"""Builders for the evidence that an audit of one run compares."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def known(run_id: str = RUN, target: str = "aws", folder: str = "/nowhere") -> R
 
 
 def unfinished(state: str = "working", target: str = "aws") -> UnfinishedWorker:
-    """Return a worker that a journal does not record as gone."""
+    """Return a worker that the journal does not record as removed."""
     return UnfinishedWorker(
         1, "b01", "b01", STACK, PROCESS, None, 0.0, 2000.0, "i-1", "http://x", 1, state, (), target
     )
 
 
 def journal(*workers: UnfinishedWorker) -> RunState:
-    """Return what the journal of a run of one scene says."""
+    """Return the journal of a run of one scene."""
     record = RunRecord(RUN, "job", "/s.yaml", "/nowhere", "aws", "2026-11-24", scenes=(("s", 1.0),))
     return RunState(record, unfinished=workers)
 
@@ -59,7 +59,7 @@ def together(
     owners: dict[str, Owner] | None = None,
     unclear: dict[str, str] | None = None,
 ) -> list[RunFound]:
-    """Return what an audit makes of the sources."""
+    """Return the findings of an audit of these sources."""
     stacks = {name: (state, ()) for name, state in (states or {}).items()}
     return compared(
         Evidence(runs or {}, journals or {}, stacks, resources, owners or {}, unclear or {})

@@ -1,4 +1,4 @@
-"""What the tests of the aws target share: jobs, runs, and proof that nothing is left."""
+"""Shared by the tests of the aws target: jobs, runs, and a check that no resources remain."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def aws_job(
     scene: str = "",
     **options: Any,
 ) -> Job:
-    """Load a job of so many small scenes for the aws target; one batch unless told otherwise."""
+    """Load a job of so many small scenes for the aws target, by default in one batch."""
     path = job_file(scenes_yaml(scenes, f"target: aws\n{more}", scene))
     return load_job(path, output=path.parent / "out", **options)
 
 
 class Watch:
-    """A run, watched: what happened, and what a test does when it happens."""
+    """Records the events of a run, and runs a test's reactions to them."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self._reactions: list[tuple[Callable[[Event], bool], Callable[[], None]]] = []
 
     def when(self, wanted: Callable[[Event], bool], react: Callable[[], None]) -> None:
-        """Do something, once, at the first event that is as wanted."""
+        """Call `react` once, at the first event that matches."""
         self._reactions.append((wanted, react))
 
     def __call__(self, event: Event) -> None:
@@ -53,7 +53,7 @@ class Watch:
                 reaction[1]()
 
     def texts(self, kind: EventKind) -> list[str]:
-        """Give the texts of one kind of event."""
+        """Return the texts of one kind of event."""
         return [event.text for event in self.events if event.kind is kind]
 
 
@@ -64,31 +64,31 @@ def run_watched(job: Job, watch: Watch | None = None) -> tuple[RunReport, Watch]
 
 
 def launches(report: RunReport) -> list[Launch]:
-    """Give all launches of a run."""
+    """Return all launches of a run."""
     return [launch for batch in report.batches for launch in batch.launches]
 
 
 def codes(report: RunReport) -> list[str | None]:
-    """Give the codes of all launches."""
+    """Return the codes of all launches."""
     return [launch.code for launch in launches(report)]
 
 
 def stacks(state: Path) -> list[str]:
-    """Give the stacks in the backend."""
+    """Return the stacks in the backend."""
     return Engine(find_engine(), state).stacks()
 
 
 def assert_cloud_empty(cloud: Cloud, state: Path) -> None:
-    """Nothing in AWS's books, no process of a machine, no stack in the backend."""
+    """Assert that AWS has no resource, no machine has a process, and the backend has no stack."""
     assert cloud.remaining() == []
     assert stacks(state) == []
 
 
 def machine_cost(report: RunReport) -> float:
-    """Give what the machines alone cost, in USD."""
+    """Return the cost of the machines alone, in USD."""
     return sum(line.usd for line in report.cost.lines if line.kind == "machine")
 
 
 def newest(cloud: Cloud) -> Machine:
-    """Give the machine that was launched last."""
+    """Return the machine that was launched last."""
     return cloud.machines[-1]

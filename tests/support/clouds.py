@@ -1,4 +1,4 @@
-"""The cloud as a fixture: as good as AWS while a test lasts, and empty when it ends."""
+"""The test cloud as a fixture; it must be empty when a test ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from testcloud.machine import Machine
 
 IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
-# What a real worker's user data does, in the order in which it does it.
+# Does the same steps as a real worker's user data, in the same order.
 USER_DATA = """#!/bin/bash
 shutdown -h +30 "cloudburst: the lease is over"
 set -u
@@ -38,19 +38,19 @@ say "healthy"
 SLEEPER = "#!/bin/bash\necho up\nexec sleep 600\n"
 
 
-def until(so: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until something is so; give it."""
+def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait until a condition returns a true value; return that value."""
     deadline = time.monotonic() + seconds
-    while not (value := so()):
-        assert time.monotonic() < deadline, "it did not come"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"condition not met within {seconds} s"
         time.sleep(0.01)
     return value
 
 
 @cache
 def image(region: str = "us-east-1") -> str:
-    found = boto3.client("ssm", region_name=region).get_parameter(Name=IMAGE)
-    return str(found["Parameter"]["Value"])
+    response = boto3.client("ssm", region_name=region).get_parameter(Name=IMAGE)
+    return str(response["Parameter"]["Value"])
 
 
 def make_group(ec2: Any, block: str | None = "127.0.0.1/32", port: int = 5000) -> str:
@@ -62,8 +62,8 @@ def make_group(ec2: Any, block: str | None = "127.0.0.1/32", port: int = 5000) -
     return identity
 
 
-def ask(user_data: str = SLEEPER, **more: Any) -> dict[str, Any]:
-    """Give what RunInstances is asked for one machine."""
+def run_parameters(user_data: str = SLEEPER, **more: Any) -> dict[str, Any]:
+    """Return the parameters of RunInstances for one machine."""
     return {
         "ImageId": image(),
         "InstanceType": "c5.2xlarge",
@@ -77,13 +77,13 @@ def ask(user_data: str = SLEEPER, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Give a cloud of the test's own, to which the environment points."""
-    with Cloud(tmp_path / "cloud") as made:
-        for name, value in made.environment().items():
+    """Start a test cloud for one test; the environment points to it."""
+    with Cloud(tmp_path / "cloud") as cloud:
+        for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)
-        yield made
-        if not made.expect_remaining:
-            assert made.remaining() == []
+        yield cloud
+        if not cloud.expect_remaining:
+            assert cloud.remaining() == []
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def ec2(cloud: Cloud) -> Any:  # noqa: ARG001 - the client finds it in the envir
 
 @pytest.fixture
 def launch(cloud: Cloud, ec2: Any) -> Iterator[Callable[..., Machine]]:
-    """Launch a machine and wait until it runs; what the test leaves is tidied up."""
+    """Launch a machine and wait until it runs; clean up after the test."""
 
     def start(user_data: str = SLEEPER, *, spot: bool = False, **more: Any) -> Machine:
         if spot:
             more["InstanceMarketOptions"] = {"MarketType": "spot"}
-        launched = ec2.run_instances(**ask(user_data, **more))["Instances"][0]
-        machine = next(m for m in cloud.machines if m.id == launched["InstanceId"])
+        instance = ec2.run_instances(**run_parameters(user_data, **more))["Instances"][0]
+        machine = next(m for m in cloud.machines if m.id == instance["InstanceId"])
         until(lambda: machine.state == "running")
         return machine
 

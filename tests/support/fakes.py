@@ -1,4 +1,4 @@
-"""An engine and a target that behave as a test says, and remember what was asked of them."""
+"""Fake engine, target and video API: they behave as a test configures, and record their calls."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Job
 
-# Any file will do: what renders here looks into none.
+# Any file will do: the fakes never read it.
 FILE = Path(__file__)
 SCENE = Scene("s", FILE, FILE, 1.0)
-# Journals that tests hold; `conftest.py` closes them.
+# Journals that tests opened; `conftest.py` closes them.
 HELD: list[Journal] = []
 
 
 def diagnosed(error: Exception) -> Exception:
-    """Return an error as the engine raises it: with what its message means on AWS."""
+    """Return an error as the engine raises it, with the refusal diagnosed from its message."""
     if isinstance(error, InfrastructureError) and error.refusal == Refusal():
         error.refusal = refusals.diagnose(str(error))
     return error
@@ -71,7 +71,7 @@ def cloud_refused(message: str, code: str | None = None) -> CloudRefused:
 
 
 def ended(reason: str, *, blameless: bool = False, health: Health = Health.GONE) -> Condition:
-    """Return how a machine is that has ended, or is about to, with what its code means on AWS."""
+    """Return the condition of a machine that has ended or is ending, as AWS reports it."""
     return Condition(health, reason, blameless, refusals.of_end(refusals.code_of(reason)))
 
 
@@ -82,7 +82,7 @@ def done_count(context: RunContext) -> int:
 
 @dataclass
 class FakeEngine:
-    """An engine whose operations go as a test says, and that remembers them."""
+    """An engine that raises the configured errors and records its calls."""
 
     up_errors: list[Exception] = field(default_factory=list)
     destroy_errors: list[Exception] = field(default_factory=list)
@@ -129,7 +129,7 @@ class FakeEngine:
 
 @dataclass
 class FakeTarget:
-    """All parts of a target in one: what it has runs until it is swept, or for ever."""
+    """All parts of a target in one; `stubborn` resources survive a sweep."""
 
     engine: FakeEngine
     running: list[str] = field(default_factory=list)
@@ -228,11 +228,11 @@ class FakeTarget:
 
 
 class FakeType:
-    """A target by name, which opens as a target of a test's own.
+    """A registered target that opens as a fake.
 
     Args:
-        target: what it opens.
-        kind: everything else is this registered target's.
+        target: the fake to open.
+        kind: the registered target that provides everything else.
     """
 
     def __init__(self, target: FakeTarget, kind: str = "local") -> None:
@@ -247,16 +247,16 @@ class FakeType:
 
 
 class FakeApi:
-    """A video API without HTTP, whose renders go as a test says.
+    """A video API without HTTP, whose renders succeed or fail as configured.
 
     Args:
-        errors: what renders raise, one after the other; None and what comes after succeed.
-        sick: what /health answers; None when healthy.
+        errors: raised by one render each; None, and further renders, succeed.
+        sick: the answer of /health; None if healthy.
         holds: renders wait until `go_on` is set.
 
     Attributes:
-        asked: names of the scenes that were to be rendered.
-        began: is set when a render has begun.
+        asked: names of the scenes of all render calls.
+        began: set when a render has begun.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class FakeApi:
     def render(self, scene: Scene, timeout: float) -> Rendered:
         self.asked.append(scene.name)
         self.began.set()
-        assert self.go_on.wait(60), "a test let a render go on for ever"
+        assert self.go_on.wait(60), "the test never set go_on"
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
@@ -308,8 +308,8 @@ def fake_download(
 def a_record(folder: Path, **more: Any) -> RunRecord:
     """Return the record of a run."""
     began = "2026-11-24T10:15:00+00:00"
-    given = {"run_id": "run", "job": "job", "source": "/scenes.yaml", "target": "local"} | more
-    return RunRecord(folder=str(folder), began=began, **given)
+    values = {"run_id": "run", "job": "job", "source": "/scenes.yaml", "target": "local"} | more
+    return RunRecord(folder=str(folder), began=began, **values)
 
 
 def make_context(engine: FakeEngine, target: FakeTarget, folder: Path, **limits: Any) -> RunContext:
@@ -347,7 +347,7 @@ def run_batch(context: RunContext) -> BatchRunner:
 
 
 def doubles(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, target: FakeTarget) -> None:
-    """Let whole runs work with an engine and a target of a test's own, and wait for nothing."""
+    """Replace the engine and the targets of whole runs by fakes, and skip waits."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     cli = PulumiCli(Path("/nowhere"), VERSION, "a test")
     monkeypatch.setattr(context, "find_engine", lambda _: cli)
@@ -357,7 +357,7 @@ def doubles(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, target: FakeTar
 
 
 class Info:
-    """What a look into a video of one second says."""
+    """The media information of a video of one second."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -365,7 +365,7 @@ class Info:
 
 
 class Whole:
-    """Runs with doubles in the place of the engine, the target and the video APIs."""
+    """Whole runs with fakes for the engine, the target and the video APIs."""
 
     def __init__(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         self.job = job

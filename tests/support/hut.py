@@ -1,4 +1,4 @@
-"""A third target, through the documented seams alone: video APIs on a table in a hut."""
+"""A third target, written against the documented interfaces only: video APIs in a hut."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Plan, WorkerSpec
 
-# What stands on the table, by stack: the provider's own knowledge, whatever a run knows.
+# The provider's inventory by stack, independent of any run.
 TABLE: dict[str, tuple[subprocess.Popen[str], str]] = {}
 RUNG = Rung("laptop", "on-demand", "hut", "hut")
 
 
 def start(stack: str, key: str) -> str:
-    """Put a worker on the table; return its endpoint."""
+    """Start a worker; return its endpoint."""
     work = Path(tempfile.mkdtemp(prefix="hut-"))
     TABLE[stack] = serve(work, AUTHENTICATION_KEY=key)
     return TABLE[stack][1]
 
 
 class Hut:
-    """The target by name."""
+    """The registered target."""
 
     name, title = "hut", "the hut"
     has_regions = always_asked = False
@@ -56,7 +56,7 @@ class Hut:
     section = None
 
     def settings(self, section: Any, environment: Mapping[str, str]) -> None:
-        """Return nothing: there is nothing to set."""
+        """Return nothing: there are no settings."""
 
     def section_problems(self, section: Any) -> tuple[()]:
         return ()
@@ -98,7 +98,7 @@ class HutTarget:
 
 
 class HutWorkers:
-    """What makes its workers."""
+    """Declares and adopts the target's workers."""
 
     def __init__(self) -> None:
         self.ladder = Ladder([RUNG], time.monotonic)
@@ -133,15 +133,15 @@ class HutWorkers:
         return clock.now()
 
     def condition(self, worker: Worker) -> Condition:
-        there = worker.stack in TABLE and TABLE[worker.stack][0].poll() is None
-        return Condition() if there else Condition(Health.GONE, "somebody took it home")
+        running = worker.stack in TABLE and TABLE[worker.stack][0].poll() is None
+        return Condition() if running else Condition(Health.GONE, "somebody took it home")
 
     def last_log_lines(self, spec: WorkerSpec) -> str:
         return ""
 
 
 class HutResources:
-    """What stands on the table."""
+    """The provider's inventory as resources."""
 
     settle = 0.0
     regions: tuple[str, ...] = ()

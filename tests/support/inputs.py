@@ -1,4 +1,4 @@
-"""What a job is made of: pictures, sounds, subtitles, scenes.yaml; and what it makes: videos."""
+"""Inputs of a job (pictures, sounds, subtitles, scenes.yaml) and sample videos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
 
 
 def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
-    """Encode a second or more of real video and sound."""
+    """Encode some seconds of real video and sound."""
     import subprocess
 
     import imageio_ffmpeg
@@ -54,7 +54,7 @@ def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
 
 
 def scenes_yaml(count: int, more: str = "", scene: str = "") -> str:
-    """Give the text of a job of so many scenes, all of the same picture and sound."""
+    """Return the text of a job of so many scenes, all with the same picture and sound."""
     lines = "".join(
         f"  - {{name: s{number:02d}, image: p.png, audio: a.wav{scene}}}\n"
         for number in range(1, count + 1)

@@ -26,17 +26,17 @@ REQUIREMENT = "video-generation-api==1.0.1"
 
 
 def missing() -> str | None:
-    """Say why it cannot run here, or None if it can."""
+    """Return why the server cannot run here, or None if it can."""
     absent = [tool for tool in ("ffmpeg", "ffprobe") if shutil.which(tool) is None]
     return f"{REQUIREMENT} needs {' and '.join(absent)} on PATH" if absent else None
 
 
 def interpreter() -> Path:
-    """Give the Python that has it; install it once, beside the engine's cache."""
+    """Return the Python of its virtual environment; install it once, beside the engine's cache."""
     folder = cache_folder() / "peer" / REQUIREMENT
     python = folder / "bin" / "python"
     folder.parent.mkdir(exist_ok=True)
-    # Tests run in several processes; one of them installs it.
+    # Tests run in several processes, and only one may install it.
     with (folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
@@ -51,7 +51,7 @@ def interpreter() -> Path:
 
 @contextmanager
 def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run it in a folder; give its address and its process."""
+    """Run the server in a folder; yield its URL and its process."""
     python = interpreter()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -59,11 +59,11 @@ def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess
     environment.pop("AUTHENTICATION_KEY", None)
     if key:
         environment["AUTHENTICATION_KEY"] = key
-    # It writes below its working directory and reads below its package: they must be one.
+    # It writes to its working directory and reads from its package: they must be the same.
     package = work / "video_generation_api"
     find = "import video_generation_api as p; print(p.__path__[0])"
-    answer = subprocess.run([str(python), "-c", find], capture_output=True, text=True, check=True)
-    shutil.copytree(answer.stdout.strip(), package, dirs_exist_ok=True)
+    result = subprocess.run([str(python), "-c", find], capture_output=True, text=True, check=True)
+    shutil.copytree(result.stdout.strip(), package, dirs_exist_ok=True)
     environment["PYTHONPATH"] = str(work)
     with (work / "peer.log").open("wb") as log:
         process = subprocess.Popen(
@@ -79,7 +79,7 @@ def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess
         _wait(url, process)
         yield url, process
     finally:
-        # Its ffmpegs too: given a picture that is none, one of them would loop for ever.
+        # Kill its ffmpeg processes too: on an invalid picture one of them loops forever.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

@@ -1,4 +1,4 @@
-"""A machine that was asked for, as the rentals know it."""
+"""A rental whose launch was requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What integration tests share: real servers, real runs, and proof that nothing is left."""
+"""Shared by integration tests: real servers, real runs, and a check that nothing remains."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ RUN = Path(sys.executable).with_name("cloudburst-run")
 
 
 def processes_of(state: Path) -> list[str]:
-    """List every process that this test's run started and that still lives.
+    """List the running processes that this test's run started: engine, workers and ffmpeg.
 
-    They all inherit the environment, in which the test's own state folder stands: engine,
-    workers and ffmpegs alike.
+    They all inherit the environment variable with the test's own state folder.
     """
     mark = f"CLOUDBURST_STATE={state}".encode()
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
                 if mark in environment:
-                    found.append(f"{process.pid} {' '.join(process.cmdline())[:150]}")
+                    processes.append(f"{process.pid} {' '.join(process.cmdline())[:150]}")
         except (psutil.Error, OSError):
             continue
-    return found
+    return processes
 
 
 def assert_nothing_left(state: Path) -> None:
-    """No process of the run, no stack in its backend, no files of a worker."""
+    """Assert that no process of the run, no stack and no file of a worker remains."""
     deadline = time.monotonic() + 5
-    while (left := processes_of(state)) and time.monotonic() < deadline:
+    while (remaining := processes_of(state)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert left == []
+    assert remaining == []
     assert Engine(find_engine(), state).stacks() == []
     assert not list((state / "workspaces").glob("*-b*"))
     assert not list((state / "workers").glob("*"))
@@ -56,14 +55,14 @@ def assert_nothing_left(state: Path) -> None:
 
 @dataclass
 class CliRun:
-    """A `cloudburst-run --json` in a process of its own, and the events it has told."""
+    """A `cloudburst-run --json` in its own process, and the events it has printed."""
 
     process: subprocess.Popen[str]
     errors: Path
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Read events until one is as wanted; fail if the run ends without it."""
+        """Read events until one matches; fail if the run ends first."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.events.append(json.loads(line))
@@ -72,7 +71,7 @@ class CliRun:
         pytest.fail(f"the run ended first: {self.events[-5:]} {self.finish()}")
 
     def finish(self) -> tuple[int, str]:
-        """Read the rest; give the exit code and standard error."""
+        """Read the remaining events; return the exit code and standard error."""
         assert self.process.stdout is not None
         # Not `communicate`: it reads past what `until` has buffered.
         self.events += [json.loads(line) for line in self.process.stdout]
@@ -81,7 +80,7 @@ class CliRun:
 
 @contextmanager
 def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]:
-    """Start a run; whatever the test does, end it."""
+    """Start a run; kill it at the end if it still runs."""
     errors = output.with_name(f"{output.name}.stderr")
     with (
         errors.open("w") as stderr,
@@ -91,7 +90,7 @@ def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]
             stderr=stderr,
             text=True,
             env={**os.environ, **env},
-            # As in a terminal: a process group of its own, which Ctrl-C reaches as a whole.
+            # A process group of its own, as in a terminal: Ctrl-C reaches the whole group.
             start_new_session=True,
         ) as process,
     ):
@@ -103,9 +102,9 @@ def cli_run(job: Path, output: Path, *more: str, **env: str) -> Iterator[CliRun]
 
 
 def jumping(folder: Path, by: float) -> tuple[Path, dict[str, str]]:
-    """Give a file and an environment: once the file is there, the clock is off by some seconds.
+    """Return a file and an environment: while the file exists, the clock is off by some seconds.
 
-    For Python alone: gRPC compares Python's time with that of its C core, so it gets the real one.
+    gRPC gets the real time, because it compares Python's time with that of its C core.
     """
     jump = folder / "jump"
     (folder / "sitecustomize.py").write_text(f"""
@@ -120,7 +119,7 @@ time.time = jumping
 
 
 def state_is(state: str) -> Callable[[dict[str, Any]], bool]:
-    """Match the event that a batch has come to a state."""
+    """Return a predicate for the event that a batch has reached a state."""
     return lambda event: event["event"] == "batch_state" and event["state"] == state
 
 
@@ -137,12 +136,12 @@ def command(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProc
 
 
 def run_id(state: Path) -> str:
-    """Give the id of the newest run of a state folder."""
+    """Return the id of the newest run of a state folder."""
     return max((state / "runs").glob("*.json")).stem
 
 
 def killed(job: Path, output: Path, wanted: Callable[[dict[str, Any]], bool], state: Path) -> Path:
-    """Run a job until something happens, kill it with SIGKILL, and give its folder."""
+    """Run a job until an event matches, kill it with SIGKILL, and return its folder."""
     with cli_run(job, output) as running:
         running.until(wanted)
         running.process.kill()

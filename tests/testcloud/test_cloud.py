@@ -1,4 +1,4 @@
-"""The test cloud itself, through real clients: it must refuse, delay and end things as AWS does."""
+"""The test cloud through real clients: it must refuse calls and run instances as AWS does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientEr
 
 from testcloud.cloud import Cloud, Fault, MachineFault
 from testcloud.machine import processes
-from tests.support.clouds import SLEEPER, USER_DATA, ask, image, make_group, until
+from tests.support.clouds import SLEEPER, USER_DATA, image, make_group, run_parameters, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,19 +34,19 @@ echo started
 
 
 def code_of(failed: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
-    answer = failed.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+    response = failed.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def once(service: str) -> Any:
-    """Give a client that does not try again."""
+    """Return a client that does not retry."""
     config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=5)
     return boto3.client(service, config=config)
 
 
 def state_of(ec2: Any, machine: Machine) -> dict[str, Any]:
-    found = ec2.describe_instances(InstanceIds=[machine.id])["Reservations"][0]["Instances"][0]
-    return dict(found)
+    response = ec2.describe_instances(InstanceIds=[machine.id])
+    return dict(response["Reservations"][0]["Instances"][0])
 
 
 # -- machines -----------------------------------------------------------------------------------
@@ -59,16 +59,16 @@ def test_a_machine_executes_its_user_data_and_leaves_nothing(
     machine = launch(USER_DATA, SecurityGroupIds=[group])
     until(lambda: "healthy" in machine.boot_log())
     health = requests.get(f"http://{machine.address}:5000/health", timeout=5).json()
-    assert health["authentication"]["mode"] == "secure", "the key came through"
+    assert health["authentication"]["mode"] == "secure", "the key reached the container"
     assert f"{machine.id} c5.2xlarge in us-east-1a" in machine.boot_log()
     assert "shutdown -h +30 'cloudburst: the lease is over'" in machine.commands()
     assert not [line for line in machine.commands() if "secret" in line]
     shown = state_of(ec2, machine)
     assert shown["PublicIpAddress"] == machine.address != ""
     assert machine.container_pid in machine.alive()
-    told = " ".join(cloud.remaining())
-    for what in ("instance", "volume", "security group", "network interface", "process"):
-        assert what in told
+    remaining = " ".join(cloud.remaining())
+    for kind in ("instance", "volume", "security group", "network interface", "process"):
+        assert kind in remaining
     ec2.terminate_instances(InstanceIds=[machine.id])
     assert machine.state == "shutting-down"
     until(lambda: machine.state == "terminated")
@@ -80,7 +80,7 @@ def test_a_machine_executes_its_user_data_and_leaves_nothing(
 
 def test_an_instance_is_pending_before_it_runs(cloud: Cloud, ec2: Any) -> None:
     cloud.boot_seconds = 0.3
-    launched = ec2.run_instances(**ask())["Instances"][0]
+    launched = ec2.run_instances(**run_parameters())["Instances"][0]
     assert launched["State"]["Name"] == "pending"
     assert "PublicIpAddress" not in launched
     assert state_of(ec2, cloud.machines[0])["State"]["Name"] == "pending"
@@ -101,7 +101,7 @@ def test_the_dead_mans_switch_outlives_the_user_data(
     cloud: Cloud, behaviour: str, end: str
 ) -> None:
     script = "#!/bin/bash\nshutdown -h +30 bye\nsleep 100 &\nfalse || exit 3\n"
-    request = ask(script, InstanceInitiatedShutdownBehavior=behaviour)
+    request = run_parameters(script, InstanceInitiatedShutdownBehavior=behaviour)
     boto3.client("ec2").run_instances(**request)
     machine = cloud.machines[0]
     until(lambda: "ended with 3" in machine.boot_log())
@@ -124,7 +124,7 @@ def test_a_power_off_comes_in_its_time_unless_it_is_cancelled(
             monkeypatch.setenv(name, value)
         then = "shutdown -c\n" if cancelled else ""
         boto3.client("ec2").run_instances(
-            **ask(f"#!/bin/bash\nshutdown -h +3\n{then}echo so\nsleep 100\n")
+            **run_parameters(f"#!/bin/bash\nshutdown -h +3\n{then}echo so\nsleep 100\n")
         )
         machine = cloud.machines[0]
         if cancelled:
@@ -146,7 +146,7 @@ def test_a_power_off_comes_in_its_time_unless_it_is_cancelled(
         ("127.0.0.1/32", 5000, False, False),
     ],
 )
-def test_only_a_rule_for_the_caller_lets_it_in(
+def test_only_a_rule_for_the_caller_admits_it(
     cloud: Cloud,
     ec2: Any,
     launch: Launch,
@@ -164,14 +164,14 @@ def test_only_a_rule_for_the_caller_lets_it_in(
     assert bool(machine.address) == public
     time.sleep(0 if reached else 0.3)
     try:
-        until(lambda: answers(machine.address), 2.0 if reached else 0.2)
-        came = True
+        until(lambda: responds(machine.address), 2.0 if reached else 0.2)
+        responded = True
     except AssertionError:
-        came = False
-    assert came == reached
+        responded = False
+    assert responded == reached
 
 
-def answers(address: str) -> bool:
+def responds(address: str) -> bool:
     try:
         return (
             requests.get(f"http://{address or '127.0.0.1'}:5000/health", timeout=1).status_code
@@ -181,7 +181,7 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_a_container_that_falls_is_started_again(launch: Launch) -> None:
+def test_a_container_that_dies_is_restarted(launch: Launch) -> None:
     machine = launch(CONTAINER)
     first = until(lambda: machine.container_pid)
     os.kill(first, signal.SIGKILL)
@@ -190,8 +190,8 @@ def test_a_container_that_falls_is_started_again(launch: Launch) -> None:
 
 
 def test_docker_refuses_what_docker_does_not_know(launch: Launch) -> None:
-    machine = launch("#!/bin/bash\ndocker run --detatch image; echo said $?\n")
-    until(lambda: "said 125" in machine.boot_log())
+    machine = launch("#!/bin/bash\ndocker run --detatch image; echo exit $?\n")
+    until(lambda: "exit 125" in machine.boot_log())
     assert "unknown flag: --detatch" in machine.boot_log()
     assert machine.container_pid is None
 
@@ -213,7 +213,9 @@ curl -sf http://localhost:5000/health; echo "container $?"
     assert "notice 22" in log
 
 
-def test_a_spot_machine_gets_notice_and_goes(cloud: Cloud, ec2: Any, launch: Launch) -> None:
+def test_a_spot_machine_gets_notice_and_is_terminated(
+    cloud: Cloud, ec2: Any, launch: Launch
+) -> None:
     script = """#!/bin/bash
 m=http://169.254.169.254/latest
 t=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $m/api/token)
@@ -222,11 +224,11 @@ until curl -sf -H "X-aws-ec2-metadata-token: $t" $m/meta-data/spot/instance-acti
 """
     machine = launch(script, spot=True)
     shown = state_of(ec2, machine)
-    mine = [{"Name": "instance-id", "Values": [machine.id]}]
+    filters = [{"Name": "instance-id", "Values": [machine.id]}]
 
     def request() -> dict[str, Any]:
-        found = ec2.describe_spot_instance_requests(Filters=mine)["SpotInstanceRequests"]
-        return dict(found[0])
+        response = ec2.describe_spot_instance_requests(Filters=filters)
+        return dict(response["SpotInstanceRequests"][0])
 
     assert request()["SpotInstanceRequestId"] == shown["SpotInstanceRequestId"]
     assert (request()["State"], request()["Status"]["Code"]) == ("active", "fulfilled")
@@ -265,14 +267,14 @@ def test_faults_of_machines(cloud: Cloud, ec2: Any, launch: Launch) -> None:
     until(lambda: "started" in slow.boot_log())
 
 
-def test_machines_end_with_the_process_that_holds_the_cloud(tmp_path: Path) -> None:
+def test_machines_end_with_the_process_of_the_cloud(tmp_path: Path) -> None:
     script = (
         "import boto3, os, pathlib, sys, time\n"
         "from testcloud.cloud import Cloud\n"
-        "from tests.support.clouds import ask, SLEEPER\n"
+        "from tests.support.clouds import run_parameters, SLEEPER\n"
         "with Cloud(pathlib.Path(sys.argv[1])) as cloud:\n"
         "    os.environ.update(cloud.environment())\n"
-        "    boto3.client('ec2').run_instances(**ask(SLEEPER))\n"
+        "    boto3.client('ec2').run_instances(**run_parameters(SLEEPER))\n"
         "    while len(cloud.machines[0].alive()) < 2: time.sleep(0.01)\n"
         "    print(cloud.machines[0].id, flush=True)\n"
         "    time.sleep(600)\n"
@@ -295,7 +297,7 @@ def test_machines_end_with_the_process_that_holds_the_cloud(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "words"),
+    ("more", "code", "message"),
     [
         ({"UserData": "#" * 16385}, "InvalidParameterValue", "limited to 16384 bytes"),
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound", "does not exist"),
@@ -324,10 +326,10 @@ def test_machines_end_with_the_process_that_holds_the_cloud(tmp_path: Path) -> N
     ],
 )
 def test_what_aws_refuses_is_refused(
-    cloud: Cloud, ec2: Any, more: dict[str, Any], code: str, words: str
+    cloud: Cloud, ec2: Any, more: dict[str, Any], code: str, message: str
 ) -> None:
-    with pytest.raises(ClientError, match=words) as failed:
-        ec2.run_instances(**ask(**more))
+    with pytest.raises(ClientError, match=message) as failed:
+        ec2.run_instances(**run_parameters(**more))
     assert code_of(failed) == (code, 400)
     assert cloud.machines == []
     assert cloud.calls[-1].error == code
@@ -350,17 +352,17 @@ def test_a_quota_counts_what_runs_of_its_family(cloud: Cloud, ec2: Any, launch: 
 
 def test_a_client_token_launches_once(cloud: Cloud, ec2: Any, launch: Launch) -> None:
     first = launch(ClientToken="one")
-    again = ec2.run_instances(**ask(ClientToken="one"))["Instances"][0]["InstanceId"]
+    again = ec2.run_instances(**run_parameters(ClientToken="one"))["Instances"][0]["InstanceId"]
     assert again == first.id
     assert len(cloud.machines) == 1
     with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
-        ec2.run_instances(**ask(ClientToken="one", InstanceType="m5.large"))
+        ec2.run_instances(**run_parameters(ClientToken="one", InstanceType="m5.large"))
 
 
 @pytest.mark.usefixtures("launch")
 def test_a_new_instance_may_not_be_seen_at_once(cloud: Cloud, ec2: Any) -> None:
     cloud.hide(0.6)
-    identity = ec2.run_instances(**ask())["Instances"][0]["InstanceId"]
+    identity = ec2.run_instances(**run_parameters())["Instances"][0]["InstanceId"]
     assert ec2.describe_instances()["Reservations"] == []
     with pytest.raises(ClientError, match=r"InvalidInstanceID\.NotFound"):
         ec2.describe_instances(InstanceIds=[identity])
@@ -387,9 +389,9 @@ def test_the_default_network_leads_to_the_internet(region: str) -> None:
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
     main = [{"Name": "association.main", "Values": ["true"]}]
     routes = ec2.describe_route_tables(Filters=main)["RouteTables"][0]["Routes"]
-    [way] = [each for each in routes if each["DestinationCidrBlock"] == "0.0.0.0/0"]
+    [route] = [each for each in routes if each["DestinationCidrBlock"] == "0.0.0.0/0"]
     gateway = ec2.describe_internet_gateways()["InternetGateways"][0]
-    assert way["GatewayId"] == gateway["InternetGatewayId"]
+    assert route["GatewayId"] == gateway["InternetGatewayId"]
     assert gateway["Attachments"][0]["VpcId"] == vpc["VpcId"]
 
 
@@ -397,7 +399,7 @@ def test_the_default_network_leads_to_the_internet(region: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "words"),
+    ("code", "status", "message"),
     [
         ("InsufficientInstanceCapacity", 500, "do not have sufficient c5.2xlarge capacity"),
         ("VcpuLimitExceeded", 400, "more vCPU capacity"),
@@ -411,12 +413,12 @@ def test_the_default_network_leads_to_the_internet(region: str) -> None:
         ("InternalError", 500, "internal error"),
     ],
 )
-def test_an_ordered_error_has_awss_code_status_and_words(
-    cloud: Cloud, code: str, status: int, words: str
+def test_an_injected_error_has_awss_code_status_and_message(
+    cloud: Cloud, code: str, status: int, message: str
 ) -> None:
     cloud.faults.add(Fault("RunInstances", code))
-    with pytest.raises(ClientError, match=words) as failed:
-        once("ec2").run_instances(**ask())
+    with pytest.raises(ClientError, match=message) as failed:
+        once("ec2").run_instances(**run_parameters())
     assert code_of(failed) == (code, status)
     assert (cloud.machines, len(cloud.faults.fired)) == ([], 1)
 
@@ -439,8 +441,8 @@ def test_an_error_has_the_shape_of_its_protocol(cloud: Cloud) -> None:
 
 
 def test_a_fault_fires_where_and_as_often_as_it_says(cloud: Cloud, launch: Launch) -> None:
-    there = {"type": "c5.2xlarge", "zone": "us-east-1b", "market": "spot", "caller": "runner"}
-    cloud.faults.add(Fault("RunInstances", "VcpuLimitExceeded", times=2, where=there))
+    where = {"type": "c5.2xlarge", "zone": "us-east-1b", "market": "spot", "caller": "runner"}
+    cloud.faults.add(Fault("RunInstances", "VcpuLimitExceeded", times=2, where=where))
     zone = {"Placement": {"AvailabilityZone": "us-east-1b"}}
     launch(spot=True)
     launch(**zone)
@@ -455,11 +457,11 @@ def test_a_fault_fires_where_and_as_often_as_it_says(cloud: Cloud, launch: Launc
 def test_a_call_may_take_effect_and_fail(cloud: Cloud) -> None:
     cloud.faults.add(Fault("RunInstances", "InternalError", after=True))
     with pytest.raises(ClientError):
-        once("ec2").run_instances(**ask())
+        once("ec2").run_instances(**run_parameters())
     assert len(cloud.machines) == 1
     cloud.faults.add(Fault("RunInstances", drop=True, after=True))
     with pytest.raises((ConnectionClosedError, HTTPClientError)):
-        once("ec2").run_instances(**ask())
+        once("ec2").run_instances(**run_parameters())
     assert len(cloud.machines) == 2
     assert cloud.calls[-1].error == "dropped"
 
@@ -469,17 +471,17 @@ def test_a_dropped_call_has_no_effect_and_a_late_one_has(cloud: Cloud) -> None:
     began = time.monotonic()
     cloud.faults.add(Fault("RunInstances", drop=True))
     with pytest.raises((ConnectionClosedError, HTTPClientError)):
-        once("ec2").run_instances(**ask())
+        once("ec2").run_instances(**run_parameters())
     assert time.monotonic() - began < 3
     assert cloud.machines == []
     cloud.faults.add(Fault("RunInstances", delay=0.5))
     began = time.monotonic()
-    once("ec2").run_instances(**ask())
+    once("ec2").run_instances(**run_parameters())
     assert time.monotonic() - began > 0.5
     assert len(cloud.machines) == 1
 
 
-# -- the ledger, and the cloud as a whole -------------------------------------------------------
+# -- bills, and the cloud as a whole -----------------------------------------------------------
 
 
 def test_a_bill_is_by_the_second_and_a_minute_at_least(
@@ -511,14 +513,14 @@ def test_clouds_do_not_see_each_other(tmp_path: Path, monkeypatch: pytest.Monkey
                 monkeypatch.setenv(key, value)
             ec2 = boto3.client("ec2")
             assert ec2.describe_instances()["Reservations"] == []
-            ec2.run_instances(**ask(SLEEPER))
+            ec2.run_instances(**run_parameters(SLEEPER))
             machine = cloud.machines[0]
             until(machine.alive)
             assert cloud.remaining()
         assert machine.alive() == []
 
 
-def test_the_callers_address_is_told(cloud: Cloud) -> None:
+def test_checkip_returns_the_callers_address(cloud: Cloud) -> None:
     url = cloud.environment()["CLOUDBURST_CHECKIP_URL"]
     assert requests.get(url, timeout=5).text == "127.0.0.1\n"
     cloud.caller = "203.0.113.7"
@@ -551,15 +553,15 @@ def in_a_cloud(*command: str) -> subprocess.CompletedProcess[str]:
 
 RENT = """
 import boto3
-from tests.support.clouds import ask
+from tests.support.clouds import run_parameters
 ec2 = boto3.client("ec2")
-identity = ec2.run_instances(**ask())["Instances"][0]["InstanceId"]
+identity = ec2.run_instances(**run_parameters())["Instances"][0]["InstanceId"]
 """
 
 
-def test_a_command_runs_in_a_cloud_and_is_accounted_for() -> None:
-    tidy = f"{RENT}ec2.terminate_instances(InstanceIds=[identity])\nraise SystemExit(7)"
-    done = in_a_cloud(sys.executable, "-c", tidy)
+def test_a_command_runs_in_a_cloud_with_a_summary() -> None:
+    script = f"{RENT}ec2.terminate_instances(InstanceIds=[identity])\nraise SystemExit(7)"
+    done = in_a_cloud(sys.executable, "-c", script)
     assert done.returncode == 7, done.stderr
     assert "c5.2xlarge on-demand in us-east-1a  60 s at $0.3400/h = $0.0057" in done.stdout
     assert "3 AWS API calls: 3 by the run, 0 by its engine" in done.stdout
@@ -567,7 +569,7 @@ def test_a_command_runs_in_a_cloud_and_is_accounted_for() -> None:
 
 
 @pytest.mark.slow
-def test_what_a_command_leaves_is_told() -> None:
+def test_the_summary_lists_remaining_resources() -> None:
     done = in_a_cloud(sys.executable, "-c", RENT)
     assert done.returncode == 4, done.stderr
     assert "left behind:" in done.stdout

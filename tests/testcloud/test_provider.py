@@ -1,4 +1,4 @@
-"""The provider double, with the real engine, and its refusals without."""
+"""The provider double: with the real engine, and its input checks without."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# pulumi_aws loads its parts at first use, which threads do not survive.
+# pulumi_aws imports its modules on first use, which is not thread-safe.
 assert schema.arguments(INSTANCE)
 # Pulumi leaves a failed program's event loop open.
-in_vain = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+leaves_event_loop = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 TAGS = {"cloudburst:stack": "s1"}
 
 
 @pytest.fixture
 def engine(cloud: Cloud, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    # What a failed program's server logs would hold its event loop until some later test.
+    # Log records of a failed program's server would keep its event loop alive.
     monkeypatch.setattr(logging.getLogger("grpc._server"), "disabled", True)
     state.mkdir(exist_ok=True)
     yield Engine(find_engine(), state, cloud.environment())
     gc.collect()
 
 
-def words_of_failure(engine: Engine, program: Callable[[], None]) -> str:
-    """Bring a stack up in vain; give the engine's whole answer."""
+def failure_of(engine: Engine, program: Callable[[], None]) -> str:
+    """Bring up a stack that must fail; return the engine's whole message."""
     try:
         engine.up("s1", program)
     except EngineError as error:
-        words = str(error.__cause__)
+        message = str(error.__cause__)
     else:
-        pytest.fail("it came up")
-    return words
+        pytest.fail("the stack came up")
+    return message
 
 
 def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable[[], None]:
-    """Give a program: a security group and a machine in it."""
+    """Return a program that declares a security group and a machine in it."""
 
     def program() -> None:
         provider = aws.Provider("aws", region=region, max_retries=retries)
         options = pulumi.ResourceOptions(provider=provider)
-        asked = pulumi.InvokeOptions(provider=provider)
-        found = aws.ssm.get_parameter(name=IMAGE, region=region, opts=asked)
+        invoke_options = pulumi.InvokeOptions(provider=provider)
+        parameter = aws.ssm.get_parameter(name=IMAGE, region=region, opts=invoke_options)
         rule = {"protocol": "tcp", "from_port": 5000, "to_port": 5000}
         group = aws.ec2.SecurityGroup(
             "group",
@@ -75,7 +75,7 @@ def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable
         machine = aws.ec2.Instance(
             "machine",
             region=region,
-            ami=found.value,
+            ami=parameter.value,
             availability_zone=f"{region}b",
             user_data=pulumi.Output.secret(SLEEPER),
             vpc_security_group_ids=[group.id],
@@ -95,7 +95,7 @@ def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable
 
 
 @pytest.mark.stack
-def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
+def test_a_stack_from_preview_to_destroy(cloud: Cloud, engine: Engine) -> None:
     spot = {"market_type": "spot", "spot_options": {"spot_instance_type": "one-time"}}
     program = worker(instance_market_options=spot)
     planned = [step.type for step in engine.preview("s1", program)]
@@ -114,7 +114,7 @@ def test_a_stack_from_preview_to_nothing(cloud: Cloud, engine: Engine) -> None:
     assert (volume.size, volume.volume_type) == (16, "gp3")
     assert {tag["key"]: tag["value"] for tag in volume.get_tags()} == TAGS
     [group] = [g for g in backend.groups[backend.default_vpc.id].values() if g.name != "default"]
-    assert group.egress_rules == [], "AWS's own rule is taken away"
+    assert group.egress_rules == [], "AWS's default rule is revoked"
     assert [rule.ip_range["CidrIp"] for rule in group.ingress_rules] == ["127.0.0.1/32"]
     engine.destroy("s1")
     assert cloud.remaining() == []
@@ -133,7 +133,7 @@ def test_a_refresh_finds_that_a_machine_is_gone(cloud: Cloud, engine: Engine) ->
     assert "TerminateInstances" not in [call.action for call in cloud.calls]
 
 
-@in_vain
+@leaves_event_loop
 @pytest.mark.stack
 def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engine: Engine) -> None:
     cloud.boot_seconds = 60
@@ -144,16 +144,16 @@ def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engin
 
     failing = threading.Thread(target=hardware_fails)
     failing.start()
-    words = words_of_failure(engine, worker())
+    message = failure_of(engine, worker())
     failing.join()
     identity = cloud.machines[0].id
-    assert f"waiting for EC2 Instance ({identity}) create: unexpected state" in words
-    assert "wanted target 'running'. last error: Server.InternalError" in words
+    assert f"waiting for EC2 Instance ({identity}) create: unexpected state" in message
+    assert "wanted target 'running'. last error: Server.InternalError" in message
     engine.destroy("s1")
     assert "TerminateInstances" in [call.action for call in cloud.calls], "it was in the state"
 
 
-@in_vain
+@leaves_event_loop
 @pytest.mark.stack
 def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engine) -> None:
     cloud.boot_seconds = 60
@@ -165,43 +165,43 @@ def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engi
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
     began = time.monotonic()
-    words = words_of_failure(engine, worker())
+    message = failure_of(engine, worker())
     interrupting.join()
     assert time.monotonic() - began < 20
-    assert "context canceled" in words
+    assert "context canceled" in message
     engine.destroy("s1")
 
 
-@in_vain
+@leaves_event_loop
 @pytest.mark.stack
 @pytest.mark.parametrize("retries", [1, 4])
 def test_capacity_is_asked_for_as_often_as_configured(
     cloud: Cloud, engine: Engine, retries: int
 ) -> None:
     cloud.faults.add(Fault("RunInstances", "InsufficientInstanceCapacity", times=None))
-    words = words_of_failure(engine, worker(retries=retries))
+    message = failure_of(engine, worker(retries=retries))
     assert (
         "creating EC2 Instance: operation error EC2: RunInstances, exceeded maximum number of"
-        f" attempts, {retries}, https response error StatusCode: 500, RequestID: " in words
+        f" attempts, {retries}, https response error StatusCode: 500, RequestID: " in message
     )
-    assert "api error InsufficientInstanceCapacity: We currently do not have sufficient" in words
+    assert "api error InsufficientInstanceCapacity: We currently do not have sufficient" in message
     assert [call.action for call in cloud.calls].count("RunInstances") == retries
     engine.destroy("s1")
 
 
-@in_vain
+@leaves_event_loop
 @pytest.mark.stack
-def test_what_the_provider_would_refuse_is_refused_before_anything_is_made(
+def test_invalid_inputs_are_refused_before_anything_is_created(
     cloud: Cloud, engine: Engine
 ) -> None:
-    words = words_of_failure(engine, worker(tenancy="hotel", user_data_base64="IyE="))
-    assert "tenancy to be one of" in words
-    assert "conflicts with userDataBase64" in words
+    message = failure_of(engine, worker(tenancy="hotel", user_data_base64="IyE="))
+    assert "tenancy to be one of" in message
+    assert "conflicts with userDataBase64" in message
     assert cloud.machines == []
     engine.destroy("s1")
 
 
-# -- refusals, without the engine ---------------------------------------------------------------
+# -- input checks, without the engine -----------------------------------------------------------
 
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -228,12 +228,12 @@ def check(kind: str, inputs: dict[str, Any]) -> list[tuple[str, str]]:
     news = struct_pb2.Struct()
     news.update(inputs)
     request = pb.CheckRequest(urn=f"urn:pulumi:s::p::{kind}::name", news=news)
-    answer = AwsProvider("http://127.0.0.1:1").Check(request, SimpleNamespace())
-    return [(failure.property, failure.reason) for failure in answer.failures]
+    response = AwsProvider("http://127.0.0.1:1").Check(request, SimpleNamespace())
+    return [(failure.property, failure.reason) for failure in response.failures]
 
 
 @pytest.mark.parametrize("kind", [INSTANCE, GROUP])
-def test_what_is_right_passes(kind: str) -> None:
+def test_valid_inputs_pass(kind: str) -> None:
     assert check(kind, GOOD[kind]) == []
 
 
@@ -241,7 +241,7 @@ RULE = {"protocol": "tcp", "fromPort": 1, "toPort": 2, "cidrBlocks": ["10.0.0.0/
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "where", "why"),
+    ("kind", "change", "path", "reason"),
     [
         (INSTANCE, {"instanceTyp": "c5.large"}, "instanceTyp", "unknown key"),
         (INSTANCE, {"ami": 7}, "ami", "expected type 'str'"),
@@ -310,7 +310,9 @@ RULE = {"protocol": "tcp", "fromPort": 1, "toPort": 2, "cidrBlocks": ["10.0.0.0/
         (GROUP, {"ingress": [RULE | {"cidrBlocks": []}]}, "ingress[0]", "at least one"),
     ],
 )
-def test_what_is_wrong_is_refused(kind: str, change: dict[str, Any], where: str, why: str) -> None:
-    found = check(kind, {**GOOD[kind], **change})
-    assert [name for name, _ in found] == [where]
-    assert why in found[0][1]
+def test_invalid_inputs_are_refused(
+    kind: str, change: dict[str, Any], path: str, reason: str
+) -> None:
+    problems = check(kind, {**GOOD[kind], **change})
+    assert [name for name, _ in problems] == [path]
+    assert reason in problems[0][1]

@@ -55,8 +55,8 @@ CASES = {
     "only a comment": Bad("# nothing\n", 1, "", "got nothing; expected a mapping"),
     "a list": Bad("- a\n", 1, "", "got a list of 1; expected a mapping"),
     "a word": Bad("scenes\n", 1, "", "got 'scenes'; expected a mapping"),
-    "broken yaml": Bad("version: 1\nscenes: [\n", 3, "", "not YAML"),
-    "tabs": Bad("version: 1\nscenes:\n\t- a\n", 3, "", "not YAML"),
+    "broken yaml": Bad("version: 1\nscenes: [\n", 3, "", "invalid YAML"),
+    "tabs": Bad("version: 1\nscenes:\n\t- a\n", 3, "", "invalid YAML"),
     "a tag": Bad("version: 1\nname: !!python/name:os.system x\n", 2, "", "tag"),
     "two documents": Bad(one() + "---\n" + one(), 4, "", "second document"),
     # top level
@@ -69,7 +69,7 @@ CASES = {
     "too many scenes": Bad(scenes_yaml(10_001), 2, "scenes", "10001 items; expected at most 10000"),
     "unknown key": Bad(one(more="colour: red\n"), 2, "colour", "unknown key; expected one of"),
     "misspelt key": Bad(one(more="distributoin: {}\n"), 2, "distributoin", "mean distribution?"),
-    "key twice": Bad(one(more="name: a\nname: b\n"), 3, "name", "came before"),
+    "key twice": Bad(one(more="name: a\nname: b\n"), 3, "name", "duplicate key"),
     "unknown target": Bad(
         one(more="target: mars\n"), 2, "target", "got 'mars'; expected one of: 'local', 'aws'"
     ),
@@ -288,16 +288,16 @@ CASES = {
         lambda folder: (folder / "e.png").touch(),
     ),
     "sound as image": Bad(
-        one("name: s, image: a.wav, audio: a.wav"), 3, "scenes[0].image", "it is a WAV sound"
+        one("name: s, image: a.wav, audio: a.wav"), 3, "scenes[0].image", "it is a WAV file"
     ),
     "image as sound": Bad(
-        one("name: s, image: p.png, audio: p.png"), 3, "scenes[0].audio", "expected a sound file"
+        one("name: s, image: p.png, audio: p.png"), 3, "scenes[0].audio", "expected an audio file"
     ),
     "text as sound": Bad(
-        one("name: s, image: p.png, audio: s.srt"), 3, "scenes[0].audio", "expected a sound file"
+        one("name: s, image: p.png, audio: s.srt"), 3, "scenes[0].audio", "expected an audio file"
     ),
     "text as image": Bad(
-        one("name: s, image: s.srt, audio: a.wav"), 3, "scenes[0].image", "it is text that begins"
+        one("name: s, image: s.srt, audio: a.wav"), 3, "scenes[0].image", "it is text: "
     ),
     "git-lfs pointer": Bad(
         one("name: s, image: l.png, audio: a.wav"),
@@ -324,21 +324,21 @@ CASES = {
         one("name: s, image: p.png, audio: short.wav"),
         3,
         "scenes[0].audio",
-        "no length|0.00 s long",
+        "has no duration|0.00 s of audio",
         lambda folder: write_sound(folder / "short.wav", 0.0),
     ),
     "sound too long": Bad(
         one("name: s, image: p.png, audio: long.wav"),
         3,
         "scenes[0].audio",
-        "outside 0.1 to 1800 s",
+        "the limits are 0.1 and 1800 s",
         lambda folder: write_sound(folder / "long.wav", 1900, rate=100),
     ),
     "srt without cues": Bad(
         scene("subtitle: no.srt"),
         3,
         "scenes[0].subtitle",
-        "no cue in it",
+        "no cues found",
         lambda folder: (folder / "no.srt").write_text("just words\n"),
     ),
     "picture as srt": Bad(scene("subtitle: p.png"), 3, "scenes[0].subtitle", "an SRT file"),

@@ -23,6 +23,8 @@ def public_address() -> str:
     Raises:
         InfrastructureError: it could not be asked, or the answer is no IPv4 address.
     """
+    # The only variable for the test cloud; boto3 and the engine have AWS_ENDPOINT_URL and
+    # PULUMI_DEBUG_PROVIDERS.
     url = os.environ.get("CLOUDBURST_CHECKIP_URL") or CHECKIP
     advice = "give it as aws.ingress: ADDRESS/32 in scenes.yaml"
     try:
