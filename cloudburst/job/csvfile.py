@@ -81,7 +81,7 @@ def _rows(text: str, delimiter: str) -> Iterator[_Row]:
                 yield _Row(line, row)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SourceError(line, f"not CSV: {error}") from error
+        raise SourceError(line, f"invalid CSV: {error}") from error
 
 
 def _delimiter(text: str) -> str:

@@ -46,11 +46,11 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
     try:
         value = json.loads(line.rstrip("\r\n"), object_pairs_hook=_Pairs, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at character {error.colno}"
+        message = f"invalid JSON: {error.msg} at character {error.colno}"
         tree.faults.append(Fault(place, number, message))
         return None
     except (ValueError, RecursionError) as error:
-        tree.faults.append(Fault(place, number, f"not JSON: {error}"))
+        tree.faults.append(Fault(place, number, f"invalid JSON: {error}"))
         return None
     if not isinstance(value, _Pairs):
         tree.faults.append(Fault(place, number, f"got {show(value)}; {EXPECTED}"))

@@ -13,20 +13,20 @@ T = TypeVar("T")
 Folders = tuple[str, ...]
 
 
-def distance(one: Folders, other: Folders) -> tuple[int, int]:
+def distance(first: Folders, second: Folders) -> tuple[int, int]:
     """Return how far two folders are from each other.
 
     First by the parts that only one of the two has: ``chapter1/images`` and ``audio/chapter1`` have
     ``chapter1`` in common. Then by the steps from one to the other.
     """
-    first, second = Counter(one), Counter(other)
-    differing = (first - second).total() + (second - first).total()
-    return differing, len(one) + len(other) - 2 * _shared(one, other)
+    mine, theirs = Counter(first), Counter(second)
+    differing = (mine - theirs).total() + (theirs - mine).total()
+    return differing, len(first) + len(second) - 2 * _shared(first, second)
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+def _shared(first: Sequence[str], second: Sequence[str]) -> int:
     """Return how many parts two folders have in common at their beginning."""
-    same = takewhile(lambda parts: parts[0] == parts[1], zip(one, other, strict=False))
+    same = takewhile(lambda parts: parts[0] == parts[1], zip(first, second, strict=False))
     return sum(1 for _ in same)
 
 
@@ -54,17 +54,17 @@ class Chapters:
                 kinds[tuple(parts[:depth])].add(kind)
         self._own = {folder for folder, held in kinds.items() if {"picture", "sound"} <= held}
 
-    def apart(self, one: Placed, other: Placed) -> bool:
+    def apart(self, first: Placed, second: Placed) -> bool:
         """Whether two files are of different chapters, whatever their names."""
-        first, second = Counter(one.folders), Counter(other.folders)
-        if (first - second).total() > 1 and (second - first).total() > 1:
-            return True  # chapter1/images and chapter2/audio; images and audio differ in one
-        mine, theirs = one.path.split("/")[:-1], other.path.split("/")[:-1]
-        # The two folders just below the innermost one that holds both files.
-        depth = _shared(mine, theirs) + 1
-        if min(len(mine), len(theirs)) < depth:
-            return False  # that is where one of the two is
-        return tuple(mine[:depth]) in self._own and tuple(theirs[:depth]) in self._own
+        mine, theirs = Counter(first.folders), Counter(second.folders)
+        if (mine - theirs).total() > 1 and (theirs - mine).total() > 1:
+            return True  # chapter1/images and chapter2/audio; images and audio differ in one part
+        parents = first.path.split("/")[:-1], second.path.split("/")[:-1]
+        # The two folders just below the innermost folder that holds both files.
+        depth = _shared(*parents) + 1
+        if min(map(len, parents)) < depth:
+            return False  # a file is in that folder itself
+        return all(tuple(folders[:depth]) in self._own for folders in parents)
 
 
 class Index(Generic[T]):

@@ -125,8 +125,8 @@ def pair(files: Iterable[MediaFile]) -> tuple[list[ScannedScene], list[Skipped]]
     pairs: list[_Pair] = []
     for group in groups.values():
         pairs += _pair_group(group, chapters, skipped)
-    pairs.sort(key=lambda one: natural_key(one.sound.path))
-    skipped.sort(key=lambda one: natural_key(one.path))
+    pairs.sort(key=lambda match: natural_key(match.sound.path))
+    skipped.sort(key=lambda file: natural_key(file.path))
     return _scenes(pairs), skipped
 
 
@@ -183,7 +183,7 @@ def _pair_group(group: list[MediaFile], chapters: Chapters, skipped: list[Skippe
             pairs.append(_Pair(picture, sound))
         else:
             skipped.append(Skipped(sound.path, picture))
-    used = {one.picture.path for one in pairs}
+    used = {match.picture.path for match in pairs}
     skipped += [
         Skipped(picture.path, _unused_picture(picture, sounds))
         for picture in pictures
@@ -200,8 +200,8 @@ class _PictureChoice:
     def __init__(
         self, pictures: Sequence[MediaFile], sounds: Sequence[MediaFile], chapters: Chapters
     ) -> None:
-        self._pictures = Index(pictures, lambda one: one.folders)
-        self._sounds = Index(sounds, lambda one: one.folders)
+        self._pictures = Index(pictures, lambda file: file.folders)
+        self._sounds = Index(sounds, lambda file: file.folders)
         self._all = pictures
         self._chapters = chapters
 
@@ -220,19 +220,19 @@ class _PictureChoice:
         if not nearest:
             return self._missing(sound)
         if len(nearest) > 1:
-            names = " or ".join(one.path for one in nearest[:3])
+            names = " or ".join(picture.path for picture in nearest[:3])
             return f"ambiguous: its picture may be {names}; expected a nearer one, or other names"
         (picture,) = nearest
         closest = min(
             self._sounds.near(picture.folders, lambda _: True),
-            key=lambda one: distance(one.folders, picture.folders),
+            key=lambda other: distance(other.folders, picture.folders),
         )
         if distance(closest.folders, picture.folders) < distance(sound.folders, picture.folders):
             return f"sound without a picture of its own: {picture.path} goes with {closest.path}"
         return picture
 
     def _missing(self, sound: MediaFile) -> str:
-        alike = [one for one in self._all if _speak_alike(one.language, sound.language)]
+        alike = [picture for picture in self._all if _speak_alike(picture.language, sound.language)]
         other = f"; {self._all[0].path} is for another language" if self._all else ""
         other = f"; {alike[0].path} is of another folder" if alike else other
         return f"sound without a picture{other}; expected {_examples(sound, 'picture')}"
@@ -241,7 +241,7 @@ class _PictureChoice:
 def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
     if not sounds:
         return f"picture without a sound; expected {_examples(picture, 'sound')}"
-    if not any(_speak_alike(picture.language, one.language) for one in sounds):
+    if not any(_speak_alike(picture.language, sound.language) for sound in sounds):
         return f"picture without a sound in its language; {sounds[0].path} is in another one"
     return f"picture without a sound of its own; its name is also that of {sounds[0].path}"
 
@@ -253,62 +253,66 @@ def _place_subtitles(
     skipped: list[Skipped],
 ) -> None:
     """Give each subtitle to the nearest scene."""
-    by_sound = Index(pairs, lambda one: one.sound.folders)
-    by_picture = Index(pairs, lambda one: one.picture.folders)
+    by_sound = Index(pairs, lambda match: match.sound.folders)
+    by_picture = Index(pairs, lambda match: match.picture.folders)
     for subtitle in subtitles:
 
-        def fits(one: _Pair, subtitle: MediaFile = subtitle) -> bool:
-            alike = _speak_alike(one.language, subtitle.language)
-            files = (one.sound, one.picture)
+        def fits(match: _Pair, subtitle: MediaFile = subtitle) -> bool:
+            alike = _speak_alike(match.language, subtitle.language)
+            files = (match.sound, match.picture)
             return alike and not all(chapters.apart(subtitle, file) for file in files)
 
         candidates = by_sound.near(subtitle.folders, fits)
         candidates += by_picture.near(subtitle.folders, fits)
-        reason = _offer(subtitle, list({id(one): one for one in candidates}.values()), pairs)
+        reason = _offer(subtitle, list({id(match): match for match in candidates}.values()), pairs)
         if reason:
             skipped.append(Skipped(subtitle.path, reason))
-    for one in pairs:
-        _choose_subtitle(one, skipped)
+    for match in pairs:
+        _choose_subtitle(match, skipped)
 
 
 def _offer(subtitle: MediaFile, candidates: Sequence[_Pair], pairs: Sequence[_Pair]) -> str | None:
     """Offer a subtitle to the nearest scene; return why there is none."""
-    nearest = _nearest(candidates, lambda one: one.rank(subtitle))
+    nearest = _nearest(candidates, lambda match: match.rank(subtitle))
     if not nearest:
-        alike = [one for one in pairs if _speak_alike(one.language, subtitle.language)]
+        alike = [match for match in pairs if _speak_alike(match.language, subtitle.language)]
         other = "; its scene has another language" if pairs else ""
         other = f"; {alike[0].sound.path} is of another folder" if alike else other
         return f"subtitle without a scene{other}; expected a picture and a sound of its name"
     if len(nearest) > 1:
-        names = " or ".join(one.sound.path for one in nearest[:3])
+        names = " or ".join(match.sound.path for match in nearest[:3])
         return f"ambiguous: it may belong to {names}; expected a suffix such as _chinese"
     nearest[0].subtitles.append((nearest[0].rank(subtitle), subtitle))
     return None
 
 
-def _choose_subtitle(one: _Pair, skipped: list[Skipped]) -> None:
+def _choose_subtitle(match: _Pair, skipped: list[Skipped]) -> None:
     """Keep a scene's nearest subtitle, or none of several that are equally near."""
-    one.subtitles.sort(key=lambda offer: (offer[0], offer[1].path))
-    offers = one.subtitles
+    match.subtitles.sort(key=lambda offer: (offer[0], offer[1].path))
+    offers = match.subtitles
     if len(offers) > 1 and offers[0][0] == offers[1][0]:
         names = " or ".join(subtitle.path for _, subtitle in offers[:3])
-        reason = f"ambiguous: the subtitles of {one.sound.path} may be {names}"
+        reason = f"ambiguous: the subtitles of {match.sound.path} may be {names}"
         skipped += [Skipped(subtitle.path, reason) for _, subtitle in offers]
         offers.clear()
     for _, subtitle in offers[1:]:
-        reason = f"second subtitle of {one.sound.path}; {offers[0][1].path} is used"
+        reason = f"second subtitle of {match.sound.path}; {offers[0][1].path} is used"
         skipped.append(Skipped(subtitle.path, reason))
 
 
 def _nearest(candidates: Sequence[_T], rank: Callable[[_T], tuple[int, ...]]) -> list[_T]:
-    ranks = [rank(one) for one in candidates]
+    ranks = [rank(candidate) for candidate in candidates]
     least = min(ranks, default=())
-    return [one for one, its in zip(candidates, ranks, strict=True) if its == least]
+    return [
+        candidate
+        for candidate, its_rank in zip(candidates, ranks, strict=True)
+        if its_rank == least
+    ]
 
 
-def _speak_alike(one: Language | None, other: Language | None) -> bool:
-    """Whether two files may belong to one scene: without a language, a file serves all."""
-    return one is None or other is None or one == other
+def _speak_alike(first: Language | None, second: Language | None) -> bool:
+    """Whether two files may belong to the same scene: without a language, a file serves all."""
+    return first is None or second is None or first == second
 
 
 def _examples(file: MediaFile, kind: FileKind) -> str:
@@ -321,18 +325,18 @@ def _examples(file: MediaFile, kind: FileKind) -> str:
 
 def _scenes(pairs: Sequence[_Pair]) -> list[ScannedScene]:
     scenes = []
-    for one, name in zip(pairs, _names(pairs), strict=True):
-        subtitle = one.subtitles[0][1] if one.subtitles else None
-        language = one.language or (subtitle.language if subtitle else None)
+    for match, name in zip(pairs, _names(pairs), strict=True):
+        subtitle = match.subtitles[0][1] if match.subtitles else None
+        language = match.language or (subtitle.language if subtitle else None)
         path = subtitle.path if subtitle else None
-        scenes.append(ScannedScene(name, one.picture.path, one.sound.path, path, language))
+        scenes.append(ScannedScene(name, match.picture.path, match.sound.path, path, language))
     return scenes
 
 
 def _names(pairs: Sequence[_Pair]) -> list[str]:
     """Return a name for each scene: that of its files, with a folder where that is not unique."""
     # The longer stem is the one with the language.
-    stems = [max(one.sound.stem, one.picture.stem, key=len) for one in pairs]
+    stems = [max(match.sound.stem, match.picture.stem, key=len) for match in pairs]
     alike: dict[str, list[int]] = defaultdict(list)
     for index, stem in enumerate(stems):
         alike[fold(safe_name(stem))].append(index)

@@ -156,7 +156,7 @@ def scan(folder: str | os.PathLike[str]) -> Scan:
     walk = _Walk(shown)
     walk.folder(path)
     scenes, unpaired = pairing.pair(walk.files)
-    skipped = sorted([*walk.skipped, *unpaired], key=lambda one: natural_key(one.path))
+    skipped = sorted([*walk.skipped, *unpaired], key=lambda file: natural_key(file.path))
     if not scenes:
         raise BadInput(_nothing_paired(shown, walk, skipped))
     return Scan(path.resolve(), tuple(scenes), tuple(skipped))
@@ -184,7 +184,7 @@ def _nothing_paired(shown: str, walk: _Walk, skipped: Sequence[Skipped]) -> list
     numbers = [*((counts[kind], str(kind)) for kind in SUFFIXES), (walk.others, "other file")]
     seen = ", ".join(f"{number} {what}{'s' * (number != 1)}" for number, what in numbers if number)
     message = f"no picture and sound that pair; got {seen or 'no files'}; {_CONVENTIONS}"
-    reasons = [Problem(shown, 0, "", one_line(str(one))) for one in skipped[:_MAX_NAMED]]
+    reasons = [Problem(shown, 0, "", one_line(str(file))) for file in skipped[:_MAX_NAMED]]
     if len(skipped) > _MAX_NAMED:
         reasons.append(Problem(shown, 0, "", f"… and {len(skipped) - _MAX_NAMED} more"))
     return [Problem(shown, 0, "", message), *reasons]

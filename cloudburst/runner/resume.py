@@ -153,7 +153,8 @@ def _runs_of(job: Job) -> list[RunRecord]:
     if job.document is None:
         return registry.of_source(job.source)
     text = job_text(job.document)
-    return [one for one in registry.runs() if _keeps_job(one) and _kept_text(one.path) == text]
+    runs = (record for record in registry.runs() if _keeps_job(record))
+    return [record for record in runs if _kept_text(record.path) == text]
 
 
 def _kept_text(folder: Path) -> str | None:

@@ -147,8 +147,8 @@ def test_a_header_that_is_wrong_is_all_that_is_reported(
         (b"name,image,audio\n", ":1: scenes: got an empty list"),
         (b"name,image,audio\n\xff,p.png,a.wav\n", ":2: not UTF-8; save the file as UTF-8 (Excel"),
         ("name,image,audio\n".encode("utf-16"), ":1: not UTF-8"),
-        (b'name,image,audio\na,p.png,a.wav\n"b,p.png\n', ":3: not CSV: unexpected end of data"),
-        (b"name,image,audio\n" + b"x" * 140_000, ":2: not CSV: field larger than field limit"),
+        (b'name,image,audio\na,p.png,a.wav\n"b,p.png\n', ":3: invalid CSV: unexpected end of data"),
+        (b"name,image,audio\n" + b"x" * 140_000, ":2: invalid CSV: field larger than field limit"),
         (b"name,image,audio\n" + b",\n" * 200_001, ": more than 400000 cells"),
         (b"name,image,audio,\na,p.png,a.wav,x\n", ":2: scenes[0]: got 'x' in a column without a"),
         (b"name,image,audio\n" + b"\n" * MAX_BYTES, f"expected at most {MAX_BYTES}"),
@@ -205,14 +205,14 @@ def test_every_error_of_json_lines_has_its_line(here: Path) -> None:
     starts = [
         ":1: scenes[0].name: duplicate key; expected each key once",
         ":3: scenes[1]: got a list of 1; expected a scene a line",
-        ":4: scenes[2]: not JSON: Expecting ',' delimiter at character 13",
+        ":4: scenes[2]: invalid JSON: Expecting ',' delimiter at character 13",
         ":5: scenes[3].efects: unknown key; did you mean effects?",
         ":5: scenes[3].audio: file not found: no.wav (paths are relative to s.jsonl)",
         ":6: scenes[4].image_path: got both image and image_path; expected one of them",
-        ":7: scenes[5]: not JSON: NaN is no number of JSON",
+        ":7: scenes[5]: invalid JSON: NaN is no number of JSON",
         ":8: scenes[6].name: got '\\ud800'; expected",
         ":8: scenes[6].name: got '\\ud800'; expected text in Unicode",
-        ":9: scenes[7]: not JSON: ",
+        ":9: scenes[7]: invalid JSON: ",
     ]
     assert len(found) == len(starts), found
     for said, start in zip(found, starts, strict=True):
