@@ -31,9 +31,9 @@ SEED    ?= 1
 POINTS  ?= 40
 MINUTES ?= 60
 chaos: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos --seed $(SEED) --points $(POINTS) \
+	@CLOUDBURST_LANG=en PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos --seed $(SEED) --points $(POINTS) \
 		--minutes $(MINUTES) --write
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos.faults --seed $(SEED) \
+	@CLOUDBURST_LANG=en PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.chaos.faults --seed $(SEED) \
 		--minutes $(MINUTES) --write
 
 # Style, types and the API reference, without running anything.

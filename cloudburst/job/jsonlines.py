@@ -46,7 +46,7 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
     place = ("scenes", index)
     tree.lines[place] = number
     try:
-        value = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_refuse)
+        value = json.loads(line.rstrip("\r\n"), object_pairs_hook=_Pairs, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         message = tr(
             "not JSON: {reason} at character {column}", reason=error.msg, column=error.colno

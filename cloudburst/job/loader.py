@@ -42,7 +42,7 @@ def load_job(
 
     Args:
         source: a scenes.yaml, a CSV or JSON Lines file (``.csv``, ``.jsonl``) of scenes, a folder
-            (its scenes.yaml, or what `cloudburst.job.scan.scan` pairs in it), a mapping as in
+            (its scenes.yaml, or what `scan` pairs in it), a mapping as in
             scenes.yaml, or a sequence of scenes. In the last two, relative paths start at the
             current folder. Scenes outside of scenes.yaml may have the original's keys.
         output: folder for results; wins over the source's ``output.directory``, which wins over

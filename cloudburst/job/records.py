@@ -98,8 +98,11 @@ class _Plain:
             raise SourceError(0, tr("nested deeper than {most} levels", most=MAX_DEPTH))
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, int | float):
+            # Plain ones: numbers of NumPy and `IntEnum`s are no numbers for YAML.
+            return int(value) if isinstance(value, int) else float(value)
         if isinstance(value, str):
             return self._text(value, path)
         if isinstance(value, Mapping):

@@ -121,7 +121,7 @@ class Scan:
             len(self.scenes),
             folder=one_line(str(self.folder)),
         )
-        advice = tr("Edit it as you like: docs/scenes.md has every key.")
+        advice = tr("Edit it as you like; `cloudburst schema` has every key.")
         lines = [
             f"# {origin}",
             f"# {advice}",

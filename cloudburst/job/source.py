@@ -91,7 +91,7 @@ def _read_path(path: Path, shown: str) -> Source:
     try:
         if not path.is_dir():
             return Source(_read_file(path, shown), shown, path, path.parent)
-        if (path / JOB_FILE).exists():
+        if (path / JOB_FILE).is_file():
             return _read_path(path / JOB_FILE, str(Path(shown) / JOB_FILE))
     except (OSError, ValueError) as error:
         raise _refusal(shown, tr("cannot be read: {reason}", reason=reason(error))) from error

@@ -18,6 +18,7 @@ from cloudburst.language import tr
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_LINE_ENDS = {"\x85", "\u2028", "\u2029"}
 _WORDS: dict[str, object] = {"": None, "~": None} | {
     spelling: value
     for word, value in (("null", None), ("true", True), ("false", False))
@@ -196,7 +197,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if _scalar(text) == text else '"'
+    # PyYAML folds Unicode's line ends in plain text and in single quotes.
+    style = '"' if _scalar(text) != text or not _LINE_ENDS.isdisjoint(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

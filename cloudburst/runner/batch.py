@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import secrets
+import threading
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import InfrastructureError, WorkerTerminated
-from cloudburst.language import tr
+from cloudburst.language import later, tr
 from cloudburst.models import (
     BatchResult,
     EventKind,
@@ -25,8 +26,11 @@ from cloudburst.models import (
 from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudburst.models import Batch, Launch, Limits, Rung, RunRecord
     from cloudburst.runner.context import OpenTarget, RunContext
+    from cloudburst.runner.takeover import EarlierWorkers
 
 # Throttled, or broken off on the way: so many times on one rung, with pauses that grow, in seconds.
 PATIENCE = 5
@@ -312,3 +316,43 @@ def _answer(launch: WorkerRun) -> str:
 
 def _with_advice(launch: WorkerRun) -> str | None:
     return launch.refusal.explain(launch.error) if launch.error else None
+
+
+# -- all of a run's batches -----------------------------------------------------------------------
+
+
+def run_all(batches: Sequence[BatchRunner], earlier: EarlierWorkers, context: RunContext) -> None:
+    """Run all batches, each in a thread of its own, while earlier workers are ended."""
+    context.queue.add([runner.batch for runner in batches])
+    context.stop.on_request = lambda count: _on_stop(batches, context, count)
+    # Daemon threads: a third request to stop does not wait for them.
+    threads = [
+        threading.Thread(target=runner.run, name=runner.batch.label, daemon=True)
+        for runner in batches
+    ]
+    threads += earlier.threads()
+    for thread in threads:
+        thread.start()
+    while (alive := [one for one in threads if one.is_alive()]) and not context.stop.abandoned:
+        alive[0].join(0.1)
+    context.stop.on_request = lambda _: None
+
+
+_STOPPING = {
+    1: later(
+        "stopping: videos that are ready are downloaded, then all workers are destroyed; ask "
+        "again to hurry"
+    ),
+    2: later("hurrying: all workers are destroyed and verified; ask again to leave at once"),
+}
+_LEAVING = later("leaving; what may still run is listed below")
+
+
+def _on_stop(batches: Sequence[BatchRunner], context: RunContext, count: int) -> None:
+    """Hand out nothing more and end what is being created; in a hurry, end it at once."""
+    context.queue.stop()
+    if count:
+        text = tr(_STOPPING.get(count, _LEAVING))
+        context.timeline.emit(EventKind.STOPPING, text, count=count)
+    for runner in batches:
+        runner.interrupt(kill=count > 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,12 +19,12 @@ from cloudburst.errors import (
 )
 from cloudburst.journal import registry
 from cloudburst.journal.store import Journal
-from cloudburst.language import later, tr
+from cloudburst.language import tr
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
 from cloudburst.report import json, summary
 from cloudburst.runner import budget
-from cloudburst.runner.batch import BatchRunner
+from cloudburst.runner.batch import BatchRunner, run_all
 from cloudburst.runner.context import (
     OpenTarget,
     RunContext,
@@ -389,46 +388,6 @@ def _resumed_text(record: RunRecord, scenes: int, done: int) -> str:
             **values,
         )
     return tr("going on with {run}: {done} of {scenes} scenes of {job} are done", **values)
-
-
-# -- running ------------------------------------------------------------------------------------
-
-
-def run_all(batches: Sequence[BatchRunner], earlier: EarlierWorkers, context: RunContext) -> None:
-    """Run all batches, each in a thread of its own, while earlier workers are ended."""
-    context.queue.add([runner.batch for runner in batches])
-    context.stop.on_request = lambda count: _on_stop(batches, context, count)
-    # Daemon threads: a third request to stop does not wait for them.
-    threads = [
-        threading.Thread(target=runner.run, name=runner.batch.label, daemon=True)
-        for runner in batches
-    ]
-    threads += earlier.threads()
-    for thread in threads:
-        thread.start()
-    while (alive := [one for one in threads if one.is_alive()]) and not context.stop.abandoned:
-        alive[0].join(0.1)
-    context.stop.on_request = lambda _: None
-
-
-_STOPPING = {
-    1: later(
-        "stopping: videos that are ready are downloaded, then all workers are destroyed; ask "
-        "again to hurry"
-    ),
-    2: later("hurrying: all workers are destroyed and verified; ask again to leave at once"),
-}
-_LEAVING = later("leaving; what may still run is listed below")
-
-
-def _on_stop(batches: Sequence[BatchRunner], context: RunContext, count: int) -> None:
-    """Hand out nothing more and end what is being created; in a hurry, end it at once."""
-    context.queue.stop()
-    if count:
-        text = tr(_STOPPING.get(count, _LEAVING))
-        context.timeline.emit(EventKind.STOPPING, text, count=count)
-    for runner in batches:
-        runner.interrupt(kill=count > 1)
 
 
 def _wanted(planned: Plan) -> dict[str, int]:

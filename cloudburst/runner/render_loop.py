@@ -30,7 +30,8 @@ from cloudburst.workers.download import download
 if TYPE_CHECKING:
     from cloudburst.models import Scene, Worker
     from cloudburst.runner.context import OpenTarget, RunContext
-    from cloudburst.workers.client import Rendered, VideoApi
+    from cloudburst.workers.client import VideoApi
+    from cloudburst.workers.messages import Rendered
 
 WATCH_EVERY = 2.0
 # A worker renders on while its /health is slow; this long without any answer it is given up.

@@ -6,14 +6,9 @@ goes only to the worker, and its time and its bytes are bounded.
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import socket
 import time
-import unicodedata
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +25,7 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.language import tr
+from cloudburst.workers import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import ConnectionPool
 
     from cloudburst.models import Scene, Worker
+    from cloudburst.workers.messages import Rendered
 
 HEADER = "X-Authentication-Key"
 CONNECT_TIMEOUT = 5.0
@@ -46,36 +43,13 @@ GRACE = 5.0
 # twenty parallel downloads over a slow connection are faster.
 STEP = 256 * 1024
 PATIENCE = 60.0
-# Bytes; a video of the longest narration, with motion, has some 2 GB.
-LARGEST = 8 * 1024**3
 # Bytes of a JSON response, which usually has a few hundred.
 MAX_ANSWER = 1024**2
-MAX_WARNINGS = 100
 _CHUNK = 64 * 1024
 _OK = 200
 # Any worker would reject the scene with these; other statuses may be a problem of this worker.
 _ABOUT_THE_SCENE = {400, 413, 415, 422}
-_MAX_TEXT = 300
-# A path, and nothing that could be parsed as another host, header or line.
-_ENDPOINT = re.compile(r"/[!-~]{0,1000}")
 _BROKEN = (OSError, ValueError, HTTPError, HTTPException)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A video that is ready on its worker.
-
-    Args:
-        endpoint: path of the download.
-        size: bytes; 0 if the worker announced none.
-        scenario: the protocol's name for the combination of options.
-        warnings: options that could not be applied.
-    """
-
-    endpoint: str
-    size: int
-    scenario: str
-    warnings: tuple[str, ...]
 
 
 class VideoApi:
@@ -96,10 +70,10 @@ class VideoApi:
             status, body = self._ask("GET", "/health", _Budget(timeout), headers={})
         except (_NoAnswerError, _TooMuchError) as error:
             return str(error)
-        health = _json(body)
+        health = messages.json(body)
         if status == _OK and isinstance(health, dict) and health.get("status") == "healthy":
             return None
-        return tr("/health answered {status}: {text}", status=status, text=_printable(body))
+        return tr("/health answered {status}: {text}", status=status, text=messages.printable(body))
 
     def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
         """Poll the worker's health, at growing intervals, until it is healthy.
@@ -140,7 +114,7 @@ class VideoApi:
             WorkerUnreachable: the worker does not answer any more.
         """
         try:
-            body = _body(scene)
+            body = messages.body(scene)
         except OSError as error:
             raise SceneRejected(
                 tr("{file} cannot be read: {reason}", file=error.filename, reason=error.strerror)
@@ -154,12 +128,12 @@ class VideoApi:
             raise WorkerUnreachable(f"POST {path}: {error}") from error
         except _TooMuchError as error:
             raise RenderFailed(f"POST {path} {error}") from error
-        parsed = _json(content)
+        parsed = messages.json(content)
         response = parsed if isinstance(parsed, dict) else {}
         if status == _OK and response.get("success") is True:
-            return _rendered(response)
+            return messages.rendered(response)
         detail = response.get("error")
-        message = _printable(detail if isinstance(detail, str) and detail else content)
+        message = messages.printable(detail if isinstance(detail, str) and detail else content)
         reason = tr("the video API answered {status}: {text}", status=status, text=message)
         raise (SceneRejected if status in _ABOUT_THE_SCENE else RenderFailed)(reason)
 
@@ -176,15 +150,15 @@ class VideoApi:
             WorkerUnreachable: the worker does not answer any more, or the download broke off.
         """
         endpoint = rendered.endpoint
-        if not _ENDPOINT.fullmatch(endpoint):
+        if not messages.ENDPOINT.fullmatch(endpoint):
             # Appended to the address it could form another host name, which would receive the key.
             raise ArtifactInvalid(
                 tr(
                     "invalid download endpoint {endpoint!r}; expected a path such as /download/1",
-                    endpoint=_printable(endpoint),
+                    endpoint=messages.printable(endpoint),
                 )
             )
-        max_bytes = rendered.size or LARGEST
+        max_bytes = rendered.size or messages.LARGEST
         received: int | None = None
         try:
             budget = _Budget(PATIENCE, STEP)
@@ -381,7 +355,7 @@ def _ended(error: Exception, budget: _Budget) -> _NoAnswerError | _TooMuchError:
     """Return the error for a request that ended without a response."""
     if budget.over:
         return _TooMuchError(tr("took longer than {seconds:.0f} s", seconds=budget.seconds))
-    return _NoAnswerError(_reason(error))
+    return _NoAnswerError(messages.reason(error))
 
 
 def _within(seconds: float, deadline: float) -> float:
@@ -394,7 +368,7 @@ def _refused(endpoint: str, response: requests.Response, budget: _Budget) -> str
         "GET {endpoint} answered {status}: {text}",
         endpoint=endpoint,
         status=response.status_code,
-        text=_printable(_all(response, budget)),
+        text=messages.printable(_all(response, budget)),
     )
 
 
@@ -404,104 +378,3 @@ def _too_long(endpoint: str, most: int) -> str:
         endpoint=endpoint,
         most=most,
     )
-
-
-# -- messages -----------------------------------------------------------------------------------
-
-
-def _body(scene: Scene) -> dict[str, object]:
-    options = scene.options
-    body: dict[str, object] = {
-        "input_image": _b64(scene.image),
-        "input_audio": _b64(scene.audio),
-        "effects": list(options.effects),
-        "language": options.language,
-        "background_box": options.background_box,
-        "background_opacity": options.background_opacity,
-        "outline_color": options.outline_color,
-        "output_filename": f"{scene.name}.mp4",
-    }
-    optional = {
-        "subtitle": _b64(options.subtitle) if options.subtitle else None,
-        "watermark": _b64(options.watermark) if options.watermark else None,
-        "font_size": options.font_size,
-        "is_portrait": options.is_portrait,
-    }
-    return body | {name: value for name, value in optional.items() if value is not None}
-
-
-def _b64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _rendered(response: dict[str, Any]) -> Rendered:
-    """Parse the response to a render; the fields that the download needs must be valid.
-
-    Raises:
-        RenderFailed: they are not.
-    """
-    endpoint, size = response.get("download_endpoint"), response.get("size")
-    if not isinstance(endpoint, str) or not _ENDPOINT.fullmatch(endpoint):
-        text = tr(
-            "the video API answered 200 with download_endpoint {endpoint}; "
-            "expected a path such as /download/1",
-            endpoint=_as_text(endpoint),
-        )
-        raise RenderFailed(text)
-    size = 0 if size is None else size
-    if type(size) is not int or not 0 <= size <= LARGEST:
-        text = tr(
-            "the video API answered 200 with size {size}; expected bytes, 0 to {most}",
-            size=_as_text(size),
-            most=LARGEST,
-        )
-        raise RenderFailed(text)
-    scenario, warnings = response.get("scenario"), response.get("warnings")
-    listed = warnings if isinstance(warnings, list) else [warnings]
-    return Rendered(
-        endpoint=endpoint,
-        size=size,
-        scenario=_printable(scenario) if isinstance(scenario, str) else "",
-        warnings=tuple(_printable(text) for text in listed[:MAX_WARNINGS] if isinstance(text, str)),
-    )
-
-
-def _as_text(value: object) -> str:
-    """Return a value as text for a message; containers may nest too deeply for `repr`."""
-    if isinstance(value, list | dict):
-        return tr("a list") if isinstance(value, list) else tr("a mapping")
-    return _printable(repr(value))
-
-
-def _printable(raw: str | bytes) -> str:
-    """Return a worker's text shortened, on one line, and safe for a terminal and a file."""
-    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-    # Control characters, lone surrogates, line and paragraph separators.
-    printable = (
-        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:_MAX_TEXT]
-    )
-    return "".join(printable).strip() + ("…" if len(text) > _MAX_TEXT else "")
-
-
-def _reason(error: Exception) -> str:
-    """Return a short reason for a failed request; the library's messages name its internals."""
-    text = str(error)
-    for pattern, reason in (
-        ("refused", tr("connection refused")),
-        ("reset by peer", tr("connection reset")),
-        ("RemoteDisconnected", tr("the worker closed the connection")),
-        ("NewConnectionError", tr("cannot connect")),
-        ("timed out", tr("timed out")),
-        ("IncompleteRead", tr("connection closed early")),
-        ("BadStatusLine", tr("the response is not HTTP")),
-    ):
-        if pattern in text:
-            return reason
-    return _printable(text)

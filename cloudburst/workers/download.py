@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.models import Scene
-    from cloudburst.workers.client import Rendered, VideoApi
+    from cloudburst.workers.client import VideoApi
+    from cloudburst.workers.messages import Rendered
 
 TOLERANCE = 0.1
 # The public image shows a still up to two seconds longer than its narration lasts.

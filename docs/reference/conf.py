@@ -26,7 +26,7 @@ html_show_copyright = False
 default_role = "py:obj"
 nitpicky = True
 # Python's own documentation is not at hand while this is built.
-nitpick_ignore_regex = [(r"py:.*", r"(asyncio|collections\.abc|pathlib|types)\..*")]
+nitpick_ignore_regex = [(r"py:.*", r"(asyncio|collections\.abc|os|pathlib|types)\..*")]
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 napoleon_numpy_docstring = False

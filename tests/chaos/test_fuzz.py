@@ -33,8 +33,8 @@ from cloudburst.section import MAX_PROBLEMS
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.workers import client as worker
-from cloudburst.workers.client import Rendered
 from cloudburst.workers.download import verify
+from cloudburst.workers.messages import Rendered
 from tests.chaos.loopback import KEY, Call, Loopback, connections, within
 from tests.support.inputs import SRT, stub_video, write_picture, write_sound
 

@@ -143,7 +143,7 @@ def test_a_killed_run_of_a_folder_goes_on(tmp_path: Path, state: Path) -> None:
         colored(folder / f"{number}.png", number)
         write_sound(folder / f"{number}.wav", 12 if number == 1 else 1, 8000)
     (folder / "lost.srt").write_text("not looked into\n")
-    # The longest is rendered first; with a file of its own the rest is certain to wait for it.
+    # One worker renders all, the longest first: two are missing when it dies.
     results = killed(folder, tmp_path / "out", scene_done, state)
     before = homes(results)
     assert 1 <= len(before) < 3

@@ -41,8 +41,8 @@ from cloudburst.stop import Stop
 from cloudburst.targets.aws import refusals
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local.target import PROCESS
-from cloudburst.workers.client import Rendered
 from cloudburst.workers.download import as_artifact
+from cloudburst.workers.messages import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

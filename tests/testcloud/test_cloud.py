@@ -428,6 +428,7 @@ def test_an_injected_error_has_awss_code_status_and_message(
 
 
 def test_a_dry_run_launches_nothing_and_meets_the_accounts_troubles(cloud: Cloud, ec2: Any) -> None:
+    cloud.quotas["L-1216C47A"] = 0.0  # it checks what the caller may do, not what there is
     with pytest.raises(ClientError, match="DryRun flag is set") as allowed:
         ec2.run_instances(**run_parameters(DryRun=True))
     assert code_of(allowed) == ("DryRunOperation", 412)

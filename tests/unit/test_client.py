@@ -22,8 +22,9 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Scene, VideoOptions, Worker
-from cloudburst.workers.client import Rendered, VideoApi
+from cloudburst.workers.client import VideoApi
 from cloudburst.workers.download import download, verify
+from cloudburst.workers.messages import Rendered
 from tests.support.inputs import stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ ROOT = Path(__file__).parents[2]
 EVENT = "Callable[[Event], None] | None = None"
 SIGNATURES = {
     "load_job": (
-        "(path: str | Path, *, output: str | Path | None = None, target: str | None = None, "
+        "(source: JobSource, *, output: str | Path | None = None, target: str | None = None, "
         "max_cost_usd: float | None = None) -> Job"
     ),
+    "scan": "(folder: str | os.PathLike[str]) -> Scan",
     "plan": "(job: Job | JobSource) -> Plan",
     "preview": f"(job: Job | JobSource, *, offline: bool = False, on_event: {EVENT}) -> Preview",
     "run": (
@@ -67,6 +68,7 @@ TYPES = {
     "RunBusy",
     "RunReport",
     "RunUnknown",
+    "Scan",
     "SceneStatus",
     "Stop",
     "TargetUnknown",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.runner.context import RunContext
-    from cloudburst.workers.client import Rendered
+    from cloudburst.workers.messages import Rendered
 
 WORKER = Worker("run-b01", "i-1", "http://127.0.0.1:9", "key", 1)
 FINE = Condition()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import UserDict
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,7 +105,10 @@ def test_every_error_of_a_table_has_its_true_line(here: Path) -> None:
         "scenes.csv:7: scenes[2].background_box: got 'yes'; expected true or false",
         "scenes.csv:7: scenes[2].font_size: got 'big'; expected a whole number",
         "scenes.csv:8: scenes[3].audio: missing; expected a value",
-        "scenes.csv:8: scenes[3].name: 'A' is also the scene's name in line 2; names differ",
+        (
+            "scenes.csv:8: scenes[3].name: got 'A'; "
+            "expected a unique name (ignoring case, line 2 has it too)"
+        ),
         (
             "scenes.csv:9: scenes[4]: got 8 cells; expected 7, as in the header (a cell with the "
             "delimiter in it has to be quoted)"
@@ -198,7 +203,7 @@ def test_every_error_of_json_lines_has_its_line(here: Path) -> None:
     )
     found = problems("s.jsonl")
     starts = [
-        ":1: scenes[0].name: this key came before; each key once",
+        ":1: scenes[0].name: duplicate key; expected each key once",
         ":3: scenes[1]: got a list of 1; expected a scene a line",
         ":4: scenes[2]: not JSON: Expecting ',' delimiter at character 13",
         ":5: scenes[3].efects: unknown key; did you mean effects?",
@@ -317,12 +322,25 @@ class Text(str):
     __slots__ = ()
 
 
+class Size(IntEnum):
+    LARGE = 80
+
+
 @pytest.mark.usefixtures("here")
-def test_text_of_other_types_is_text() -> None:
-    job = load_job([{"name": Text("a"), "image": "p.png", "audio": "a.wav"}])
+def test_text_and_numbers_of_other_types_are_plain() -> None:
+    scene = {
+        "name": Text("a"),
+        "image": "p.png",
+        "audio": "a.wav",
+        "font_size": Size.LARGE,
+        "background_opacity": np.float64(0.5),
+    }
+    job = load_job([scene])
     assert job.document is not None
-    assert type(job.document["scenes"][0]["name"]) is str
-    assert "name: a\n" in yamltree.dump(dict(job.document))
+    text = yamltree.dump(dict(job.document))
+    assert "name: a\n" in text
+    assert "font_size: 80\n" in text
+    assert "background_opacity: 0.5\n" in text
 
 
 @pytest.mark.usefixtures("here")
@@ -343,7 +361,10 @@ def test_errors_of_values_name_the_scene() -> None:
             "number, a list or a dict"
         ),
         "scenes: scenes[1].audio: missing; expected a value",
-        "scenes: scenes[1].name: 'a' is also the name of scenes[0]; names differ",
+        (
+            "scenes: scenes[1].name: got 'a'; "
+            "expected a unique name (ignoring case, scenes[0] has it too)"
+        ),
         (
             "scenes: scenes[1].efects: got a value of type object; expected text, a path, a "
             "number, a list or a dict"

@@ -12,7 +12,7 @@ from cloudburst import environment
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, engine_environment, state_folder
-from cloudburst.targets.aws import public_ip as address
+from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.quotes import price_book
 from cloudburst.targets.aws.refusals import family

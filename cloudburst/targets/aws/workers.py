@@ -15,11 +15,11 @@ from cloudburst.targets.aws import estimate, refusals
 from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.pricing import surplus_per_hour
-from cloudburst.targets.aws.public_ip import Ingress
 from cloudburst.targets.aws.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
 from cloudburst.targets.aws.rungs import rungs
 from cloudburst.targets.failover import Ladder
+from cloudburst.targets.public_ip import Ingress
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:

@@ -1,0 +1,149 @@
+"""The video API's requests and responses: what is sent, and what of a response is believed. Pure.
+
+Nothing that a worker sends is trusted: texts, sizes and paths are all checked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json as jsonlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudburst.errors import RenderFailed
+from cloudburst.language import tr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.models import Scene
+
+# Bytes; a video of the longest narration, with motion, has some 2 GB.
+LARGEST = 8 * 1024**3
+MAX_WARNINGS = 100
+_MAX_TEXT = 300
+# A path, and nothing that could be parsed as another host, header or line.
+ENDPOINT = re.compile(r"/[!-~]{0,1000}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A video that is ready on its worker.
+
+    Args:
+        endpoint: path of the download.
+        size: bytes; 0 if the worker announced none.
+        scenario: the protocol's name for the combination of options.
+        warnings: options that could not be applied.
+    """
+
+    endpoint: str
+    size: int
+    scenario: str
+    warnings: tuple[str, ...]
+
+
+def body(scene: Scene) -> dict[str, object]:
+    """Return the JSON of a request to render a scene.
+
+    Raises:
+        OSError: one of its files cannot be read.
+    """
+    options = scene.options
+    body: dict[str, object] = {
+        "input_image": _b64(scene.image),
+        "input_audio": _b64(scene.audio),
+        "effects": list(options.effects),
+        "language": options.language,
+        "background_box": options.background_box,
+        "background_opacity": options.background_opacity,
+        "outline_color": options.outline_color,
+        "output_filename": f"{scene.name}.mp4",
+    }
+    optional = {
+        "subtitle": _b64(options.subtitle) if options.subtitle else None,
+        "watermark": _b64(options.watermark) if options.watermark else None,
+        "font_size": options.font_size,
+        "is_portrait": options.is_portrait,
+    }
+    return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _b64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def json(body: bytes) -> object:
+    """Return what a response says; None when it is not JSON."""
+    try:
+        return jsonlib.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def rendered(response: dict[str, Any]) -> Rendered:
+    """Parse the response to a render; the fields that the download needs must be valid.
+
+    Raises:
+        RenderFailed: they are not.
+    """
+    endpoint, size = response.get("download_endpoint"), response.get("size")
+    if not isinstance(endpoint, str) or not ENDPOINT.fullmatch(endpoint):
+        text = tr(
+            "the video API answered 200 with download_endpoint {endpoint}; "
+            "expected a path such as /download/1",
+            endpoint=_as_text(endpoint),
+        )
+        raise RenderFailed(text)
+    size = 0 if size is None else size
+    if type(size) is not int or not 0 <= size <= LARGEST:
+        text = tr(
+            "the video API answered 200 with size {size}; expected bytes, 0 to {most}",
+            size=_as_text(size),
+            most=LARGEST,
+        )
+        raise RenderFailed(text)
+    scenario, warnings = response.get("scenario"), response.get("warnings")
+    listed = warnings if isinstance(warnings, list) else [warnings]
+    return Rendered(
+        endpoint=endpoint,
+        size=size,
+        scenario=printable(scenario) if isinstance(scenario, str) else "",
+        warnings=tuple(printable(text) for text in listed[:MAX_WARNINGS] if isinstance(text, str)),
+    )
+
+
+def _as_text(value: object) -> str:
+    """Return a value as text for a message; containers may nest too deeply for `repr`."""
+    if isinstance(value, list | dict):
+        return tr("a list") if isinstance(value, list) else tr("a mapping")
+    return printable(repr(value))
+
+
+def printable(raw: str | bytes) -> str:
+    """Return a worker's text shortened, on one line, and safe for a terminal and a file."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    # Control characters, lone surrogates, line and paragraph separators.
+    printable = (
+        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:_MAX_TEXT]
+    )
+    return "".join(printable).strip() + ("…" if len(text) > _MAX_TEXT else "")
+
+
+def reason(error: Exception) -> str:
+    """Return a short reason for a failed request; the library's messages name its internals."""
+    text = str(error)
+    for pattern, reason in (
+        ("refused", tr("connection refused")),
+        ("reset by peer", tr("connection reset")),
+        ("RemoteDisconnected", tr("the worker closed the connection")),
+        ("NewConnectionError", tr("cannot connect")),
+        ("timed out", tr("timed out")),
+        ("IncompleteRead", tr("connection closed early")),
+        ("BadStatusLine", tr("the response is not HTTP")),
+    ):
+        if pattern in text:
+            return reason
+    return printable(text)
