@@ -359,14 +359,17 @@ def scan(
     overwritten without --force.
     """
     if run_it and (as_json or output == "-"):
-        raise click.UsageError("--run goes with neither --json nor --output -")
+        raise click.UsageError(tr("--run goes with neither --json nor --output -"))
     from cloudburst.job import scan as folders  # noqa: PLC0415
 
     path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
     next_command = f"cloudburst-run {shlex.quote(str(path))}"
     if path is not None and path.exists() and not force:
-        advice = f"pass --force to overwrite it, or run it: {next_command}"
-        raise BadInput([Problem(str(path), 0, "", f"exists already; {advice}")])
+        message = tr(
+            "exists already; pass --force to overwrite it, or run it: {command}",
+            command=next_command,
+        )
+        raise BadInput([Problem(str(path), 0, "", message)])
     scanned = folders.scan(folder)
     document = scanned.document(
         language=language, effects=effects, target=target, base=path.parent if path else None

@@ -51,11 +51,13 @@ def _variables(target: str) -> Iterator[Check]:
     """Check the original tool's variables: those that are wrong, and those that do nothing."""
     found = environment.environment()
     for problem in variables.problems(target, found):
-        yield Check("variables", Finding.ERROR, str(problem), f"correct or unset {problem.field}")
+        fix = tr("correct or unset {name}", name=problem.field)
+        yield Check(later("variables"), Finding.ERROR, str(problem), fix)
     for name, why in variables.ignored(found):
-        place = "the environment" if environment.place(name)[1] == 0 else ".env"
-        text = f"{name} is ignored here because {why}"
-        yield Check("variables", Finding.WARNING, text, f"remove it from {place}")
+        place = tr("the environment") if environment.place(name)[1] == 0 else ".env"
+        text = tr("{name} is ignored here because {why}", name=name, why=tr(why))
+        fix = tr("remove it from {place}", place=place)
+        yield Check(later("variables"), Finding.WARNING, text, fix)
 
 
 def _engine(log: Callable[[str], None]) -> Iterator[Check]:

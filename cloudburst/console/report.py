@@ -277,9 +277,13 @@ def _print_waves(plan: Plan, console: Console) -> None:
     last = distribution.last_launch(len(plan.batches))
     if last:
         console.print(
-            f"launches: {distribution.launches_per_wave} at once, then a pause of "
-            f"{distribution.launch_pause:g} s; the last worker starts {last:g} s after the first "
-            "(distribution.launch_pause)",
+            tr(
+                "launches: {wave} at once, then a pause of {pause:g} s; the last worker starts "
+                "{last:g} s after the first (distribution.launch_pause)",
+                wave=distribution.launches_per_wave,
+                pause=distribution.launch_pause,
+                last=last,
+            ),
             soft_wrap=True,
         )
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from cloudburst.console.text import safe
+from cloudburst.console.text import safe, titled
 from cloudburst.job.problems import one_line
+from cloudburst.language import later, ntr, tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 140
 _MAX_WARNINGS = 50
+_COLUMNS = (later("scene"), later("picture"), later("sound"), later("subtitles"), later("language"))
 
 
 def show_scan(scan: Scan, *, next_command: str, stderr: bool = False) -> None:
@@ -31,31 +33,46 @@ def show_scan(scan: Scan, *, next_command: str, stderr: bool = False) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _FILE_WIDTH)  # a file has no edge to fold lines at
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("scene", "picture", "sound", "subtitles", "language"):
-        table.add_column(name, overflow="fold")
+    for name in _COLUMNS:
+        table.add_column(tr(name), overflow="fold")
     for scene in scan.scenes:
         cells = (scene.name, scene.image, scene.audio, scene.subtitle, scene.language)
         table.add_row(*(safe(one_line(cell or "–")) for cell in cells))
     console.print(table)
     console.print()
     for skipped in scan.skipped:
-        console.print(f"[yellow]not used:[/] {safe(one_line(str(skipped)))}", soft_wrap=True)
-    count = f"[bold]{_counted(len(scan.scenes), 'scene')}[/]"
-    unused = f"; {_counted(len(scan.skipped), 'file')} not used" if scan.skipped else ""
-    console.print(f"{count} in {safe(one_line(str(scan.folder)))}{unused}", soft_wrap=True)
+        console.print(_unused(str(skipped)), soft_wrap=True)
+    console.print(_total(scan), soft_wrap=True)
     if next_command:
-        console.print(f"next: {safe(next_command)}", soft_wrap=True)
+        console.print(tr("next: {command}", command=safe(next_command)), soft_wrap=True)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+def _unused(line: str) -> str:
+    return titled("yellow", tr("not used:"), one_line(line))
+
+
+def _total(scan: Scan) -> str:
+    scenes = ntr("{count} scene", "{count} scenes", len(scan.scenes))
+    folder = safe(one_line(str(scan.folder)))
+    text = tr("{count} in {folder}", count=f"[bold]{scenes}[/]", folder=folder)
+    if not scan.skipped:
+        return text
+    return ntr(
+        "{scenes}; {count} file not used",
+        "{scenes}; {count} files not used",
+        len(scan.skipped),
+        scenes=text,
+    )
 
 
 def show_warnings(lines: Sequence[str]) -> None:
     """Print, on standard error, what was noticed while a job was read."""
     console = Console(stderr=True, highlight=False)
     for line in lines[:_MAX_WARNINGS]:
-        console.print(f"[yellow]not used:[/] {safe(one_line(line))}", soft_wrap=True)
+        console.print(_unused(line), soft_wrap=True)
     if len(lines) > _MAX_WARNINGS:
-        more = f"… and {len(lines) - _MAX_WARNINGS} more; `cloudburst scan FOLDER -o -` lists all"
-        console.print(f"[yellow]not used:[/] {more}", soft_wrap=True)
+        more = tr(
+            "… and {count} more; `cloudburst scan FOLDER -o -` lists all",
+            count=len(lines) - _MAX_WARNINGS,
+        )
+        console.print(titled("yellow", tr("not used:"), more), soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cloudburst.job import records
 from cloudburst.job.schema import SCENE_ALIASES, SceneSection
 from cloudburst.job.tree import MAX_NODES, Fault, Path, SourceError, Tree
+from cloudburst.language import later, tr
 from cloudburst.section import show
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _COLUMNS = (*SceneSection.model_fields, "enable_zoom")
 _WORDS = {"true": True, "false": False}
 _NUMBERS = ("background_opacity", "font_size")
 _TRUTHS = ("background_box", "is_portrait", "enable_zoom")
-EXPECTED = "expected a header such as name,image,audio,subtitle"
+EXPECTED = later("expected a header such as name,image,audio,subtitle")
 
 
 class _Row(NamedTuple):
@@ -55,7 +56,7 @@ def parse(text: str) -> Tree:
     rows = _rows(text, _delimiter(text))
     header = next(rows, None)
     if header is None:
-        raise SourceError(0, f"the file is empty; {EXPECTED}")
+        raise SourceError(0, tr("the file is empty; {expected}", expected=tr(EXPECTED)))
     columns = header.columns
     faults = list(_header_faults(columns, header.line))
     if faults:
@@ -76,12 +77,12 @@ def _rows(text: str, delimiter: str) -> Iterator[_Row]:
         for row in reader:
             cells += len(row)
             if cells > MAX_NODES:
-                raise SourceError(line, f"more than {MAX_NODES} cells")
+                raise SourceError(line, tr("more than {count} cells", count=MAX_NODES))
             if any(cell.strip() for cell in row):
                 yield _Row(line, row)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SourceError(line, f"invalid CSV: {error}") from error
+        raise SourceError(line, tr("invalid CSV: {reason}", reason=error)) from error
 
 
 def _delimiter(text: str) -> str:
@@ -104,27 +105,33 @@ def _ours(column: str) -> str:
 
 def _header_faults(columns: list[str], line: int) -> Iterator[Fault]:
     if not any(_ours(column) in _COLUMNS for column in columns):
-        yield Fault((), line, f"the first line names no known column; {EXPECTED}")
+        message = tr("the first line names no known column; {expected}", expected=tr(EXPECTED))
+        yield Fault((), line, message)
         return
     seen: dict[str, str] = {}
     for column in filter(None, columns):
         ours = "effects" if column == "enable_zoom" else _ours(column)
         if ours in seen:
-            message = f"this column and {seen[ours]} are the same; expected one of them"
+            message = tr(
+                "this column and {other} are the same; expected one of them", other=seen[ours]
+            )
             yield Fault((column,), line, message)
         elif ours not in _COLUMNS:
-            yield Fault((column,), line, f"unknown column; {_hint(column)}")
+            yield Fault((column,), line, _unknown(column))
         seen[ours] = column
     for column in _REQUIRED:
         if column not in seen:
-            yield Fault((column,), line, "missing column; expected name, image and audio at least")
+            message = tr("missing column; expected name, image and audio at least")
+            yield Fault((column,), line, message)
 
 
-def _hint(column: str) -> str:
+def _unknown(column: str) -> str:
     former = SceneSection.former_keys.get(column)
     names = [*_COLUMNS, *SCENE_ALIASES]
     close = [former] if former in _COLUMNS else difflib.get_close_matches(column, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(_COLUMNS)}"
+    if close:
+        return tr("unknown column; did you mean {column}?", column=close[0])
+    return tr("unknown column; expected one of: {columns}", columns=", ".join(_COLUMNS))
 
 
 def _scene(columns: list[str], row: _Row, index: int, tree: Tree) -> dict[str, object]:
@@ -138,11 +145,14 @@ def _scene(columns: list[str], row: _Row, index: int, tree: Tree) -> dict[str, o
             record[column] = _value(_ours(column), cell)
             tree.lines[*place, _ours(column)] = tree.lines[*place, column] = line
         elif cell:
-            tree.faults.append(Fault(place, line, f"got {show(cell)} in a column without a name"))
+            message = tr("got {value} in a column without a name", value=show(cell))
+            tree.faults.append(Fault(place, line, message))
     if any(cell.strip() for cell in row.cells[len(columns) :]):
-        message = (
-            f"got {len(row.cells)} cells; expected {len(columns)}, as in the header "
-            "(a cell with the delimiter in it has to be quoted)"
+        message = tr(
+            "got {count} cells; expected {columns}, as in the header "
+            "(a cell with the delimiter in it has to be quoted)",
+            count=len(row.cells),
+            columns=len(columns),
         )
         tree.faults.append(Fault(place, row.line, message))
     scene, wrong = records.scene(record)

@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 
 from cloudburst.job import records
 from cloudburst.job.tree import MAX_NODES, REPEATED_KEY, Fault, SourceError, Tree
+from cloudburst.language import later, tr
 from cloudburst.section import show
 
-EXPECTED = 'expected a scene a line, such as {"name": "s1", "image": "1.png", "audio": "1.mp3"}'
+EXPECTED = later("expected a scene a line, such as {example}")
+EXAMPLE = '{"name": "s1", "image": "1.png", "audio": "1.mp3"}'
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -33,9 +35,9 @@ def parse(text: str) -> Tree:
         scenes.append(_scene(line, number, len(scenes), tree))
         nodes += 1 + line.count(",")
         if nodes > MAX_NODES:
-            raise SourceError(number, f"more than {MAX_NODES} values")
+            raise SourceError(number, tr("more than {count} values", count=MAX_NODES))
     if not scenes:
-        raise SourceError(0, f"the file is empty; {EXPECTED}")
+        raise SourceError(0, tr("the file is empty; {expected}", expected=_expected()))
     return tree
 
 
@@ -46,21 +48,24 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
     try:
         value = json.loads(line.rstrip("\r\n"), object_pairs_hook=_Pairs, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        message = f"invalid JSON: {error.msg} at character {error.colno}"
+        message = tr(
+            "invalid JSON: {reason} at character {column}", reason=error.msg, column=error.colno
+        )
         tree.faults.append(Fault(place, number, message))
         return None
     except (ValueError, RecursionError) as error:
-        tree.faults.append(Fault(place, number, f"invalid JSON: {error}"))
+        tree.faults.append(Fault(place, number, tr("invalid JSON: {reason}", reason=error)))
         return None
     if not isinstance(value, _Pairs):
-        tree.faults.append(Fault(place, number, f"got {show(value)}; {EXPECTED}"))
+        message = tr("got {value}; {problem}", value=show(value), problem=_expected())
+        tree.faults.append(Fault(place, number, message))
         return None
     record: dict[str, Any] = {}
     for key, item in value:
         if key in record:
-            tree.faults.append(Fault((*place, key), number, REPEATED_KEY))
+            tree.faults.append(Fault((*place, key), number, tr(REPEATED_KEY)))
         if isinstance(item, str) and not records.is_unicode(item):
-            message = f"got {show(item)}; expected text in Unicode"
+            message = tr("got {value}; expected text in Unicode", value=show(item))
             tree.faults.append(Fault((*place, key), number, message))
         record[key] = dict(item) if isinstance(item, _Pairs) else item
     scene, wrong = records.scene(record)
@@ -69,4 +74,8 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(tr("{constant} is no number of JSON", constant=constant))
+
+
+def _expected() -> str:
+    return tr(EXPECTED, example=EXAMPLE)

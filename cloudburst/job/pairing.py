@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cloudburst.job.names import fold, natural_key, safe_name
 from cloudburst.job.nearness import Chapters, Index, distance
+from cloudburst.language import later, tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -130,6 +131,13 @@ def pair(files: Iterable[MediaFile]) -> tuple[list[ScannedScene], list[Skipped]]
     return _scenes(pairs), skipped
 
 
+_SECOND: dict[FileKind, str] = {
+    "picture": later("second picture of its name; {used} is used"),
+    "sound": later("second narration of its name; {used} is used"),
+    "subtitle": later("second subtitle of its name; {used} is used"),
+}
+
+
 def _first_of_each(files: Iterable[MediaFile], skipped: list[Skipped]) -> list[MediaFile]:
     """Return one file of each kind, name and folder: the one whose suffix comes first."""
     taken: dict[tuple[str, str, str, str | None], MediaFile] = {}
@@ -137,8 +145,7 @@ def _first_of_each(files: Iterable[MediaFile], skipped: list[Skipped]) -> list[M
         folder = file.path.rpartition("/")[0]
         first = taken.setdefault((file.kind, folder, file.base, file.language), file)
         if first is not file:
-            what = {"picture": "picture", "sound": "narration", "subtitle": "subtitle"}[file.kind]
-            skipped.append(Skipped(file.path, f"second {what} of its name; {first.path} is used"))
+            skipped.append(Skipped(file.path, tr(_SECOND[file.kind], used=first.path)))
     return list(taken.values())
 
 
@@ -220,30 +227,53 @@ class _PictureChoice:
         if not nearest:
             return self._missing(sound)
         if len(nearest) > 1:
-            names = " or ".join(picture.path for picture in nearest[:3])
-            return f"ambiguous: its picture may be {names}; expected a nearer one, or other names"
+            return tr(
+                "ambiguous: its picture may be {names}; expected a nearer one, or other names",
+                names=tr(" or ").join(picture.path for picture in nearest[:3]),
+            )
         (picture,) = nearest
         closest = min(
             self._sounds.near(picture.folders, lambda _: True),
             key=lambda other: distance(other.folders, picture.folders),
         )
         if distance(closest.folders, picture.folders) < distance(sound.folders, picture.folders):
-            return f"sound without a picture of its own: {picture.path} goes with {closest.path}"
+            return tr(
+                "sound without a picture of its own: {picture} goes with {sound}",
+                picture=picture.path,
+                sound=closest.path,
+            )
         return picture
 
     def _missing(self, sound: MediaFile) -> str:
         alike = [picture for picture in self._all if _speak_alike(picture.language, sound.language)]
-        other = f"; {self._all[0].path} is for another language" if self._all else ""
-        other = f"; {alike[0].path} is of another folder" if alike else other
-        return f"sound without a picture{other}; expected {_examples(sound, 'picture')}"
+        examples = _examples(sound, "picture")
+        if alike:
+            return tr(
+                "sound without a picture; {path} is of another folder; expected {examples}",
+                path=alike[0].path,
+                examples=examples,
+            )
+        if self._all:
+            return tr(
+                "sound without a picture; {path} is for another language; expected {examples}",
+                path=self._all[0].path,
+                examples=examples,
+            )
+        return tr("sound without a picture; expected {examples}", examples=examples)
 
 
 def _unused_picture(picture: MediaFile, sounds: Sequence[MediaFile]) -> str:
     if not sounds:
-        return f"picture without a sound; expected {_examples(picture, 'sound')}"
+        examples = _examples(picture, "sound")
+        return tr("picture without a sound; expected {examples}", examples=examples)
     if not any(_speak_alike(picture.language, sound.language) for sound in sounds):
-        return f"picture without a sound in its language; {sounds[0].path} is in another one"
-    return f"picture without a sound of its own; its name is also that of {sounds[0].path}"
+        return tr(
+            "picture without a sound in its language; {path} is in another one",
+            path=sounds[0].path,
+        )
+    return tr(
+        "picture without a sound of its own; its name is also that of {path}", path=sounds[0].path
+    )
 
 
 def _place_subtitles(
@@ -276,14 +306,29 @@ def _offer(subtitle: MediaFile, candidates: Sequence[_Pair], pairs: Sequence[_Pa
     nearest = _nearest(candidates, lambda match: match.rank(subtitle))
     if not nearest:
         alike = [match for match in pairs if _speak_alike(match.language, subtitle.language)]
-        other = "; its scene has another language" if pairs else ""
-        other = f"; {alike[0].sound.path} is of another folder" if alike else other
-        return f"subtitle without a scene{other}; expected a picture and a sound of its name"
+        return _no_scene(alike[0].sound.path if alike else "", others=bool(pairs))
     if len(nearest) > 1:
-        names = " or ".join(match.sound.path for match in nearest[:3])
-        return f"ambiguous: it may belong to {names}; expected a suffix such as _chinese"
+        return tr(
+            "ambiguous: it may belong to {names}; expected a suffix such as _chinese",
+            names=tr(" or ").join(match.sound.path for match in nearest[:3]),
+        )
     nearest[0].subtitles.append((nearest[0].rank(subtitle), subtitle))
     return None
+
+
+def _no_scene(elsewhere: str, *, others: bool) -> str:
+    if elsewhere:
+        return tr(
+            "subtitle without a scene; {path} is of another folder; expected a picture and a sound "
+            "of its name",
+            path=elsewhere,
+        )
+    if others:
+        return tr(
+            "subtitle without a scene; its scene has another language; expected a picture and a "
+            "sound of its name"
+        )
+    return tr("subtitle without a scene; expected a picture and a sound of its name")
 
 
 def _choose_subtitle(match: _Pair, skipped: list[Skipped]) -> None:
@@ -291,12 +336,19 @@ def _choose_subtitle(match: _Pair, skipped: list[Skipped]) -> None:
     match.subtitles.sort(key=lambda offer: (offer[0], offer[1].path))
     offers = match.subtitles
     if len(offers) > 1 and offers[0][0] == offers[1][0]:
-        names = " or ".join(subtitle.path for _, subtitle in offers[:3])
-        reason = f"ambiguous: the subtitles of {match.sound.path} may be {names}"
+        reason = tr(
+            "ambiguous: the subtitles of {path} may be {names}",
+            path=match.sound.path,
+            names=tr(" or ").join(subtitle.path for _, subtitle in offers[:3]),
+        )
         skipped += [Skipped(subtitle.path, reason) for _, subtitle in offers]
         offers.clear()
     for _, subtitle in offers[1:]:
-        reason = f"second subtitle of {match.sound.path}; {offers[0][1].path} is used"
+        reason = tr(
+            "second subtitle of {path}; {used} is used",
+            path=match.sound.path,
+            used=offers[0][1].path,
+        )
         skipped.append(Skipped(subtitle.path, reason))
 
 

@@ -19,6 +19,7 @@ from cloudburst.job import pairing, yamltree
 from cloudburst.job.names import job_name, natural_key
 from cloudburst.job.pairing import SUFFIXES, FileKind, MediaFile, ScannedScene, Skipped
 from cloudburst.job.problems import one_line
+from cloudburst.language import later, ntr, tr
 from cloudburst.models import Problem
 
 if TYPE_CHECKING:
@@ -38,24 +39,24 @@ _KINDS: dict[str, FileKind] = {
 _UNSUPPORTED = {
     **dict.fromkeys(
         (".vtt", ".ass", ".ssa", ".sub", ".sbv", ".lrc", ".ttml"),
-        "subtitles of this kind are not read; expected SRT (.srt)",
+        later("subtitles of this kind are not read; expected SRT (.srt)"),
     ),
     **dict.fromkeys(
         (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".flv", ".wmv"),
-        "videos are not read; expected a picture (.png, .jpg …) and a sound (.mp3, .wav …)",
+        later("videos are not read; expected a picture (.png, .jpg …) and a sound (.mp3, .wav …)"),
     ),
     **dict.fromkeys(
         (".heic", ".heif", ".svg", ".psd", ".ai", ".pdf", ".cr2", ".nef", ".dng"),
-        "pictures of this kind are not read; expected PNG, JPEG or WebP",
+        later("pictures of this kind are not read; expected PNG, JPEG or WebP"),
     ),
     **dict.fromkeys(
-        (".mid", ".midi"), "sounds of this kind are not read; expected MP3, WAV or M4A"
+        (".mid", ".midi"), later("sounds of this kind are not read; expected MP3, WAV or M4A")
     ),
 }
 _PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}
 # A run's own folder: its videos are no input.
 _JOURNAL = "journal.db"
-_CONVENTIONS = (
+_CONVENTIONS = later(
     "expected pictures and sounds that share a name, such as images/scene_001_chinese.png and "
     "audio/scene_001_chinese.mp3, or 001.jpg and 001.wav, in one folder or several"
 )
@@ -110,13 +111,20 @@ class Scan:
         """Return a document of this scan as YAML for people, with what was not used as comments."""
         unused = [f"#   {one_line(str(skipped))}" for skipped in self.skipped[:_MAX_COMMENTS]]
         if len(self.skipped) > _MAX_COMMENTS:
-            unused.append(f"#   … and {len(self.skipped) - _MAX_COMMENTS} more")
+            unused.append(f"#   {_more(len(self.skipped) - _MAX_COMMENTS)}")
         if unused:
-            unused.insert(0, f"# Not used ({len(self.skipped)}):")
-        scenes = f"{len(self.scenes)} scene{'s' * (len(self.scenes) != 1)}"
+            title = tr("Not used ({count}):", count=len(self.skipped))
+            unused.insert(0, f"# {title}")
+        origin = ntr(
+            "{count} scene of {folder}, by `cloudburst scan`.",
+            "{count} scenes of {folder}, by `cloudburst scan`.",
+            len(self.scenes),
+            folder=one_line(str(self.folder)),
+        )
+        advice = tr("Edit it as you like; `cloudburst schema` has every key.")
         lines = [
-            f"# {scenes} of {one_line(str(self.folder))}, by `cloudburst scan`.",
-            "# Edit it as you like; `cloudburst schema` has every key.",
+            f"# {origin}",
+            f"# {advice}",
             *unused,
             yamltree.dump(document),
         ]
@@ -129,6 +137,10 @@ class Scan:
             relative = self.folder.relative_to(base.resolve()).as_posix()
             return "" if relative == "." else f"{relative}/"
         return f"{self.folder.as_posix()}/"
+
+
+def _more(count: int) -> str:
+    return tr("… and {count} more", count=count)
 
 
 def _scene(scene: ScannedScene, prefix: str) -> dict[str, Any]:
@@ -151,8 +163,9 @@ def scan(folder: str | os.PathLike[str]) -> Scan:
     """
     shown, path = str(folder), Path(folder)
     if not path.is_dir():
-        what = "is a file" if path.exists() else "not found"
-        raise _refusal(shown, f"{what}; expected a folder of pictures and sounds")
+        if path.exists():
+            raise _refusal(shown, tr("is a file; expected a folder of pictures and sounds"))
+        raise _refusal(shown, tr("not found; expected a folder of pictures and sounds"))
     walk = _Walk(shown)
     walk.folder(path)
     scenes, unpaired = pairing.pair(walk.files)
@@ -171,7 +184,8 @@ def write(path: Path, text: str) -> None:
     try:
         files.write_whole(path, text, durable=False)
     except OSError as error:
-        raise _refusal(str(path), f"cannot be written: {error.strerror or error}") from error
+        message = tr("cannot be written: {reason}", reason=error.strerror or error)
+        raise _refusal(str(path), message) from error
 
 
 def _refusal(shown: str, message: str) -> BadInput:
@@ -181,12 +195,22 @@ def _refusal(shown: str, message: str) -> BadInput:
 def _nothing_paired(shown: str, walk: _Walk, skipped: Sequence[Skipped]) -> list[Problem]:
     """Return what was seen, what is expected, and why the first files are in no scene."""
     counts = Counter(file.kind for file in walk.files)
-    numbers = [*((counts[kind], str(kind)) for kind in SUFFIXES), (walk.others, "other file")]
-    seen = ", ".join(f"{number} {what}{'s' * (number != 1)}" for number, what in numbers if number)
-    message = f"no picture and sound that pair; got {seen or 'no files'}; {_CONVENTIONS}"
+    seen = [
+        ntr("{count} picture", "{count} pictures", counts["picture"]),
+        ntr("{count} sound", "{count} sounds", counts["sound"]),
+        ntr("{count} subtitle", "{count} subtitles", counts["subtitle"]),
+        ntr("{count} other file", "{count} other files", walk.others),
+    ]
+    numbers = (*(counts[kind] for kind in SUFFIXES), walk.others)
+    listed = [text for text, number in zip(seen, numbers, strict=True) if number]
+    message = tr(
+        "no picture and sound that pair; got {files}; {conventions}",
+        files=tr(", ").join(listed) or tr("no files"),
+        conventions=tr(_CONVENTIONS),
+    )
     reasons = [Problem(shown, 0, "", one_line(str(file))) for file in skipped[:_MAX_NAMED]]
     if len(skipped) > _MAX_NAMED:
-        reasons.append(Problem(shown, 0, "", f"… and {len(skipped) - _MAX_NAMED} more"))
+        reasons.append(Problem(shown, 0, "", _more(len(skipped) - _MAX_NAMED)))
     return [Problem(shown, 0, "", message), *reasons]
 
 
@@ -218,7 +242,7 @@ class _Walk:
                 if not _is_folder(entry):
                     self._file(name)
                 elif name.count("/") >= MAX_DEPTH:
-                    reason = f"deeper than {MAX_DEPTH} folders; expected it nearer"
+                    reason = tr("deeper than {depth} folders; expected it nearer", depth=MAX_DEPTH)
                     self.skipped.append(Skipped(name, reason))
                 else:
                     queue = links if entry.is_symlink() else folders
@@ -232,13 +256,15 @@ class _Walk:
             self._seen.add(key)
         except OSError as error:
             if not prefix:
-                raise _refusal(self._shown, f"cannot be read: {error.strerror}") from error
-            reason = f"folder that cannot be read: {error.strerror}"
+                message = tr("cannot be read: {reason}", reason=error.strerror)
+                raise _refusal(self._shown, message) from error
+            reason = tr("folder that cannot be read: {reason}", reason=error.strerror)
             self.skipped.append(Skipped(prefix.rstrip("/"), reason))
             return []
         self._count += len(entries)
         if self._count > MAX_FILES:
-            raise _refusal(self._shown, f"more than {MAX_FILES} files; expected a smaller folder")
+            message = tr("more than {count} files; expected a smaller folder", count=MAX_FILES)
+            raise _refusal(self._shown, message)
         if prefix and any(entry.name == _JOURNAL for entry in entries):
             return []
         visible = (entry for entry in entries if not _is_passed_over(entry.name))
@@ -250,9 +276,9 @@ class _Walk:
         if kind is None and suffix not in _UNSUPPORTED:
             self.others += 1
         elif kind is None:
-            self.skipped.append(Skipped(path, _UNSUPPORTED[suffix]))
+            self.skipped.append(Skipped(path, tr(_UNSUPPORTED[suffix])))
         elif any(unicodedata.category(char) in ("Cc", "Cs") for char in path):
-            reason = "its path has control characters or is not UTF-8; expected another name"
+            reason = tr("its path has control characters or is not UTF-8; expected another name")
             self.skipped.append(Skipped(path, reason))
         else:
             self.files.append(pairing.media_file(path, kind))

@@ -13,6 +13,7 @@ from cloudburst import environment as dotenv
 from cloudburst import targets
 from cloudburst.errors import BadInput
 from cloudburst.job.schema import MAX_HEALTH_TIMEOUT, MAX_SCENE_TIMEOUT
+from cloudburst.language import later, tr
 from cloudburst.models import Problem
 from cloudburst.section import show
 
@@ -48,7 +49,11 @@ _TIMEOUTS = {
     "DOCKER_PULL_TIMEOUT_MINUTES": _Timeout("health_timeout", "minutes", 60, MAX_HEALTH_TIMEOUT),
     "API_TIMEOUT_MINUTES": _Timeout("health_timeout", "minutes", 60, MAX_HEALTH_TIMEOUT),
 }
-_IGNORED = {"VIDEO_API_AUTH_KEY": "every worker gets a random key of its own"}
+_EXPECTED = {
+    "seconds": later("a number of seconds from {least:.2g} to {most:g}"),
+    "minutes": later("a number of minutes from {least:.2g} to {most:g}"),
+}
+_IGNORED = {"VIDEO_API_AUTH_KEY": later("every worker gets a random key of its own")}
 
 
 def limits(base: Limits, section: LimitsSection, environment: Mapping[str, str]) -> Limits:
@@ -100,8 +105,8 @@ def _timeout_problems(environment: Mapping[str, str]) -> Iterator[tuple[str, str
         text = environment.get(name)
         if text and _seconds(timeout, text) is None:
             least, most = 1 / timeout.seconds, timeout.most / timeout.seconds
-            expected = f"a number of {timeout.unit} from {least:.2g} to {most:g}"
-            yield name, f"got {show(text)}; expected {expected}"
+            expected = tr(_EXPECTED[timeout.unit], least=least, most=most)
+            yield name, tr("got {value}; expected {expected}", value=show(text), expected=expected)
 
 
 def _seconds(timeout: _Timeout, text: str) -> float | None:

@@ -158,7 +158,7 @@ class BatchRunner:
             return False
         context.timeline.emit(
             EventKind.BATCH_STATE,
-            f"launching in {seconds:.0f} s (distribution.launch_pause)",
+            tr("launching in {seconds:.0f} s (distribution.launch_pause)", seconds=seconds),
             batch=self.batch.label,
             state=str(WorkerState.WAITING),
             stack=self.stack,

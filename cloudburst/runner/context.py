@@ -158,7 +158,11 @@ def write_job(job: Job, folder: Path) -> None:
         files.write_whole(path, job_text(job.document), durable=True)
     except OSError as error:
         raise InfrastructureError(
-            f"{path} cannot be written, so nothing is started: {error.strerror or error}"
+            tr(
+                "{file} cannot be written, so nothing is started: {reason}",
+                file=path,
+                reason=error.strerror or error,
+            )
         ) from error
 
 

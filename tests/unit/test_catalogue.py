@@ -37,6 +37,11 @@ ENGLISH = {
     "videoapi/protocol.py",
     "videoapi/still.py",
     "targets/local/provider.py",
+    # prints what the original tool prints
+    *(f"compat/{module}.py" for module in ("account", "functions", "kept", "operation")),
+    *(f"compat/{module}.py" for module in ("instances", "results", "scenes")),
+    # notebooks
+    "models/html.py",
     # SQL
     "journal/schema.py",
     "journal/store.py",
@@ -63,7 +68,17 @@ ALLOWED = {
         "reading the locks",
         "organization++-*.log",
     },
-    "job/loader.py": {"environment"},  # stands for the file's name
+    # errors of a program that calls the library
+    "api/iterator.py": {
+        "there is no report: the run has not ended, or it failed",
+        "nothing runs yet: use `with events(job) as stream:`",
+    },
+    "api/recovery.py": {"expected exactly one of run, orphans=True and everything=True"},
+    "job/source.py": {"scenes", "got ; expected a path, a mapping or a sequence of mappings"},
+    "job/loader.py": {"environment", "dict[str, Any]"},  # stands for the file's name; a type
+    "runner/context.py": {
+        "# The job of this run as a program passed it; `cloudburst resume` reads it."
+    },
     "job/schema.py": {", and  on ", "CloudBurst scenes.yaml"},  # in the JSON Schema
     "runner/resume.py": {"target"},  # the field's name
     "models/names.py": {" is no label of a worker, such as b01 or b01.2"},  # a bug's
@@ -74,8 +89,12 @@ ALLOWED = {
     "targets/aws/pricing.py": {"No License required", "{: USD}"},  # a filter of AWS's; YAML
     "targets/local/__init__.py": {"cloudburst "},
     "videoapi/subtitles.py": {"[Script Info]", "Dialogue: 0,,,Default,"},
-    "workers/client.py": {"reset by peer", "timed out"},  # what a library's messages contain
-    "videoapi/render.py": {";[][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]"},
+    "workers/client.py": {"timed out"},
+    "workers/messages.py": {"reset by peer", "timed out"},  # what a library's messages contain
+    "videoapi/render.py": {
+        ";[]ass=cues.ass:fontsdir=fonts[titled]",
+        ";[][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]",
+    },
 }
 # Values of enums: `console.text.word` translates them.
 CODES = {

@@ -287,7 +287,7 @@ def _group_problems(
     single, several = section.security_group is not None, section.security_groups is not None
     field = "security_groups" if several else "security_group"
     if single and several:
-        yield ("security_group",), "got security_groups as well; expected one of the two"
+        yield ("security_group",), tr("got security_groups as well; expected one of the two")
     if (single or several) and regions > 1:
-        message = f"got {regions} regions; expected one: a security group is in one"
+        message = tr("got {count} regions; expected one: a security group is in one", count=regions)
         yield (field,), message
