@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst import Outcome
-from tests.support.inputs import scenes_yaml
+from tests.support.inputs import scenes_yaml, write_picture, write_sound
 from tests.support.runs import assert_nothing_left
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def examples(page: str) -> dict[str, Any]:
 def here(job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with a job of three scenes, and one with mistakes."""
     folder = job_file(scenes_yaml(3)).parent
+    for name in ("pictures_and_sounds/intro.png", "pictures_and_sounds/cover.png"):
+        write_picture(folder / name)
+    write_sound(folder / "pictures_and_sounds" / "intro.wav")
     (folder / "mistakes.yaml").write_text("version: 1\nscenes: [{name: a, image: no.png}]\n")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "out"))
@@ -62,6 +65,9 @@ def test_the_guide(state: Path, capsys: pytest.CaptureFixture[str], here: Path) 
     for line in (
         "b01 3 scenes, 3 s of narration",
         "mistakes.yaml 2 scenes[0].image",
+        "intro = intro.png + intro.wav",
+        "not used: cover.png picture without a sound",
+        "1 intro",
         "complete: 3 videos for $0.00",
         "videos; everything is destroyed",
         "is done",
