@@ -97,9 +97,25 @@ def test_what_the_region_does_not_offer_falls_back(
         operation.get_instance_pricing()
 
 
-def test_an_account_that_refuses_is_not_valid_and_says_why(cloud: Cloud, folder: Path) -> None:  # noqa: ARG001
-    cloud.faults.add(Fault("DescribeRegions", "AuthFailure", times=None))
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("AuthFailure", "AuthFailure", "AWS authentication failed"),
+        ("UnauthorizedOperation", "UnauthorizedOperation", "AWS account access denied"),
+        ("Blocked", "AccountBlocked", "AWS account is blocked"),
+        ("PendingVerification", "AccountBlocked", "AWS account is blocked"),
+        ("RequestExpired", "RequestExpired", "Unable to verify"),
+    ],
+)
+def test_an_account_that_refuses_is_not_valid_and_says_why(
+    cloud: Cloud,
+    folder: Path,  # noqa: ARG001
+    code: str,
+    kind: str,
+    words: str,
+) -> None:
+    cloud.faults.add(Fault("DescribeRegions", code, times=None))
     refused = InstantInstanceOperationV2(verbose=False).check_aws_account_validity()
-    assert (refused["valid"], refused["error_type"]) == (False, "AuthFailure")
+    assert (refused["valid"], refused["error_type"]) == (False, kind)
     assert "ec2 describe-regions" in refused["error"]
-    assert refused["message"] == "AWS authentication failed"
+    assert refused["message"].startswith(words)
