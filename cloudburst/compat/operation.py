@@ -115,6 +115,7 @@ class InstantInstanceOperationV2:
             Interrupted: Ctrl-C; everything was destroyed.
         """
         self._progress.restart()
+        self.batch_results = []
         options = Options(
             language, enable_zoom, watermark_path, is_portrait, background_box, background_opacity
         )

@@ -204,7 +204,10 @@ def test_bad_input_is_a_result_with_every_problem_and_nothing_is_started(
 ) -> None:
     scenes[0]["input_image"] = "/nowhere/picture.png"
     scenes[1]["scene_name"] = "../up"
-    batch = instant_batch_processing(scenes, verbose=False)
+    operation = InstantInstanceOperationV2(verbose=False)
+    operation.batch_results = [{"scene_name": "of an earlier batch"}]
+    batch = operation.execute_batch(scenes, auto_terminate=True)
+    assert operation.batch_results == []
     parallel = execute_parallel_batches(scenes, verbose=False)
     for result in (batch, parallel):
         assert result["success"] is False
