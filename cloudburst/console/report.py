@@ -173,8 +173,8 @@ def _print_cost(cost: Cost, console: Console) -> None:
         lines = [line for line in cost.lines if line.kind == kind]
         bases = tr(", ").join(dict.fromkeys(word(line.basis) for line in lines))
         usd = f"${sum(line.usd for line in lines):.4f}"
-        basis = tr("({bases})", bases=bases)
-        parts.append(f"{word(kind)} {usd} [dim]{basis}[/]")
+        basis = tr(" ({bases})", bases=bases)
+        parts.append(f"{word(kind)} {usd}[dim]{basis}[/]")
     if parts:
         console.print(" + ".join(parts), soft_wrap=True)
     usd = f"[bold]${cost.usd:.4f}[/]" if parts else f"${cost.usd:.2f}"
@@ -295,8 +295,8 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
         rung=estimate.first.shown,
         price=f"${estimate.price.usd_per_hour:.4f}",
     )
-    source = tr("({bases})", bases=safe(estimate.price.source))
-    console.print(f"{choice} [dim]{source}[/]", soft_wrap=True)
+    source = tr(" ({bases})", bases=safe(estimate.price.source))
+    console.print(f"{choice}[dim]{source}[/]", soft_wrap=True)
     phases = " · ".join(
         f"{word(name)} {seconds:.0f} s" for name, seconds in estimate.phases.items()
     )
