@@ -54,9 +54,9 @@ def _variables(target: str) -> Iterator[Check]:
         fix = tr("correct or unset {name}", name=problem.field)
         yield Check(later("variables"), Finding.ERROR, str(problem), fix)
     for name, why in variables.ignored(found):
-        place = tr("the environment") if environment.place(name)[1] == 0 else ".env"
         text = tr("{name} is ignored here because {why}", name=name, why=tr(why))
-        fix = tr("remove it from {place}", place=place)
+        in_file = environment.place(name)[1] > 0
+        fix = tr("remove it from .env") if in_file else tr("remove it from the environment")
         yield Check(later("variables"), Finding.WARNING, text, fix)
 
 

@@ -183,8 +183,7 @@ def _print_cost(cost: Cost, console: Console) -> None:
             "{usd} for {seconds:.0f} worker-seconds: {basis}",
             usd=usd,
             seconds=cost.worker_seconds,
-            # One for each target, see `report.cost.total`; report.json has it in English.
-            basis=tr("; ").join(tr(basis) for basis in cost.basis.split("; ")),
+            basis=cost.shown_basis,
         ),
         soft_wrap=True,
     )

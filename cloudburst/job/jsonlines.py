@@ -11,8 +11,10 @@ from cloudburst.job.tree import MAX_NODES, REPEATED_KEY, Fault, SourceError, Tre
 from cloudburst.language import later, tr
 from cloudburst.section import show
 
-EXPECTED = later("expected a scene a line, such as {example}")
-EXAMPLE = '{"name": "s1", "image": "1.png", "audio": "1.mp3"}'
+# No placeholders: whoever shows it has no values for its braces.
+EXPECTED = later(
+    'expected a scene a line, such as {"name": "s1", "image": "1.png", "audio": "1.mp3"}'
+)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -37,7 +39,7 @@ def parse(text: str) -> Tree:
         if nodes > MAX_NODES:
             raise SourceError(number, tr("more than {count} values", count=MAX_NODES))
     if not scenes:
-        raise SourceError(0, tr("the file is empty; {expected}", expected=_expected()))
+        raise SourceError(0, tr("the file is empty; {expected}", expected=tr(EXPECTED)))
     return tree
 
 
@@ -57,7 +59,7 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
         tree.faults.append(Fault(place, number, tr("invalid JSON: {reason}", reason=error)))
         return None
     if not isinstance(value, _Pairs):
-        message = tr("got {value}; {problem}", value=show(value), problem=_expected())
+        message = tr("got {value}; {problem}", value=show(value), problem=tr(EXPECTED))
         tree.faults.append(Fault(place, number, message))
         return None
     record: dict[str, Any] = {}
@@ -75,7 +77,3 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(tr("{constant} is no number of JSON", constant=constant))
-
-
-def _expected() -> str:
-    return tr(EXPECTED, example=EXAMPLE)

@@ -369,7 +369,7 @@ def _speak_alike(first: Language | None, second: Language | None) -> bool:
 
 def _examples(file: MediaFile, kind: FileKind) -> str:
     first, second, *_ = SUFFIXES[kind]
-    return f"{file.stem}{first}, {second} …"
+    return tr("{file}, {suffix} …", file=f"{file.stem}{first}", suffix=second)
 
 
 # -- scenes -------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cloudburst.language import tr
+
 if TYPE_CHECKING:
     from cloudburst.models.machines import Rung
 
@@ -125,6 +127,12 @@ class Cost:
     worker_seconds: float
     basis: str
     lines: tuple[CostLine, ...] = ()
+
+    @property
+    def shown_basis(self) -> str:
+        """The basis in the user's language; report.json has it in English."""
+        # One for each target, see `report.cost.total`.
+        return tr("; ").join(tr(basis) for basis in self.basis.split("; "))
 
 
 @dataclass(frozen=True, slots=True)

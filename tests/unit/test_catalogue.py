@@ -40,8 +40,6 @@ ENGLISH = {
     # prints what the original tool prints
     *(f"compat/{module}.py" for module in ("account", "functions", "kept", "operation")),
     *(f"compat/{module}.py" for module in ("instances", "results", "scenes")),
-    # notebooks
-    "models/html.py",
     # SQL
     "journal/schema.py",
     "journal/store.py",
@@ -81,6 +79,7 @@ ALLOWED = {
     },
     "job/schema.py": {", and  on ", "CloudBurst scenes.yaml"},  # in the JSON Schema
     "runner/resume.py": {"target"},  # the field's name
+    "models/html.py": {";text-align:left", ";text-align:right"},  # CSS
     "models/names.py": {" is no label of a worker, such as b01 or b01.2"},  # a bug's
     "console/audit.py": {"bold red", "bold green", " min"},
     "console/live.py": {"bold green", "bold red", "bold white on red"},

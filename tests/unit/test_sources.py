@@ -222,7 +222,7 @@ def test_every_error_of_json_lines_has_its_line(here: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b" \n", "the file is empty; expected a scene a line"),
+        (b" \n", 'the file is empty; expected a scene a line, such as {"name": "s1", "image": '),
         (b"{}\n\xff", ":2: not UTF-8; save the file as UTF-8"),
         (b"[" + b"1," * 400_000 + b"1]", ":1: more than 400000 values"),
     ],
