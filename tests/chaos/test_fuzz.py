@@ -33,6 +33,7 @@ from cloudburst.section import MAX_PROBLEMS
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.workers import client as worker
+from cloudburst.workers import messages
 from cloudburst.workers.download import verify
 from cloudburst.workers.messages import Rendered
 from tests.chaos.loopback import KEY, Call, Loopback, connections, within
@@ -902,7 +903,7 @@ UNFRIENDLY: dict[str, Callable[[Call], None]] = {
 def test_no_answer_holds_a_client_longer_than_its_limit(
     answering: Loopback, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(worker, "LARGEST", 50_000_000)
+    monkeypatch.setattr(messages, "LARGEST", 50_000_000)
     answering.play = UNFRIENDLY[name]
     ask_everything(answering, scene, folder)
     assert not fetches(answering, Rendered("/download/1", len(VIDEO), "", ()), folder)
