@@ -186,7 +186,7 @@ def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]
     assert messages["colour"].startswith("未知的键；可选：version, name")
     assert messages["scenes[0].efects"] == "未知的键；是否应为 effects？"
     assert messages["scenes[0].image"].startswith("s.srt：不是图片（实际是文本：'1'）；应为：图片")
-    assert messages["scenes[0].audio"] == "找不到文件：no.wav（路径相对于 scenes.yaml 所在目录）"
+    assert messages["scenes[0].audio"] == "找不到文件：no.wav（相对路径以 scenes.yaml 的位置为准）"
 
 
 @pytest.mark.parametrize(("encoding", "last"), [("gbk", "未创建任何资源"), ("ascii", "?" * 7)])
