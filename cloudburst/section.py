@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cloudburst.language import later, tr
+from cloudburst.models.job import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     Path = tuple[str | int, ...]
-
-# Nobody fixes more at once; a file of a few kB can be wrong in a million places, by its aliases.
-MAX_PROBLEMS = 1000
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60

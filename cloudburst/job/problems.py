@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
 from cloudburst.models import Problem
-from cloudburst.section import MAX_PROBLEMS
+from cloudburst.models.job import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

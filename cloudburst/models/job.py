@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+# Nobody fixes more at once; a file of a few kB can be wrong in a million places, by its aliases.
+MAX_PROBLEMS = 1000
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
 Language = Literal["chinese", "english"]
 WhenDear = Literal["finish", "cancel"]

@@ -29,7 +29,7 @@ from cloudburst.errors import ArtifactInvalid, BadInput, SceneError, SceneReject
 from cloudburst.job import yamltree
 from cloudburst.job.loader import load_job
 from cloudburst.models import Job, Scene
-from cloudburst.section import MAX_PROBLEMS
+from cloudburst.models.job import MAX_PROBLEMS
 from cloudburst.videoapi import render, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.workers import client as worker

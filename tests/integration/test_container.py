@@ -60,3 +60,20 @@ def test_the_image_is_not_root_and_checks_itself(needed: str) -> None:
     assert needed in text
     # Nothing after the change of user may need root again.
     assert not re.search(r"^RUN", text.split("USER 10001")[1], re.MULTILINE)
+
+
+def test_the_command_line_starts_with_nothing_but_what_the_image_has() -> None:
+    """`cloudburst serve` in the image must not meet an import of the run's own libraries."""
+    absent = "boto3 botocore dotenv grpc jinja2 platformdirs psutil pulumi pydantic requests "
+    absent += "tenacity yaml"
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {absent.split()}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import cloudburst.cli, cloudburst.videoapi.app\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
