@@ -64,7 +64,7 @@ def test_the_image_is_not_root_and_checks_itself(needed: str) -> None:
 
 def test_the_command_line_starts_with_nothing_but_what_the_image_has() -> None:
     """`cloudburst serve` in the image must not meet an import of the run's own libraries."""
-    absent = "boto3 botocore dotenv grpc jinja2 platformdirs psutil pulumi pydantic requests "
+    absent = "boto3 botocore dotenv grpc platformdirs psutil pulumi pydantic requests "
     absent += "tenacity yaml"
     code = (
         "import sys\n"
