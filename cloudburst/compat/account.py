@@ -8,15 +8,19 @@ from cloudburst import targets
 from cloudburst.compat import instances
 from cloudburst.errors import BadInput, CloudRefused
 from cloudburst.job.scan import scan as scan_folder
+from cloudburst.models import Refusal
 from cloudburst.targets.aws.account import connected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 Result = dict[str, Any]
 
-# The original's error_type for what AWS answers; anything else keeps AWS's code.
-_BLOCKED = ("Blocked", "AccountBlocked", "OptInRequired", "PendingVerification")
+_MESSAGES = {
+    "AccountBlocked": "AWS account is blocked, suspended or not verified yet; see docs/aws.md",
+    "AuthFailure": "AWS authentication failed",
+    "UnauthorizedOperation": "AWS account access denied",
+}
 
 
 def image(variables: Mapping[str, str]) -> str:
@@ -31,12 +35,14 @@ def validity() -> Result:
         with connected() as account:
             regions = account.regions()
     except (CloudRefused, BadInput) as error:
-        code = error.code if isinstance(error, CloudRefused) else None
+        refusal = error.refusal if isinstance(error, CloudRefused) else Refusal()
+        # Only what is wrong with the account itself has a cause; the original calls that blocked.
+        code = "AccountBlocked" if refusal.cause else refusal.code or "Unknown"
         return {
             "valid": False,
-            "message": _message(code),
+            "message": _MESSAGES.get(code, "Unable to verify AWS account status"),
             "error": str(error),
-            "error_type": "AccountBlocked" if code in _BLOCKED else code or "Unknown",
+            "error_type": code,
         }
     return {
         "valid": True,
@@ -45,30 +51,30 @@ def validity() -> Result:
     }
 
 
-def _message(code: str | None) -> str:
-    if code in _BLOCKED:
-        return "AWS account is blocked, suspended or not verified yet; see docs/aws.md"
-    if code == "AuthFailure":
-        return "AWS authentication failed"
-    if code == "UnauthorizedOperation":
-        return "AWS account access denied"
-    return "Unable to verify AWS account status"
-
-
 def availability(instance_type: str) -> Result:
     """Return the zones of the region that offer an instance type."""
+    return _availabilities([instance_type])[0]
+
+
+def _availabilities(instance_types: Sequence[str]) -> list[Result]:
+    """Return what the region offers of some instance types, asked for at once."""
     try:
         with connected() as account:
-            zones = account.zones(instance_type)
-            region = account.region
+            offers, region = account.zones(instance_types), account.region
     except (CloudRefused, BadInput) as error:
-        return {"available": False, "error": str(error), "instance_type": instance_type}
-    return {
-        "available": bool(zones),
-        "availability_zones": zones,
-        "instance_type": instance_type,
-        "region": region,
-    }
+        return [
+            {"available": False, "error": str(error), "instance_type": name}
+            for name in instance_types
+        ]
+    return [
+        {
+            "available": bool(offers[name]),
+            "availability_zones": offers[name],
+            "instance_type": name,
+            "region": region,
+        }
+        for name in instance_types
+    ]
 
 
 def best(config: instances.Config, log: Callable[[str], None]) -> Result:
@@ -80,8 +86,7 @@ def best(config: instances.Config, log: Callable[[str], None]) -> Result:
     """
     wanted = str(config["instance_type"])
     candidates = instances.ladder(wanted)
-    for name in candidates:
-        check = availability(name)
+    for name, check in zip(candidates, _availabilities(candidates), strict=True):
         if check["available"]:
             log(f"✅ {name} is offered in {len(check['availability_zones'])} zones")
             found = {

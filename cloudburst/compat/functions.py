@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst.compat import results
 from cloudburst.compat.operation import InstantInstanceOperationV2
-from cloudburst.compat.progress import Progress
 from cloudburst.compat.scenes import Options
 from cloudburst.errors import BadInput, CloudBurstError, InfrastructureError, Interrupted
 from cloudburst.models import Distribution
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from cloudburst.compat.progress import Progress
     from cloudburst.models import RunReport
 
 Result = dict[str, Any]
@@ -231,7 +231,7 @@ def execute_parallel_batches(
     plan = calculate_optimal_batch_distribution(
         len(scenes), scenes_per_batch, max_parallel_instances, min_scenes_per_batch
     )
-    progress = Progress(verbose=verbose, logger=logger)
+    progress = operation.progress
     _say_start(plan, len(scenes), progress)
     options = Options(
         language, enable_zoom, watermark_path, is_portrait, background_box, background_opacity

@@ -42,6 +42,7 @@ class InstantInstanceOperationV2:
         docker_image: container image of the video API, on AWS.
         results_dir: folder for results, unless ``saving_dir`` names another one.
         batch_results: of the last batch, one dict for each scene.
+        progress: prints, or logs, what happens.
     """
 
     def __init__(
@@ -61,21 +62,21 @@ class InstantInstanceOperationV2:
             self.current_config = instances.named(wanted, self.current_config)
         self.config_name = str(self.current_config["name"])
         self.instance_type = str(self.current_config["instance_type"])
-        self.target = target or chosen_target()
+        self.target = target or chosen_target(variables)
         self.docker_image = account.image(variables)
         self.results_dir = variables.get("RESULTS_DIR") or "./cloudburst_results/"
         self.batch_results: list[Result] = []
-        self._progress = Progress(verbose=verbose, logger=logger)
+        self.progress = Progress(verbose=verbose, logger=logger)
         self._last_instance: str | None = None
 
     @property
     def timing_log(self) -> list[str]:
         """The last batch's progress, a line each."""
-        return self._progress.timing_log
+        return self.progress.timing_log
 
     def log_timing(self, event: str) -> None:
         """Print a line with the time, and keep it in `timing_log`."""
-        self._progress.timed(event)
+        self.progress.timed(event)
 
     # -- rendering ------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class InstantInstanceOperationV2:
         Raises:
             Interrupted: Ctrl-C; everything was destroyed.
         """
-        self._progress.restart()
+        self.progress.restart()
         self.batch_results = []
         options = Options(
             language, enable_zoom, watermark_path, is_portrait, background_box, background_opacity
@@ -162,7 +163,7 @@ class InstantInstanceOperationV2:
     def run_job(self, job: Job) -> RunReport:
         """Run a job and print its progress; what was left running is in the report, and printed."""
         try:
-            return run(job, on_event=self._progress.event)
+            return run(job, on_event=self.progress.event)
         except LeftRunning as error:
             for line in error.left:
                 self.log_timing(f"🚨 LEFT RUNNING: {line}")
@@ -206,14 +207,15 @@ class InstantInstanceOperationV2:
             return None
         self.log_timing("🛑 Not every scene succeeded: kept machines are ended")
         try:
-            ended = [self.terminate_instance(one["instance_id"]) for one in still]
+            # All of one run, which is ended as a whole.
+            ended = self.terminate_instance(still[0]["instance_id"])
         except CloudBurstError as error:
             result["left_running"] = [str(error)]
             self.log_timing(f"🚨 {error}")
             return None
         for one in still:
             one["instance_expires_at"] = None
-        cost: float | None = ended[-1]["final_cost_usd"]
+        cost: float | None = ended["final_cost_usd"]
         return cost
 
     # -- afterwards -----------------------------------------------------------------------------
@@ -271,7 +273,8 @@ class InstantInstanceOperationV2:
     def terminate_instance(self, instance_id: str | None = None) -> Result:
         """End a machine that was kept, and verify with its provider that it is gone.
 
-        Works in a later process too, and when the machine is gone already.
+        Other machines that its run has kept are ended with it. Works in a later process too, and
+        when the machine is gone already.
 
         Args:
             instance_id: None for the last batch's.
@@ -330,7 +333,7 @@ class InstantInstanceOperationV2:
         Raises:
             BadInput: nothing in the folder pairs.
         """
-        return account.scan(folder_path, self._progress.line)
+        return account.scan(folder_path, self.progress.line)
 
     def check_aws_account_validity(self) -> Result:
         """Return whether AWS answers: ``valid``, ``message``, ``regions_count`` or ``error``."""

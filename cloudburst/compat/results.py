@@ -172,32 +172,20 @@ def cost_info(cost: Cost, usd_per_hour: float, instance: str) -> Result:
         usd_per_hour: the machine's price.
         instance: its type.
     """
-    seconds = cost.worker_seconds
-    return {
-        "hourly_rate_usd": usd_per_hour,
-        "runtime_seconds": seconds,
-        "runtime_minutes": seconds / 60,
-        "runtime_hours": seconds / 3600,
-        "total_cost_usd": cost.usd,
-        "cost_breakdown": {
-            "instance_type": instance,
-            "rate_per_hour": f"${usd_per_hour:.4f}",
-            "runtime": f"{seconds:.1f}s ({seconds / 60:.2f}min)",
-            "calculation": cost.basis,
-            "lines": [
-                {
-                    "kind": line.kind,
-                    "what": line.what,
-                    "quantity": line.quantity,
-                    "unit": line.unit,
-                    "rate": line.rate,
-                    "usd": line.usd,
-                    "basis": str(line.basis),
-                }
-                for line in cost.lines
-            ],
-        },
-    }
+    info = _cost(instance, usd_per_hour, cost.worker_seconds, cost.usd, cost.basis)
+    info["cost_breakdown"]["lines"] = [
+        {
+            "kind": line.kind,
+            "what": line.what,
+            "quantity": line.quantity,
+            "unit": line.unit,
+            "rate": line.rate,
+            "usd": line.usd,
+            "basis": str(line.basis),
+        }
+        for line in cost.lines
+    ]
+    return info
 
 
 def cost_of(instance: str, usd_per_hour: float, seconds: float) -> Result:
@@ -211,6 +199,11 @@ def cost_of(instance: str, usd_per_hour: float, seconds: float) -> Result:
     billed = max(seconds, MINIMUM_SECONDS) if usd_per_hour else seconds
     usd = round(usd_per_hour * billed / 3600, 6)
     calculation = f"${usd_per_hour:.4f}/hour * {billed / 3600:.4f} hours = ${usd:.6f}"
+    return _cost(instance, usd_per_hour, seconds, usd, calculation)
+
+
+def _cost(instance: str, usd_per_hour: float, seconds: float, usd: float, why: str) -> Result:
+    """Return the original's keys of a cost; `why` says how the figure came to be."""
     return {
         "hourly_rate_usd": usd_per_hour,
         "runtime_seconds": seconds,
@@ -221,7 +214,7 @@ def cost_of(instance: str, usd_per_hour: float, seconds: float) -> Result:
             "instance_type": instance,
             "rate_per_hour": f"${usd_per_hour:.4f}",
             "runtime": f"{seconds:.1f}s ({seconds / 60:.2f}min)",
-            "calculation": calculation,
+            "calculation": why,
         },
     }
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudburst import environment
-from cloudburst.job.loader import load_job
+from cloudburst.job.loader import TARGET_VARIABLE, load_job
+from cloudburst.job.records import ZOOM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from cloudburst.models import Job
 
 DEFAULT_TARGET = "aws"
-# What the original sends for enable_zoom=True; of several, the video API chooses one.
-ZOOM = ["zoom_in", "zoom_out"]
 _SUBTITLES = ("subtitle", "subtitle_path")
 
 
@@ -49,7 +47,7 @@ def build_job(
     instance_types: Sequence[str],
     saving_dir: str | Path | None,
     auto_terminate: bool,
-    target: str | None,
+    target: str,
     warn: Callable[[str], None],
 ) -> Job:
     """Return the job that the original's arguments describe.
@@ -61,7 +59,7 @@ def build_job(
         instance_types: on AWS, in the order in which they are tried.
         saving_dir: folder for results; None for RESULTS_DIR, then ``./cloudburst_results``.
         auto_terminate: whether workers end when their work is done.
-        target: where workers run; None for CLOUDBURST_TARGET, then aws.
+        target: where workers run.
         warn: called with a line for each subtitle file that does not exist.
 
     Raises:
@@ -70,7 +68,7 @@ def build_job(
     document = {
         "version": 1,
         "name": "instant-batch",
-        "target": target or chosen_target(),
+        "target": target,
         "defaults": _defaults(options),
         "scenes": [_scene(scene, number, warn) for number, scene in enumerate(scenes, start=1)],
         "distribution": dict(distribution),
@@ -80,9 +78,9 @@ def build_job(
     return load_job(document, output=saving_dir)
 
 
-def chosen_target() -> str:
+def chosen_target(variables: Mapping[str, str]) -> str:
     """Return where workers run unless an argument says otherwise: AWS, as the original."""
-    return environment.environment().get("CLOUDBURST_TARGET") or DEFAULT_TARGET
+    return variables.get(TARGET_VARIABLE, DEFAULT_TARGET)
 
 
 def _defaults(options: Options) -> dict[str, Any]:

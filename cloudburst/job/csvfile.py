@@ -110,7 +110,7 @@ def _header_faults(columns: list[str], line: int) -> Iterator[Fault]:
         return
     seen: dict[str, str] = {}
     for column in filter(None, columns):
-        ours = "effects" if column == "enable_zoom" else _ours(column)
+        ours = records.effective_key(column)
         if ours in seen:
             message = tr(
                 "this column and {other} are the same; expected one of them", other=seen[ours]

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     Records = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 # What the original did when `enable_zoom` was set.
-_ZOOM = ["zoom_in", "zoom_out"]
+ZOOM = ["zoom_in", "zoom_out"]
 _FILES = ("image", "audio", "subtitle", "watermark")
+
+
+def effective_key(key: str) -> str:
+    """Return the key of scenes.yaml that a record's key sets; an unknown one as it is."""
+    return "effects" if key == "enable_zoom" else SCENE_ALIASES.get(key, key)
 
 
 def scene(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -37,7 +42,7 @@ def scene(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
     wrong: list[tuple[str, str]] = []
     written: dict[str, str] = {}
     for key, value in record.items():
-        ours = "effects" if key == "enable_zoom" else SCENE_ALIASES.get(key, key)
+        ours = effective_key(key)
         if ours in written:
             first = written[ours]
             text = tr("got both {first} and {key}; expected one of them", first=first, key=key)
@@ -47,7 +52,7 @@ def scene(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
         if key == "enable_zoom" and not isinstance(value, bool):
             wrong.append((key, tr("got {value}; expected true or false", value=show(value))))
         elif key == "enable_zoom":
-            values[ours] = list(_ZOOM) if value else []
+            values[ours] = list(ZOOM) if value else []
         else:
             values[ours] = value
     return values, wrong

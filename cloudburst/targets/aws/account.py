@@ -11,7 +11,7 @@ from cloudburst.targets.aws.quotes import price_book
 from cloudburst.targets.aws.settings import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cloudburst.targets.aws.settings import AwsSettings
 
@@ -37,13 +37,14 @@ class Account:
         """
         return tuple(self._aws.all_regions())
 
-    def zones(self, instance_type: str) -> list[str]:
-        """Return the availability zones of its region that offer an instance type, in order.
+    def zones(self, instance_types: Sequence[str]) -> dict[str, list[str]]:
+        """Return for each instance type the zones of its region that offer it, in order.
 
         Raises:
             CloudRefused: AWS refused, or did not answer.
         """
-        return sorted(self._aws.offers(self.region, [instance_type])[instance_type])
+        offers = self._aws.offers(self.region, instance_types)
+        return {name: sorted(zones) for name, zones in offers.items()}
 
     def usd_per_hour(self, instance_type: str) -> float:
         """Return the list price of an instance type in its region, on demand, in USD/h.
