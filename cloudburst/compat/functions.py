@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudburst.compat import results
 from cloudburst.compat.operation import InstantInstanceOperationV2
 from cloudburst.compat.scenes import Options
-from cloudburst.errors import BadInput, CloudBurstError, InfrastructureError, Interrupted
+from cloudburst.errors import BadInput, CloudBurstError, Interrupted
 from cloudburst.models import Distribution
 from cloudburst.runner.planner import batch_count
 
@@ -244,12 +244,12 @@ def execute_parallel_batches(
     try:
         job = operation.build_job(scenes, options, distribution, saving_dir, auto_terminate)
         report = operation.run_job(job)
-        folders = _batch_folders(report)
     except Interrupted:
         raise
     except CloudBurstError as error:
         progress.line(f"❌ Failed: {error}")
         return _parallel_failure(len(scenes), scenes_per_batch, str(error))
+    folders = _batch_folders(report, progress)
     result = results.parallel_result(
         job, report, scenes_per_batch, folders, operation.current_config
     )
@@ -260,16 +260,14 @@ def execute_parallel_batches(
     return result
 
 
-def _batch_folders(report: RunReport) -> dict[int, str]:
+def _batch_folders(report: RunReport, progress: Progress) -> dict[int, str]:
     """Show each batch's videos in a folder of its own, as the original: ``batch_1_1764064800``.
 
     They are hard links to the run's verified videos where the file system has them.
 
     Returns:
-        The folder of each batch that has videos, by its number.
-
-    Raises:
-        InfrastructureError: they cannot be written; the run's own folder has the videos.
+        The folder of each batch that has videos, by its number. A batch whose folder cannot be
+        written is left out: its videos are in the run's own folder.
     """
     stamp = int(datetime.fromisoformat(report.started_at).timestamp())
     folders = {}
@@ -280,11 +278,9 @@ def _batch_folders(report: RunReport) -> dict[int, str]:
             try:
                 _link_all(videos, folder)
             except OSError as error:
-                raise InfrastructureError(
-                    f"{folder} cannot be written: {error.strerror}; the videos are in "
-                    f"{report.directory}"
-                ) from error
-            folders[number] = str(folder)
+                progress.line(f"⚠️  {folder} cannot be written: {error.strerror}")
+            else:
+                folders[number] = str(folder)
     return folders
 
 

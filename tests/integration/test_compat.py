@@ -196,6 +196,38 @@ def test_parallel_batches_of_which_a_scene_failed_keep_no_machine_and_are_no_suc
     assert_nothing_left(state)
 
 
+def test_where_batches_cannot_have_folders_their_videos_are_in_the_runs(
+    scenes: list[dict[str, Any]], tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The videos exist and were verified: the result has them, whatever becomes of the links."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    mkdir = Path.mkdir
+    monkeypatch.setattr(
+        Path,
+        "mkdir",
+        lambda path, *a, **k: (
+            refuse(path) if path.name.startswith("batch_1_") else mkdir(path, *a, **k)
+        ),
+    )
+    result = execute_parallel_batches(
+        scenes[:2],
+        saving_dir=str(tmp_path / "mine"),
+        auto_terminate=False,
+        verbose=False,
+    )
+    assert (result["success"], result["successful_scenes"]) == (True, 2)
+    assert_videos(result)
+    (machine,) = result["instance_results"]
+    assert machine["download_dir"] == result["output_directory"]
+    assert InstantInstanceOperationV2(verbose=False).terminate_instance(machine["instance_id"])[
+        "terminated"
+    ]
+    assert_nothing_left(state)
+
+
 # -- failures and output --------------------------------------------------------------------------
 
 
