@@ -46,11 +46,17 @@ _LAUNCH_COLUMNS = (
 )
 
 
-def show_report(report: RunReport) -> None:
-    """Print a run's summary."""
-    console = Console(highlight=False)
+def table_console(*, stderr: bool = False) -> Console:
+    """Return a console for tables."""
+    console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _FILE_WIDTH)  # a file has no edge to fold lines at
+    return console
+
+
+def show_report(report: RunReport) -> None:
+    """Print a run's summary."""
+    console = table_console()
     console.print()
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in _SCENE_COLUMNS:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from cloudburst.console.report import table_console
 from cloudburst.console.text import safe, titled
 from cloudburst.job.problems import one_line
 from cloudburst.language import later, ntr, tr
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from cloudburst.job.scan import Scan
 
-_FILE_WIDTH = 140
 _MAX_WARNINGS = 50
 _COLUMNS = (later("scene"), later("picture"), later("sound"), later("subtitles"), later("language"))
 
@@ -29,9 +29,7 @@ def show_scan(scan: Scan, *, next_command: str, stderr: bool = False) -> None:
         next_command: for the last line; empty for none.
         stderr: print on standard error.
     """
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)  # a file has no edge to fold lines at
+    console = table_console(stderr=stderr)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in _COLUMNS:
         table.add_column(tr(name), overflow="fold")

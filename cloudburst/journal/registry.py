@@ -30,10 +30,18 @@ def register(record: RunRecord) -> None:
     Raises:
         InfrastructureError: it cannot be written.
     """
-    path = _path(record.run_id)
+    write_ahead(_path(record.run_id), json.dumps(entry(record)))
+
+
+def write_ahead(path: Path, text: str) -> None:
+    """Write what a run must have on disk before anything of it is created.
+
+    Raises:
+        InfrastructureError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, json.dumps(entry(record)), durable=True)
+        files.write_whole(path, text, durable=True)
     except OSError as error:
         raise InfrastructureError(
             tr(

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudburst import files
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
 from cloudburst.job import yamltree
 from cloudburst.job.scan import JOB_FILE
+from cloudburst.journal import registry
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.pace import LaunchPace
@@ -153,17 +153,7 @@ def write_job(job: Job, folder: Path) -> None:
     """
     if job.document is None:
         return
-    path = folder / JOB_FILE
-    try:
-        files.write_whole(path, job_text(job.document), durable=True)
-    except OSError as error:
-        raise InfrastructureError(
-            tr(
-                "{file} cannot be written, so nothing is started: {reason}",
-                file=path,
-                reason=error.strerror or error,
-            )
-        ) from error
+    registry.write_ahead(folder / JOB_FILE, job_text(job.document))
 
 
 def job_text(document: Mapping[str, Any]) -> str:
