@@ -11,7 +11,13 @@ from cloudburst.compat import InstantInstanceOperationV2
 from cloudburst.errors import PriceUnknown
 from testcloud.faults import Fault
 from tests.support.aws import assert_cloud_empty
-from tests.support.original import EXAMPLES, assert_original_keys, assert_videos, make_scene
+from tests.support.original import (
+    EXAMPLES,
+    assert_original_keys,
+    assert_videos,
+    example_cases,
+    make_scene,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +25,6 @@ if TYPE_CHECKING:
     from testcloud.cloud import Cloud
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
-
-QUICK = ("readme_2_scene_list",)
-EXAMPLE_CASES = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EXAMPLES
-]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def scenes(folder: Path) -> list[dict[str, Any]]:
     return [make_scene(folder, number) for number in range(4)]
 
 
-@pytest.mark.parametrize("name", EXAMPLE_CASES)
+@pytest.mark.parametrize("name", example_cases("readme_2_scene_list"))
 def test_the_originals_examples(
     name: str,
     folder: Path,

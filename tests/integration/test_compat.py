@@ -22,6 +22,7 @@ from tests.support.original import (
     EXAMPLES,
     assert_original_keys,
     assert_videos,
+    example_cases,
     make_scene,
 )
 from tests.support.runs import assert_nothing_left, processes_of
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
-
-# What a `make test` waits for; the other examples are in `make test-all`.
-QUICK = ("readme_1_folder", "readme_2_scene_list", "readme_3_parallel")
-EXAMPLE_CASES = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EXAMPLES
-]
 
 
 @pytest.fixture
@@ -51,7 +46,9 @@ def scenes(folder: Path) -> list[dict[str, Any]]:
     return [make_scene(folder, number) for number in range(4)]
 
 
-@pytest.mark.parametrize("name", EXAMPLE_CASES)
+@pytest.mark.parametrize(
+    "name", example_cases("readme_1_folder", "readme_2_scene_list", "readme_3_parallel")
+)
 def test_the_originals_examples(
     name: str,
     folder: Path,

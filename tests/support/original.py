@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from instant_instance_operation_v2 import (
     InstantInstanceOperationV2,
     execute_parallel_batches,
@@ -272,6 +273,14 @@ EXAMPLES: dict[str, Callable[[Path, Scenes, Path], Result]] = {
         usage_6_parallel_report,
     )
 }
+
+
+def example_cases(*quick: str) -> list[Any]:
+    """Return a test case for each example: all but the quick ones are left to `make test-all`."""
+    return [
+        pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in EXAMPLES
+    ]
+
 
 SCENE_KEYS = {
     "scene_name": str,
