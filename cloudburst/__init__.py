@@ -43,8 +43,8 @@ if TYPE_CHECKING:
         resume,
         run,
     )
+    from cloudburst.job.folder.scan import Scan, scan
     from cloudburst.job.loader import load_job
-    from cloudburst.job.scan import Scan, scan
     from cloudburst.recovery.cleanup import Cleaned
     from cloudburst.recovery.findings import Audit
     from cloudburst.stop import Stop
@@ -99,10 +99,10 @@ _LAZY = {
     "run": _API,
     "Audit": "cloudburst.recovery.findings",
     "Cleaned": "cloudburst.recovery.cleanup",
-    "Scan": "cloudburst.job.scan",
+    "Scan": "cloudburst.job.folder.scan",
     "Stop": "cloudburst.stop",
     "load_job": "cloudburst.job.loader",
-    "scan": "cloudburst.job.scan",
+    "scan": "cloudburst.job.folder.scan",
 }
 
 

@@ -360,7 +360,7 @@ def scan(
     """
     if run_it and (as_json or output == "-"):
         raise click.UsageError(tr("--run goes with neither --json nor --output -"))
-    from cloudburst.job import scan as folders  # noqa: PLC0415
+    from cloudburst.job.folder import scan as folders  # noqa: PLC0415
 
     path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
     next_command = f"cloudburst-run {shlex.quote(str(path))}"

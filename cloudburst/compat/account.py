@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cloudburst import targets
 from cloudburst.compat import instances
 from cloudburst.errors import BadInput, CloudRefused
-from cloudburst.job.scan import scan as scan_folder
+from cloudburst.job.folder.scan import scan as scan_folder
 from cloudburst.models import Refusal
 from cloudburst.targets.aws.account import connected
 

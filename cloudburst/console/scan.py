@@ -15,7 +15,7 @@ from cloudburst.language import later, ntr, tr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudburst.job.scan import Scan
+    from cloudburst.job.folder.scan import Scan
 
 _MAX_WARNINGS = 50
 _COLUMNS = (later("scene"), later("picture"), later("sound"), later("subtitles"), later("language"))

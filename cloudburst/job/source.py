@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudburst.errors import BadInput
-from cloudburst.job import csvfile, jsonlines, records, scan, yamltree
+from cloudburst.job import csvfile, jsonlines, records, yamltree
 from cloudburst.job.files import reason
+from cloudburst.job.folder import scan
+from cloudburst.job.folder.scan import JOB_FILE
 from cloudburst.job.problems import one_line
-from cloudburst.job.scan import JOB_FILE
 from cloudburst.job.tree import MAX_BYTES, SourceError, Tree
 from cloudburst.language import later, tr
 from cloudburst.models import Problem

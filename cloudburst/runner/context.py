@@ -11,7 +11,7 @@ from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
 from cloudburst.job import yamltree
-from cloudburst.job.scan import JOB_FILE
+from cloudburst.job.folder.scan import JOB_FILE
 from cloudburst.journal import registry
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Plan, RunRecord

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from cloudburst import targets
 from cloudburst.errors import ArtifactInvalid, BadInput, InfrastructureError, RunUnknown
 from cloudburst.job.fingerprint import file_digest, fingerprint
+from cloudburst.job.folder.scan import JOB_FILE
 from cloudburst.job.loader import load_job
-from cloudburst.job.scan import JOB_FILE
 from cloudburst.journal import registry, store
 from cloudburst.journal.state import RunState
 from cloudburst.language import tr

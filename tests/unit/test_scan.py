@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudburst.errors import BadInput
-from cloudburst.job import scan as folders
 from cloudburst.job import yamltree
+from cloudburst.job.folder import scan as folders
+from cloudburst.job.folder.pairing import media_file, pair
+from cloudburst.job.folder.scan import Scan, scan
 from cloudburst.job.loader import load_job
-from cloudburst.job.pairing import media_file, pair
-from cloudburst.job.scan import Scan, scan
 from tests.support.inputs import SRT, write_picture, write_sound
 
 

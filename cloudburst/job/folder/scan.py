@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst import files
 from cloudburst.errors import BadInput
-from cloudburst.job import pairing, yamltree
+from cloudburst.job import yamltree
+from cloudburst.job.folder import pairing
+from cloudburst.job.folder.pairing import SUFFIXES, FileKind, MediaFile, ScannedScene, Skipped
 from cloudburst.job.names import job_name, natural_key
-from cloudburst.job.pairing import SUFFIXES, FileKind, MediaFile, ScannedScene, Skipped
 from cloudburst.job.problems import one_line
 from cloudburst.language import later, ntr, tr
 from cloudburst.models import Problem

@@ -14,8 +14,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from cloudburst.job.folder.nearness import Chapters, Index, distance
 from cloudburst.job.names import fold, natural_key, safe_name
-from cloudburst.job.nearness import Chapters, Index, distance
 from cloudburst.language import later, tr
 
 if TYPE_CHECKING:
