@@ -28,6 +28,7 @@ class Probe(NamedTuple):
 
     error: str | None = None
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def _references(raw: dict[str, object]) -> Iterator[tuple[tree.Path, str, str]]:
@@ -105,7 +106,8 @@ def _check_picture(path: Path) -> Probe:
 
 def _check_audio(path: Path) -> Probe:
     _check_size(path, MAX_AUDIO_BYTES)
-    return Probe(seconds=media.checked_audio_seconds(path))
+    sound = media.checked_sound(media.measure(path))
+    return Probe(seconds=sound.seconds, warnings=sound.warnings)
 
 
 def _check_subtitle(path: Path) -> Probe:
@@ -148,6 +150,15 @@ def problems(
         error = probes[field, text].error
         if error:
             yield path, error
+
+
+def warnings(
+    raw: dict[str, object], probes: dict[tuple[str, str], Probe]
+) -> Iterator[tuple[tree.Path, str]]:
+    """Return what is unusual about the files that a document names, as (path, message)."""
+    for path, field, text in _references(raw):
+        for warning in probes[field, text].warnings:
+            yield path, tr("{file}: {warning}", file=text, warning=warning)
 
 
 def reason(error: Exception) -> str:

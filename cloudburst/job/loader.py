@@ -209,9 +209,14 @@ def _build(
         distribution=Distribution(**section.distribution.model_dump()),
         limits=Limits(**{"health_timeout": targets.get(target).health_timeout} | limits),
         auto_terminate=section.auto_terminate,
-        warnings=read.warnings,
+        warnings=(*read.warnings, *_file_warnings(read, probes)),
         document=_document(read, base) if read.in_memory else None,
     )
+
+
+def _file_warnings(read: Source, probes: dict[tuple[str, str], files.Probe]) -> Iterator[str]:
+    noticed = files.warnings(cast("dict[str, Any]", read.tree.value), probes)
+    yield from map(str, problems.ordered(noticed, read.tree, read.shown))
 
 
 def _document(read: Source, base: Path) -> dict[str, Any]:

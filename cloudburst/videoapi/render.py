@@ -136,24 +136,26 @@ def _read(
     picture = canvas.read(request.image)
     size = canvas.size_for(picture, portrait=request.is_portrait)
     (folder / "sound").write_bytes(request.audio)
-    seconds = media.checked_audio_seconds(folder / "sound")
+    sound = media.checked_sound(media.decode_sound(folder / "sound", folder / "sound.pcm"))
+    (folder / "sound").unlink()
     if request.watermark is not None:
         mark = canvas.watermark(canvas.read(request.watermark), size)
         (folder / "watermark.png").write_bytes(mark)
     cues: list[subtitles.Cue] = []
     style: subtitles.Style | None = None
-    warnings: list[str] = []
+    warnings = [*sound.warnings]
     if request.subtitle is not None:
         parsed = subtitles.parse(request.subtitle)
         faces = _faces(parsed, request.language)
         faces.install(folder)
         style = _style(request, size, faces)
-        cues, warnings = _drawable(parsed, faces.missing)
+        cues, missing = _drawable(parsed, faces.missing)
+        warnings += missing
     canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
         planes=canvas.planes(picture, canvas_size),
         size=size,
-        count=max(1, round(seconds * FPS)),
+        count=max(1, round(sound.seconds * FPS)),
         cues=subtitles.flatten(cues),
         style=style,
         watermark=request.watermark is not None,
@@ -338,7 +340,7 @@ def _raw(size: tuple[int, int]) -> list[str]:
 
 def _inputs(scene: _Scene) -> list[str]:
     mark = ["-i", "watermark.png"] if scene.watermark else []
-    return [*_raw(scene.size), "-i", "sound", *mark]
+    return [*_raw(scene.size), *media.PCM, "-i", "sound.pcm", *mark]
 
 
 def _x264(threads: int) -> list[str]:

@@ -18,6 +18,8 @@ import requests
 from PIL import Image
 
 from cloudburst import media
+from cloudburst.models import Scene
+from cloudburst.workers.download import verify
 from tests.support.inputs import EXAMPLE, SRT, write_sound
 from tests.support.servers import serve
 
@@ -118,6 +120,18 @@ SOUNDS: dict[str, tuple[Any, int]] = {
     "wav a-law": (lambda: sound("-c:a", "pcm_alaw"), 200),
     "wav 5.1": (lambda: sound("-ac", "6"), 200),
     "mp3": (lambda: sound("-b:a", "64k", suffix="mp3"), 200),
+    "mp3 8 kHz": (lambda: sound("-ar", "8000", suffix="mp3"), 200),
+    "mp3 16 kHz": (lambda: sound("-ar", "16000", suffix="mp3"), 200),
+    "mp3 without header": (lambda: sound("-q:a", "5", "-write_xing", "0", suffix="mp3"), 200),
+    "joined opus": (lambda: 2 * sound("-c:a", "libopus", suffix="opus"), 200),
+    "joined ogg": (lambda: 2 * sound("-c:a", "libvorbis", suffix="ogg"), 200),
+    "joined mp3": (lambda: 2 * sound(suffix="mp3"), 200),
+    "joined, of two kinds": (
+        lambda: sound("-ac", "1", suffix="ogg") + sound("-ar", "44100", "-ac", "2", suffix="ogg"),
+        200,
+    ),
+    "webm": (lambda: sound("-c:a", "libopus", suffix="webm"), 200),
+    "aac raw": (lambda: sound("-c:a", "aac", suffix="aac"), 200),
     "mp3 variable rate": (lambda: sound("-q:a", "5", suffix="mp3"), 200),
     "ogg": (lambda: sound("-c:a", "libvorbis", suffix="ogg"), 200),
     "opus": (lambda: sound("-c:a", "libopus", suffix="opus"), 200),
@@ -129,6 +143,7 @@ SOUNDS: dict[str, tuple[Any, int]] = {
     ),
     "silence": (lambda: riff_with(16000, 1, 8000), 200),
     "cut mp3": (lambda: sound("-b:a", "64k", suffix="mp3", source="sine=d=3")[:9000], 200),
+    "cut wav": (lambda: sound(source="sine=d=3")[:90000], 200),
     "too short": (lambda: plain_wav(0.05), 422),
     "no samples": (lambda: riff_with(16000, 1, 0), 422),
     "too long": (lambda: riff_with(8, 1, 8 * 2000), 422),
@@ -208,7 +223,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     assert not work.exists()
 
 
-def send(server: tuple[str, Path, int], body: Any, expected: int, tmp_path: Path) -> None:
+def send(
+    server: tuple[str, Path, int], body: Any, expected: int, tmp_path: Path
+) -> tuple[Path, dict[str, Any]] | None:
+    """Send a request; return the verified video and the answer, None if it was refused."""
     url, work, _ = server
     before = set(work.iterdir())
     answer = requests.post(f"{url}/create_video_onestep", json=body, timeout=60)
@@ -218,15 +236,27 @@ def send(server: tuple[str, Path, int], body: Any, expected: int, tmp_path: Path
     if expected != 200:
         assert said["error"]
         assert new == set(), "a refused scene leaves no file"
-        return
+        return None
     got = requests.get(url + said["download_endpoint"], timeout=30)
     assert "X-Evil" not in got.headers
     (tmp_path / "v.mp4").write_bytes(got.content)
-    video = media.inspect_video(tmp_path / "v.mp4")
+    (tmp_path / "a").write_bytes(base64.b64decode(body["input_audio"]))
+    # As the client does: the narration's length beforehand, and the video's afterwards.
+    seconds = media.measure(tmp_path / "a").seconds
+    scene = Scene("v", image=tmp_path / "p", audio=tmp_path / "a", seconds=seconds)
+    video = verify(tmp_path / "v.mp4", scene)
     assert (max(video.width, video.height), video.fps) == (1920, 30)
-    assert 0.2 < video.seconds < 4
+    assert video.sound_seconds == pytest.approx(seconds, abs=0.002)
+    assert video.picture_seconds == pytest.approx(seconds, abs=1 / 60 + 0.002)
     (folder,) = new
     assert [path.name for path in folder.iterdir()] == ["video.mp4"], "nothing but the video stays"
+    return tmp_path / "v.mp4", said
+
+
+def heard(path: Path, tmp_path: Path) -> Any:
+    """Return the left channel of a file at 48 kHz."""
+    media.decode_sound(path, tmp_path / "pcm")
+    return np.frombuffer((tmp_path / "pcm").read_bytes(), np.int16)[::2].astype(float)
 
 
 def body(**more: bytes) -> dict[str, Any]:
@@ -243,7 +273,15 @@ def test_picture(server: tuple[str, Path, int], name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", SOUNDS)
 def test_sound(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     data, expected = SOUNDS[name]
-    send(server, body(input_audio=data()), expected, tmp_path)
+    done = send(server, body(input_audio=data()), expected, tmp_path)
+    if done is None or name == "silence":
+        return
+    # The video's sound is the narration's, in its place: not merely as long.
+    source, made = heard(tmp_path / "a", tmp_path), heard(done[0], tmp_path)
+    length = min(len(source), len(made))
+    likeness = np.corrcoef(source[:length], made[:length])[0, 1]
+    assert likeness > 0.98
+    assert bool(done[1].get("warnings")) == name.startswith("cut"), done[1]
 
 
 @pytest.mark.parametrize("name", SUBTITLES)

@@ -296,7 +296,7 @@ def test_a_bad_request_is_refused_with_the_reason(
     ("field", "words"),
     [
         ("input_image", "not a usable picture"),
-        ("input_audio", "not an audio file"),
+        ("input_audio", "no sound can be read from it"),
         ("subtitle", "no cues found"),
         ("watermark", "not a usable picture"),
     ],

@@ -221,3 +221,14 @@ def test_an_unknown_target_is_refused_with_the_names_of_those_there_are(
     with pytest.raises(TargetUnknown, match="'mars'; expected one of: local, aws") as caught:
         load_job(job_file(scenes_yaml(1)), target="mars")
     assert caught.value.exit_code == 2
+
+
+def test_a_truncated_narration_is_a_warning_with_its_line(job_file: Callable[..., Path]) -> None:
+    path = job_file(scenes_yaml(2))
+    assert load_job(path).warnings == ()
+    audio = load_job(path).scenes[1].audio
+    audio.write_bytes(audio.read_bytes()[: audio.stat().st_size * 3 // 10])
+    first, second = load_job(path).warnings  # both scenes have this narration
+    assert first.startswith(f"{path}:3: scenes[0].audio: a.wav: ")
+    assert second.startswith(f"{path}:4: scenes[1].audio: a.wav: ")
+    assert "damaged or truncated" in first

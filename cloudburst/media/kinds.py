@@ -1,0 +1,50 @@
+"""What a file is, by its first bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudburst.language import later, tr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class MediaError(ValueError):
+    """A file is not the expected kind of media, or unusable; the message says why."""
+
+
+_MAGIC = {
+    b"\x89PNG": later("it is a PNG file"),
+    b"\xff\xd8\xff": later("it is a JPEG file"),
+    b"GIF8": later("it is a GIF file"),
+    b"%PDF": later("it is a PDF file"),
+    b"PK\x03\x04": later("it is a ZIP archive"),
+    b"ID3": later("it is an MP3 file"),
+    b"OggS": later("it is an Ogg file"),
+    b"fLaC": later("it is a FLAC file"),
+    b"\x1aE\xdf\xa3": later("it is a Matroska file"),
+    b"version https://git-lfs": later("it is a Git LFS pointer: run `git lfs pull`"),
+}
+
+
+def describe(path: Path) -> str:
+    """Return what a file appears to be, by its first bytes, for an error message."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        return tr("it is empty")
+    for magic, description in _MAGIC.items():
+        if head.startswith(magic):
+            return tr(description)
+    if head[:4] == b"RIFF":
+        kinds = {b"WAVE": tr("it is a WAV file"), b"WEBP": tr("it is a WebP file")}
+        return kinds.get(head[8:12], tr("it is a RIFF file"))
+    if head[4:8] == b"ftyp":
+        return tr("it is an MP4 file")
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        return tr("unknown file format")
+    shown = text.splitlines()[0][:30] if text.strip() else ""
+    return tr("it is text: {text!r}", text=shown) if shown else tr("it is blank")

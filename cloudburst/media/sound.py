@@ -1,0 +1,347 @@
+"""Measure and decode narrations.
+
+The length of a sound is the number of samples that decoding it yields, never what a header or a
+packet says: encoders pad the sound (LAME's delay and padding, AAC's priming, Opus's pre-skip),
+joined Ogg files announce their first part alone, and an MP3 without a Xing header only has an
+estimate. `measure` and `decode_sound` read a file in one way, so what is announced for a narration,
+rendered and verified is one number.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, cast
+
+import av
+import numpy as np
+
+from cloudburst.language import tr
+from cloudburst.media.content import Content
+from cloudburst.media.kinds import MediaError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    _Packet = av.Packet[av.audio.stream.AudioStream]
+
+MAX_AUDIO_SECONDS = 1800.0
+MIN_AUDIO_SECONDS = 0.1
+RATE = 48_000
+# What `decode_sound` writes, as ffmpeg's options for reading it.
+PCM = ("-f", "s16le", "-ar", str(RATE), "-ch_layout", "stereo")
+_PCM_BYTES = 4  # two channels of 16 bits
+
+# Seconds without packets that are silence in the file's own time line: recordings of calls and
+# meetings omit what was lost or silent. Shorter gaps are the rounding of time stamps, longer ones
+# broken time stamps.
+_LEAST_GAP, _LONGEST_GAP = 0.1, 60.0
+# Containers whose time stamps are those of a time line; in an Ogg, a TS or a raw stream they may
+# start again with every part of a joined file.
+_TIME_LINES = ("mp4", "matroska")
+# Containers whose header says how long the sound is; `Content` knows MP3's and WAV's.
+_ANNOUNCING = (*_TIME_LINES, "flac")
+# The shortest part that may be missing without a warning, in seconds.
+_MISSING = 0.5
+# ID3 and APE tags between the parts of a joined MP3 are no damage.
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What decoding a narration yields.
+
+    Args:
+        seconds: length.
+        warnings: what is unusual about the file, for people.
+    """
+
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+def measure(path: Path) -> Sound:
+    """Return the length of a file's first audio stream, by decoding it.
+
+    A narration of half an hour takes about a second.
+
+    Raises:
+        MediaError: the file has no usable sound.
+        OSError: the file cannot be read.
+    """
+    status = path.stat()
+    return _measure(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _measure(path: Path, modified_ns: int, size: int) -> Sound:  # noqa: ARG001 - part of the key
+    return _decode(path, None)
+
+
+def decode_sound(path: Path, pcm: Path) -> Sound:
+    """Decode a file's first audio stream, in the format that `PCM` names.
+
+    Args:
+        path: any file with sound; its format is recognised by its content.
+        pcm: is written.
+
+    Raises:
+        MediaError: the file has no usable sound.
+        OSError: a file cannot be read or written.
+    """
+    with pcm.open("wb") as out:
+        return _decode(path, out)
+
+
+def audio_seconds(path: Path) -> float:
+    """Return the length of a file's first audio stream, in seconds; see `measure`."""
+    return measure(path).seconds
+
+
+def checked_sound(sound: Sound) -> Sound:
+    """Return a narration's measure if it is within the limits.
+
+    Raises:
+        MediaError: its length is outside `MIN_AUDIO_SECONDS` to `MAX_AUDIO_SECONDS`.
+    """
+    if sound.seconds > MAX_AUDIO_SECONDS:
+        raise MediaError(
+            tr(
+                "more than {most:.0f} s of audio; the limits are {least} and {most:.0f} s",
+                least=MIN_AUDIO_SECONDS,
+                most=MAX_AUDIO_SECONDS,
+            )
+        )
+    if sound.seconds < MIN_AUDIO_SECONDS:
+        raise MediaError(
+            tr(
+                "{seconds:.2f} s of audio; the limits are {least} and {most:.0f} s",
+                seconds=sound.seconds,
+                least=MIN_AUDIO_SECONDS,
+                most=MAX_AUDIO_SECONDS,
+            )
+        )
+    return sound
+
+
+# -- decoding -----------------------------------------------------------------------------------
+
+
+def _decode(path: Path, pcm: IO[bytes] | None) -> Sound:
+    """Decode a file, and write its samples unless `pcm` is None."""
+    try:
+        with Content(path) as content:
+            return _decode_parts(content, pcm)
+    except av.error.InvalidDataError:
+        raise MediaError(tr("no sound can be read from it ({what})", what=describe(path))) from None
+    except av.error.FFmpegError as error:
+        reason = error.strerror
+        raise MediaError(tr("cannot read the audio stream: {reason}", reason=reason)) from error
+
+
+def _decode_parts(content: Content, pcm: IO[bytes] | None) -> Sound:
+    announced = content.announced_seconds()
+    seconds, damaged, streams = 0.0, False, 0
+    for part in content.parts:
+        content.use(part)
+        with _open(content) as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is None:
+                continue
+            decoder = _Decoder(container, stream)
+            seconds += _decode_stream(decoder, pcm)
+            damaged |= decoder.damaged
+            streams = max(streams, len(container.streams.audio))
+            announced = announced or _announced(container, stream)
+        if seconds > MAX_AUDIO_SECONDS:
+            break
+    if not streams:
+        raise MediaError(tr("no audio stream ({what})", what=describe(content.path)))
+    if seconds <= 0:
+        raise MediaError(tr("the audio stream has no duration"))
+    return Sound(seconds, tuple(_warnings(seconds, announced, streams, damaged=damaged)))
+
+
+def _open(content: Content) -> av.container.InputContainer:
+    # A playlist must not make the decoder open other files or addresses.
+    options = {"protocol_whitelist": "none"}
+    return av.open(content, mode="r", metadata_errors="ignore", options=options)
+
+
+def _decode_stream(decoder: _Decoder, pcm: IO[bytes] | None) -> float:
+    """Return the length of a stream in seconds; decode no more than the limit allows."""
+    writer = _Writer(pcm) if pcm else None
+    seconds = 0.0
+    for block in decoder.blocks():
+        seconds += block.samples / block.rate
+        if writer:
+            writer.write(block)
+        if seconds > MAX_AUDIO_SECONDS:
+            break
+    if writer:
+        writer.end()
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A span of sound.
+
+    Args:
+        samples: length of the span.
+        rate: samples per second.
+        frame: starts with these samples; None for silence.
+    """
+
+    samples: int
+    rate: int
+    frame: av.AudioFrame | None = None
+
+
+class _Decoder:
+    """Decodes one stream, past damage.
+
+    Args:
+        container: is read to its end.
+        stream: an audio stream of it.
+    """
+
+    def __init__(
+        self, container: av.container.InputContainer, stream: av.audio.stream.AudioStream
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._has_time_line = any(name in container.format.name for name in _TIME_LINES)
+        # Where the next frame is expected, in seconds; the picture of a video may start earlier.
+        self._expected = (container.start_time or 0) / av.time_base
+        self.damaged = False
+
+    def blocks(self) -> Iterator[_Block]:
+        """Yield the sound, with silence where its time line has gaps."""
+        held: tuple[_Block, float] | None = None
+        for packet in self._packets():
+            lasts = float((packet.duration or 0) * (packet.time_base or 0))
+            for frame in self._frames(packet):
+                if frame.samples and frame.sample_rate:
+                    if held:
+                        yield held[0]
+                    yield from self._silence_before(frame)
+                    held = _Block(frame.samples, frame.sample_rate, frame), lasts
+        if held:
+            yield self._without_padding(*held)
+
+    def _packets(self) -> Iterator[_Packet]:
+        """Yield packets up to the end, or up to where the container is damaged."""
+        try:
+            yield from self._container.demux(self._stream)
+        except av.error.FFmpegError:
+            self.damaged = True
+            yield cast("_Packet", av.Packet())  # makes the decoder return what it still has
+
+    def _frames(self, packet: _Packet) -> list[av.AudioFrame]:
+        try:
+            return self._stream.decode(packet if packet.size else None)
+        except av.error.EOFError:  # it has been flushed before
+            return []
+        except (av.error.FFmpegError, ValueError):
+            self.damaged |= not bytes(packet).startswith(_TAGS)
+            return []
+
+    def _silence_before(self, frame: av.AudioFrame) -> Iterator[_Block]:
+        if not self._has_time_line or frame.pts is None or frame.time_base is None:
+            return
+        start = float(frame.pts * frame.time_base)
+        gap = start - self._expected
+        self._expected = start + frame.samples / frame.sample_rate
+        if _LEAST_GAP < gap <= _LONGEST_GAP:
+            yield _Block(round(gap * frame.sample_rate), frame.sample_rate)
+
+    def _without_padding(self, block: _Block, lasts: float) -> _Block:
+        """Return the last block as long as an MP4 says; a whole AAC frame is decoded even so."""
+        samples = round(lasts * block.rate)
+        if "mp4" not in self._container.format.name or not 0 < samples < block.samples:
+            return block
+        return replace(block, samples=samples)
+
+
+class _Writer:
+    """Converts blocks to PCM.
+
+    Args:
+        out: is written.
+    """
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._format: tuple[str, str, int] | None = None
+        self._resampler: av.AudioResampler | None = None
+
+    def write(self, block: _Block) -> None:
+        if block.frame is None:
+            self.end()
+            self._out.write(bytes(round(block.samples * RATE / block.rate) * _PCM_BYTES))
+            return
+        frame = _first_samples(block.frame, block.samples)
+        described = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or described != self._format:
+            self.end()  # the parts of a joined file may differ
+            self._format = described
+            self._resampler = av.AudioResampler("s16", "stereo", RATE)
+        frame.pts = None  # samples follow each other, whatever their time stamps say
+        self._write(self._resampler.resample(frame))
+
+    def end(self) -> None:
+        """Write what the resampler still has."""
+        if self._resampler is not None:
+            self._write(self._resampler.resample(None))
+        self._resampler = None
+
+    def _write(self, frames: list[av.AudioFrame]) -> None:
+        for frame in frames:
+            self._out.write(memoryview(frame.planes[0])[: frame.samples * _PCM_BYTES])
+
+
+def _first_samples(frame: av.AudioFrame, samples: int) -> av.AudioFrame:
+    if samples == frame.samples:
+        return frame
+    planar = frame.format.is_planar
+    width = samples if planar else samples * frame.layout.nb_channels
+    array = np.ascontiguousarray(frame.to_ndarray()[:, :width])
+    shorter = av.AudioFrame.from_ndarray(
+        cast("NDArray[np.float32]", array), frame.format.name, frame.layout.name
+    )
+    shorter.sample_rate = frame.sample_rate
+    return shorter
+
+
+# -- warnings -----------------------------------------------------------------------------------
+
+
+def _announced(
+    container: av.container.InputContainer, stream: av.audio.stream.AudioStream
+) -> float:
+    """Return the seconds that a container's header announces; 0 if there is none to believe."""
+    if not any(name in container.format.name for name in _ANNOUNCING):
+        return 0.0
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
+def _warnings(seconds: float, announced: float, streams: int, *, damaged: bool) -> Iterator[str]:
+    if announced - seconds > _MISSING:
+        yield tr(
+            "the sound is damaged or truncated: the file announces {announced:.2f} s, "
+            "{seconds:.2f} s can be decoded; the video is that long",
+            announced=announced,
+            seconds=seconds,
+        )
+    elif damaged:
+        yield tr(
+            "the sound is damaged: what can be decoded, {seconds:.2f} s, is used", seconds=seconds
+        )
+    if streams > 1:
+        yield tr("the file has {count} audio streams; the first one is used", count=streams)
