@@ -12,7 +12,7 @@ demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
 
 demo-aws: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m testcloud -- \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m testcloud --policy docs/aws-policy.json -- \
 		cloudburst-run examples/scenes.yaml --target aws --output demo-output
 
 # What everybody waits for: ten minutes on two cores at the most.

@@ -1,8 +1,8 @@
 """Run a command in a test cloud: ``python -m testcloud -- cloudburst-run scenes.yaml``.
 
-The command's AWS calls go to the test cloud. When the command ends, the test cloud prints the
-instances it launched, their cost and the remaining resources. The exit code is the command's, or 4
-if resources remain.
+The command's AWS calls go to the test cloud. It allows what the IAM policy in FILE allows; without
+--policy, everything. When the command ends, the test cloud prints the instances it launched, their
+cost and the remaining resources. The exit code is the command's, or 4 if resources remain.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ from collections import Counter
 from pathlib import Path
 
 from testcloud.cloud import Cloud
+from testcloud.iam import Policy
 
-USAGE = "usage: python -m testcloud -- COMMAND [ARGUMENT …]"
+USAGE = "usage: python -m testcloud [--policy FILE] -- COMMAND [ARGUMENT …]"
 BAD_USAGE, RESOURCES_REMAIN = 2, 4
 
 
 def main(arguments: list[str]) -> int:
     """Run a command in a test cloud; return the exit code."""
-    command = arguments[1:] if arguments[:1] == ["--"] else arguments
     if arguments[:1] in (["-h"], ["--help"]):
         sys.stdout.write(f"{USAGE}\n\n{__doc__}")
         return 0
-    if not command:
-        sys.stderr.write(f"{USAGE}\n")
+    try:
+        policy, command = _parse(arguments)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n{USAGE}\n")
         return BAD_USAGE
-    with tempfile.TemporaryDirectory(prefix="test-cloud-") as folder, Cloud(Path(folder)) as cloud:
+    with (
+        tempfile.TemporaryDirectory(prefix="test-cloud-") as folder,
+        Cloud(Path(folder), policy=policy) as cloud,
+    ):
         try:
             process = subprocess.Popen(command, env={**os.environ, **cloud.environment()})
         except OSError as error:
@@ -46,6 +51,24 @@ def main(arguments: list[str]) -> int:
     if remaining:
         return RESOURCES_REMAIN
     return code if code >= 0 else 128 - code
+
+
+def _parse(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the policy and the command.
+
+    Raises:
+        ValueError: there is no command, or the policy cannot be used.
+        OSError: the policy cannot be read.
+    """
+    policy = None
+    if arguments[:1] == ["--policy"]:
+        policy = Path("".join(arguments[1:2])).read_text(encoding="utf-8")
+        Policy.parse(policy)
+        arguments = arguments[2:]
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        raise ValueError("no command given")
+    return policy, command
 
 
 def summary(cloud: Cloud, remaining: list[str]) -> list[str]:

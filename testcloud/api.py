@@ -13,8 +13,9 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from testcloud import metadata, prices
+from testcloud import iam, metadata, prices
 from testcloud.wire import (
+    ACCOUNT,
     AwsError,
     Request,
     Response,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from testcloud.ec2 import Ec2
     from testcloud.faults import Fault, Faults
 
+# Calls with this access key are not subject to the policy: a test prepares the account with it.
+ADMINISTRATOR = "AKIAADMINISTRATOREXA"
 _QUOTA_NAMES = {
     "L-1216C47A": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
     "L-34B43A08": "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests",
@@ -63,11 +66,17 @@ class Api:
     Args:
         faults: faults to inject into calls.
         calls: the list to record calls in.
+
+    Attributes:
+        policy: what callers may do, except with the administrator's key; None for everything.
+        accesses: what callers asked for under the policy, and whether it was allowed.
     """
 
     def __init__(self, faults: Faults, calls: list[Call]) -> None:
         self.ec2: Ec2
         self.metadata: metadata.Metadata
+        self.policy: iam.Policy | None = None
+        self.accesses: list[tuple[iam.Access, bool]] = []
         self._faults, self._calls = faults, calls
         self._moto = DomainDispatcherApplication(create_backend_app)
 
@@ -122,9 +131,33 @@ class Api:
     def _execute(self, request: Request, environ: dict[str, Any]) -> Response:
         try:
             with self.ec2.hypervisor.lock:
+                self._authorize(request)
                 return self._own(request) or self._moto_response(environ)
         except AwsError as error:
             return error_response(request, error)
+
+    def _authorize(self, request: Request) -> None:
+        """Refuse what the policy does not allow, before anything else, as AWS does."""
+        if self.policy is not None and request.key != ADMINISTRATOR:
+            for access in iam.accesses(request, self.ec2.tags(request.region)):
+                allowed = self.policy.allows(access)
+                self.accesses.append((access, allowed))
+                if not allowed:
+                    code = "AccessDeniedException" if request.json else "UnauthorizedOperation"
+                    raise AwsError(code, _unauthorized(access))
+            self._authorize_spot(request)
+        if request.service == "ec2" and request.params.get("DryRun") == "true":
+            raise AwsError("DryRunOperation")
+
+    def _authorize_spot(self, request: Request) -> None:
+        """Create the role for spot instances at an account's first one, if the caller may."""
+        market = request.params.get("InstanceMarketOptions.MarketType")
+        if self.policy is None or market != "spot" or self.ec2.spot_role:
+            return
+        self.ec2.spot_role = self.policy.allows(iam.SPOT_ROLE)
+        self.accesses.append((iam.SPOT_ROLE, self.ec2.spot_role))
+        if not self.ec2.spot_role:
+            raise AwsError("AuthFailure.ServiceLinkedRoleCreationNotPermitted")
 
     def _own(self, request: Request) -> Response | None:
         if request.service == "ec2":
@@ -142,6 +175,15 @@ class Api:
         ]
         kind = headers.get("Content-Type", "text/xml")
         return Response(b"".join(body), int(status.split()[0]), kind, tuple(kept_headers))
+
+
+def _unauthorized(access: iam.Access) -> str:
+    """Return AWS's message: docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied."""
+    return (
+        f"You are not authorized to perform this operation. User: arn:aws:iam::{ACCOUNT}:user/"
+        f"runner is not authorized to perform: {access.action} on resource: {access.resource}"
+        f" because no identity-based policy allows the {access.action} action"
+    )
 
 
 def _fails(fault: Fault) -> bool:

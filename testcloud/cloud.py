@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Self
 from moto.core.base_backend import BackendDict
 
 from testcloud import prices, spot
-from testcloud.api import Api, Call, Server
+from testcloud.api import ADMINISTRATOR, Api, Call, Server
 from testcloud.ec2 import ALIVE, Ec2
 from testcloud.faults import Fault, Faults, MachineFault
 from testcloud.hypervisor import Hypervisor
+from testcloud.iam import Policy
 from testcloud.metadata import PREFIX, Metadata
 from testcloud.provider import AwsProvider, serve
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from testcloud.iam import Access
     from testcloud.machine import Machine
 
-__all__ = ["Bill", "Call", "Cloud", "Fault", "MachineFault"]
+__all__ = ["ADMINISTRATOR", "Bill", "Call", "Cloud", "Fault", "MachineFault"]
 
 _SHORTEST_BILL = 60
 _ENDED_WITHIN = 10.0
@@ -57,6 +59,8 @@ class Cloud:
     Args:
         folder: where machines keep their files.
         minute: seconds that one minute of a machine's ``shutdown +N`` lasts.
+        policy: IAM policy of the callers, as JSON; None allows everything. It does not apply to
+            calls with the key `ADMINISTRATOR`.
 
     Attributes:
         calls: every API call received, in order.
@@ -65,17 +69,19 @@ class Cloud:
         expect_remaining: the test leaves resources behind on purpose.
     """
 
-    def __init__(self, folder: Path, *, minute: float = 60.0) -> None:
+    def __init__(self, folder: Path, *, minute: float = 60.0, policy: str | None = None) -> None:
         self.calls: list[Call] = []
         self.faults = Faults()
         self.machine_faults: list[MachineFault] = []
         self.expect_remaining = False
         self._folder, self._minute = folder, minute
+        self._policy = None if policy is None else Policy.parse(policy)
 
     def __enter__(self) -> Self:
         BackendDict.reset()
         self._hypervisor = Hypervisor(self._minute, self.machine_faults)
-        api = Api(self.faults, self.calls)
+        api = self._api = Api(self.faults, self.calls)
+        api.policy = self._policy
         self._server = Server(api)
         control = f"{self._server.url}{PREFIX.rstrip('/')}"
         self._ec2 = api.ec2 = Ec2(self._hypervisor, self._folder, control)
@@ -116,6 +122,15 @@ class Cloud:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "CLOUDBURST_CHECKIP_URL": f"{self._server.url}/checkip",
         }
+
+    def set_policy(self, policy: Policy | None) -> None:
+        """Change what callers may do from now on; None allows everything."""
+        self._api.policy = policy
+
+    @property
+    def accesses(self) -> list[tuple[Access, bool]]:
+        """What callers asked for under the policy, in order, and whether it was allowed."""
+        return self._api.accesses
 
     # -- resources ------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
 from moto.ec2.models import ec2_backends
 
@@ -37,6 +38,9 @@ _SPOT_WORDS = {
         "Your Spot instance was terminated because there is no Spot capacity available that"
         " matches your request."
     ),
+    "request-canceled-and-instance-running": (
+        "Your Spot request is canceled, but your instance is still running."
+    ),
     "instance-terminated-by-user": "Your Spot instance was terminated due to user action.",
 }
 
@@ -56,8 +60,14 @@ class SpotRequest:
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def close(self, code: str) -> None:
-        """Close the request when its instance ends."""
-        self.state, self.code = "closed", code
+        """Close the request when its instance ends; a cancelled one stays cancelled."""
+        if self.state == "active":
+            self.state, self.code = "closed", code
+
+    def cancel(self) -> None:
+        """Cancel an active request: docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests."""
+        if self.state == "active":
+            self.state, self.code = "cancelled", "request-canceled-and-instance-running"
 
     def described(self) -> dict[str, Any]:
         """Return the request as DescribeSpotInstanceRequests returns it."""
@@ -109,6 +119,8 @@ class Ec2:
             "L-DB2E81BA": 64.0,
             "L-3819A6DF": 64.0,
         }
+        # Whether the account has the service-linked role for spot instances.
+        self.spot_role = False
         self.visible_after = 0.0
         self.regions: dict[str, Any] = {}
         self.requests: list[SpotRequest] = []
@@ -153,8 +165,6 @@ class Ec2:
         """
         backend = self.region(request.region)
         if request.action == "RunInstances":
-            if request.params.get("DryRun") == "true":
-                raise AwsError("DryRunOperation")  # it checks permissions, and here are none
             self._launch = Launch(request, backend)
             earlier = self._tokens.get(self._launch.token)
             if earlier is None:
@@ -169,7 +179,44 @@ class Ec2:
             return spot.history(request)
         if request.action == "GetConsoleOutput":
             return self._console(request)
+        if request.action == "ModifyInstanceAttribute":
+            return self._modify(request, backend)
+        if request.action == "CancelSpotInstanceRequests":
+            return self._cancel_spot(request)
         return None
+
+    def tags(self, region: str) -> Callable[[str], Mapping[str, str]]:
+        """Return the function that returns a resource's tags in a region by its id."""
+        backend = self.region(region)
+        spots = {request.id: request.tags for request in self.requests}
+        return lambda identity: spots.get(identity) or backend.tags.get(identity, {})
+
+    def _modify(self, request: Request, backend: Any) -> Response:
+        """Set an attribute of an instance; on spot instances AWS refuses to."""
+        instance = backend.get_instance(str(request.params["InstanceId"]))
+        machine = self.hypervisor.find(instance.id)
+        for name, value in request.params.items():
+            attribute, dot, key = name.partition(".")
+            if dot and key == "Value":
+                if machine is not None and machine.market == "spot":
+                    lower = attribute[0].lower() + attribute[1:]
+                    raise AwsError("UnsupportedOperation", attribute=lower)
+                setattr(instance, camelcase_to_underscores(attribute), _attribute(value))
+        return ec2_response(request, {"return": "true"})
+
+    def _cancel_spot(self, request: Request) -> Response:
+        """Cancel spot requests; their instances go on, as AWS's documentation says."""
+        wanted = request.listed("SpotInstanceRequestId")
+        known = {each.id: each for each in self.requests}
+        if unknown := [identity for identity in wanted if identity not in known]:
+            raise AwsError(
+                "InvalidSpotInstanceRequestID.NotFound",
+                f"The spot instance request ID '{unknown[0]}' does not exist",
+            )
+        for identity in wanted:
+            known[identity].cancel()
+        items = [{"spotInstanceRequestId": each, "state": "cancelled"} for each in wanted]
+        return ec2_response(request, {"spotInstanceRequestSet": items})
 
     def _used(self, region: str) -> list[tuple[str, str]]:
         """List type and market of the machines that count against a region's quotas."""
@@ -317,6 +364,10 @@ class Ec2:
             resources += [f"{name}: key pair {pair}" for pair in backend.key_pairs]
             resources += [f"{name}: network interface {interface}" for interface in backend.enis]
         return resources
+
+
+def _attribute(value: Any) -> Any:
+    return {"true": True, "false": False}.get(str(value), value)
 
 
 def _complete(instance: Any, launch: Launch) -> None:

@@ -152,9 +152,15 @@ class Hypervisor:
         self._power_offs[machine.id]()
 
     def power_off(self, machine: Machine) -> None:
-        """Power off from within: stops or terminates, by the instance's shutdown behaviour."""
+        """Power off from within: stops or terminates, by the instance's shutdown behaviour.
+
+        An instance of a one-time spot request cannot be stopped, so it is terminated
+        (docs.aws.amazon.com/AWSEC2/latest/UserGuide/interruption-behavior: stopping needs a
+        persistent request). Not seen on a live account.
+        """
         behaviour = machine.instance.instance_initiated_shutdown_behavior
-        self.end(machine, "Client.InstanceInitiatedShutdown", stop=behaviour != "terminate")
+        stop = behaviour != "terminate" and machine.market != "spot"
+        self.end(machine, "Client.InstanceInitiatedShutdown", stop=stop)
 
     def container_starts(self, machine: Machine, port: int) -> dict[str, object]:
         """Return the address for a machine's container to listen on, and schedule its faults."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,34 @@ def wait_running(aws: Aws, identity: str) -> None:
     )
 
 
+def update_created(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
+    """Do what the real provider does once a new instance runs.
+
+    Its create ends in its update, whose branch for the shutdown behaviour does not ask whether the
+    resource is new (terraform-provider-aws, internal/service/ec2/ec2_instance.go,
+    resourceInstanceUpdate; issue 4939 is the same of another attribute).
+
+    Raises:
+        AwsFailure: AWS refused it.
+    """
+    behaviour = inputs.get("instanceInitiatedShutdownBehavior")
+    if not behaviour:
+        return
+    try:
+        aws.call(
+            "ec2",
+            "ModifyInstanceAttribute",
+            InstanceId=identity,
+            InstanceInitiatedShutdownBehavior={"Value": behaviour},
+        )
+    except AwsFailure as failure:
+        text = (
+            f"modifying EC2 Instance ({identity}) InstanceInitiatedShutdownBehavior attribute:"
+            f" {failure}"
+        )
+        raise AwsFailure(text, failure.code) from failure
+
+
 def _find(aws: Aws, identity: str) -> dict[str, Any] | None:
     try:
         response = aws.call("ec2", "DescribeInstances", InstanceIds=[identity])
@@ -221,18 +250,38 @@ def _disks(aws: Aws, instance: Mapping[str, Any]) -> dict[str, Any]:
     return {"rootBlockDevice": device, "volumeTags": tags}
 
 
+def _cancel_spot_request(aws: Aws, inputs: Mapping[str, Any]) -> None:
+    """Cancel a spot instance's request before it is terminated.
+
+    resourceInstanceDelete does so where its comparison of the life cycle works, which is not so in
+    releases before the fix of terraform-provider-aws issue 38142.
+
+    Raises:
+        AwsFailure: AWS refused it; the instance is then not terminated.
+    """
+    request = inputs.get("spotInstanceRequestId")
+    if inputs.get("instanceLifecycle") != "spot" or not request:
+        return
+    try:
+        aws.call("ec2", "CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
+    except AwsFailure as failure:
+        if failure.code != "InvalidSpotInstanceRequestID.NotFound":
+            text = f"cancelling EC2 Spot Instance Request ({request}): {failure}"
+            raise AwsFailure(text, failure.code) from failure
+
+
 def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
     """Terminate an instance and wait until it is terminated; a missing one is no error.
 
     Raises:
         AwsFailure: the instance could not be terminated.
     """
+    # resourceInstanceDelete: the protection is removed first; a failure is only logged.
+    with contextlib.suppress(AwsFailure):
+        off = {"Value": False}
+        aws.call("ec2", "ModifyInstanceAttribute", InstanceId=identity, DisableApiTermination=off)
+    _cancel_spot_request(aws, inputs)
     try:
-        if inputs.get("forceDestroy"):
-            off = {"Value": False}
-            aws.call(
-                "ec2", "ModifyInstanceAttribute", InstanceId=identity, DisableApiTermination=off
-            )
         aws.call("ec2", "TerminateInstances", InstanceIds=[identity])
     except AwsFailure as failure:
         if failure.code == _GONE:

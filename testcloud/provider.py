@@ -169,6 +169,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             if kind == INSTANCE:
                 instances.wait_running(aws, identity)
+                instances.update_created(aws, identity, inputs)
             else:
                 groups.set_rules(aws, identity, inputs)
             outputs |= self._read(aws, kind, identity) or {}

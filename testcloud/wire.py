@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ACCOUNT = "123456789012"
 # In the user agent of every call the provider double makes; the product's clients lack it.
 PROVIDER_AGENT = "pulumi-aws/7.51.1"
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 _XML_CODE = re.compile(rb"<Code>([^<]+)</Code>")
 
 # AWS's own messages, and its HTTP status where that is not 400.
@@ -43,6 +43,8 @@ MESSAGES = {
         " choosing {zones}."
     ),
     "UnauthorizedOperation": "You are not authorized to perform this operation.",
+    # Verbatim but for the attribute: github.com/hashicorp/terraform-provider-aws pull 41206.
+    "UnsupportedOperation": "Modifying '{attribute}' is not supported for spot instances.",
     # Of the account: docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html lists
     # Blocked, OptInRequired and PendingVerification among the codes of every action; the
     # messages and the statuses are as users have reported them: github.com/thecodeteam/labs issue
@@ -66,6 +68,11 @@ MESSAGES = {
     # Not in EC2's list; the original tool reports it.
     "AccountBlocked": "This account is currently blocked.",
     "DryRunOperation": "Request would have succeeded, but DryRun flag is set.",
+    # github.com/aws/karpenter-provider-aws pull 7998, github.com/dstackai/dstack issue 886.
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": (
+        "The provided credentials do not have permission to create the service-linked role for EC2"
+        " Spot Instances."
+    ),
     "AuthFailure": "AWS was not able to validate the provided access credentials",
     "RequestLimitExceeded": "Request limit exceeded.",
     "InsufficientFreeAddressesInSubnet": (
@@ -93,6 +100,7 @@ STATUS = {
     "UnauthorizedOperation": 403,
     "AccessDenied": 403,
     "AuthFailure": 401,
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": 403,
     "OptInRequired": 401,
     "DryRunOperation": 412,
     "RequestLimitExceeded": 503,
@@ -113,6 +121,7 @@ def message_for(code: str, facts: Mapping[str, object]) -> str:
     """Return AWS's message for an error code, filled in with facts of the request."""
     known = {"type": "c5.2xlarge", "zone": "us-east-1a", "zones": "another one", "limit": 64}
     known |= {"max_price": "0.010000", "price": "0.100000", "group": "sg-0"}
+    known |= {"attribute": "disableApiTermination"}
     known |= {name: value for name, value in facts.items() if value}
     return MESSAGES.get(code, "The request failed.").format_map(known)
 
@@ -125,6 +134,7 @@ class Request:
         service: its signing name, such as ec2.
         params: flat for the query protocols (``Filter.1.Name``), nested for JSON.
         caller: "runner", or "provider" for the provider double's own calls.
+        key: the caller's access key id.
     """
 
     service: str
@@ -133,6 +143,7 @@ class Request:
     caller: str
     json: bool
     params: Mapping[str, Any] = field(repr=False)
+    key: str = ""
 
     def listed(self, name: str) -> list[str]:
         """Return the values of a query list: ``name.1``, ``name.2`` …, in order."""
@@ -183,15 +194,15 @@ def parse_request(environ: dict[str, Any]) -> Request | None:
     scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
     if scope is None:
         return None
-    region, service = scope[1], scope[2]
+    key, region, service = scope.groups()
     caller = "provider" if PROVIDER_AGENT in environ.get("HTTP_USER_AGENT", "") else "runner"
     if target := environ.get("HTTP_X_AMZ_TARGET", ""):
         action = target.rpartition(".")[2]
-        return Request(service, action, region, caller, True, json.loads(body or b"{}"))
+        return Request(service, action, region, caller, True, json.loads(body or b"{}"), key)
     text = body.decode(errors="replace") or environ.get("QUERY_STRING", "")
     params = dict(parse_qsl(text, keep_blank_values=True))
     action = str(params.get("Action") or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
-    return Request(service, action, region, caller, False, params)
+    return Request(service, action, region, caller, False, params, key)
 
 
 def error_response(request: Request, error: AwsError) -> Response:

@@ -71,8 +71,10 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
         availability_zone=None if machine.subnet else rung.zone,
         ami=machine.ami or _newest_ami(rung.type, rung.region, provider),
         instance_market_options=spot if rung.market == "spot" else None,
-        # The dead-man switch shuts the instance down: only termination ends the bill.
-        instance_initiated_shutdown_behavior="terminate",
+        # The dead-man switch shuts the instance down: only termination ends the bill. A one-time
+        # spot instance is terminated by it anyway, and the provider sets the attribute with a call
+        # of its own after the launch, which EC2 refuses for spot instances.
+        instance_initiated_shutdown_behavior=None if rung.market == "spot" else "terminate",
         user_data=pulumi.Output.secret(
             user_data(
                 image=machine.image,

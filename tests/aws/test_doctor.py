@@ -7,11 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from cloudburst import doctor
@@ -19,7 +17,8 @@ from cloudburst.job.loader import load_job
 from cloudburst.models import Check, Finding
 from cloudburst.targets.aws.doctor import masked
 from testcloud.faults import Fault
-from tests.support.aws import ONE_ZONE, aws_job, run_watched
+from tests.support.aws import ONE_ZONE, aws_job
+from tests.support.clouds import administrator
 from tests.support.inputs import EXAMPLE, scenes_yaml
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 CLOUDBURST = Path(sys.executable).with_name("cloudburst")
 RUN = Path(sys.executable).with_name("cloudburst-run")
-DOCS = EXAMPLE.parent.parent / "docs" / "aws.md"
 TEN_BATCHES = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
 
 
@@ -104,7 +102,7 @@ def test_a_quota_that_may_not_be_asked_is_no_error(cloud: Cloud) -> None:
 
 
 def test_without_a_way_out_no_image_can_be_pulled(cloud: Cloud) -> None:
-    ec2 = boto3.client("ec2")
+    ec2 = administrator()
     for table in ec2.describe_route_tables()["RouteTables"]:
         ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
     check = examine()["us-east-1 network"]
@@ -126,44 +124,6 @@ def test_the_exit_code_and_the_json_say_that_something_is_missing(cloud: Cloud) 
 
 def test_an_account_number_is_masked() -> None:
     assert masked("123456789012") == "12********12"
-
-
-@pytest.mark.stack
-@pytest.mark.video
-@pytest.mark.slow
-def test_the_policy_in_the_docs_allows_every_call_that_was_made_and_no_other(
-    cloud: Cloud, job_file: Callable[..., Path]
-) -> None:
-    """The calls of a run with a failover, a spot machine, a doctor and a sweep."""
-    full = {"market": "on-demand"}
-    cloud.faults.add(
-        Fault("RunInstances", "InsufficientInstanceCapacity", times=None, where=full),
-        Fault("TerminateInstances", "InternalError", times=3),
-    )
-    more = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge], markets: [on-demand, spot]}\n"
-    job = aws_job(job_file, 1, more)
-    examine(job)
-    report, _ = run_watched(job)
-    assert report.done == 1
-    text = DOCS.read_text()
-    policy = json.loads(text.partition("```json\n")[2].partition("```")[0])
-    allowed = {
-        action
-        for statement in policy["Statement"]
-        if statement["Effect"] == "Allow"
-        for action in statement["Action"]
-    }
-    made = {
-        f"{'servicequotas' if call.service == 'service-quotas' else call.service}:{call.action}"
-        for call in cloud.calls
-        if call.action != "GetCallerIdentity"  # needs no permission
-    }
-    missing = {one for one in made if not any(fnmatchcase(one, rule) for rule in allowed)}
-    assert missing == set()
-    assert not any("*" in action for action in allowed), "each action by its own name"
-    unseen = allowed - made
-    listed = set(re.findall(r"`((?:ec2|ssm|pricing|servicequotas):\w+)`", text))
-    assert unseen <= listed, "what the test cloud did not see, the docs say why it is there"
 
 
 @pytest.mark.stack

@@ -10,13 +10,12 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from cloudburst.journal import store as journal
 from testcloud.cloud import Cloud, Fault
 from tests.support.aws import ONE_ZONE, assert_cloud_empty, stacks
-from tests.support.clouds import until
+from tests.support.clouds import administrator, until
 from tests.support.inputs import scenes_yaml
 from tests.support.runs import (
     cli_run,
@@ -238,7 +237,7 @@ def test_what_others_have_begun_elsewhere_is_ended_only_by_its_name(
     killed(long_job(job_file), tmp_path / "out", scene_started, state)
     shutil.rmtree(state)
     (machine,) = cloud.running()
-    ec2 = boto3.client("ec2")
+    ec2 = administrator()
     theirs = [{"Key": "cloudburst:owner", "Value": "somebody@elsewhere"}]
     groups = ec2.describe_security_groups()["SecurityGroups"]
     things = [machine.id, *(item["GroupId"] for item in groups)]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 from testcloud.cloud import Cloud
 from testcloud.faults import Fault, MachineFault
 from tests.chaos import document
+from tests.support.clouds import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -159,7 +160,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cloud = Cloud(folder / "cloud")
+        self.cloud = Cloud(folder / "cloud", policy=POLICY)
         self.reports: list[RunReport] = []
         self.home: dict[str, bytes] = {}
 

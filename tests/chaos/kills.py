@@ -31,6 +31,7 @@ from tests.chaos.bench import (
     Step,
     Stuck,
 )
+from tests.support.clouds import POLICY
 
 if TYPE_CHECKING:
     import random
@@ -441,7 +442,10 @@ def _cloud_for(target: str) -> Iterator[Cloud | None]:
     if target != "aws":
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="cloud-") as place, Cloud(Path(place)) as cloud:
+    with (
+        tempfile.TemporaryDirectory(prefix="cloud-") as place,
+        Cloud(Path(place), policy=POLICY) as cloud,
+    ):
         yield cloud
 
 

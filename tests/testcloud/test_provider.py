@@ -79,13 +79,16 @@ def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable
             availability_zone=f"{region}b",
             user_data=pulumi.Output.secret(SLEEPER),
             vpc_security_group_ids=[group.id],
-            instance_initiated_shutdown_behavior="terminate",
             metadata_options={"http_tokens": "required", "http_put_response_hop_limit": 1},
             root_block_device={"volume_size": 16, "volume_type": "gp3"},
             tags=TAGS,
             volume_tags=TAGS,
             opts=options,
-            **{"instance_type": "c5.2xlarge", **more},
+            **{
+                "instance_type": "c5.2xlarge",
+                "instance_initiated_shutdown_behavior": "terminate",
+                **more,
+            },
         )
         pulumi.export("id", machine.id)
         pulumi.export("address", machine.public_ip)
@@ -97,7 +100,7 @@ def worker(region: str = "us-west-2", retries: int = 1, **more: Any) -> Callable
 @pytest.mark.stack
 def test_a_stack_from_preview_to_destroy(cloud: Cloud, engine: Engine) -> None:
     spot = {"market_type": "spot", "spot_options": {"spot_instance_type": "one-time"}}
-    program = worker(instance_market_options=spot)
+    program = worker(instance_market_options=spot, instance_initiated_shutdown_behavior=None)
     planned = [step.type for step in engine.preview("s1", program)]
     assert planned[-2:] == [GROUP, INSTANCE]
     assert cloud.remaining() == []
