@@ -44,7 +44,11 @@ class Verdict(StrEnum):
     """What a refusal means for the failover ladder."""
 
     NEXT = "the next rung"
+    SKIP_LARGER = "a smaller type, or another family"
     SKIP_FAMILY = "another family"
+    SKIP_MARKET = "another market"
+    SKIP_REGION = "another region"
+    ONCE = "the next rung, but only once"
     WAIT = "the same rung, later"
     FAIL = "none for this batch"
     STOP = "none for any batch"

@@ -186,7 +186,9 @@ class BatchRunner:
     def _attempts_summary(self) -> str:
         """Return what was tried, when no rung is left."""
         tried = [f"{one.spec.rung.shown}: {one.refusal.code or one.error}" for one in self.launches]
-        return tr("no rung is left; tried {rungs}", rungs="; ".join(dict.fromkeys(tried)))
+        text = tr("no rung is left; tried {rungs}", rungs="; ".join(dict.fromkeys(tried)))
+        advice = dict.fromkeys(one.refusal.advice for one in self.launches if one.refusal.advice)
+        return f"{text} ({'; '.join(advice)})" if advice else text
 
     def _needs_another(self, launch: WorkerRun) -> bool:
         """Whether another worker is to be tried; closes the rungs that need not be."""
@@ -217,6 +219,9 @@ class BatchRunner:
 
     def _advance(self, launch: WorkerRun, verdict: Verdict) -> bool:
         """Act on a refusal; return whether another launch is to be tried."""
+        if verdict is Verdict.ONCE:
+            first = self.on.workers.ladder.is_first(launch.refusal.code or "")
+            verdict = Verdict.NEXT if first else Verdict.STOP
         if verdict is Verdict.STOP:
             self.error = _with_advice(launch)
             self.on.workers.ladder.stop(self.error or "")

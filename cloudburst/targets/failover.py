@@ -35,6 +35,7 @@ class Ladder:
         rungs: in the order in which they are tried.
         clock: seconds.
         family: instance type → the family that shares a quota.
+        size: instance type → how much of the quota it takes.
     """
 
     def __init__(
@@ -42,10 +43,13 @@ class Ladder:
         rungs: Iterable[Rung],
         clock: Callable[[], float],
         family: Callable[[str], str] = _own_type,
+        size: Callable[[str], float] = lambda _: 1.0,
     ) -> None:
         self.rungs = tuple(rungs)
         self._clock = clock
         self._family = family
+        self._size = size
+        self._once: set[str] = set()
         self._closed: dict[Rung, float] = {}
         self._stopped = ""
         self._lock = threading.Lock()
@@ -71,19 +75,46 @@ class Ladder:
 
     def close(self, rung: Rung, verdict: Verdict) -> tuple[Rung, ...]:
         """Close what a refusal closes; return those rungs."""
-        closed: tuple[Rung, ...] = (rung,)
-        if verdict is Verdict.SKIP_FAMILY:
-            quota = self._quota(rung)
-            closed = tuple(other for other in self.rungs if self._quota(other) == quota)
+        closes = _SCOPES.get(verdict)
+        closed = tuple(
+            each for each in self.rungs if each == rung or (closes and closes(self, rung, each))
+        )
         with self._lock:
             until = self._clock() + CLOSED_FOR
             self._closed.update(dict.fromkeys(closed, until))
         return closed
+
+    def is_first(self, code: str) -> bool:
+        """Whether no batch has met this refusal before, for those that are forgiven once."""
+        with self._lock:
+            if code in self._once:
+                return False
+            self._once.add(code)
+            return True
 
     def stop(self, reason: str) -> None:
         """Close all rungs, for every batch; the first reason stays."""
         with self._lock:
             self._stopped = self._stopped or reason
 
+    def shares_quota(self, rung: Rung, other: Rung) -> bool:
+        """Whether two rungs count against one quota."""
+        return self._quota(rung) == self._quota(other)
+
+    def is_larger(self, rung: Rung, other: Rung) -> bool:
+        """Whether the other rung takes at least as much of a quota as a rung."""
+        return self._size(other.type) >= self._size(rung.type)
+
     def _quota(self, rung: Rung) -> tuple[str, str, str]:
         return rung.region, rung.market, self._family(rung.type)
+
+
+# Whether a refusal of a rung closes another one, too.
+_SCOPES: dict[Verdict, Callable[[Ladder, Rung, Rung], bool]] = {
+    Verdict.SKIP_LARGER: lambda ladder, rung, other: (
+        ladder.shares_quota(rung, other) and ladder.is_larger(rung, other)
+    ),
+    Verdict.SKIP_FAMILY: Ladder.shares_quota,
+    Verdict.SKIP_MARKET: lambda _, rung, other: rung.market == other.market,
+    Verdict.SKIP_REGION: lambda _, rung, other: rung.region == other.region,
+}

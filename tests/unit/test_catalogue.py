@@ -101,7 +101,11 @@ CODES = {
     "models/money.py": {"list price", "given price", "spot price at launch"},
     "models/machines.py": {
         "the next rung",
+        "a smaller type, or another family",
         "another family",
+        "another market",
+        "another region",
+        "the next rung, but only once",
         "the same rung, later",
         "none for this batch",
         "none for any batch",

@@ -32,9 +32,24 @@ CAPACITY = [
     "Server.InsufficientInstanceCapacity",
     "Server.SpotInstanceTermination",
     "Server.InternalError",
+    "UnsupportedOperation",
+    "InsufficientAddressCapacity",
 ]
-QUOTA = ["VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"]
-LATER = ["RequestLimitExceeded", "Throttling", "ThrottlingException", "InternalError"]
+VCPUS = ["VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"]
+QUOTA = ["InstanceLimitExceeded"]
+LATER = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "InternalError",
+    "ConcurrentTagAccess",
+    "InvalidAMIID.Unavailable",
+    "ResourceCountExceeded",
+    "RequestResourceCountExceeded",
+    "DependencyViolation",
+    "InvalidGroup.NotFound",
+]
+REGION = ["VPCIdNotSpecified", "MissingInput"]
 FINAL = [
     "UnauthorizedOperation",
     "AuthFailure",
@@ -47,7 +62,6 @@ FINAL = [
     "PendingVerification",
     "Blocked",
     "AccountBlocked",
-    "Client.InternalError",
     "ACodeOfTheFuture",
 ]
 
@@ -85,6 +99,72 @@ def test_no_capacity_means_the_next_rung(code: str) -> None:
 @pytest.mark.parametrize("code", QUOTA)
 def test_a_full_quota_means_another_family(code: str) -> None:
     assert verdict(code) is Verdict.SKIP_FAMILY
+
+
+@pytest.mark.parametrize("code", VCPUS)
+def test_a_full_quota_of_vcpus_means_a_smaller_type(code: str) -> None:
+    assert verdict(code) is Verdict.SKIP_LARGER
+
+
+@pytest.mark.parametrize("code", REGION)
+def test_without_a_default_vpc_another_region_is_tried(code: str) -> None:
+    assert verdict(code) is Verdict.SKIP_REGION
+    assert "aws.subnet" in advice(code)
+
+
+def test_the_role_for_spot_instances_is_missing_for_spot_only() -> None:
+    code = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
+    assert verdict(code) is Verdict.SKIP_MARKET
+    assert "create-service-linked-role --aws-service-name spot.amazonaws.com" in advice(code)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "meaning"),
+    [
+        ("InsufficientFutureCapacity", 500, Verdict.NEXT),
+        ("NoCapacityToday", 400, Verdict.NEXT),
+        ("SomethingBroke", 503, Verdict.WAIT),
+        ("SomethingBroke", 500, Verdict.WAIT),
+        ("SomethingIsWrong", 400, Verdict.STOP),
+        ("SomethingIsWrong", 0, Verdict.STOP),
+        ("UnauthorizedOperation", 503, Verdict.STOP),
+    ],
+)
+def test_a_code_that_aws_adds_is_sorted_by_its_words_and_its_http_status(
+    code: str, status: int, meaning: Verdict
+) -> None:
+    message = (
+        f"operation error EC2: X, https response error StatusCode: {status}, api error {code}: "
+    )
+    assert diagnose(message).verdict is meaning
+    assert of_code(code, message, status).verdict is meaning
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("... with an explicit deny in a service control policy", "service control policy"),
+        ("because no permissions boundary allows the action", "permissions boundary"),
+        ("The tag policy does not allow the specified value", "aws.tags"),
+        ("no identity-based policy allows the action", "give the caller the policy in docs/aws.md"),
+    ],
+)
+def test_the_kind_of_policy_that_denies_decides_what_helps(message: str, words: str) -> None:
+    assert words in diagnose(f"api error UnauthorizedOperation: {message}").advice
+
+
+@pytest.mark.parametrize("code", ["Client.InternalError", "Client.InvalidKMSKey.InvalidState"])
+def test_a_disk_that_cannot_be_encrypted_is_named(code: str) -> None:
+    message = f"unexpected state 'terminated'. last error: {code}: Client error on launch"
+    refusal = diagnose(message)
+    assert refusal.code == code
+    assert "KMS key" in refusal.advice
+    assert refusal.verdict is (Verdict.ONCE if code == "Client.InternalError" else Verdict.STOP)
+
+
+def test_an_expired_session_asks_for_a_login() -> None:
+    for code in ("RequestExpired", "ExpiredToken", "ExpiredTokenException"):
+        assert advice(code).startswith("log in again: aws sso login")
 
 
 @pytest.mark.parametrize("code", LATER)
@@ -472,3 +552,31 @@ def test_an_apis_error_is_transient_only_without_a_code(
 )
 def test_the_end_of_a_machine_leaves_the_other_rungs(code: str, refusal: Refusal) -> None:
     assert of_end(code) == refusal
+
+
+D = Rung("m5.large", "spot", "us-east-1", "us-east-1a")
+E = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
+F = Rung("c5.2xlarge", "spot", "us-west-2", "us-west-2a")
+VCPU_COUNTS = {"c5.2xlarge": 8, "m5.xlarge": 4, "m5.large": 2}
+
+
+@pytest.mark.parametrize(
+    ("meaning", "closed"),
+    [
+        (Verdict.NEXT, {A}),
+        (Verdict.SKIP_LARGER, {A, B}),
+        (Verdict.SKIP_FAMILY, {A, B, D}),
+        (Verdict.SKIP_MARKET, {A, B, D, F}),
+        (Verdict.SKIP_REGION, {A, B, C, D, E}),
+    ],
+)
+def test_a_refusal_closes_what_would_be_refused_alike(meaning: Verdict, closed: set[Rung]) -> None:
+    ladder = Ladder([A, B, C, D, E, F], Clock(), family, VCPU_COUNTS.__getitem__)
+    assert set(ladder.close(A, meaning)) == closed
+
+
+def test_some_refusals_are_forgiven_once_by_all_batches_together() -> None:
+    ladder = Ladder([A], Clock())
+    assert ladder.is_first("Client.InternalError")
+    assert not ladder.is_first("Client.InternalError")
+    assert ladder.is_first("another")

@@ -464,7 +464,8 @@ def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
         if code in known:
             return
         message = f"{call}: {code}: {response.get('Message', '')}"
-        refusal = refusals.of_code(code, message)
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        refusal = refusals.of_code(code, message, int(status))
         raise CloudRefused(refusal.explain(message), refusal) from error
     except BotoCoreError as error:
         message = f"{call}: {error}"

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import clock, files
-from cloudburst.errors import PriceUnknown
+from cloudburst.errors import CloudRefused, PriceUnknown
 from cloudburst.language import tr
-from cloudburst.models import Basis, Price, Quote
+from cloudburst.models import Basis, Price, Quote, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -161,6 +161,8 @@ class PriceBook:
 
         Raises:
             PriceUnknown: says how to give one.
+            CloudRefused: the price list could not be asked; if it never can be, as from an account
+                in China or GovCloud, says how to give one.
         """
         if instance_type in self.given:
             return Quote(Price(self.given[instance_type], tr("given in scenes.yaml")), Basis.GIVEN)
@@ -169,7 +171,12 @@ class PriceBook:
             entry=f"{{{instance_type}: USD}}",
         )
         what = tr("{what} in {region}", what=instance_type, region=region)
-        return self._price(instance_filters(instance_type, region), what, "Hrs", advice)
+        try:
+            return self._price(instance_filters(instance_type, region), what, "Hrs", advice)
+        except CloudRefused as error:
+            if error.refusal.verdict is Verdict.WAIT:
+                raise
+            raise CloudRefused(f"{error}. {advice}", error.refusal) from error
 
     def disk(self, region: str) -> Quote:
         """Return the price of a GB of gp3 by the hour.

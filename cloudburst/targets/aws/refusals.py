@@ -13,12 +13,20 @@ _CAPACITY = {
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
     "InsufficientCapacity",
+    "InsufficientAddressCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientReservedInstanceCapacity",
+    "InsufficientVolumeCapacity",
+    "InvalidAvailabilityZone",
+    "MaxSpotFleetRequestCountExceeded",
+    "SpotMaxPriceTooLow",
     "UnfulfillableCapacity",
     "Unsupported",
-    "SpotMaxPriceTooLow",
-    "InsufficientFreeAddressesInSubnet",
+    # Such as an attribute that cannot be changed on a spot instance: on demand it can.
+    "UnsupportedOperation",
     "VolumeTypeNotAvailableInZone",
-    "InsufficientVolumeCapacity",
+    "ZonesMismatched",
+    "DefaultSubnetDoesNotExist",
     "Server.InsufficientInstanceCapacity",
     "Server.SpotInstanceTermination",
     "Server.SpotInstanceShutdown",
@@ -28,23 +36,57 @@ _CAPACITY = {
     "Client.InstanceTerminated",
     "Client.UserInitiatedShutdown",
 }
-_QUOTA = {
+# A quota of vCPUs: a smaller type may fit.
+_VCPUS = {
     "VcpuLimitExceeded",
-    "InstanceLimitExceeded",
     "MaxSpotInstanceCountExceeded",
+}
+# A number of instances, or of what every instance needs.
+_QUOTA = {
+    "InstanceLimitExceeded",
+}
+# The region has no default VPC; another one may have it.
+_REGION = {
+    "DefaultVpcDoesNotExist",
+    "MissingInput",
+    "VPCIdNotSpecified",
+}
+# The account has no role for spot instances, and the caller may not create it.
+_MARKET = {
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+}
+# Mostly a key for the disks that cannot be used, and then no rung helps; but it may be the host.
+_ONCE = {
+    "Client.InternalError",
 }
 _LATER = {
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
+    "BandwidthLimitExceeded",
+    "ConcurrentTagAccess",
+    "DependencyViolation",
+    "EC2ThrottledException",
     "InternalError",
     "InternalFailure",
+    "InvalidAMIID.Unavailable",
+    "RequestResourceCountExceeded",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ResourceCountExceeded",
+    "ServerInternal",
     "ServiceUnavailable",
     "Unavailable",
-    "RequestTimeout",
-    "InvalidInstanceID.NotFound",  # just created, and not described yet
+    # Just created, and not known everywhere yet.
+    "InvalidInstanceID.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidGroupId.NotFound",
+    "InvalidSecurityGroupID.NotFound",
 }
+_SERVER_ERRORS = 500
 # What is wrong with the account, and what its owner can do. No other rung helps.
 _SEE = "see docs/aws.md, Suspended accounts"
 _BLOCKED = ("AWS has blocked this account", f"only AWS Support can unblock it; {_SEE}")
@@ -63,16 +105,29 @@ _ACCOUNT = {
 _VERDICTS = {
     **dict.fromkeys(_ACCOUNT, Verdict.STOP),
     **dict.fromkeys(_CAPACITY, Verdict.NEXT),
+    **dict.fromkeys(_VCPUS, Verdict.SKIP_LARGER),
     **dict.fromkeys(_QUOTA, Verdict.SKIP_FAMILY),
+    **dict.fromkeys(_REGION, Verdict.SKIP_REGION),
+    **dict.fromkeys(_MARKET, Verdict.SKIP_MARKET),
+    **dict.fromkeys(_ONCE, Verdict.ONCE),
     **dict.fromkeys(_LATER, Verdict.WAIT),
 }
 # A StateReason's codes, each by name: Go's HTTP client writes Client.Timeout, which is none.
 _STATES = (
     r"Server\.(?:InsufficientInstanceCapacity|InternalError|ScheduledStop|SpotInstanceShutdown|"
     r"SpotInstanceTermination)|Client\.(?:InstanceInitiatedShutdown|InstanceTerminated|"
-    r"InternalError|InvalidSnapshot\.NotFound|UserInitiatedHibernate|UserInitiatedShutdown|"
-    r"VolumeLimitExceeded)"
+    r"InternalError|InvalidKMSKey\.InvalidState|InvalidSnapshot\.NotFound|UserInitiatedHibernate|"
+    r"UserInitiatedShutdown|VolumeLimitExceeded)"
 )
+# Words of codes that are not in the tables: AWS adds codes.
+_SCARCE = re.compile(r"capacity|insufficient|notavailableinzone|nosuchcapacity", re.IGNORECASE)
+# The caller's mistakes, by how AWS names them; whatever the status, no other rung helps.
+_FINAL = re.compile(
+    r"(?:AccessDenied|AuthFailure|Blocked|Expired|Forbidden|IdempotentParameterMismatch|Incomplete"
+    r"|Incorrect|Invalid|Malformed|Missing|NotExportable|Unauthorized|Unknown|Unrecognized"
+    r"|UnsupportedProtocol|Validation)"
+)
+_STATUS = re.compile(r"StatusCode: (\d{3})")
 _CODE = re.compile(rf"api error (?P<api>[A-Za-z][\w.]*)|(?P<state>{_STATES})")
 
 # Ends that have nothing to do with what the worker was doing.
@@ -84,25 +139,76 @@ _BLAMELESS = (
     "Server.ScheduledStop",
 )
 
+_POLICY = "give the caller the policy in docs/aws.md"
+_DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "TagPolicyViolation")
+# AWS names the kind of policy that denies, docs.aws.amazon.com/IAM/latest/UserGuide/
+# troubleshoot_access-denied. No permission of the caller helps against these.
+_TAGS = "if it asks for tags, give them as aws.tags in scenes.yaml"
+_ORGANIZATION = {
+    "service control policy": (
+        f"a service control policy of the organization denies it; {_TAGS}, else ask its "
+        "administrators"
+    ),
+    "permissions boundary": "the caller's permissions boundary denies it: ask who set it",
+    "tag policy": f"a tag policy of the organization does not allow the tags: {_TAGS}",
+}
+_LOG_IN = "log in again: aws sso login"
+_KMS = (
+    "the caller may not use the KMS key that encrypts the account's disks, or it is disabled: see "
+    "docs/aws.md, The minimal IAM policy"
+)
 _ADVICE = {
     **{code: fix for code, (_, fix) in _ACCOUNT.items()},
     "Client.InstanceInitiatedShutdown": "its lease was over: raise aws.lease_minutes",
     "Client.UserInitiatedShutdown": "somebody else terminates the machines",
-    "UnauthorizedOperation": "give the caller the policy in docs/aws.md",
-    "AccessDenied": "give the caller the policy in docs/aws.md",
-    "AccessDeniedException": "give the caller the policy in docs/aws.md",
+    "UnauthorizedOperation": _POLICY,
+    "AccessDenied": _POLICY,
+    "AccessDeniedException": _POLICY,
     "AuthFailure": "check the credentials: aws sts get-caller-identity",
     "InvalidClientTokenId": "check the credentials: aws sts get-caller-identity",
     "SignatureDoesNotMatch": "check the secret key and this machine's clock",
-    "RequestExpired": "set this machine's clock",
-    "ExpiredToken": "log in again: aws sso login",
-    "ExpiredTokenException": "log in again: aws sso login",
+    "RequestExpired": f"{_LOG_IN}; or this machine's clock is wrong",
+    "ExpiredToken": _LOG_IN,
+    "ExpiredTokenException": _LOG_IN,
+    "TokenRefreshRequired": _LOG_IN,
+    "IncompleteSignature": "check the secret key",
+    "InvalidSignatureException": "check the secret key and this machine's clock",
+    "MissingAuthenticationToken": "check the credentials: aws sts get-caller-identity",
+    "UnrecognizedClientException": "check the credentials: aws sts get-caller-identity",
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": (
+        "once per account: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
+    ),
     "InvalidAMIID.NotFound": "check aws.ami in scenes.yaml; AMIs differ by region",
+    "InvalidAMIID.Malformed": "check aws.ami in scenes.yaml",
     "InvalidSubnetID.NotFound": "check aws.subnet and aws.regions in scenes.yaml",
-    "InvalidGroup.NotFound": "check aws.security_groups and aws.regions in scenes.yaml",
+    "InvalidSubnet": "check aws.subnet and aws.regions in scenes.yaml",
     "InvalidKeyPair.NotFound": "check aws.key_name and aws.regions in scenes.yaml",
     "VPCIdNotSpecified": "the region has no default VPC: name aws.subnet in scenes.yaml",
     "MissingInput": "the region has no default VPC: name aws.subnet in scenes.yaml",
+    "DefaultVpcDoesNotExist": "the region has no default VPC: name aws.subnet in scenes.yaml",
+    "DefaultSubnetDoesNotExist": "the zone has no default subnet: name aws.subnet in scenes.yaml",
+    "SecurityGroupLimitExceeded": (
+        "delete security groups, name your own as aws.security_group, or ask for a higher quota "
+        "(L-E79EC296)"
+    ),
+    "SecurityGroupsPerInterfaceLimitExceeded": "name fewer aws.security_groups",
+    "RulesPerSecurityGroupLimitExceeded": "name your own group as aws.security_group",
+    "Client.VolumeLimitExceeded": (
+        "the account's quota of disk space is used up: delete volumes, set a smaller aws.disk_gb, "
+        "or ask for a higher quota (L-7A658B76)"
+    ),
+    "VolumeLimitExceeded": "delete volumes, or ask for a higher quota of disk space (L-7A658B76)",
+    "Client.InternalError": _KMS,
+    "Client.InvalidKMSKey.InvalidState": (
+        "the KMS key of the account's disks is disabled or pending deletion: enable it, or set "
+        "another default key for EBS"
+    ),
+    "InvalidKMSKey.InvalidState": (
+        "the KMS key of the account's disks is disabled or pending deletion: enable it, or set "
+        "another default key for EBS"
+    ),
+    "KMSKeyNotAccessibleFault": _KMS,
+    "KMSKeyNotAccessible": _KMS,
 }
 
 # Quotas count vCPUs by family: docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances
@@ -115,20 +221,21 @@ def diagnose(message: str) -> Refusal:
     Without a code, it is transient if a connection failed.
     """
     code = code_of(message)
-    refused = verdict(code, message)
+    refused = verdict(code, message, _status_of(message))
     transient = code is None and refused is Verdict.WAIT
-    return Refusal(code, refused, transient, advice(code), account_problem(code))
+    return Refusal(code, refused, transient, advice(code, message), account_problem(code))
 
 
-def of_code(code: str | None, message: str) -> Refusal:
+def of_code(code: str | None, message: str, status: int = 0) -> Refusal:
     """Return what an error of an AWS API means.
 
     Args:
         code: AWS's; None when AWS did not answer, which is transient.
         message: the whole error.
+        status: of the HTTP response; 0 when it is not known.
     """
-    refused = verdict(code, message)
-    return Refusal(code, refused, code is None, advice(code), account_problem(code))
+    refused = verdict(code, message, status)
+    return Refusal(code, refused, code is None, advice(code, message), account_problem(code))
 
 
 def of_end(code: str | None) -> Refusal:
@@ -149,19 +256,33 @@ def code_of(message: str) -> str | None:
     return (match["api"] or match["state"]) if match else None
 
 
-def verdict(code: str | None, message: str = "") -> Verdict:
+def _status_of(message: str) -> int:
+    match = _STATUS.search(message)
+    return int(match[1]) if match else 0
+
+
+def verdict(code: str | None, message: str = "", status: int = 0) -> Verdict:
     """Return what a refusal means for the ladder.
 
     Args:
         code: AWS's; None when it gave none.
         message: the whole error; without a code it tells a failed connection from the rest.
+        status: of the HTTP response, which sorts codes that are not known; 0 for none.
     """
     if code is None:
         return _without_code(message)
     if code == "InvalidInput":
         # Such as: No default subnet for availability zone: 'us-east-1e'.
         return Verdict.NEXT if "No default subnet" in message else Verdict.STOP
-    return _VERDICTS.get(code, Verdict.STOP)
+    return _VERDICTS.get(code) or _unknown(code, status)
+
+
+def _unknown(code: str, status: int) -> Verdict:
+    if _FINAL.match(code):
+        return Verdict.STOP
+    if _SCARCE.search(code):
+        return Verdict.NEXT
+    return Verdict.WAIT if status >= _SERVER_ERRORS else Verdict.STOP
 
 
 def _without_code(message: str) -> Verdict:
@@ -170,8 +291,17 @@ def _without_code(message: str) -> Verdict:
     return Verdict.WAIT if network.has_failed(message) else Verdict.FAIL
 
 
-def advice(code: str | None) -> str:
-    """Return what a person can do about a code; empty when nothing is known."""
+def advice(code: str | None, message: str = "") -> str:
+    """Return what a person can do about a refusal; empty when nothing is known.
+
+    Args:
+        code: AWS's; None when it gave none.
+        message: the whole error: it says when an organization's policy is what denies.
+    """
+    if code in _DENIED:
+        for words, fix in _ORGANIZATION.items():
+            if words in message.lower():
+                return fix
     return _ADVICE.get(code or "", "")
 
 

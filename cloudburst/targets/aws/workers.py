@@ -309,7 +309,7 @@ def prepare(
         quotes=quotes,
         settings=settings,
         plan=plan,
-        ladder=_ladder(settings, offers),
+        ladder=_ladder(settings, offers, vcpus),
         vcpus=vcpus,
         disks={region: quotes.disk(region) for region in settings.regions},
         vpc=vpc,
@@ -318,7 +318,11 @@ def prepare(
     )
 
 
-def _ladder(settings: AwsSettings, offers: Mapping[tuple[str, str], set[str]]) -> Ladder:
+def _ladder(
+    settings: AwsSettings,
+    offers: Mapping[tuple[str, str], set[str]],
+    vcpus: Mapping[str, int],
+) -> Ladder:
     steps = rungs(settings, offers)
     if not steps:
         raise InfrastructureError(
@@ -326,4 +330,4 @@ def _ladder(settings: AwsSettings, offers: Mapping[tuple[str, str], set[str]]) -
             f"{', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
             "aws.instance_types in scenes.yaml"
         )
-    return Ladder(steps, time.monotonic, refusals.family)
+    return Ladder(steps, time.monotonic, refusals.family, vcpus.__getitem__)
