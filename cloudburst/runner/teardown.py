@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -72,10 +73,11 @@ def recover(
 ) -> str:
     """End a stack that a dead run has left behind, known to the backend or not.
 
-    The order matters: the lock of a dead process goes first; what the provider shows is ended by
-    its tags before the state is touched, because a refresh forgets creates that broke off, and with
-    them machines that nobody else knows of; only then the state is refreshed, destroyed, and
-    removed once the provider confirms that nothing exists.
+    The order matters: machines are terminated at once, without an engine; then the lock of a dead
+    process goes; what the provider shows is ended by its tags before the state is touched, because
+    a refresh forgets creates that broke off, and with them machines that nobody else knows of; only
+    then the state is refreshed, destroyed, and removed once the provider confirms that nothing
+    exists.
 
     The caller holds the run's journal, or knows that there is no run any more.
 
@@ -92,6 +94,11 @@ def _persist(
     hurried: Callable[[], bool],
     log: Callable[[str], None],
 ) -> str:
+    # First what is billed, without waiting for an engine. Whatever fails of it, or in it, is done
+    # below all the same.
+    with contextlib.suppress(Exception):
+        resources.terminate(stack)
+
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         patient = _is_unanswered(error) and not hurried()

@@ -161,6 +161,17 @@ class Resources(Protocol):
         """
         ...
 
+    def terminate(self, stack: str) -> None:
+        """Ask the provider to end what costs money of a stack, now, and do not wait for it.
+
+        The engine destroys the stack afterwards, but has to wait for its turn, and what it waits
+        with is billed. Nothing to do where nothing is rented.
+
+        Raises:
+            InfrastructureError: the provider refused, or could not be asked.
+        """
+        ...
+
     def sweep(self, stack: str) -> None:
         """End whatever exists of a stack, known to its state or not.
 

@@ -140,6 +140,7 @@ class FakeTarget:
     conditions: list[Condition] = field(default_factory=list)
     price_error: Exception | None = None
     spent: tuple[float, float] = (0.0, 0.0)
+    terminated: list[tuple[str, list[str]]] = field(default_factory=list)
     name: str = "local"
     operation_bytes: int = 1
     settle: float = 0.0
@@ -208,6 +209,10 @@ class FakeTarget:
         if self.blind:
             raise OSError("the network is gone")
         return list(self.running)
+
+    def terminate(self, stack: str) -> None:
+        # Beside the engine's calls: it comes before them, and needs no engine.
+        self.terminated.append((stack, list(self.engine.calls)))
 
     def sweep(self, stack: str) -> None:
         self.engine.calls.append("sweep")

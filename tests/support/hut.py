@@ -169,6 +169,9 @@ class HutResources:
     def inventory(self, stack: str) -> list[str]:
         return [f"laptop {TABLE[stack][0].pid}"] if stack in TABLE else []
 
+    def terminate(self, stack: str) -> None:
+        """Do nothing: nothing is rented."""
+
     def sweep(self, stack: str) -> None:
         if stack in TABLE:
             process, _ = TABLE.pop(stack)

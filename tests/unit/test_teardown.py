@@ -68,6 +68,40 @@ def test_a_bug_in_a_program_is_no_reason_to_leave_something_running(
     assert runner.error == "unexpected ZeroDivisionError: a bug"
 
 
+def test_what_is_billed_ends_before_an_engine_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    target = FakeTarget(engine)
+    runner = run_one(engine, target, tmp_path, monkeypatch)
+    assert target.terminated == [(runner.stack, ["up"])]
+    assert engine.calls == ["up", "destroy"]
+
+
+@pytest.mark.parametrize(
+    "error", [cloud_refused("no answer", None), ZeroDivisionError("a bug")], ids=["refused", "bug"]
+)
+def test_a_termination_that_fails_does_not_keep_the_engine_from_destroying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Failing(FakeTarget):
+        def terminate(self, stack: str) -> None:
+            raise error
+
+    engine = FakeEngine()
+    runner = run_one(engine, Failing(engine), tmp_path, monkeypatch)
+    assert engine.calls == ["up", "destroy"]
+    assert runner.destroyed
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_a_dead_run_has_left_is_terminated_first() -> None:
+    engine = Dead()
+    target = Watched(engine, running=["i-1"])
+    assert recover(engine, target, "run-b01") == ""  # type: ignore[arg-type]
+    assert target.terminated == [("run-b01", [])]
+
+
 def test_an_unhealthy_worker_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -348,6 +348,16 @@ class Aws:
             "volume": [item["VolumeId"] for page in volumes for item in page["Volumes"]],
         }
 
+    def begin_termination(self, region: str, instances: Sequence[str]) -> None:
+        """Ask EC2 to end instances. Ending them twice is no error.
+
+        Raises:
+            CloudRefused: AWS refused, or did not answer.
+        """
+        for instance in instances:  # AWS refuses a whole call for one unknown id
+            with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
+                self._client("ec2", region).terminate_instances(InstanceIds=[instance])
+
     def terminate(self, region: str, instances: Sequence[str]) -> None:
         """End instances and wait until they are terminated. Ending them twice is no error.
 
@@ -355,9 +365,7 @@ class Aws:
             CloudRefused: AWS refused, or they are not terminated within `END_TIMEOUT` seconds.
         """
         names = ", ".join(instances)
-        for instance in instances:  # AWS refuses a whole call for one unknown id
-            with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
-                self._client("ec2", region).terminate_instances(InstanceIds=[instance])
+        self.begin_termination(region, instances)
         deadline = time.monotonic() + END_TIMEOUT
         filters = [
             {"Name": "instance-id", "Values": list(instances)},

@@ -10,6 +10,7 @@ from cloudburst.errors import CloudRefused
 from cloudburst.language import tr
 from cloudburst.models import Resource
 from cloudburst.targets.aws.ec2 import GONE, RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.fleet import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,6 +129,23 @@ class AwsResources:
         ]
 
     # -- ending -------------------------------------------------------------------------------
+
+    def terminate(self, stack: str) -> None:
+        """Ask EC2 to terminate a stack's machines, those that the run knows without asking first.
+
+        Raises:
+            CloudRefused: AWS refused, or did not answer.
+        """
+        for region in self._regions_of(stack):
+            machines = [
+                rental.machine
+                for rental in self._fleet.rentals.of(stack)
+                if rental.until is None and rental.rung.region == region
+            ]
+            if not machines:
+                shown = self._fleet.machines_of(stack, region)
+                machines = [machine.id for machine in shown if machine.state in ALIVE]
+            self._aws.begin_termination(region, machines)
 
     def sweep(self, stack: str) -> None:
         """Terminate a stack's machines by their tag, then delete its firewalls and disks."""

@@ -199,6 +199,9 @@ class LocalProcesses:
         """List the worker processes that carry the stack's name."""
         return [tr("process {pid}", pid=process.pid) for process, _ in provider.workers(stack)]
 
+    def terminate(self, stack: str) -> None:
+        """Do nothing: a process costs nothing."""
+
     def sweep(self, stack: str) -> None:
         """End the worker processes that carry the stack's name, and what killed ones have left."""
         for process, _ in provider.workers(stack):

@@ -1,0 +1,50 @@
+"""How soon machines are terminated: they are billed while they wait for an engine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudburst import run
+from cloudburst.models import WorkerState
+from tests.support.aws import aws_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cloudburst import Event
+    from testcloud.cloud import Cloud
+
+pytestmark = [pytest.mark.stack, pytest.mark.video]
+
+
+@pytest.mark.parametrize("batches", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_machine_is_terminated_as_soon_as_its_last_video_is_here(
+    cloud: Cloud, job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    """Two stacks are destroyed at a time, and each waits for its machine's end."""
+    monkeypatch.setattr("cloudburst.engine.engine.slots_for", lambda *_: 4)
+    cloud.shutdown_seconds = 1.5
+    more = (
+        f"distribution: {{scenes_per_batch: 1, min_scenes_per_batch: 1, max_parallel_instances: "
+        f"{batches}}}\naws: {{instance_types: [t3.large], zones: [us-east-1a]}}\n"
+    )
+    begun: list[float] = []
+
+    def note(event: Event) -> None:
+        if event.data.get("state") == WorkerState.DESTROYING:
+            begun.append(time.time())
+
+    report = run(aws_job(job_file, batches, more), on_event=note)
+    assert report.done == batches
+    ends = [call for call in cloud.calls if call.action == "TerminateInstances"]
+    ours = sorted(call.time for call in ends if call.caller == "runner")
+    assert len(ours) == len(begun) == batches
+    waited = [end - begin for begin, end in zip(sorted(begun), ours, strict=True)]
+    assert max(waited) <= 2.0, waited
+    # The engine alone would have begun with the last ones much later.
+    theirs = sorted(call.time for call in ends if call.caller == "provider")
+    assert theirs[-1] - max(begun) > max(waited)
