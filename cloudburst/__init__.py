@@ -5,32 +5,14 @@ would do; `run`, `arun` and `events` run it; `resume` goes on with a run; `audit
 and remove what dead runs left. Nothing here prints.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from cloudburst.errors import (
-    BadInput,
-    CloudBurstError,
-    InfrastructureError,
-    Interrupted,
-    LeftRunning,
-    RunBusy,
-    RunUnknown,
-    TargetUnknown,
-)
-from cloudburst.models import (
-    Event,
-    EventKind,
-    Job,
-    Outcome,
-    Plan,
-    Preview,
-    RunReport,
-    SceneStatus,
-)
-from cloudburst.version import __version__
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cloudburst.api import (
         Events,
         JobSource,
@@ -43,11 +25,32 @@ if TYPE_CHECKING:
         resume,
         run,
     )
+    from cloudburst.errors import (
+        BadInput,
+        CloudBurstError,
+        InfrastructureError,
+        Interrupted,
+        LeftRunning,
+        RunBusy,
+        RunUnknown,
+        TargetUnknown,
+    )
     from cloudburst.job.folder.scan import Scan, scan
     from cloudburst.job.loader import load_job
+    from cloudburst.models import (
+        Event,
+        EventKind,
+        Job,
+        Outcome,
+        Plan,
+        Preview,
+        RunReport,
+        SceneStatus,
+    )
     from cloudburst.recovery.cleanup import Cleaned
     from cloudburst.recovery.findings import Audit
     from cloudburst.stop import Stop
+    from cloudburst.version import __version__
 
 __all__ = [
     "Audit",
@@ -85,8 +88,24 @@ __all__ = [
     "scan",
 ]
 
-_API = "cloudburst.api"
+_API, _ERRORS, _MODELS = "cloudburst.api", "cloudburst.errors", "cloudburst.models"
 _LAZY = {
+    "BadInput": _ERRORS,
+    "CloudBurstError": _ERRORS,
+    "InfrastructureError": _ERRORS,
+    "Interrupted": _ERRORS,
+    "LeftRunning": _ERRORS,
+    "RunBusy": _ERRORS,
+    "RunUnknown": _ERRORS,
+    "TargetUnknown": _ERRORS,
+    "Event": _MODELS,
+    "EventKind": _MODELS,
+    "Job": _MODELS,
+    "Outcome": _MODELS,
+    "Plan": _MODELS,
+    "Preview": _MODELS,
+    "RunReport": _MODELS,
+    "SceneStatus": _MODELS,
     "Events": _API,
     "JobSource": _API,
     "arun": _API,
@@ -101,17 +120,21 @@ _LAZY = {
     "Cleaned": "cloudburst.recovery.cleanup",
     "Scan": "cloudburst.job.folder.scan",
     "Stop": "cloudburst.stop",
+    "__version__": "cloudburst.version",
     "load_job": "cloudburst.job.loader",
     "scan": "cloudburst.job.folder.scan",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # A worker imports this package too, and must not wait for the Pulumi SDK to load.
+    # A worker imports this package too, and must not wait for the Pulumi SDK to load; a command
+    # handles Ctrl-C only once this package is imported, so nothing is imported with it.
     if name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
+    if name in ("errors", "models"):
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

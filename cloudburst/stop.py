@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from cloudburst.language import later, tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+# As a shell reports a program that SIGINT ended.
+INTERRUPTED = 130
+NOTHING_STARTED = later("interrupted; nothing was started")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption(Exception):
+    """Ctrl-C, with what it stopped, for people."""
+
+
+@contextmanager
+def interruption(text: str) -> Iterator[None]:
+    """Raise `Interruption` for a KeyboardInterrupt in the block, or in the function it decorates.
+
+    Args:
+        text: what was stopped, in English; a message of the catalogue.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interruption(tr(text)) from None
 
 
 class Stop:
@@ -84,3 +107,31 @@ def on_signals(stop: Stop, after: Callable[[int], None] = lambda _: None) -> Ite
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Let SIGINT end the program with one line, while in the main thread and nothing is started.
+
+    Modules are imported in such a block: libraries can swallow a KeyboardInterrupt out of an import
+    (`except ImportError` around C modules, callbacks of Cython), or end in a traceback.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        with suppress(OSError):
+            # Below the terminal's ^C.
+            below = "\n" if os.isatty(2) else ""
+            os.write(2, f"{below}{tr(NOTHING_STARTED)}\n".encode())
+        os._exit(INTERRUPTED)
+
+    previous = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

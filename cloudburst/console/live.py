@@ -46,7 +46,13 @@ _LASTING = {WorkerState.FAILED: "red", WorkerState.KEPT: "cyan"}
 
 
 class Silent:
-    """Shows nothing while a run goes on."""
+    """Shows nothing while a run goes on.
+
+    Attributes:
+        began: whether the run has reported that it began.
+    """
+
+    began = False
 
     def __enter__(self) -> Self:
         return self
@@ -56,6 +62,7 @@ class Silent:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
+        self.began = self.began or event.kind in (EventKind.RUN_STARTED, EventKind.RUN_RESUMED)
 
 
 class JsonLines(Silent):
@@ -63,6 +70,7 @@ class JsonLines(Silent):
 
     def __call__(self, event: Event) -> None:
         """Write the event."""
+        super().__call__(event)
         line = {
             "event": str(event.kind),
             "seconds": round(event.seconds, 3),
@@ -79,6 +87,7 @@ class Plain(Silent):
 
     def __call__(self, event: Event) -> None:
         """Write the event, if it matters."""
+        super().__call__(event)
         line = _plain_line(event)
         if line:
             print(f"{event.seconds:7.1f} s  {line}", flush=True)  # noqa: T201
@@ -153,6 +162,7 @@ class LiveLines(Silent):
 
     def __call__(self, event: Event) -> None:
         """Take an event into the display."""
+        super().__call__(event)
         with self._lock:
             if event.batch:
                 self._update(self._rows.setdefault(event.batch, _Row()), event)

@@ -356,3 +356,11 @@ def show_error(text: str) -> None:
     """Print an error on standard error."""
     line = titled("bold red", tr("error:"), text)
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+
+
+def show_interruption(text: str) -> None:
+    """Print, on standard error, that Ctrl-C ended the command, below the terminal's ``^C``."""
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        console.print()
+    console.print(safe(text), soft_wrap=True)

@@ -74,6 +74,9 @@ def preview(
         regions = [region for on in ready.values() for region in on.resources.regions]
         held.enter_context(_passing(record, tuple(regions)))
         stacks = _stacks(planned.batches, record, job, ready, stop)
+        if stop.requested:
+            # It came while the last previews were made; they are complete, but nobody wants them.
+            raise KeyboardInterrupt
         estimates = [on.workers.estimate() for on in ready.values()]
         estimate = next((one for one in estimates if one is not None), None)
     failure = timeline.close()

@@ -1,4 +1,4 @@
-"""The command line: parse, call one public function, exit. The only module that imports click."""
+"""The command line: parse, call one public function, exit. Only this package imports click."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from cloudburst import console, targets
+from cloudburst.cli import recovery
+from cloudburst.console import streams
 from cloudburst.errors import (
     BadInput,
     CloudBurstError,
@@ -21,21 +23,22 @@ from cloudburst.errors import (
     Interrupted,
     LeftRunning,
 )
-from cloudburst.language import ntr, tr
+from cloudburst.language import later, ntr, tr
 from cloudburst.models import Effect, Finding, Language, Problem
 from cloudburst.report import json as documents
+from cloudburst.stop import (
+    INTERRUPTED,
+    NOTHING_STARTED,
+    Interruption,
+    exit_on_interrupt,
+    interruption,
+)
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloudburst.models import Job, RunReport
-    from cloudburst.recovery.cleanup import Choice
-    from cloudburst.recovery.findings import Audit
-
-INTERRUPTED = 130
-# An audit asks the others without being told to.
-_RENTED = [name for name in targets.names() if not targets.get(name).always_asked]
 
 _EPILOG = """\b
 Exit codes:
@@ -48,10 +51,18 @@ Exit codes:
 """
 
 
+class _RunCode(int):
+    """Exit code of a run: what became of its videos, whether or not its output was written."""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cloudburst")
 def group() -> None:
     """Turn scenes into videos on machines that exist only while they work."""
+
+
+group.add_command(recovery.audit)
+group.add_command(recovery.cleanup)
 
 
 @group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,23 +108,16 @@ def run(
         raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
         raise click.UsageError(tr("--offline goes with --dry-run: a run needs engine and provider"))
-    from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is reported before slow imports
+    with exit_on_interrupt():
+        # Bad input is reported before slow imports.
+        from cloudburst.job.loader import load_job  # noqa: PLC0415
 
-    job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
-
-    if dry_run:
-        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
-
+    with interruption(NOTHING_STARTED):
+        job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
         if not quiet:
             console.show_warnings(job.warnings)
-
-        found = api.preview(job, offline=offline)
-        if as_json:
-            click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
-        elif not quiet:
-            console.show_preview(found)
-        return 0
-
+    if dry_run:
+        return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet)
     folder = None
     if resume:
         from cloudburst.runner.resume import newest  # noqa: PLC0415
@@ -122,17 +126,34 @@ def run(
     return _run(job, folder, as_json=as_json, quiet=quiet)
 
 
+@interruption(later("interrupted; nothing was created"))
+def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool) -> int:
+    """Show what a run of a job would do."""
+    with exit_on_interrupt():
+        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+
+    found = api.preview(job, offline=offline)
+    if as_json:
+        click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
+    elif not quiet:
+        console.show_preview(found)
+    return 0
+
+
 def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
-    from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
-
-    if not quiet:
-        console.show_warnings(job.warnings)
+    with exit_on_interrupt():
+        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
         with console.watcher(json_lines=as_json, quiet=quiet) as watch:
-            return api.run(job, resume=folder, on_event=watch)
+            try:
+                return api.run(job, resume=folder, on_event=watch)
+            except KeyboardInterrupt:
+                # A run turns it into its own end: it came before the run began, or after its end.
+                began = tr("interrupted") if watch.began else tr(NOTHING_STARTED)
+                raise Interruption(began) from None
 
     return _finish(call, show=not (quiet or as_json), quiet=quiet)
 
@@ -158,7 +179,7 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    return code
+    return _RunCode(code)
 
 
 @group.command("resume", epilog=_EPILOG)
@@ -176,124 +197,14 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
     Videos that were downloaded, and are still what scenes.yaml asks for, are kept; the rest is
     rendered. A finished run starts nothing.
     """
-    from cloudburst.runner.resume import load  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.runner.resume import load  # noqa: PLC0415
 
-    job, folder = load(run_id, max_cost_usd=max_cost_usd)
+    with interruption(NOTHING_STARTED):
+        job, folder = load(run_id, max_cost_usd=max_cost_usd)
+        if not quiet:
+            console.show_warnings(job.warnings)
     return _run(job, folder, as_json=as_json, quiet=quiet)
-
-
-_WHERE = [
-    click.option(
-        "--target",
-        type=click.Choice(_RENTED),
-        help="Ask AWS even if no run of this machine was there.",
-    ),
-    click.option("--region", "regions", multiple=True, help="Ask AWS in this region too."),
-    click.option("--all-regions", is_flag=True, help="Ask AWS in all enabled regions."),
-]
-
-
-def _where(command: Callable[..., int]) -> Callable[..., int]:
-    for option in reversed(_WHERE):
-        command = option(command)
-    return command
-
-
-def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
-    from cloudburst import api  # noqa: PLC0415
-
-    return api.audit(
-        targets=[target] if target else (),
-        regions=regions,
-        everywhere=all_regions,
-        log=lambda text: click.echo(f"{text} ...", err=True),
-    )
-
-
-@group.command()
-@_where
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool) -> int:
-    """List what runs have left behind, by journals, backend and providers; change nothing.
-
-    The exit code is 0 when nothing is left, 4 when something is, 3 when nothing was seen but not
-    everything could be asked.
-    """
-    found = _audit(target, regions, all_regions=all_regions)
-    if as_json:
-        from cloudburst.recovery.document import audit_document  # noqa: PLC0415
-
-        document = audit_document(found)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        console.show_audit(found)
-    return found.exit_code
-
-
-@group.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--orphans", is_flag=True, help="Only resources that no stack knows.")
-@click.option(
-    "--all", "everything", is_flag=True, help="Everything that dead runs have left behind."
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@_where
-def cleanup(
-    run_id: str | None,
-    target: str | None,
-    regions: tuple[str, ...],
-    *,
-    orphans: bool,
-    everything: bool,
-    yes: bool,
-    all_regions: bool,
-) -> int:
-    """Show what RUN, or every dead run, has left behind; end it; verify with the provider.
-
-    Running runs are not touched. Safe to repeat. The exit code is 4 when something could
-    not be verified as gone.
-    """
-    if sum((bool(run_id), orphans, everything)) != 1:
-        raise click.UsageError(
-            tr("expected RUN, --orphans or --all; `cloudburst audit` shows them")
-        )
-    found = _audit(target, regions, all_regions=all_regions)
-    from cloudburst import api  # noqa: PLC0415
-    from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
-
-    choice = choose(found, run_id, orphans=orphans)
-    for line in found.unseen:
-        console.show_error(tr("could not be asked: {line}", line=line))
-    for line in () if choice.alive else choice.notes:
-        console.show_note(line)
-    if not choice.runs and not choice.alive:
-        return _nothing_to_clean(found, choice)
-    console.show_choice(choice.runs, found.at)
-    if not (yes or choice.alive):
-        if not sys.stdin.isatty():
-            raise click.UsageError(tr("stdin is not a terminal; pass --yes to confirm"))
-        click.confirm(tr("end all of this?"), abort=True)
-    done = api.cleanup(
-        run_id or None,
-        orphans=orphans,
-        everything=everything,
-        found=found,
-        log=console.show_step,
-    )
-    console.show_cleaned(done)
-    return done.exit_code
-
-
-def _nothing_to_clean(found: Audit, choice: Choice) -> int:
-    """Print why nothing is removed; return the exit code."""
-    if found.unseen:
-        click.echo(tr("nothing was seen"))
-        return found.exit_code
-    if choice.notes:
-        click.echo(tr("nothing of this machine's is left to remove"))
-    else:
-        click.echo(tr("nothing is left to remove"))
-    return 0
 
 
 @group.command(
@@ -342,6 +253,7 @@ def env() -> None:
 @click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
 @click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@interruption(later("interrupted"))
 def scan(
     folder: str,
     output: str | None,
@@ -389,13 +301,16 @@ def scan(
         return 0
     from cloudburst.job.loader import load_job  # noqa: PLC0415
 
-    return _run(load_job(str(path)), None, as_json=False, quiet=False)
+    job = load_job(str(path))
+    console.show_warnings(job.warnings)
+    return _run(job, None, as_json=False, quiet=False)
 
 
 @group.command()
 @click.argument("scenes", type=click.Path(), required=False)
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@interruption(later("interrupted"))
 def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     """Check this machine, and on aws the account, for a run of SCENES, with a fix for each problem.
 
@@ -426,20 +341,35 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
 
 def _call(command: click.Command, name: str) -> None:
     """Run a command and exit with its code."""
+    streams.guard()
     _replace_unencodable()
+    code = _outcome(command, name)
+    # All is torn down: one more Ctrl-C must not change the exit code.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    unwritten = streams.finish()
+    if unwritten is not None:
+        console.show_error(tr("standard output: cannot be written: {why}", why=unwritten.strerror))
+        # A run's videos exist all the same; of any other command, the output is what was asked for.
+        if not isinstance(code, _RunCode):
+            code = code or InfrastructureError.exit_code
+    sys.exit(code)
+
+
+def _outcome(command: click.Command, name: str) -> int:
+    """Run a command, print what ended it, and return its exit code."""
     try:
         code = command.main(prog_name=name, standalone_mode=False)
-        # All is torn down: one more Ctrl-C must not change the exit code.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader has gone; what was to be torn down has been.
-        sys.stderr.close()
-        sys.exit(1)
+        return error.exit_code
+    except Interruption as error:
+        console.show_interruption(str(error))
+        return INTERRUPTED
+    except click.Abort as error:
+        # Ctrl-C where no command says what it stops, or an answer that was no.
+        stopped = isinstance(error.__cause__, KeyboardInterrupt)
+        console.show_interruption(tr("interrupted") if stopped else tr("nothing was removed"))
+        return INTERRUPTED
     except BadInput as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
@@ -449,11 +379,11 @@ def _call(command: click.Command, name: str) -> None:
             len(error.problems),
         )
         click.echo(total, err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except CloudBurstError as error:
         console.show_error(str(error))
-        sys.exit(error.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
+        return error.exit_code
+    return code if isinstance(code, int) else 0
 
 
 def _replace_unencodable() -> None:
