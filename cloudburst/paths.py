@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from cloudburst import userpath
 from cloudburst.errors import InfrastructureError
 from cloudburst.language import tr
 
@@ -19,14 +20,63 @@ PROJECT = "cloudburst"
 
 def state_folder() -> Path:
     """Return the folder for stack state: ``CLOUDBURST_STATE``, or the user's state folder."""
-    folder = os.environ.get("CLOUDBURST_STATE")
-    return _ensure_folder(Path(folder) if folder else platformdirs.user_state_path(PROJECT))
+    return _ensure_folder(
+        _named("CLOUDBURST_STATE")
+        or _standard(platformdirs.user_state_path(PROJECT), "XDG_STATE_HOME", ".local/state")
+    )
 
 
 def cache_folder() -> Path:
     """Return the folder for reproducible data: ``CLOUDBURST_CACHE``, or the user's cache folder."""
-    folder = os.environ.get("CLOUDBURST_CACHE")
-    return _ensure_folder(Path(folder) if folder else platformdirs.user_cache_path(PROJECT))
+    return _ensure_folder(
+        _named("CLOUDBURST_CACHE")
+        or _standard(platformdirs.user_cache_path(PROJECT), "XDG_CACHE_HOME", ".cache")
+    )
+
+
+def _named(variable: str) -> Path | None:
+    """Return the folder that a variable names, None if it is not set."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        folder = userpath.absolute(text)
+        left = userpath.unexpanded(text)
+    except userpath.NoHomeError as error:
+        raise InfrastructureError(f"{variable}={text}: {error}") from error
+    if left and not folder.exists():
+        raise InfrastructureError(
+            tr(
+                "{variable}={value}: {name} is not replaced here; write the whole path",
+                variable=variable,
+                value=text,
+                name=left,
+            )
+        )
+    return folder
+
+
+def _standard(folder: Path, variable: str, otherwise: str) -> Path:
+    """Return the user's own folder for one kind of files.
+
+    A relative path in an XDG variable is ignored, as the specification demands
+    (https://specifications.freedesktop.org/basedir-spec/latest/).
+
+    Args:
+        folder: by the variable or the system's custom.
+        variable: that of XDG.
+        otherwise: below the home folder, without the variable.
+    """
+    if os.environ.get(variable) and not folder.is_absolute():
+        folder = Path(os.path.expanduser("~"), otherwise, PROJECT)  # noqa: PTH111 - may stay as it is
+    if not folder.is_absolute():
+        raise InfrastructureError(
+            tr(
+                "no folder for CloudBurst's files: this user has no home folder; set HOME, or "
+                "CLOUDBURST_STATE and CLOUDBURST_CACHE"
+            )
+        )
+    return folder
 
 
 def owner() -> str:
@@ -38,8 +88,8 @@ def owner() -> str:
         user = getpass.getuser()
     except (OSError, KeyError):
         user = "unknown"
-    folder = os.environ.get("CLOUDBURST_STATE")
-    suffix = f":{Path(folder).absolute()}" if folder else ""
+    folder = _named("CLOUDBURST_STATE")
+    suffix = f":{folder}" if folder else ""
     return re.sub(r"[^\w +\-=.:/@]", "-", f"{user}@{socket.gethostname()}{suffix}")[:200]
 
 

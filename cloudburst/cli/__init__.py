@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from cloudburst import console, targets
+from cloudburst import console, targets, userpath
 from cloudburst.cli import recovery
 from cloudburst.console import streams
 from cloudburst.errors import (
@@ -274,7 +274,12 @@ def scan(
         raise click.UsageError(tr("--run goes with neither --json nor --output -"))
     from cloudburst.job.folder import scan as folders  # noqa: PLC0415
 
-    path = None if output == "-" else Path(output or Path(folder) / folders.JOB_FILE)
+    folder = userpath.expanded(folder)
+    path = (
+        None
+        if output == "-"
+        else Path(userpath.expanded(output) if output else Path(folder) / folders.JOB_FILE)
+    )
     next_command = f"cloudburst-run {shlex.quote(str(path))}"
     if path is not None and path.exists() and not force:
         message = tr(

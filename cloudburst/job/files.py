@@ -6,7 +6,8 @@ import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from cloudburst import media
+from cloudburst import media, userpath
+from cloudburst.job import located
 from cloudburst.language import later, tr
 from cloudburst.videoapi import subtitles
 
@@ -67,13 +68,15 @@ def probe(raw: dict[str, object], base: Path, base_name: str) -> dict[tuple[str,
 def _probe(field: str, base: Path, text: str, base_name: str) -> Probe:
     if not text or any(unicodedata.category(char) == "Cc" for char in text):
         return Probe()  # reported with the shape
-    path = base / text
     try:
-        problem = _no_file(path, text, base_name)
+        path = located.locate(base, text)
+        problem = _no_file(path, base, text, base_name)
         return Probe(problem) if problem else _CHECKS[field](path)
     except (media.MediaError, subtitles.SubtitleError) as error:
         kind = tr(_KINDS[field])
         return Probe(tr("{file}: {error}; expected {kind}", file=text, error=error, kind=kind))
+    except userpath.NoHomeError as error:
+        return Probe(tr("{file}: {reason}", file=text, reason=error))
     except OSError as error:
         return Probe(tr("{file} cannot be read: {reason}", file=text, reason=reason(error)))
     except Exception as error:  # noqa: BLE001 - what decoders raise at damaged files is theirs
@@ -83,19 +86,29 @@ def _probe(field: str, base: Path, text: str, base_name: str) -> Probe:
         )
 
 
-def _no_file(path: Path, text: str, base_name: str) -> str | None:
+def _no_file(path: Path, base: Path, text: str, base_name: str) -> str | None:
     """Return why there is no file to be opened, None if there is one."""
     if path.is_dir():
         return tr("{file} is a folder; expected a file", file=text)
     if not path.exists():
-        return tr(
-            "file not found: {file} (paths are relative to {source})", file=text, source=base_name
-        )
+        return _not_found(path, base, text, base_name)
     if not path.is_file():
         return tr("{file} is not a regular file", file=text)
     if path.stat().st_size == 0:
         raise media.MediaError(tr("the file is empty"))
     return None
+
+
+def _not_found(path: Path, base: Path, text: str, base_name: str) -> str:
+    """Return that a file does not exist, and which one may have been meant."""
+    if path.is_symlink():
+        there = path.readlink()
+        return tr("{file} is a link to {target}, which does not exist", file=text, target=there)
+    message = tr(
+        "file not found: {file} (paths are relative to {source})", file=text, source=base_name
+    )
+    hint = located.hint(base, text)
+    return tr("{problem}; {hint}", problem=message, hint=hint) if hint else message
 
 
 def _check_picture(path: Path) -> Probe:

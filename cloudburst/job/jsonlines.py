@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from cloudburst.job import records
-from cloudburst.job.tree import MAX_NODES, REPEATED_KEY, Fault, SourceError, Tree
+from cloudburst.job.tree import (
+    MAX_NODES,
+    REPEATED_KEY,
+    Fault,
+    Shape,
+    SourceError,
+    Tree,
+    Written,
+    resolved,
+)
 from cloudburst.language import later, tr
 from cloudburst.section import show
 
@@ -21,8 +31,12 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as it was written: a repeated key is still there."""
 
 
-def parse(text: str) -> Tree:
+def parse(text: str, shape: Shape = None) -> Tree:
     """Parse scenes, a line each; blank lines are passed over.
+
+    Args:
+        text: of the file.
+        shape: where the document has text: a number there is text, as it is written.
 
     Raises:
         SourceError: there is no line, or it is too large.
@@ -40,7 +54,7 @@ def parse(text: str) -> Tree:
             raise SourceError(number, tr("more than {count} values", count=MAX_NODES))
     if not scenes:
         raise SourceError(0, tr("the file is empty; {expected}", expected=tr(EXPECTED)))
-    return tree
+    return replace(tree, value=resolved(tree.value, shape))
 
 
 def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | None:
@@ -48,7 +62,13 @@ def _scene(line: str, number: int, index: int, tree: Tree) -> dict[str, Any] | N
     place = ("scenes", index)
     tree.lines[place] = number
     try:
-        value = json.loads(line.rstrip("\r\n"), object_pairs_hook=_Pairs, parse_constant=_refuse)
+        value = json.loads(
+            line.rstrip("\r\n"),
+            object_pairs_hook=_Pairs,
+            parse_constant=_refuse,
+            parse_int=lambda text: Written(text, int(text)),
+            parse_float=lambda text: Written(text, float(text)),
+        )
     except json.JSONDecodeError as error:
         message = tr(
             "invalid JSON: {reason} at character {column}", reason=error.msg, column=error.colno

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudburst import environment as dotenv
-from cloudburst import targets
+from cloudburst import targets, userpath
 from cloudburst.errors import BadInput
-from cloudburst.job import files, names, problems, records, variables
+from cloudburst.job import files, located, names, problems, records, variables
 from cloudburst.job import source as sources
 from cloudburst.job.schema import JobSection, SceneSection, validate
 from cloudburst.job.tree import REPEATED_KEY
@@ -65,17 +65,18 @@ def load_job(
     section, shape = validate(read.tree.value)
     raw = read.tree.value if isinstance(read.tree.value, dict) else {}
     probes = files.probe(raw, read.base, read.base_name)
-    folder = _output_folder(section, read.base, output, environment)
+    base, named = _named_output(section, read.base, output, environment)
     wrong = [
         *_document_problems(read.tree, shape),
         *files.problems(raw, probes),
         *names.problems(read.tree),
-        *_output_problems(folder),
+        *_output_problems(base, named),
         *(_section_problems(section) if section is not None else ()),
     ]
     if wrong or read.tree.faults or section is None:
         raise BadInput(problems.ordered(wrong, read.tree, read.shown))
     _check_limit(max_cost_usd)
+    folder = userpath.absolute(named, base)
     job = _build(section, read, folder, probes, target or _target(section, environment))
     variables.check(job.target, environment)
     job = replace(job, limits=variables.limits(job.limits, section.limits, environment))
@@ -151,21 +152,32 @@ def _section_problems(section: JobSection) -> Iterator[tuple[TreePath, str]]:
 # -- output -------------------------------------------------------------------------------------
 
 
-def _output_folder(
+def _named_output(
     section: JobSection | None,
     base: Path,
     output: str | Path | None,
     environment: Mapping[str, str],
-) -> Path:
+) -> tuple[Path, str]:
+    """Return the folder for results as it was named, and where a relative path starts there."""
     if output is not None:
-        return Path(output)
+        return Path.cwd(), os.fspath(output)
     if section is not None and section.output.directory is not None:
-        return base / section.output.directory
-    return Path(environment.get("RESULTS_DIR") or "cloudburst_results")
+        return base, section.output.directory
+    return Path.cwd(), environment.get("RESULTS_DIR") or "cloudburst_results"
 
 
-def _output_problems(folder: Path) -> Iterator[tuple[TreePath, str]]:
+def _output_problems(base: Path, named: str) -> Iterator[tuple[TreePath, str]]:
     field = ("output", "directory")
+    try:
+        folder = userpath.absolute(named, base)
+        variable = userpath.unexpanded(named)
+    except userpath.NoHomeError as error:
+        yield field, tr("{path} cannot be used: {reason}", path=named, reason=error)
+        return
+    if variable and not folder.exists():
+        # Nobody wants a folder of that name, which is so easily removed with too much else.
+        yield field, tr("{name} is not replaced here; write the whole path", name=variable)
+        return
     existing = folder
     try:
         while not existing.exists() and existing != existing.parent:
@@ -209,7 +221,11 @@ def _build(
         distribution=Distribution(**section.distribution.model_dump()),
         limits=Limits(**{"health_timeout": targets.get(target).health_timeout} | limits),
         auto_terminate=section.auto_terminate,
-        warnings=(*read.warnings, *_file_warnings(read, probes)),
+        warnings=(
+            *read.warnings,
+            *names.replaced(read.tree, read.shown),
+            *_file_warnings(read, probes),
+        ),
         document=_document(read, base) if read.in_memory else None,
     )
 
@@ -232,9 +248,9 @@ def _scene(
 ) -> Scene:
     chosen = section.model_dump(exclude_unset=True, exclude={"name", "image", "audio"})
     return Scene(
-        name=section.name,
-        image=base / section.image,
-        audio=base / section.audio,
+        name=names.safe_name(section.name),
+        image=located.locate(base, section.image),
+        audio=located.locate(base, section.audio),
         seconds=probes["audio", section.audio].seconds,
         options=_options(chosen, base, defaults),
     )
@@ -245,7 +261,7 @@ def _options(chosen: dict[str, object], base: Path, under: VideoOptions) -> Vide
     values = dict(chosen)
     for field in ("watermark", "subtitle"):
         if isinstance(values.get(field), str):
-            values[field] = base / cast("str", values[field])
+            values[field] = located.locate(base, cast("str", values[field]))
     if "effects" in values:
         values["effects"] = tuple(cast("list[str]", values["effects"]))
     return replace(under, **values)  # type: ignore[arg-type]  # the schema has checked the types

@@ -1,4 +1,4 @@
-"""Names of scenes: which are safe as file names, how others become so, and their natural order."""
+"""Names of scenes: how they become names of files on every system, and their natural order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from cloudburst.job.problems import dotted
 from cloudburst.language import tr
+from cloudburst.models import Problem
 from cloudburst.section import show
 
 if TYPE_CHECKING:
@@ -14,10 +16,17 @@ if TYPE_CHECKING:
 
     from cloudburst.job.tree import Path, Tree
 
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
-_OTHER = re.compile(r"[^\w .,+()'-]")
-_MAX_CHARACTERS = 100
-_MAX_BYTES = 200  # 255 is the limit of a file name, with .mp4.part
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?")
+# Windows drops them from the end of a name; at its beginning nobody sees a space.
+_EDGES = re.compile(r"^\s+|[\s.]+$")
+# What no file name of Windows can have; / and NUL are those that no system's can.
+_IMPOSSIBLE = frozenset('/\\:*?"<>|')
+# Control characters, lone surrogates, line and paragraph separators.
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}
+# Format characters that belong to the spelling of words and emoji; others, such as a mark that
+# turns the direction of text or a soft hyphen, only make names look alike.
+_JOINERS = {"\u200c", "\u200d"} | {chr(code) for code in range(0xE0020, 0xE0080)}
+_MAX_BYTES = 200  # 255 is the limit of a file name, with .mp4.b01.part
 
 _HAN_DIGITS = {digit: str(value) for value, digit in enumerate("零一二三四五六七八九")}
 _HAN_DIGITS |= {"〇": "0", "两": "2"}  # noqa: RUF001 - the Chinese zero
@@ -34,33 +43,55 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def unsafe_name(name: str) -> str | None:
-    """Return why a scene's name cannot name a file on every system, None if it can."""
-    if not re.fullmatch(r"[\w][\w .,+()'-]*", name):
-        return tr(
-            "expected letters, digits, space and . , + - _ ( ) ', beginning with a letter or _"
-        )
-    if name[-1] in ". ":
-        return tr("expected a name that does not end in a dot or a space")
-    if _RESERVED.fullmatch(name):
-        return tr("expected a name that is not reserved on Windows")
-    if len(name.encode()) > _MAX_BYTES:
-        return tr("expected at most {most} bytes", most=_MAX_BYTES)
-    return None
-
-
 def safe_name(text: str, most: int = _MAX_BYTES) -> str:
     """Return a text as a name that names a file on every system.
 
+    Letters of every script stay, with their marks, as do signs and emoji, in Unicode's composed
+    form. What a file system cannot hold becomes ``_``.
+
     Args:
-        text: such as the stem of a file.
+        text: such as the name of a scene.
         most: bytes of the name.
     """
-    name = _OTHER.sub("_", unicodedata.normalize("NFC", text)).strip(" .").lstrip(" .,+()'-")
+    kept = "".join(_kept(char) for char in unicodedata.normalize("NFC", text))
+    name = _EDGES.sub("", unicodedata.normalize("NFC", kept))
+    if name.startswith("."):  # such a file is hidden
+        name = f"_{name.lstrip('.')}"
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
-    name = name[:_MAX_CHARACTERS].encode()[:most].decode(errors="ignore").rstrip(". ")
-    return name or "scene"
+    return _EDGES.sub("", _cut(name, most)) or "scene"
+
+
+def _kept(char: str) -> str:
+    """Return what a file's name has for a character."""
+    category = unicodedata.category(char)
+    if char in _IMPOSSIBLE or category in _HIDDEN:
+        return "_"
+    return "" if category == "Cf" and char not in _JOINERS else char
+
+
+def _cut(name: str, most: int) -> str:
+    """Return the beginning of a name, so many bytes at most, without half of a letter."""
+    data = name.encode()
+    if len(data) <= most:
+        return name
+    kept = data[:most].decode(errors="ignore")
+    rest = name[len(kept) :]
+    if _continues(rest[0]) or kept[-1] == "\u200d":
+        kept = kept.rstrip("\u200d")
+        while kept and _continues(kept[-1]):
+            kept = kept[:-1]
+        kept = kept[:-1]
+    return kept
+
+
+def _continues(char: str) -> bool:
+    """Whether a character belongs to the one before: a mark, a joiner, a colour of skin."""
+    return (
+        unicodedata.category(char)[0] == "M"
+        or char in _JOINERS
+        or "\U0001f3fb" <= char <= "\U0001f3ff"
+    )
 
 
 def job_name(text: str) -> str:
@@ -77,14 +108,42 @@ def problems(tree: Tree) -> Iterator[tuple[Path, str]]:
         if not isinstance(name, str) or not name:
             continue
         path = ("scenes", index, "name")
-        problem = unsafe_name(name)
-        if problem:
-            yield path, tr("got {value}; {problem}", value=show(name), problem=problem)
         # Some file systems fold case and Unicode forms: two such names would be one file.
-        folded = fold(name)
+        folded = fold(safe_name(name))
         if folded in seen:
             yield path, _repeated(name, seen[folded], tree.line(("scenes", seen[folded], "name")))
         seen.setdefault(folded, index)
+
+
+def replaced(tree: Tree, shown: str) -> Iterator[str]:
+    """Return a line for each scene whose video is not called what the scene is, and why.
+
+    Args:
+        tree: a document without problems.
+        shown: the source, as the user named it.
+    """
+    scenes = tree.value["scenes"] if isinstance(tree.value, dict) else []
+    for index, scene in enumerate(scenes):
+        name, safe = scene["name"], safe_name(scene["name"])
+        # Another Unicode form is the same name for everybody.
+        if safe != unicodedata.normalize("NFC", name):
+            path = ("scenes", index, "name")
+            place = Problem(shown, tree.line(path), dotted(path), _why_replaced(name, safe))
+            yield str(place)
+
+
+def _why_replaced(name: str, safe: str) -> str:
+    value, file = show(name), show(f"{safe}.mp4")
+    if len(name.encode()) > _MAX_BYTES:
+        return tr(
+            "{value} is longer than {most} bytes; the file is {file}",
+            value=value,
+            most=_MAX_BYTES,
+            file=file,
+        )
+    return tr(
+        "{value} cannot be a file's name on every system; it is {file}", value=value, file=file
+    )
 
 
 def _repeated(name: str, index: int, line: int) -> str:

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
+from cloudburst import userpath
+from cloudburst.job import located
 from cloudburst.job.schema import SCENE_ALIASES
-from cloudburst.job.tree import MAX_DEPTH, MAX_NODES, Fault, Path, SourceError, Tree
+from cloudburst.job.tree import (
+    MAX_DEPTH,
+    MAX_NODES,
+    Fault,
+    Path,
+    Shape,
+    SourceError,
+    Tree,
+    Written,
+    resolved,
+)
 from cloudburst.language import tr
 from cloudburst.section import show
 
@@ -58,11 +71,12 @@ def scene(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
     return values, wrong
 
 
-def tree(source: Records) -> Tree:
+def tree(source: Records, shape: Shape = None) -> Tree:
     """Return a program's job or list of scenes as a document without lines.
 
     Args:
         source: a mapping as in scenes.yaml, or a sequence of scenes.
+        shape: where it has text: a number there is written as one.
 
     Raises:
         SourceError: it is too large, or nested too deep.
@@ -77,7 +91,7 @@ def tree(source: Records) -> Tree:
             if isinstance(item, dict):
                 scenes[index], wrong = scene(item)
                 faults += [Fault(("scenes", index, key), 0, text) for key, text in wrong]
-    return Tree(document, {(): 0}, faults)
+    return Tree(resolved(document, shape), {(): 0}, faults)
 
 
 def _with_our_key(path: Path) -> Path:
@@ -107,7 +121,8 @@ class _Plain:
             return value
         if isinstance(value, int | float):
             # Plain ones: numbers of NumPy and `IntEnum`s are no numbers for YAML.
-            return int(value) if isinstance(value, int) else float(value)
+            plain = int(value) if isinstance(value, int) else float(value)
+            return Written(str(plain), plain)
         if isinstance(value, str):
             return self._text(value, path)
         if isinstance(value, Mapping):
@@ -154,7 +169,8 @@ def absolute(document: Mapping[str, Any], base: os.PathLike[str]) -> dict[str, A
     whole["scenes"] = [_absolute(item, base) for item in whole["scenes"]]
     directory = whole.get("output", {}).get("directory")
     if directory is not None:
-        whole["output"] = {**whole["output"], "directory": os.path.join(base, directory)}  # noqa: PTH118 - text
+        path = userpath.absolute(directory, FilePath(base))
+        whole["output"] = {**whole["output"], "directory": str(path)}
     return whole
 
 
@@ -167,4 +183,4 @@ def _absolute_items(
 ) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         is_file = key in _FILES and isinstance(value, str)
-        yield key, os.path.join(base, value) if is_file else value  # noqa: PTH118 - text
+        yield key, str(located.locate(FilePath(base), value)) if is_file else value

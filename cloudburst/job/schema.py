@@ -6,23 +6,39 @@ Schema that editors use is made from the same models, so the two cannot differ.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
-from pydantic import Field, StringConstraints, ValidationError, create_model
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, create_model
 
 from cloudburst import targets
+from cloudburst.job.tree import ANY_KEY
 from cloudburst.language import later
 from cloudburst.models import Effect, Language, WhenDear
 from cloudburst.section import Section, problems
 
 if TYPE_CHECKING:
+    from cloudburst.job.tree import Shape
     from cloudburst.targets.base import TargetType
 
 _PATH = r"^[^\x00-\x1f\x7f]+$"
 _COLOR = r"^&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+# Keys of the whole file that begin so are the user's own: a place for anchors.
+OWN_KEYS = "x-"
 
 # Seconds.
 MAX_SCENE_TIMEOUT = 86400
@@ -105,7 +121,7 @@ class OptionsSection(_JobPart):
 class SceneSection(OptionsSection):
     """One video: a picture, its narration and, if wanted, subtitles."""
 
-    name: str = Field(min_length=1, max_length=100, description="Names the video file.")
+    name: str = Field(min_length=1, max_length=1000, description="Names the video file.")
     image: FilePath
     audio: FilePath
     subtitle: FilePath | None = Field(default=None, description="SRT file.")
@@ -198,11 +214,37 @@ def _document(registered: tuple[tuple[str, TargetType], ...]) -> type[JobSection
     return create_model("JobSection", __base__=JobSection, __doc__=JobSection.__doc__, **fields)
 
 
+def text_shape() -> Shape:
+    """Return where a document has text, see `cloudburst.job.tree.resolved`."""
+    return _shape(document())
+
+
+@cache
+def _shape(annotation: Any) -> Shape:
+    """Return where a value of a type has text; a type with both text and numbers has none."""
+    if annotation is str:
+        return str
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        types_of = {name: field.annotation for name, field in annotation.model_fields.items()}
+        return {name: _shape(cast("Any", kind)) for name, kind in types_of.items()}
+    kind, members = get_origin(annotation), get_args(annotation)
+    if kind is Literal:
+        return str if all(isinstance(member, str) for member in members) else None
+    if kind in (Annotated, Union, types.UnionType):
+        of_types = members[:1] if kind is Annotated else members
+        shapes = [_shape(member) for member in of_types if member is not type(None)]
+        return shapes[0] if shapes and None not in shapes else None
+    if kind is list:
+        return [_shape(members[0])]
+    return {ANY_KEY: _shape(members[1])} if kind is dict else None
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of scenes.yaml."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "CloudBurst scenes.yaml",
+        "patternProperties": {f"^{OWN_KEYS}": {}},
     } | document().model_json_schema()
 
 
@@ -212,6 +254,8 @@ def validate(value: object) -> tuple[JobSection | None, list[tuple[tuple[str | i
     Returns:
         The job section, or None, and what is wrong, see `cloudburst.section.problems`.
     """
+    if isinstance(value, dict):
+        value = {key: item for key, item in value.items() if not key.startswith(OWN_KEYS)}
     try:
         return document().model_validate(value), []
     except ValidationError as error:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cloudburst import userpath
 from cloudburst.errors import BadInput
-from cloudburst.job import csvfile, jsonlines, records, yamltree
+from cloudburst.job import csvfile, jsonlines, located, records, schema, yamltree
 from cloudburst.job.files import reason
 from cloudburst.job.folder import scan
 from cloudburst.job.folder.scan import JOB_FILE
@@ -58,9 +59,11 @@ class _Kind(NamedTuple):
     encoding: str = later("save the file as UTF-8")
 
 
-_YAML = _Kind(yamltree.parse, later("expected version: 1 and scenes:"))
+_YAML = _Kind(
+    lambda text: yamltree.parse(text, schema.text_shape()), later("expected version: 1 and scenes:")
+)
 _TABLE = _Kind(csvfile.parse, csvfile.EXPECTED, later("save the file as UTF-8 (Excel: CSV UTF-8)"))
-_LINES = _Kind(jsonlines.parse, jsonlines.EXPECTED)
+_LINES = _Kind(lambda text: jsonlines.parse(text, schema.text_shape()), jsonlines.EXPECTED)
 _EXPECTED = later("a scenes.yaml, a table (.csv), JSON Lines (.jsonl) or a folder")
 _KINDS = {".csv": _TABLE, ".tsv": _TABLE, ".jsonl": _LINES, ".ndjson": _LINES}
 
@@ -77,15 +80,25 @@ def read(source: object) -> Source:
         TypeError: it is nothing of these.
     """
     if isinstance(source, str | os.PathLike):
-        return _read_path(Path(source), str(source))
+        return _read_path(_place(source), str(source))
     if isinstance(source, Mapping | Sequence) and not isinstance(source, bytes | bytearray):
         try:
-            tree = records.tree(source)
+            tree = records.tree(source, schema.text_shape())
         except SourceError as error:
             raise BadInput([Problem("scenes", 0, "", str(error))]) from error
         return Source(tree, "scenes", Path("scenes"), Path.cwd(), in_memory=True)
     kind = type(source).__name__
     raise TypeError(f"got {kind}; expected a path, a mapping or a sequence of mappings")
+
+
+def _place(source: str | os.PathLike[str]) -> Path:
+    """Return the path that a user named; one of a program's is as it is."""
+    if not isinstance(source, str):
+        return Path(source)
+    try:
+        return Path(userpath.expanded(source))
+    except userpath.NoHomeError as error:
+        raise _refusal(source, str(error)) from error
 
 
 def _read_path(path: Path, shown: str) -> Source:
@@ -116,6 +129,9 @@ def _read_file(path: Path, shown: str) -> Tree:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         text = tr("file not found; expected {sources}", sources=tr(_EXPECTED))
+        hint = located.hint(Path(), shown)
+        if hint:
+            text = tr("{problem}; {hint}", problem=text, hint=hint)
         raise _refusal(shown, text) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

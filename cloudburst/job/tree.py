@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cloudburst.language import later
 
@@ -13,6 +13,10 @@ MAX_DEPTH = 20
 MAX_NODES = 400_000
 
 Path = tuple[str | int, ...]
+
+# Where a document has text: `str`; a list of such; a mapping by key, "*" for every other key.
+Shape = type[str] | list["Shape"] | dict[str, "Shape"] | None
+ANY_KEY = "*"
 REPEATED_KEY = later("duplicate key; expected each key once")
 
 
@@ -41,6 +45,51 @@ class Fault(NamedTuple):
     path: Path
     line: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A number or a word such as ``true``, until it is known whether text is expected in its place.
+
+    Args:
+        text: as it was written: ``001``, ``1e3``.
+        value: what that is where no text is expected.
+    """
+
+    text: str
+    value: object
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def resolved(root: object, shape: Shape) -> object:
+    """Return a document without `Written`: each is its text where text is expected, or its value.
+
+    So a scene called 001 is called that, not 1. Without recursion: aliases may nest deeper than
+    Python does.
+
+    Args:
+        root: dicts, lists, scalars and `Written`; it is not changed.
+        shape: where text is expected. Nothing, as a word, is nothing there too.
+    """
+    top: list[object] = [root]
+    todo: list[tuple[Any, Any, Shape]] = [(top, 0, shape)]
+    while todo:
+        parent, key, expected = todo.pop()
+        item = parent[key]
+        if isinstance(item, Written):
+            parent[key] = item.text if expected is str and item.value is not None else item.value
+        elif isinstance(item, dict):
+            parent[key] = dict(item)
+            keyed = expected if isinstance(expected, dict) else {}
+            rest = keyed.get(ANY_KEY)
+            todo += [(parent[key], name, keyed.get(name, rest)) for name in item]
+        elif isinstance(item, list):
+            parent[key] = list(item)
+            each = expected[0] if isinstance(expected, list) else None
+            todo += [(parent[key], index, each) for index in range(len(item))]
+    return top[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 The tree is built from the parser's events with a stack of its own: no constructors, so no tags
 can run anything; no recursion, so no depth can crash it; a bound on the nodes, so aliases cannot
-multiply. Scalars follow the YAML 1.2 core schema, where ``no`` and ``12:30`` are words.
+multiply. Scalars follow the YAML 1.2 core schema, where ``no`` and ``12:30`` are words; of YAML 1.1
+it has merge keys (``<<``, https://yaml.org/type/merge.html), which anchors are mostly used with.
 """
 
 from __future__ import annotations
@@ -12,8 +13,20 @@ from dataclasses import dataclass
 
 import yaml
 
-from cloudburst.job.tree import MAX_DEPTH, MAX_NODES, REPEATED_KEY, Fault, Path, SourceError, Tree
+from cloudburst.job.tree import (
+    MAX_DEPTH,
+    MAX_NODES,
+    REPEATED_KEY,
+    Fault,
+    Path,
+    Shape,
+    SourceError,
+    Tree,
+    Written,
+    resolved,
+)
 from cloudburst.language import tr
+from cloudburst.section import show
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -38,24 +51,41 @@ class _Open:
     path: Path
     anchor: str | None
     key: str | None = None
+    merges: bool = False
 
 
-def parse(text: str) -> Tree:
+_MERGE = "<<"
+
+
+def parse(text: str, shape: Shape = None) -> Tree:
     """Parse one YAML document.
+
+    Args:
+        text: of the document.
+        shape: where it has text: what is written there is not read as a number or a truth value.
 
     Raises:
         YamlError: syntax, a tag, an endless or exploding alias, too deep, too large.
     """
     try:
-        return _Builder().build(text)
+        return _Builder().build(text, shape)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark and _is_indented_with_tab(text, mark.line):
+            message = tr("a tab in the indentation; YAML expects spaces")
+            raise YamlError(mark.line + 1, message) from error
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise YamlError(
             mark.line + 1 if mark else 1, tr("invalid YAML: {what}", what=what)
         ) from error
     except yaml.YAMLError as error:
         raise YamlError(1, tr("invalid YAML: {what}", what=error)) from error
+
+
+def _is_indented_with_tab(text: str, number: int) -> bool:
+    lines = text.splitlines()
+    line = lines[number] if number < len(lines) else ""
+    return "\t" in line[: len(line) - len(line.lstrip())]
 
 
 class _Builder:
@@ -67,7 +97,7 @@ class _Builder:
         self.documents = 0
         self.nodes = 0
 
-    def build(self, text: str) -> Tree:
+    def build(self, text: str, shape: Shape) -> Tree:
         for event in yaml.parse(text, Loader=_Loader):
             line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.DocumentStartEvent):
@@ -80,7 +110,7 @@ class _Builder:
                 self._alias(str(event.anchor), line)
             elif isinstance(event, yaml.NodeEvent):
                 self._node(event, line)
-        return Tree(self.root, self.tree.lines, self.tree.faults)
+        return Tree(resolved(self.root, shape), self.tree.lines, self.tree.faults)
 
     def _node(self, event: yaml.NodeEvent, line: int) -> None:
         tag = getattr(event, "tag", None)
@@ -88,9 +118,10 @@ class _Builder:
             raise YamlError(line, tr("got the tag {tag}; tags are not supported", tag=tag))
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event.value) if event.implicit[0] else event.value
+            value = _written(event.value) if event.implicit[0] else event.value
             if event.anchor:
                 self.anchors[event.anchor] = value
+            self._note_merge(event)
             self._place(value, line, is_key_text=str(event.value))
             return
         if len(self.stack) >= MAX_DEPTH:
@@ -103,8 +134,39 @@ class _Builder:
         path = self._place(value, line, is_key_text=None)
         self.stack.append(_Open(value, path, event.anchor))
 
+    def _note_merge(self, event: yaml.ScalarEvent) -> None:
+        """Note that the open mapping has a merge key: ``<<`` as a key, and not in quotes."""
+        parent = self.stack[-1] if self.stack else None
+        if parent is not None and isinstance(parent.value, dict) and parent.key is None:
+            parent.merges |= event.value == _MERGE and bool(event.implicit[0])
+
+    def _merge(self, done: _Open) -> None:
+        """Put what a merge key names below the mapping's own keys, and the earlier above the later.
+
+        Such a value has the line of its merge key: there it came to be in this mapping.
+        """
+        assert isinstance(done.value, dict)  # noqa: S101 - for mypy; only mappings have keys
+        named = done.value.pop(_MERGE, None)
+        path = (*done.path, _MERGE)
+        line = self.tree.lines.get(path, 1)
+        for source in named if isinstance(named, list) else [named]:
+            if not isinstance(source, dict):
+                message = tr(
+                    "got {value}; expected a mapping, such as an alias of one, or a list of them",
+                    value=show(source),
+                )
+                self.tree.faults.append(Fault(path, line, message))
+                continue
+            for key, value in source.items():
+                if key not in done.value:
+                    self._count(1, line)
+                    done.value[key] = value
+                    self.tree.lines[*done.path, key] = line
+
     def _close(self) -> None:
         done = self.stack.pop()
+        if done.merges:
+            self._merge(done)
         # Only now: an alias inside its own anchor would make an endless tree.
         if done.anchor:
             self.anchors[done.anchor] = done.value
@@ -168,6 +230,12 @@ def _size(value: object) -> int:
         if total > MAX_NODES:
             break
     return total
+
+
+def _written(text: str) -> object:
+    """Return a plain scalar, as text if it is nothing else in any place."""
+    value = _scalar(text)
+    return text if value == text else Written(text, value)
 
 
 def _scalar(text: str) -> object:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
 import yaml
 
-from cloudburst.errors import TargetUnknown
+from cloudburst.errors import BadInput, TargetUnknown
+from cloudburst.job import names
 from cloudburst.job.loader import load_job
 from cloudburst.job.schema import json_schema
 from cloudburst.models import Distribution, Limits
@@ -180,10 +182,110 @@ def test_paths_are_relative_to_the_file_not_to_the_shell(
     assert load_job("job/scenes.yaml").scenes[0].image == path.parent / "p.png"
 
 
-@pytest.mark.parametrize("name", ["第一幕", "a b", "a.b-c_d", "Größe (2)", "_x", "it's"])
+@pytest.mark.parametrize(
+    "name", ["第一幕", "a b", "a.b-c_d", "Größe (2)", "_x", "it's", "परिचय", "Q&A", "intro🎬"]
+)
 def test_names_that_are_safe(job_file: Callable[..., Path], name: str) -> None:
     text = f'version: 1\nscenes:\n  - {{name: "{name}", image: p.png, audio: a.wav}}\n'
-    assert load_job(job_file(text)).scenes[0].name == name
+    job = load_job(job_file(text))
+    assert job.scenes[0].name == name
+    assert job.warnings == ()
+
+
+def test_a_decomposed_name_is_the_same_name(job_file: Callable[..., Path]) -> None:
+    name = unicodedata.normalize("NFD", "Giới thiệu")
+    text = f"version: 1\nscenes:\n  - {{name: {name}, image: p.png, audio: a.wav}}\n"
+    job = load_job(job_file(text))
+    assert job.scenes[0].name == unicodedata.normalize("NFC", name) != name
+    assert job.warnings == ()
+
+
+def test_a_name_that_no_file_can_have_is_replaced_and_told(job_file: Callable[..., Path]) -> None:
+    path = job_file("""version: 1
+scenes:
+  - {name: "../a:b?", image: p.png, audio: a.wav}
+  - {name: fine, image: p.png, audio: a.wav}
+  - {name: NUL, image: p.png, audio: a.wav}
+""")
+    job = load_job(path)
+    assert [scene.name for scene in job.scenes] == ["__a_b_", "fine", "_NUL"]
+    why = "cannot be a file's name on every system; it is"
+    assert job.warnings == (
+        f"{path}:3: scenes[0].name: '../a:b?' {why} '__a_b_.mp4'",
+        f"{path}:5: scenes[2].name: 'NUL' {why} '_NUL.mp4'",
+    )
+
+
+WORDS = ["001", "1_000", "0x10", "1e3", "2024-01-01", "12:30", "yes", "off", "true", "-1", ".5"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_what_is_written_is_the_name(job_file: Callable[..., Path], word: str) -> None:
+    path = job_file(f"""version: 1
+scenes:
+  - {{name: {word}, image: p.png, audio: a.wav, font_size: 40}}
+""")
+    scene = load_job(path).scenes[0]
+    assert (scene.name, scene.options.font_size) == (names.safe_name(word), 40)
+
+
+def test_a_number_names_a_file(job_file: Callable[..., Path]) -> None:
+    path = job_file("version: 1\nscenes: [{name: 001, image: 007, audio: 1e3}]\n")
+    with pytest.raises(BadInput) as caught:
+        load_job(path)
+    assert "file not found: 007 " in caught.value.problems[0].message
+    assert "file not found: 1e3 " in caught.value.problems[1].message
+
+
+def test_merge_keys(job_file: Callable[..., Path]) -> None:
+    path = job_file("""version: 1
+x-look: &look {font_size: 40, language: english}
+x-base: &base {image: p.png, audio: a.wav, font_size: 10}
+scenes:
+  - &one {<<: [*look, *base], name: one}
+  - {name: two, language: chinese, <<: *one}
+""")
+    one, two = load_job(path).scenes
+    assert (one.options.font_size, one.options.language) == (40, "english")
+    assert (two.name, two.options.font_size, two.options.language) == ("two", 40, "chinese")
+
+
+def test_a_merged_value_is_reported_at_its_merge_key(job_file: Callable[..., Path]) -> None:
+    path = job_file("""version: 1
+scenes:
+  - &one {name: one, image: p.png, audio: no.wav}
+  - name: two
+    <<: *one
+""")
+    with pytest.raises(BadInput) as caught:
+        load_job(path)
+    assert [(one.line, one.field) for one in caught.value.problems] == [
+        (3, "scenes[0].audio"),
+        (5, "scenes[1].audio"),
+    ]
+
+
+@pytest.mark.parametrize("start", ["~", "$HOME", "${HOME}"])
+def test_the_home_folder_in_paths(
+    job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    home = job_file(scenes_yaml(1)).parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    text = scenes_yaml(1, f"output: {{directory: '{start}/videos'}}\n")
+    path = job_file(text.replace("p.png", f'"{start}/p.png"'), "other.yaml")
+    job = load_job(path)
+    assert (job.output, job.scenes[0].image) == (home / "videos", home / "p.png")
+    assert load_job(path, output=f"{start}/argument").output == home / "argument"
+    (tmp_path / ".env").write_text(f"RESULTS_DIR='{start}/dotenv'\n")
+    assert load_job(f"{start}/scenes.yaml").output == home / "dotenv"
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".env", "job"]
+
+
+@pytest.mark.parametrize("named", ["$DATA/videos", "x/${DATA}", "~nobody-by-this-name/videos"])
+def test_no_folder_is_called_as_a_variable(job_file: Callable[..., Path], named: str) -> None:
+    with pytest.raises(BadInput, match="is not replaced here; write the whole path"):
+        load_job(job_file(scenes_yaml(1)), output=named)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(job_file: Callable[..., Path]) -> None:

@@ -56,7 +56,7 @@ CASES = {
     "a list": Bad("- a\n", 1, "", "got a list of 1; expected a mapping"),
     "a word": Bad("scenes\n", 1, "", "got 'scenes'; expected a mapping"),
     "broken yaml": Bad("version: 1\nscenes: [\n", 3, "", "invalid YAML"),
-    "tabs": Bad("version: 1\nscenes:\n\t- a\n", 3, "", "invalid YAML"),
+    "tabs": Bad("version: 1\nscenes:\n\t- a\n", 3, "", "a tab in the indentation"),
     "a tag": Bad("version: 1\nname: !!python/name:os.system x\n", 2, "", "tag"),
     "two documents": Bad(one() + "---\n" + one(), 4, "", "second document"),
     # top level
@@ -264,8 +264,8 @@ CASES = {
     "no name": Bad(one("image: p.png, audio: a.wav"), 3, "scenes[0].name", "missing"),
     "no image": Bad(one("name: s, audio: a.wav"), 3, "scenes[0].image", "missing"),
     "no audio": Bad(one("name: s, image: p.png"), 3, "scenes[0].audio", "missing"),
-    "number as name": Bad(
-        one("name: 7, image: p.png, audio: a.wav"), 3, "scenes[0].name", "expected text"
+    "null as name": Bad(
+        one("name: null, image: p.png, audio: a.wav"), 3, "scenes[0].name", "expected text"
     ),
     "null image": Bad(one("name: s, image: ~, audio: a.wav"), 3, "scenes[0].image", "got nothing"),
     "former scene key": Bad(scene("input_image: p.png"), 3, "scenes[0].input_image", "mean image?"),
@@ -291,15 +291,22 @@ CASES = {
     ),
     "portrait as number": Bad(scene("is_portrait: 1"), 3, "scenes[0].is_portrait", "true or false"),
     # names
-    "name with a slash": Bad(named("a/b"), 3, "scenes[0].name", "expected letters"),
-    "name that climbs": Bad(named("../../x"), 3, "scenes[0].name", "expected letters"),
-    "hidden name": Bad(named(".x"), 3, "scenes[0].name", "expected letters"),
-    "name with a control character": Bad(named("a\\tb"), 3, "scenes[0].name", "letters"),
-    "name that ends in a dot": Bad(named("a."), 3, "scenes[0].name", "end in a dot"),
-    "reserved name": Bad(named("con"), 3, "scenes[0].name", "Windows"),
     "empty name": Bad(named(""), 3, "scenes[0].name", "not empty"),
-    "long name": Bad(named("x" * 101), 3, "scenes[0].name", "at most 100 characters"),
-    "name of many bytes": Bad(named("画" * 90), 3, "scenes[0].name", "200 bytes"),
+    "long name": Bad(named("x" * 1001), 3, "scenes[0].name", "at most 1000 characters"),
+    "names of one file": Bad(
+        one('name: "a/b", image: p.png, audio: a.wav')
+        + '  - {name: "a:b", image: p.png, audio: a.wav}\n',
+        4,
+        "scenes[1].name",
+        "line 3",
+    ),
+    "long names of one file": Bad(
+        one(f"name: {'画' * 90}1, image: p.png, audio: a.wav")
+        + f"  - {{name: {'画' * 90}2, image: p.png, audio: a.wav}}\n",
+        4,
+        "scenes[1].name",
+        "line 3",
+    ),
     "name twice": Bad(
         one() + "  - {name: s, image: p.png, audio: a.wav}\n", 4, "scenes[1].name", "line 3"
     ),
@@ -464,7 +471,6 @@ limits:
     assert [(line, field) for line, field, _ in problems(path)] == [
         (2, "name"),
         (4, "defaults.font_size"),
-        (6, "scenes[0].name"),
         (7, "scenes[0].image"),
         (11, "scenes[1].audio"),
         (12, "scenes[1].colour"),

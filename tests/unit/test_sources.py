@@ -93,10 +93,6 @@ def test_every_error_of_a_table_has_its_true_line(here: Path) -> None:
         "e,p.png,a.wav,,,,,x\n"
     )
     assert problems("scenes.csv") == [
-        (
-            "scenes.csv:5: scenes[1].name: got 'b\\nc'; expected letters, digits, space and . , + "
-            "- _ ( ) ', beginning with a letter or _"
-        ),
         "scenes.csv:6: scenes[1].audio: file not found: no.wav (paths are relative to scenes.csv)",
         (
             "scenes.csv:7: scenes[2].effects[0]: got 'spin'; expected one of: 'zoom_in', "
@@ -210,7 +206,6 @@ def test_every_error_of_json_lines_has_its_line(here: Path) -> None:
         ":5: scenes[3].audio: file not found: no.wav (paths are relative to s.jsonl)",
         ":6: scenes[4].image_path: got both image and image_path; expected one of them",
         ":7: scenes[5]: invalid JSON: NaN is no number of JSON",
-        ":8: scenes[6].name: got '\\ud800'; expected",
         ":8: scenes[6].name: got '\\ud800'; expected text in Unicode",
         ":9: scenes[7]: invalid JSON: ",
     ]
@@ -370,10 +365,6 @@ def test_errors_of_values_name_the_scene() -> None:
             "number, a list or a dict"
         ),
         "scenes: scenes[2]: got 'p.png'; expected a mapping (key: value)",
-        (
-            "scenes: scenes[3].name: got '\\udcff'; expected letters, digits, space and . , + "
-            "- _ ( ) ', beginning with a letter or _"
-        ),
         "scenes: scenes[3].name: got '\\udcff'; expected text in Unicode",
         "scenes: scenes[3].input_image: got both image and input_image; expected one of them",
     ]

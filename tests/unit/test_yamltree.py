@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.job import yamltree
-from cloudburst.job.tree import REPEATED_KEY
+from cloudburst.job.tree import ANY_KEY, REPEATED_KEY, Shape
 
 CASES = {
     "a: 1\nb: [x, 2.5, true, ~]\n": {"a": 1, "b": ["x", 2.5, True, None]},
@@ -27,6 +27,63 @@ CASES = {
 @pytest.mark.parametrize("text", CASES)
 def test_values(text: str) -> None:
     assert yamltree.parse(text).value == CASES[text]
+
+
+MERGED = {
+    "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n": {"x": 1, "y": 3},
+    "a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a}\n": {"x": 1, "y": 3},
+    "a: &a {x: 1}\nc: &c {x: 2, y: 2}\nb: {<<: [*a, *c]}\n": {"x": 1, "y": 2},
+    "a: &a {x: 1}\nc: &c {<<: *a, y: 2}\nb: {<<: *c, z: 3}\n": {"x": 1, "y": 2, "z": 3},
+    "b: {<<: {x: 1}, y: 2}\n": {"x": 1, "y": 2},
+    "b: {<<: []}\n": {},
+    "b: {'<<': 1}\n": {"<<": 1},
+}
+
+
+@pytest.mark.parametrize("text", MERGED)
+def test_merge_keys(text: str) -> None:
+    tree = yamltree.parse(text)
+    assert isinstance(tree.value, dict)
+    assert tree.value["b"] == MERGED[text]
+    assert tree.faults == []
+
+
+@pytest.mark.parametrize("value", ["5", "[1]", "text", "~", "[[{}]]"])
+def test_a_merge_key_of_no_mapping_is_noted(value: str) -> None:
+    (fault,) = yamltree.parse(f"a: 1\nb:\n  <<: {value}\n").faults
+    assert (fault.path, fault.line) == (("b", "<<"), 3)
+    assert "expected a mapping" in fault.message
+
+
+def test_a_merge_bomb_is_refused_before_it_grows() -> None:
+    keys = ", ".join(f"k{number}: 1" for number in range(1000))
+    merges = "".join(f"  - {{<<: *a, n: {number}}}\n" for number in range(1000))
+    with pytest.raises(yamltree.YamlError, match="including those of aliases"):
+        yamltree.parse(f"a: &a {{{keys}}}\nb:\n{merges}")
+
+
+def test_text_is_what_is_written() -> None:
+    shape: Shape = {"name": str, "list": [{"name": str}], "any": {ANY_KEY: str}}
+    text = (
+        "name: 0x1F\nlist: [{name: 001, size: 001}, 1e3]\nany: {k: true, n: ~}\nmore: {name: 1.0}\n"
+    )
+    assert yamltree.parse(text, shape).value == {
+        "name": "0x1F",
+        "list": [{"name": "001", "size": 1}, 1000.0],
+        "any": {"k": "true", "n": None},
+        "more": {"name": 1.0},
+    }
+
+
+def test_an_alias_is_read_by_its_place() -> None:
+    shape: Shape = {"name": str}
+    assert yamltree.parse("size: &n 007\nname: *n\n", shape).value == {"size": 7, "name": "007"}
+
+
+def test_deep_aliases_are_no_recursion() -> None:
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} {'[' * 15}*a{n - 1}{']' * 15}" for n in range(1, 150)]
+    assert yamltree.parse("\n".join(lines), {"a1": [str]}).faults == []
 
 
 def test_lines() -> None:

@@ -410,7 +410,7 @@ def _numbered(stems: Sequence[str]) -> list[str]:
         name, number = safe_name(stem), 1
         while fold(name) in taken:
             number += 1
-            name = f"{safe_name(stem, 190)[:90]}-{number}"
+            name = f"{safe_name(stem, 190)}-{number}"
         taken.add(fold(name))
         names.append(name)
     return names

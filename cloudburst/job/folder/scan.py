@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudburst import files
+from cloudburst import files, userpath
 from cloudburst.errors import BadInput
 from cloudburst.job import yamltree
 from cloudburst.job.folder import pairing
@@ -162,7 +162,7 @@ def scan(folder: str | os.PathLike[str]) -> Scan:
     Raises:
         BadInput: it is no folder, cannot be read, has too many files, or nothing in it pairs.
     """
-    shown, path = str(folder), Path(folder)
+    shown, path = str(folder), Path(userpath.expanded(os.fspath(folder)))
     if not path.is_dir():
         if path.exists():
             raise _refusal(shown, tr("is a file; expected a folder of pictures and sounds"))
