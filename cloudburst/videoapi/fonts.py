@@ -63,8 +63,15 @@ class Face:
         """Whether the font has a glyph for a character."""
         return ord(char) in _open(self.file, self.index).characters
 
-    def advance(self, char: str) -> float:
-        """Return how far a character moves the pen, in em."""
+    def width(self, text: str) -> float:
+        """Return the width of a text as HarfBuzz shapes it for libass, in em."""
+        if len(text) == 1:
+            return self._advance(text)
+        if all(char < "\u0300" or "\u2e80" <= char < "\ua000" for char in text):
+            return sum(map(self._advance, text))  # nothing to shape, but kerning
+        return _shaped(self.file, self.index, text)
+
+    def _advance(self, char: str) -> float:
         font = _open(self.file, self.index).font
         glyph = font.get_nominal_glyph(ord(char))
         return 0.0 if glyph is None else font.get_glyph_h_advance(glyph) / font.face.upem
@@ -77,19 +84,17 @@ class Faces:
     Args:
         main: draws every character that it has; None if nothing can be drawn.
         others: fonts of the characters that `main` does not have.
-        advances: advance of each character of the text, in em.
         missing: characters that no font has.
     """
 
     main: Face | None
     others: Mapping[str, Face]
-    advances: Mapping[str, float]
     missing: str
 
     def width(self, text: str, size: float) -> float:
         """Return the width in pixels of a text at a libass font size of `main`, in pixels."""
         em = size / self.main.height if self.main else 0.0
-        return em * sum(self.advances.get(char, 0.0) for char in text)
+        return em * sum(face.width(part) for face, part in self._divided(text))
 
     def runs(self, text: str) -> list[tuple[str, float, str]]:
         """Split a text where its font changes.
@@ -98,8 +103,16 @@ class Faces:
             Family, scale and text of each run: at the font size of `main` times this scale, an em
             is as large as one of `main`.
         """
+        if self.main is None:
+            return [("", 1.0, text)]
+        return [
+            (face.family, face.height / self.main.height, part)
+            for face, part in self._divided(text)
+        ]
+
+    def _divided(self, text: str) -> list[tuple[Face, str]]:
         if self.main is None or not self.others:
-            return [(self.main.family if self.main else "", 1.0, text)]
+            return [(self.main, text)] if self.main else []
         runs: list[tuple[Face, str]] = []
         for char in text:
             face = self.others.get(char, self.main)
@@ -108,7 +121,7 @@ class Faces:
                 runs[-1] = (runs[-1][0], runs[-1][1] + char)
             else:
                 runs.append((face, char))
-        return [(face.family, face.height / self.main.height, part) for face, part in runs]
+        return runs
 
     def install(self, folder: Path) -> None:
         """Put what ffmpeg needs into a folder: the font files as ``fonts``, and ``fonts.conf``.
@@ -144,8 +157,7 @@ def choose(text: str, sample: str = "A", language: str = "chinese") -> Faces:
                 missing += char
             else:
                 others[char] = face
-    advances = {char: face.advance(char) for char in chars if (face := others.get(char, main))}
-    return Faces(main, others, advances, missing)
+    return Faces(main, others, missing)
 
 
 def face_for(char: str, language: str = "chinese") -> Face | None:
@@ -218,6 +230,17 @@ def _faces(path: Path) -> tuple[Face, ...]:
         ):
             faces.append(Face(font.family, str(path), index))
     return tuple(faces)
+
+
+@functools.lru_cache(maxsize=16384)
+def _shaped(file: str, index: int, text: str) -> float:
+    opened = _open(file, index)
+    buffer = uharfbuzz.Buffer()
+    buffer.add_str(text)
+    buffer.guess_segment_properties()
+    uharfbuzz.shape(opened.font, buffer)
+    advance = sum(position.x_advance for position in buffer.glyph_positions or ())
+    return float(abs(advance)) / float(opened.font.face.upem)
 
 
 class _Opened(NamedTuple):

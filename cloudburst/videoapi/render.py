@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from cloudburst import media
 from cloudburst.language import tr
-from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, still, subtitles
+from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, scripts, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
@@ -81,7 +81,7 @@ class _Scene:
         planes: Y, U and V of the canvas.
         size: width and height of the video, in pixels.
         count: number of frames.
-        cues: subtitles that can be drawn, without overlaps.
+        cues: subtitles as they are drawn, without overlaps.
         style: style of the subtitles; None draws none.
         watermark: whether ``watermark.png`` is in the folder.
         threads: encoder threads.
@@ -90,7 +90,7 @@ class _Scene:
     planes: tuple[motion.Plane, motion.Plane, motion.Plane]
     size: tuple[int, int]
     count: int
-    cues: list[subtitles.Cue]
+    cues: list[subtitles.Drawn]
     style: subtitles.Style | None
     watermark: bool
     threads: int
@@ -141,30 +141,41 @@ def _read(
     if request.watermark is not None:
         mark = canvas.watermark(canvas.read(request.watermark), size)
         (folder / "watermark.png").write_bytes(mark)
-    cues: list[subtitles.Cue] = []
-    style: subtitles.Style | None = None
-    warnings = [*sound.warnings]
-    if request.subtitle is not None:
-        parsed = subtitles.parse(request.subtitle)
-        faces = _faces(parsed, request.language)
-        faces.install(folder)
-        style = _style(request, size, faces)
-        cues, missing = _drawable(parsed, faces.missing)
-        warnings += missing
+    cues, style, notes = _subtitles(request, size, folder)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
         planes=canvas.planes(picture, canvas_size),
         size=size,
         count=max(1, round(sound.seconds * FPS)),
-        cues=subtitles.flatten(cues),
+        cues=cues,
         style=style,
         watermark=request.watermark is not None,
         threads=threads,
     )
-    return scene, warnings
+    return scene, [*sound.warnings, *notes]
 
 
-def _style(request: Request, size: tuple[int, int], faces: fonts.Faces) -> subtitles.Style | None:
+def _subtitles(
+    request: Request, size: tuple[int, int], folder: Path
+) -> tuple[list[subtitles.Drawn], subtitles.Style | None, list[str]]:
+    """Lay out the subtitles, and put their fonts into a folder; return warnings about them, too."""
+    if request.subtitle is None:
+        return [], None, []
+    parsed = subtitles.parse(request.subtitle)
+    text = "".join(cue.text for cue in parsed)
+    faces = _faces(text, request.language)
+    faces.install(folder)
+    style = _style(request, size, faces, scripts.language_of(text, request.language))
+    drawable, warnings = _drawable(parsed, faces.missing)
+    if style is None:
+        return [], None, warnings
+    cues, notes = subtitles.draw(drawable, style)
+    return cues, style, [*warnings, *notes]
+
+
+def _style(
+    request: Request, size: tuple[int, int], faces: fonts.Faces, language: str
+) -> subtitles.Style | None:
     if faces.main is None:
         return None
     return subtitles.Style(
@@ -177,13 +188,13 @@ def _style(request: Request, size: tuple[int, int], faces: fonts.Faces) -> subti
         box=request.background_box,
         transparency=request.background_opacity,
         outline_color=request.outline_color,
+        language=language,
     )
 
 
-def _faces(cues: list[subtitles.Cue], language: str) -> fonts.Faces:
+def _faces(text: str, language: str) -> fonts.Faces:
     """Choose the fonts; a Chinese font also draws the Latin words in Chinese text."""
-    text = "".join(cue.text for cue in cues)
-    sample = "中" if any(map(subtitles.is_cjk, text)) else "A"
+    sample = "中" if scripts.count_cjk(text) else "A"
     return fonts.choose(subtitles.literal(text), sample, language)
 
 
@@ -248,7 +259,7 @@ def _render_still(scene: _Scene, folder: Path, deadline: Deadline) -> None:
     encoded = still.encoded(parts)
     # Only the first frame of each segment is encoded: its cue spans just that frame's time.
     cues = [
-        subtitles.Cue((index - 0.5) / FPS, (index + 0.5) / FPS, text)
+        subtitles.Drawn((index - 0.5) / FPS, (index + 0.5) / FPS, text)
         for index, part in enumerate(encoded)
         if (text := texts[part.state])
     ]
@@ -347,7 +358,7 @@ def _x264(threads: int) -> list[str]:
     return ["-c:v", "libx264", "-profile:v", "high", "-threads", str(threads)]
 
 
-def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Cue]) -> bool:
+def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Drawn]) -> bool:
     """Write the subtitles for ffmpeg; return whether there are any."""
     if scene.style is None or not cues:
         return False

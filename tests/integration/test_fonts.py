@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 
 from cloudburst.job.loader import load_job
 from cloudburst.videoapi import fonts, render
 from cloudburst.videoapi.ffmpeg import Deadline
-from tests.support.inputs import EXAMPLE, write_sound
+from tests.support.inputs import EXAMPLE
+from tests.support.letters import drawn, expected, hide_fonts, likeness, pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.float64]
-
-SIZE = 120
 # In each of these a Chinese, Japanese or Korean reader sees at once whose font it is.
 TEXTS = {
     "simplified": "骨直返海",
@@ -37,52 +30,7 @@ TEXTS = {
 
 @pytest.fixture(autouse=True)
 def no_installed_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide every font from the renderer and from fontconfig, but for those of the packages."""
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    monkeypatch.setattr(fonts, "_INSTALLED", (str(empty),))
-    for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "FONTCONFIG_PATH", "CLOUDBURST_FONTS"):
-        monkeypatch.setenv(name, str(empty))
-    monkeypatch.setenv("FONTCONFIG_FILE", str(empty / "absent.conf"))
-    fonts._search.cache_clear()
-
-
-def drawn(tmp_path: Path, text: str) -> tuple[Pixels, list[str]]:
-    """Render a line of subtitles on black; return it, cropped to the letters."""
-    folder = tmp_path / f"scene-{len(list(tmp_path.iterdir()))}"
-    folder.mkdir()
-    Image.new("RGB", (1920, 1080)).save(tmp_path / "black.png")
-    request = render.Request(
-        image=(tmp_path / "black.png").read_bytes(),
-        audio=write_sound(tmp_path / "a.wav", 0.5, rate=8000).read_bytes(),
-        subtitle=f"1\n00:00:00,000 --> 00:00:09,000\n{text}\n".encode(),
-        background_box=False,
-        font_size=SIZE,
-    )
-    video, warnings = render.render(request, folder, Deadline(60), threads=2)
-    return cropped(pictures(video)[0]), warnings
-
-
-def cropped(picture: NDArray[np.uint8]) -> Pixels:
-    rows, columns = np.nonzero(picture > 100)
-    if not len(rows):
-        return np.zeros((1, 1))
-    return picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(float)
-
-
-@functools.cache
-def expected(face: fonts.Face, text: str) -> Pixels:
-    """Draw a text with Pillow, at the size at which libass should draw it."""
-    font = ImageFont.truetype(face.file, SIZE / face.height, face.index)
-    picture = Image.new("L", (2400, 300))
-    ImageDraw.Draw(picture).text((50, 50), text, font=font, fill=255)
-    return cropped(np.asarray(picture))
-
-
-def likeness(a: Pixels, b: Pixels) -> float:
-    """Return the correlation of two pictures, -1 to 1, the second scaled to the first."""
-    scaled = Image.fromarray(b.astype(np.uint8)).resize(a.shape[::-1])
-    return float(np.corrcoef(a.ravel(), np.asarray(scaled).ravel())[0, 1])
+    hide_fonts(tmp_path, monkeypatch)
 
 
 @pytest.mark.video
@@ -188,8 +136,3 @@ def test_the_example_looks_the_same_where_the_fonts_of_the_system_are_hidden(
     first, second = (np.abs(frames[i].astype(int) - frames[0]) > 100 for i in (30, 100))
     assert min(first.sum(), second.sum()) > 2000
     assert (first ^ second).sum() > 2000
-
-
-def pictures(video: Path) -> list[NDArray[np.uint8]]:
-    with av.open(str(video)) as container:
-        return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]

@@ -10,7 +10,7 @@ import pytest
 from cloudburst.models import Finding
 from cloudburst.targets.local import doctor
 from cloudburst.videoapi import fonts
-from cloudburst.videoapi.subtitles import Cue, Style, to_ass
+from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,7 @@ def test_a_change_of_font_is_a_command_and_text_is_not() -> None:
     chosen = fonts.choose("中\uff5b\uff5db1\\ก", "中")
     assert chosen.main is not None
     style = Style(1920, 1080, chosen.main.family, chosen.width, chosen.runs, font_size=100)
-    line = to_ass([Cue(0, 1, text)], style).splitlines()[-1].split(",", 9)[-1]
+    line = to_ass(draw([Cue(0, 1, text)], style)[0], style).splitlines()[-1].split(",", 9)[-1]
     scale = next(scale for name, scale, _ in chosen.runs("ก") if "Thai" in name)
     thai = rf"{{\fnNoto Sans Thai\fs{100 * scale:.4g}}}"
     assert line.endswith(f"中\uff5b\\\u2060b1\uff5d{thai}ก{{\\fn\\fs}}\\\u2060")

@@ -1,6 +1,6 @@
 """Subtitle files → cues → ASS."""
 
-from cloudburst.videoapi.subtitles.layout import Style, is_cjk, literal, to_ass, wrap
+from cloudburst.videoapi.subtitles.ass import Drawn, Style, draw, literal, to_ass
 from cloudburst.videoapi.subtitles.parse import (
     MAX_BYTES,
     MAX_TEXT,
@@ -9,15 +9,17 @@ from cloudburst.videoapi.subtitles.parse import (
     flatten,
     parse,
 )
+from cloudburst.videoapi.subtitles.wrap import wrap
 
 __all__ = [
     "MAX_BYTES",
     "MAX_TEXT",
     "Cue",
+    "Drawn",
     "Style",
     "SubtitleError",
+    "draw",
     "flatten",
-    "is_cjk",
     "literal",
     "parse",
     "to_ass",
