@@ -164,8 +164,14 @@ class Api:
             return self.ec2.handle(request)
         if request.service == "pricing" and request.action == "GetProducts":
             return json_response(prices.get_products(request.params))
-        if request.service == "servicequotas" and request.action == "GetServiceQuota":
-            return json_response({"Quota": _quota(request.params, self.ec2.quotas, request.region)})
+        if request.service == "servicequotas":
+            # A quota that was never changed may have a default only: documentation of
+            # GetServiceQuota.
+            known = self.ec2.quotas
+            if request.action == "GetServiceQuota":
+                known = {k: v for k, v in known.items() if k not in self.ec2.unchanged_quotas}
+            if request.action in ("GetServiceQuota", "GetAWSDefaultServiceQuota"):
+                return json_response({"Quota": _quota(request.params, known, request.region)})
         return None
 
     def _moto_response(self, environ: dict[str, Any]) -> Response:

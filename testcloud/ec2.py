@@ -119,6 +119,8 @@ class Ec2:
             "L-DB2E81BA": 64.0,
             "L-3819A6DF": 64.0,
         }
+        # Quotas that GetServiceQuota does not know, only GetAWSDefaultServiceQuota.
+        self.unchanged_quotas = {"L-3819A6DF"}
         # Whether the account has the service-linked role for spot instances.
         self.spot_role = False
         self.visible_after = 0.0
@@ -175,6 +177,8 @@ class Ec2:
                     "Arguments on this idempotent request are inconsistent with arguments used in"
                     " previous request(s).",
                 )
+        if request.action == "DescribeInstanceTypeOfferings":
+            return spot.offerings(request)
         if request.action == "DescribeSpotPriceHistory":
             return spot.history(request)
         if request.action == "GetConsoleOutput":

@@ -40,7 +40,9 @@ class Launch:
         self.max_price = str(params.get("InstanceMarketOptions.SpotOptions.MaxPrice", ""))
         self.token_required = params.get("MetadataOptions.HttpTokens") != "optional"
         self.zones = sorted(z for kind, z in spot.offered(request.region) if kind == self.type)
-        self.zone = self._zone() or (self.zones[0] if self.zones else f"{request.region}a")
+        # Where no zone is named, AWS chooses one that has a default subnet.
+        able = [zone for zone in self.zones if zone in backend.get_default_subnets()]
+        self.zone = self._zone() or (able[0] if able else f"{request.region}a")
         self.user_data = self._user_data()
         self.kept_devices = {
             params.get(key.removesuffix("Ebs.DeleteOnTermination") + "DeviceName")
@@ -89,6 +91,7 @@ def refuse(launch: Launch, quotas: Mapping[str, float], used: Iterable[tuple[str
     if launch.zone not in launch.zones:
         others = ", ".join(launch.zones)
         raise AwsError("Unsupported", type=launch.type, zone=launch.zone, zones=others)
+    _refuse_zone(launch)
     if launch.max_price:
         _refuse_price(launch)
     code = quota_of(launch.type, launch.market)
@@ -120,6 +123,17 @@ def _refuse_parameters(launch: Launch) -> None:
         if group not in known:
             message = f"The security group '{group}' does not exist"
             raise AwsError("InvalidGroup.NotFound", message)
+
+
+def _refuse_zone(launch: Launch) -> None:
+    """Refuse a launch without a subnet in a zone that has no default subnet."""
+    params = launch.request.params
+    if params.get("SubnetId") or params.get("NetworkInterface.1.SubnetId"):
+        return
+    subnets = launch.backend.get_default_subnets()
+    if launch.zone not in subnets:
+        message = f"No default subnet for availability zone: '{launch.zone}'."
+        raise AwsError("InvalidInput", message)
 
 
 def _refuse_price(launch: Launch) -> None:

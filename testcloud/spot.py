@@ -17,10 +17,31 @@ _SYSTEMS = {"Linux/UNIX": 1.0, "SUSE Linux": 1.35, "Windows": 2.1}
 _CHANGES = ((2.0, 1.0), (9.0, 1.07), (30.0, 0.94))
 
 
+# A Local Zone as an account that has opted in to it sees it: it offers some types, has no default
+# subnet, and sorts before the region's zones. docs.aws.amazon.com/local-zones/latest/ug
+LOCAL_ZONES = {"us-east-1": "us-east-1-atl-1a"}
+LOCAL_TYPES = ("c5.2xlarge", "t3.xlarge")
+
+
 def offered(region: str) -> set[tuple[str, str]]:
     """Return the (type, zone) pairs that are offered in a region."""
     rows = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
-    return {(row["InstanceType"], row["Location"]) for row in rows}
+    pairs = {(row["InstanceType"], row["Location"]) for row in rows}
+    if region in LOCAL_ZONES:
+        pairs |= {(kind, LOCAL_ZONES[region]) for kind in LOCAL_TYPES}
+    return pairs
+
+
+def offerings(request: Request) -> Response:
+    """Return the response of DescribeInstanceTypeOfferings by zone."""
+    types = request.filters().get("instance-type")
+    places = request.filters().get("location")
+    items = [
+        {"instanceType": kind, "locationType": "availability-zone", "location": zone}
+        for kind, zone in sorted(offered(request.region))
+        if (types is None or kind in types) and (places is None or zone in places)
+    ]
+    return ec2_response(request, {"instanceTypeOfferingSet": items})
 
 
 def price(kind: str, zone: str) -> float | None:

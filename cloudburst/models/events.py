@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     RUN_RESUMED = "run_resumed"
     RECOVERY = "recovery"
     ENGINE = "engine"
+    NOTE = "note"
     BATCH_STATE = "batch_state"
     SCENE_STARTED = "scene_started"
     SCENE_DONE = "scene_done"

@@ -199,5 +199,9 @@ class Plan:
     job: Job
     batches: tuple[Batch, ...]
 
+    def batches_on(self, target: str) -> tuple[Batch, ...]:
+        """Return the batches that run on a target."""
+        return tuple(batch for batch in self.batches if batch.target == target)
+
     def _repr_html_(self) -> str:
         return plan_html(self)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PATIENCE = 5
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
+# Seconds: how often a batch that waits for a quota looks whether a worker has ended.
+QUOTA_PAUSE = 1.0
 # Workers that are taken away before a video was downloaded, through no fault of what they did: so
 # many times as often as others. A lease that is too short, or a market that takes all back, must
 # end.
@@ -99,6 +101,8 @@ class BatchRunner:
         while (launch := self._next_launch()) is not None:
             self.launches.append(launch)
             launch.run()
+            if launch.destroyed:
+                self.on.workers.ladder.release(launch.spec.rung)
             self.error = launch.error
             if not launch.destroyed or not self._needs_another(launch):
                 break
@@ -135,10 +139,12 @@ class BatchRunner:
         if self._adopted is not None and not self.launches:
             launch = self._adopted.launch
             label = WorkerLabel.parse(launch.label)
+            self.on.workers.ladder.hold(launch.rung)
             spec = self._spec(launch.rung, label, key=self._adopted.worker.key)
             return self._worker_run(label, spec, self._adopted)
         rung = self._next_rung()
         if rung is not None and self._wait_for_turn():
+            self.on.workers.ladder.release(rung)
             rung = self._next_rung()  # what was open may be closed by now
         if rung is None:
             return None
@@ -156,17 +162,22 @@ class BatchRunner:
         seconds = context.pace.take_turn()
         if seconds <= 0:
             return False
-        context.timeline.emit(
+        self._report_waiting(
+            tr("launching in {seconds:.0f} s (distribution.launch_pause)", seconds=seconds)
+        )
+        context.pace.wait(seconds, context.stop.sleep, self._may_launch)
+        return True
+
+    def _report_waiting(self, text: str) -> None:
+        self._context.timeline.emit(
             EventKind.BATCH_STATE,
-            tr("launching in {seconds:.0f} s (distribution.launch_pause)", seconds=seconds),
+            text,
             batch=self.batch.label,
             state=str(WorkerState.WAITING),
             stack=self.stack,
             worker=str(self._next_label()),
             scenes=len(self.batch.scenes),
         )
-        context.pace.wait(seconds, context.stop.sleep, self._may_launch)
-        return True
 
     # -- the ladder -----------------------------------------------------------------------------
 
@@ -175,13 +186,26 @@ class BatchRunner:
         return bool(self._context.queue.pending()) and not self.on.workers.ladder.stopped
 
     def _next_rung(self) -> Rung | None:
-        if self._context.stop.requested or not self._context.queue.pending():
-            return None  # whatever happened before, no further worker is needed
-        ladder = self.on.workers.ladder
-        rung = ladder.pick(self._tried)
-        if rung is None:
-            self.error = ladder.stopped or self._attempts_summary()
-        return rung
+        """Return the next rung, reserved; wait while only the run's own workers fill its quota."""
+        ladder, stop = self.on.workers.ladder, self._context.stop
+        reported = False
+        # Whatever happened before, without scenes that wait no further worker is needed.
+        while not stop.requested and self._context.queue.pending():
+            rung = ladder.reserve(self._tried)
+            if rung is not None:
+                return rung
+            if not ladder.is_full(self._tried):
+                self.error = ladder.stopped or self._attempts_summary()
+                return None
+            if not reported:
+                self._report_full()
+                reported = True
+            stop.sleep(QUOTA_PAUSE)
+        return None
+
+    def _report_full(self) -> None:
+        text = tr("waiting: the quota is used up by this run's other workers")
+        self._report_waiting(text)
 
     def _attempts_summary(self) -> str:
         """Return what was tried, when no rung is left."""

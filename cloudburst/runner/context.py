@@ -13,10 +13,11 @@ from cloudburst.errors import InfrastructureError
 from cloudburst.job import yamltree
 from cloudburst.job.folder.scan import JOB_FILE
 from cloudburst.journal import registry
-from cloudburst.language import tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
+from cloudburst.runner.planner import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
-    from cloudburst.models import Job, Limits
+    from cloudburst.models import Batch, Job, Limits
     from cloudburst.runner.events import Timeline
     from cloudburst.runner.queue import SceneQueue
     from cloudburst.runner.results import SceneResults
@@ -176,15 +177,27 @@ def engine_for(cli: PulumiCli, target: Target) -> Engine:
 
 def with_workers(
     opened: Mapping[str, OpenTarget], planned: Plan, run_id: str
-) -> dict[str, OpenTarget]:
-    """Return open targets ready to create the workers that a plan wants on each.
+) -> tuple[Plan, dict[str, OpenTarget]]:
+    """Make open targets ready to create the workers that a plan wants on each.
+
+    Returns:
+        The plan, with fewer batches if a target cannot have as many workers at once, and the
+        targets.
 
     Raises:
         InfrastructureError: something that is needed is missing.
     """
+    ready = _prepared(opened, planned, run_id)
+    fewer = _fitting(planned, ready)
+    return (planned, ready) if fewer == planned else (fewer, _prepared(opened, fewer, run_id))
+
+
+def _prepared(
+    opened: Mapping[str, OpenTarget], planned: Plan, run_id: str
+) -> dict[str, OpenTarget]:
     ready = {}
     for name, one in opened.items():
-        batches = tuple(batch for batch in planned.batches if batch.target == name)
+        batches = planned.batches_on(name)
         if batches:
             scenes = tuple(scene for batch in batches for scene in batch.scenes)
             part = Plan(replace(planned.job, scenes=scenes), batches)
@@ -192,6 +205,41 @@ def with_workers(
         else:
             ready[name] = one
     return ready
+
+
+def _fitting(planned: Plan, ready: Mapping[str, OpenTarget]) -> Plan:
+    """Return a plan with no more batches than there can be workers at once."""
+    batches: list[Batch] = []
+    for name, opened in ready.items():
+        mine = planned.batches_on(name)
+        most = opened.workers.most(len(mine)) if mine else 0
+        if most < len(mine):
+            scenes = [scene for batch in mine for scene in batch.scenes]
+            fewer = replace(planned.job.distribution, max_parallel_instances=most)
+            mine = spread(scenes, fewer, name)
+        batches += mine
+    if len(batches) == len(planned.batches):
+        return planned
+    numbered = (replace(batch, number=number) for number, batch in enumerate(batches, start=1))
+    return replace(planned, batches=tuple(numbered))
+
+
+def notes(wanted: Plan, planned: Plan, ready: Mapping[str, OpenTarget]) -> tuple[str, ...]:
+    """Return how a plan differs from what was asked for, and why, a line each."""
+    sources = [opened.source for opened in ready.values() if opened.source is not None]
+    lines = [note for source in sources for note in source.notes]
+    if len(planned.batches) < len(wanted.batches):
+        lines.append(
+            ntr(
+                "{count} batch instead of {wanted}: the account's quotas allow no more machines at "
+                "once",
+                "{count} batches instead of {wanted}: the account's quotas allow no more machines "
+                "at once",
+                len(planned.batches),
+                wanted=len(wanted.batches),
+            )
+        )
+    return tuple(lines)
 
 
 def results_folder(output: Path, began: datetime) -> Path:

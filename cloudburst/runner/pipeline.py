@@ -32,6 +32,7 @@ from cloudburst.runner.context import (
     found_engine,
     new_record,
     new_run_id,
+    notes,
     results_folder,
     with_workers,
     write_job,
@@ -168,7 +169,10 @@ class Run:
         self._held.enter_context(on_signals(self._stop))
         opened = self._open(record, planned, cli)
         try:
-            ready = with_workers(opened, planned, record.run_id)
+            wanted = planned
+            planned, ready = with_workers(opened, wanted, record.run_id)
+            for note in notes(wanted, planned, ready):
+                self._timeline.emit(EventKind.NOTE, note)
             budget.check(self._job, ready.values())
         except (BadInput, InfrastructureError) as error:
             if self._point.only_kept:

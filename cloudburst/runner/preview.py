@@ -22,6 +22,7 @@ from cloudburst.runner.context import (
     found_engine,
     new_record,
     new_run_id,
+    notes,
     with_workers,
 )
 from cloudburst.runner.events import Timeline
@@ -69,7 +70,8 @@ def preview(
         for name in sorted({batch.target for batch in planned.batches}):
             target = held.enter_context(targets.get(name).open(job.settings.get(name)))
             opened[name] = OpenTarget(target, engine_for(cli, target))
-        ready = with_workers(opened, planned, run_id)
+        wanted = planned
+        planned, ready = with_workers(opened, wanted, run_id)
         budget.check(job, ready.values())
         regions = [region for on in ready.values() for region in on.resources.regions]
         held.enter_context(_passing(record, tuple(regions)))
@@ -82,7 +84,7 @@ def preview(
     failure = timeline.close()
     if failure is not None:
         raise failure
-    return Preview(planned, stacks, estimate)
+    return Preview(planned, stacks, estimate, notes(wanted, planned, ready))
 
 
 def _stacks(
@@ -92,13 +94,13 @@ def _stacks(
     ready: Mapping[str, OpenTarget],
     stop: Stop,
 ) -> tuple[StackPreview, ...]:
-    quotes = {name: on.workers.quote(on.workers.ladder.rungs[0]) for name, on in ready.items()}
+    quotes = {name: on.workers.quote(on.workers.ladder.first) for name, on in ready.items()}
 
     def stack_preview(batch: Batch) -> StackPreview:
         if stop.requested:
             raise KeyboardInterrupt
         on = ready[batch.target]
-        rung = on.workers.ladder.rungs[0]
+        rung = on.workers.ladder.first
         count = sum(other.target == batch.target for other in batches)
         room, label = on.workers.room(count, rung), str(WorkerLabel(batch.number))
         spec = worker_spec(record, job.limits, batch.label, rung, room, label)

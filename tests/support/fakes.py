@@ -139,6 +139,7 @@ class FakeTarget:
     launched: list[Rung] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     price_error: Exception | None = None
+    notes: tuple[str, ...] = ()
     spent: tuple[float, float] = (0.0, 0.0)
     terminated: list[tuple[str, list[str]]] = field(default_factory=list)
     name: str = "local"
@@ -168,6 +169,9 @@ class FakeTarget:
 
     def estimate(self) -> None:
         pass
+
+    def most(self, workers: int) -> int:
+        return self.ladder.fitting(workers)
 
     def room(self, workers: int, rung: Rung) -> int:
         return 1

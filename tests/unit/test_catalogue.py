@@ -85,7 +85,7 @@ ALLOWED = {
     "console/live.py": {"bold green", "bold red", "bold white on red"},
     "console/report.py": {"bold green", "bold red"},
     "targets/aws/rentals.py": {"public IPv4", "CPU credits beyond the baseline"},  # of report.json
-    "targets/aws/pricing.py": {"No License required", "{: USD}"},  # a filter of AWS's; YAML
+    "targets/aws/prices/pricing.py": {"No License required", "{: USD}"},  # a filter of AWS's; YAML
     "targets/local/__init__.py": {"cloudburst "},
     "videoapi/subtitles/ass.py": {
         "[Script Info]",

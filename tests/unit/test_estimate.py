@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudburst.models import Batch, Distribution, Job, Plan, Price, Rung, Scene, VideoOptions
 from cloudburst.targets.aws import estimate
-from cloudburst.targets.aws.rates import RateCard
+from cloudburst.targets.aws.prices.rates import RateCard
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
 # By the hour: 0.34 the machine, 30 * 0.0001 its disk, 0.005 its address: 0.348.

@@ -580,3 +580,62 @@ def test_some_refusals_are_forgiven_once_by_all_batches_together() -> None:
     assert ladder.is_first("Client.InternalError")
     assert not ladder.is_first("Client.InternalError")
     assert ladder.is_first("another")
+
+
+ON_DEMAND = [
+    Rung(kind, "on-demand", "us-east-1", "us-east-1a")
+    for kind in ("c5.2xlarge", "m5.xlarge", "m5.large")
+]
+QUOTA_KEY = ("us-east-1", "on-demand", "standard")
+
+
+def bounded(vcpus: float) -> Ladder:
+    return Ladder(
+        ON_DEMAND, Clock(), family, VCPU_COUNTS.__getitem__, allowances={QUOTA_KEY: vcpus}
+    )
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "types"),
+    [
+        (5, ["m5.xlarge"]),
+        (1, []),
+        (8, ["c5.2xlarge"]),
+        (15, ["c5.2xlarge", "m5.xlarge", "m5.large"]),
+        (32, ["c5.2xlarge"] * 4),
+    ],
+)
+def test_what_does_not_fit_the_quota_is_not_tried(vcpus: float, types: list[str]) -> None:
+    ladder = bounded(vcpus)
+    assert ladder.fitting(5) == len(types)
+    assert ladder.fitting(5) == len(types), "asking takes nothing"
+    reserved = [ladder.reserve() for _ in range(5)]
+    assert [rung.type for rung in reserved if rung] == types
+
+
+def test_a_worker_that_has_ended_makes_room_for_another() -> None:
+    ladder = bounded(8)
+    first = ladder.reserve()
+    assert first is not None
+    assert ladder.reserve() is None
+    assert ladder.is_full()
+    ladder.release(first)
+    assert ladder.reserve() == first
+    assert not ladder.is_full(ON_DEMAND), "everything was tried"
+
+
+def test_what_can_never_fit_is_not_waited_for() -> None:
+    ladder = bounded(1)
+    assert ladder.reserve() is None
+    assert not ladder.is_full()
+
+
+def test_a_quota_that_is_not_known_is_found_out_by_trying() -> None:
+    ladder = Ladder(ON_DEMAND, Clock(), family, VCPU_COUNTS.__getitem__)
+    assert [ladder.reserve() for _ in range(20)] == [ON_DEMAND[0]] * 20
+
+
+def test_a_worker_of_an_earlier_session_counts() -> None:
+    ladder = bounded(12)
+    ladder.hold(ON_DEMAND[0])
+    assert ladder.reserve() == ON_DEMAND[1]

@@ -12,7 +12,7 @@ import pytest
 
 from cloudburst.errors import PriceUnknown
 from cloudburst.models import Basis, Price, Quote
-from cloudburst.targets.aws.pricing import (
+from cloudburst.targets.aws.prices.pricing import (
     PriceBook,
     disk_filters,
     instance_filters,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst import environment
 from cloudburst.targets.aws.ec2 import Aws
-from cloudburst.targets.aws.quotes import price_book
+from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.settings import resolve
 
 if TYPE_CHECKING:

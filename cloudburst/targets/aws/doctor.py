@@ -14,9 +14,10 @@ from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, engine_environment, state_folder
 from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.ec2 import Aws
-from cloudburst.targets.aws.quotes import price_book
+from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.refusals import family
-from cloudburst.targets.aws.rungs import rungs
+from cloudburst.targets.aws.regions import in_use
+from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of, rungs
 from cloudburst_stacks.aws import PORT, ami_parameter
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from cloudburst.models import Rung
     from cloudburst.targets.aws.settings import AwsSettings
 
-# docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html, vCPU limits
-_QUOTAS = {
-    ("on-demand", "standard"): "L-1216C47A",
-    ("on-demand", "g"): "L-DB2E81BA",
-    ("spot", "standard"): "L-34B43A08",
-    ("spot", "g"): "L-3819A6DF",
-}
 _POLICY = "give the caller the policy in docs/aws.md"
 
 
@@ -118,7 +112,7 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
     without = f"; not here: {', '.join(missing)}" if missing else ""
     text = f"first choice {first}, {vcpus[first.type]} vCPUs; {len(steps)} rungs{without}"
     yield Check(f"{region} types", Finding.OK, text)
-    yield _quota(aws, first, vcpus[first.type] * machines, machines)
+    yield _quota(aws, first, vcpus, machines)
     vpc, network = _network(aws, settings, region)
     yield network
     if settings.security_groups:
@@ -130,19 +124,26 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
     yield _price(aws, settings, first)
 
 
-def _quota(aws: Aws, rung: Rung, needed: int, machines: int) -> Check:
-    name = f"{rung.region} quota"
-    code = _QUOTAS.get((rung.market, family(rung.type)))
+def _quota(aws: Aws, rung: Rung, known: dict[str, int], machines: int) -> Check:
+    """Check that the vCPUs that are free are enough for all machines at once."""
+    name, vcpus = f"{rung.region} quota", known[rung.type]
+    code = QUOTAS.get((rung.market, family(rung.type)))
     if code is None:
         return Check(name, Finding.WARNING, f"not known for {rung.type}", "look in Service Quotas")
     try:
-        quota = aws.quota(rung.region, code)
+        limits = {quota_of(rung): aws.quota(rung.region, code)}
+        free = allowances(limits, in_use(aws, rung.region, known))[quota_of(rung)]
     except CloudRefused as error:
         return replace(_refused(name, error), finding=Finding.WARNING)
-    text = f"{needed} vCPUs for {machines} machine(s), of {quota:.0f} ({rung.market}, {code})"
-    if needed <= quota:
+    limit = limits[quota_of(rung)]
+    used = "" if free == limit else f", {limit - free:.0f} in use"
+    text = (
+        f"{vcpus * machines} vCPUs for {machines} machine(s), of {limit:.0f}{used} "
+        f"({rung.market}, {code})"
+    )
+    if vcpus * machines <= free:
         return Check(name, Finding.OK, text)
-    fits = int(quota * machines / needed)
+    fits = int(free // vcpus)
     finding = Finding.WARNING if fits else Finding.ERROR
     fix = f"{fits} fit(s) at once: ask for more in Service Quotas, or fewer or smaller machines"
     return Check(name, finding, text, fix)

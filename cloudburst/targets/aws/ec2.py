@@ -5,12 +5,9 @@ Foreign errors become `CloudRefused` here, with AWS's code, its message and what
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +16,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import CloudRefused
-from cloudburst.models import Rung
-from cloudburst.targets.aws import refusals
+from cloudburst.targets.aws import described, refusals
+from cloudburst.targets.aws.described import RUN_TAG, Firewall, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from cloudburst.models import Rung
+
+__all__ = ["RUN_TAG", "STACK_TAG", "Aws", "Firewall", "Instance"]
+
 STACK_TAG = "cloudburst:stack"
-RUN_TAG = "cloudburst:run"
 # Where the Price List API answers: docs.aws.amazon.com/awsaccountbilling/.../using-price-list-query
 PRICE_REGION = "us-east-1"
 GONE = "terminated"
@@ -37,65 +37,6 @@ _VOLUME_EXISTS = ["creating", "available", "in-use", "error"]
 # What AWS answers to a dry run of what the caller may do.
 _ALLOWED = ("DryRunOperation",)
 _NOT_FOUND = ("InvalidGroup.NotFound", "InvalidVolume.NotFound", "InvalidInstanceID.NotFound")
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """An EC2 instance as EC2 describes it.
-
-    Args:
-        launched: seconds since 1970, by AWS's clock.
-        spot_request: id of its spot request, None on demand.
-        code: StateReason's code; empty for none.
-        reason: StateReason's message.
-        ended: when it was ended, seconds since 1970, None where EC2 does not say so.
-        tags: by key.
-    """
-
-    id: str
-    type: str
-    region: str
-    zone: str
-    state: str
-    launched: float
-    spot_request: str | None
-    code: str
-    reason: str
-    ended: float | None
-    tags: dict[str, str]
-
-    @property
-    def rung(self) -> Rung:
-        """The rung on which it was launched."""
-        return Rung(
-            type=self.type,
-            market="spot" if self.spot_request else "on-demand",
-            region=self.region,
-            zone=self.zone,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Firewall:
-    """A security group.
-
-    Args:
-        id: such as ``sg-0123456789abcdef0``.
-        vpc: its VPC.
-        tcp: what it admits over TCP, as (first port, last port, CIDR block).
-    """
-
-    id: str
-    vpc: str
-    tcp: tuple[tuple[int, int, str], ...]
-
-    def admits(self, block: str, port: int) -> bool:
-        """Whether an IPv4 CIDR block reaches a port."""
-        source = ipaddress.IPv4Network(block, strict=False)
-        return any(
-            low <= port <= high and source.subnet_of(ipaddress.IPv4Network(admitted, strict=False))
-            for low, high, admitted in self.tcp
-        )
 
 
 class Aws:
@@ -163,6 +104,23 @@ class Aws:
             for kind in page["InstanceTypes"]
         }
 
+    def default_zones(self, region: str) -> set[str]:
+        """Return the zones in which an instance without a named subnet can be launched.
+
+        Those with a default subnet that has free addresses: a Local Zone has none.
+        """
+        filters = [
+            {"Name": "default-for-az", "Values": ["true"]},
+            {"Name": "state", "Values": ["available"]},
+        ]
+        pages = self._pages("ec2", region, "describe_subnets", Filters=filters)
+        return {
+            str(subnet["AvailabilityZone"])
+            for page in pages
+            for subnet in page["Subnets"]
+            if subnet.get("AvailableIpAddressCount", 1) > 0
+        }
+
     def subnet(self, region: str, subnet: str) -> tuple[str, str]:
         """Return a subnet's zone and VPC."""
         with _translated(f"ec2 describe-subnets {subnet} in {region}"):
@@ -200,7 +158,7 @@ class Aws:
         with _translated(f"ec2 describe-security-groups {', '.join(groups)} in {region}"):
             response = self._client("ec2", region).describe_security_groups(GroupIds=list(groups))
         return [
-            Firewall(str(item["GroupId"]), str(item.get("VpcId", "")), _tcp(item))
+            Firewall(str(item["GroupId"]), str(item.get("VpcId", "")), described.tcp(item))
             for item in response["SecurityGroups"]
         ]
 
@@ -225,10 +183,18 @@ class Aws:
         return str(response["Parameter"]["Value"])
 
     def quota(self, region: str, code: str) -> float:
-        """Return an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines)."""
-        with _translated(f"service-quotas get-service-quota ec2 {code} in {region}"):
-            client = self._client("service-quotas", region)
+        """Return an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines).
+
+        A quota that was never changed may have a default value only.
+        """
+        call = f"service-quotas get-service-quota ec2 {code} in {region}"
+        client = self._client("service-quotas", region)
+        response = None
+        with _translated(call, known=("NoSuchResourceException",)):
             response = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)
+        if response is None:
+            with _translated(call.replace("get-service", "get-aws-default-service")):
+                response = client.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=code)
         return float(response["Quota"]["Value"])
 
     # -- prices -------------------------------------------------------------------------------
@@ -282,12 +248,13 @@ class Aws:
             patient=patient,
             Filters=[{"Name": f"tag:{tag}", "Values": [value]}],
         )
-        return [
-            _instance(item, region)
-            for page in pages
-            for reservation in page["Reservations"]
-            for item in reservation["Instances"]
-        ]
+        return described.instances(pages, region)
+
+    def running(self, region: str) -> list[Instance]:
+        """List the account's instances that count against its quotas, whoever launched them."""
+        states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        pages = self._pages("ec2", region, "describe_instances", Filters=states)
+        return described.instances(pages, region)
 
     def tagged(self, region: str) -> tuple[list[Instance], dict[str, list[dict[str, str]]]]:
         """List everything in a region that carries CloudBurst's tags.
@@ -298,18 +265,13 @@ class Aws:
         """
         filters = [{"Name": "tag-key", "Values": [STACK_TAG]}]
         pages = self._pages("ec2", region, "describe_instances", Filters=filters)
-        machines = [
-            _instance(item, region)
-            for page in pages
-            for reservation in page["Reservations"]
-            for item in reservation["Instances"]
-        ]
+        machines = described.instances(pages, region)
         groups = self._pages("ec2", region, "describe_security_groups", Filters=filters)
         exists = {"Name": "status", "Values": _VOLUME_EXISTS}
         volumes = self._pages("ec2", region, "describe_volumes", Filters=[*filters, exists])
         others = {
-            "group": [_tags(item, "GroupId") for page in groups for item in page["SecurityGroups"]],
-            "volume": [_tags(item, "VolumeId") for page in volumes for item in page["Volumes"]],
+            "group": described.tagged(groups, "SecurityGroups", "GroupId"),
+            "volume": described.tagged(volumes, "Volumes", "VolumeId"),
         }
         return [machine for machine in machines if machine.state != GONE], others
 
@@ -417,48 +379,6 @@ class Aws:
         client = self._client(service, region, patient=patient)
         with _translated(f"{service} {operation.replace('_', '-')} in {region}"):
             yield from client.get_paginator(operation).paginate(**arguments)
-
-
-def _instance(item: dict[str, Any], region: str) -> Instance:
-    launched: datetime = item["LaunchTime"]
-    reason = item.get("StateReason") or {}
-    return Instance(
-        id=str(item["InstanceId"]),
-        type=str(item["InstanceType"]),
-        region=region,
-        zone=str(item["Placement"]["AvailabilityZone"]),
-        state=str(item["State"]["Name"]),
-        launched=launched.timestamp(),
-        spot_request=item.get("SpotInstanceRequestId"),
-        code=str(reason.get("Code", "")),
-        reason=str(reason.get("Message", "")),
-        ended=_moment(str(item.get("StateTransitionReason") or "")),
-        tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
-    )
-
-
-def _tcp(group: dict[str, Any]) -> tuple[tuple[int, int, str], ...]:
-    """Return what a security group admits over TCP, as (first port, last port, CIDR block)."""
-    admitted = []
-    for rule in group.get("IpPermissions", []):
-        everything = rule["IpProtocol"] == "-1"
-        if everything or rule["IpProtocol"] in ("tcp", "6"):
-            low, high = (0, 65535) if everything else (int(rule["FromPort"]), int(rule["ToPort"]))
-            admitted += [(low, high, str(each["CidrIp"])) for each in rule.get("IpRanges", [])]
-    return tuple(admitted)
-
-
-def _tags(item: dict[str, Any], identity: str) -> dict[str, str]:
-    named = {str(tag["Key"]): str(tag["Value"]) for tag in item.get("Tags", [])}
-    return {**named, "id": str(item[identity])}
-
-
-def _moment(text: str) -> float | None:
-    """Return the time in a text such as ``User initiated (2026-11-24 18:00:00 GMT)``."""
-    match = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", text)
-    if not match:
-        return None
-    return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
 
 
 @contextmanager

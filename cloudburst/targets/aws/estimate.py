@@ -13,7 +13,7 @@ from cloudburst.models import Estimate
 
 if TYPE_CHECKING:
     from cloudburst.models import Batch, Plan, Price, Rung, Scene
-    from cloudburst.targets.aws.rates import RateCard
+    from cloudburst.targets.aws.prices.rates import RateCard
 
 # Seconds on two vCPUs for a second of narration, by scenario (subtitled?, moving?): the public
 # image, measured on two cores with 8 s of narration at 1080p (docs/performance.md).

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import later
 from cloudburst.models import Basis, Cost, CostLine
-from cloudburst.targets.aws.pricing import EGRESS_PER_GB
-from cloudburst.targets.aws.rates import RateCard
+from cloudburst.targets.aws.prices.pricing import EGRESS_PER_GB
+from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.base import ignore_rental
 
 if TYPE_CHECKING:

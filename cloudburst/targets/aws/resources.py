@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cloudburst.errors import InfrastructureError
     from cloudburst.targets.aws.ec2 import Aws, Instance
     from cloudburst.targets.aws.fleet import Fleet
-    from cloudburst.targets.aws.quotes import Quotes
+    from cloudburst.targets.aws.prices.quotes import Quotes
 
 EXPIRES_TAG = "cloudburst:expires-at"
 OWNER_TAG = "cloudburst:owner"

@@ -11,7 +11,7 @@ from cloudburst.engine.engine import OPERATION_BYTES
 from cloudburst.targets.aws import refusals, workers
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.fleet import Fleet
-from cloudburst.targets.aws.quotes import Quotes, price_book
+from cloudburst.targets.aws.prices.quotes import Quotes, price_book
 from cloudburst.targets.aws.resources import AwsResources
 
 if TYPE_CHECKING:
@@ -96,9 +96,12 @@ class AwsTarget:
             InfrastructureError: something that is needed is missing.
         """
         self._fleet.begin(run_id)
-        return workers.prepare(
-            self._aws, self._fleet, self._quotes, self._settings, plan, self._now
+        source = workers.prepare(
+            self._aws, self._fleet, self._quotes, self._settings, plan, run_id, self._now
         )
+        # Nothing is created in a region that was left out, so none of it is asked about later.
+        self.resources.regions = source.settings.regions
+        return source
 
     def diagnose(self, message: str) -> Refusal:
         """Return what an engine's error message means."""

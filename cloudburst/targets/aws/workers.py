@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
 from cloudburst.paths import owner
-from cloudburst.targets.aws import estimate, refusals
+from cloudburst.targets.aws import estimate, refusals, regions
 from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.fleet import ALIVE
-from cloudburst.targets.aws.pricing import surplus_per_hour
-from cloudburst.targets.aws.rates import RateCard
+from cloudburst.targets.aws.prices.pricing import surplus_per_hour
+from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
 from cloudburst.targets.aws.rungs import rungs
 from cloudburst.targets.failover import Ladder
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
     from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.fleet import Fleet
-    from cloudburst.targets.aws.quotes import Quotes
+    from cloudburst.targets.aws.prices.quotes import Quotes
+    from cloudburst.targets.aws.regions import Regions
     from cloudburst.targets.aws.settings import AwsSettings
 
 # That is what an encoder keeps busy.
@@ -57,6 +58,7 @@ class AwsWorkers:
         vpc: of the user's subnet; None for the default one.
         ingress: who may reach the machines.
         clock: seconds since 1970.
+        notes: what was left out and why, for people.
     """
 
     aws: Aws
@@ -70,12 +72,17 @@ class AwsWorkers:
     vpc: str | None
     ingress: Ingress
     clock: Callable[[], float]
+    notes: tuple[str, ...] = ()
 
     # -- before -------------------------------------------------------------------------------
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Return how many scenes a machine of a rung renders at once."""
         return max(1, self.vcpus[rung.type] // VCPUS_PER_SCENE)
+
+    def most(self, workers: int) -> int:
+        """Return how many of so many machines fit the account's quotas at once."""
+        return self.ladder.fitting(workers)
 
     def estimate(self) -> Estimate:
         """Return the estimate of the plan on the ladder's first rung.
@@ -84,7 +91,7 @@ class AwsWorkers:
             PriceUnknown: it has no price.
             CloudRefused: AWS refused, or did not answer.
         """
-        rung = self.ladder.rungs[0]
+        rung = self.ladder.first
         price = self.quote(rung).price
         rates = RateCard(
             machine=price.usd_per_hour,
@@ -277,6 +284,7 @@ def prepare(
     quotes: Quotes,
     settings: AwsSettings,
     plan: Plan,
+    run_id: str,
     clock: Callable[[], float],
 ) -> AwsWorkers:
     """Ask for everything that is the same for all machines of a plan; create nothing.
@@ -287,6 +295,7 @@ def prepare(
         quotes: current prices.
         settings: what the user asked for, with regions.
         plan: which scenes go to which batch.
+        run_id: the run.
         clock: seconds since 1970.
 
     Raises:
@@ -294,23 +303,21 @@ def prepare(
     """
     aws.account()  # who has no credentials learns it here
     ingress = Ingress(settings.ingress)
-    zone = vpc = None
-    if settings.subnet is not None:
-        zone, vpc = aws.subnet(settings.regions[0], settings.subnet)
-    offers: dict[tuple[str, str], set[str]] = {}
-    vcpus: dict[str, int] = {}
-    for region in settings.regions:
-        vcpus |= aws.vcpus(region, settings.instance_types)
-        for kind, zones in aws.offers(region, settings.instance_types).items():
-            offers[region, kind] = zones & {zone} if zone else zones
+    found = regions.look(aws, settings, run_id)
+    settings = replace(settings, regions=found.names)
+    first = settings.regions[0]
+    if settings.security_groups:
+        aws.firewalls(first, settings.security_groups)  # they have to exist
+    vpc = aws.subnet(first, settings.subnet)[1] if settings.subnet else None
     return AwsWorkers(
         aws=aws,
         fleet=fleet,
         quotes=quotes,
         settings=settings,
         plan=plan,
-        ladder=_ladder(settings, offers, vcpus),
-        vcpus=vcpus,
+        ladder=_ladder(settings, found),
+        vcpus=found.vcpus,
+        notes=tuple(found.notes),
         disks={region: quotes.disk(region) for region in settings.regions},
         vpc=vpc,
         ingress=ingress,
@@ -318,16 +325,25 @@ def prepare(
     )
 
 
-def _ladder(
-    settings: AwsSettings,
-    offers: Mapping[tuple[str, str], set[str]],
-    vcpus: Mapping[str, int],
-) -> Ladder:
-    steps = rungs(settings, offers)
+def _ladder(settings: AwsSettings, found: Regions) -> Ladder:
+    steps = rungs(settings, found.offers)
     if not steps:
         raise InfrastructureError(
-            f"no zone of {', '.join(settings.zones or settings.regions)} offers "
-            f"{', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
-            "aws.instance_types in scenes.yaml"
+            f"no zone of {', '.join(settings.zones or settings.regions)} with a default subnet "
+            f"offers {', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
+            "aws.instance_types in scenes.yaml, or name aws.subnet"
         )
-    return Ladder(steps, time.monotonic, refusals.family, vcpus.__getitem__)
+    ladder = Ladder(
+        steps, time.monotonic, refusals.family, found.vcpus.__getitem__, allowances=found.free
+    )
+    if not ladder.fitting(1):
+        free = ", ".join(
+            f"{vcpus:.0f} of {family} {market} in {region}"
+            for (region, market, family), vcpus in sorted(found.free.items())
+        )
+        raise InfrastructureError(
+            f"no instance type of {', '.join(settings.instance_types)} fits the account's quotas: "
+            f"vCPUs free: {free}. Name a smaller one as aws.instance_types, wait until other "
+            "instances have ended, or ask for a higher quota in Service Quotas"
+        )
+    return ladder

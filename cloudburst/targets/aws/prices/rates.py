@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst.models.money import MINIMUM_SECONDS
-from cloudburst.targets.aws.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
+from cloudburst.targets.aws.prices.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
 
 if TYPE_CHECKING:
     from cloudburst.models import Rental

@@ -10,7 +10,7 @@ from cloudburst.errors import CloudRefused, PriceUnknown
 from cloudburst.language import tr
 from cloudburst.models import Basis, Price, Quote, Refusal, Verdict
 from cloudburst.paths import cache_folder
-from cloudburst.targets.aws.pricing import DISK_GB_MONTH, HOURS_PER_MONTH, PriceBook
+from cloudburst.targets.aws.prices.pricing import DISK_GB_MONTH, HOURS_PER_MONTH, PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
