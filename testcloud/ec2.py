@@ -120,7 +120,7 @@ class Ec2:
             "L-3819A6DF": 64.0,
         }
         # Quotas that GetServiceQuota does not know, only GetAWSDefaultServiceQuota.
-        self.unchanged_quotas = {"L-3819A6DF"}
+        self.unchanged_quotas = {"L-34B43A08", "L-3819A6DF"}
         # Whether the account has the service-linked role for spot instances.
         self.spot_role = False
         self.visible_after = 0.0

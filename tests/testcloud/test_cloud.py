@@ -303,7 +303,11 @@ def test_machines_end_with_the_process_of_the_cloud(tmp_path: Path) -> None:
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound", "does not exist"),
         ({"InstanceType": "c5.3xlarge"}, "InvalidParameterValue", "c5.3xlarge"),
         ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound", "sg-0123"),
-        ({"Placement": {"AvailabilityZone": "us-east-1e"}}, "Unsupported", "choosing us-east-1a"),
+        (
+            {"Placement": {"AvailabilityZone": "us-east-1e"}},
+            "Unsupported",
+            "choosing us-east-1-atl-1a, us-east-1a",
+        ),
         ({"InstanceType": "c5.18xlarge"}, "VcpuLimitExceeded", "vCPU limit of 64"),
         (
             {
