@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,10 @@ def test_events_report_and_audit_have_the_keys_they_had(
     job = job_file(scenes_yaml(2, TWO_BATCHES))
     with cli_run(job, tmp_path / "out") as running:
         running.until(state_is("working"))
+        # The run stands still meanwhile: its end does not race with the audit.
+        os.kill(running.process.pid, signal.SIGSTOP)
         audited = json.loads(command("audit", "--json").stdout)
+        os.kill(running.process.pid, signal.SIGCONT)
         code, errors = running.finish()
     assert code == 0, errors
     events = {event["event"]: event for event in running.events}
