@@ -28,7 +28,7 @@ _KINDS = {
     EventKind.RUN_RESUMED: "📋",
     EventKind.RECOVERY: "🧹",
     EventKind.ENGINE: "🔧",
-    EventKind.NOTE: "ℹ️",
+    EventKind.NOTE: "📝",
     EventKind.SCENE_STARTED: "🎬",
     EventKind.SCENE_DONE: "✅",
     EventKind.SCENE_RETRY: "🔁",
