@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
@@ -73,8 +74,9 @@ def _engine(log: Callable[[str], None]) -> Iterator[Check]:
     )
     state = state_folder()
     yield Check(later("state"), Finding.OK, str(state))
-    backend = engine_environment(state).get("PULUMI_BACKEND_URL", tr("your own PULUMI_BACKEND_URL"))
+    backend = os.environ.get("PULUMI_BACKEND_URL", "")
     try:
+        backend = engine_environment(state)["PULUMI_BACKEND_URL"]
         stacks = Engine(cli, state).stacks()
     except InfrastructureError as error:
         fix = tr("check PULUMI_BACKEND_URL and its credentials")

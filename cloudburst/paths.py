@@ -8,12 +8,16 @@ import re
 import secrets
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
-from cloudburst import userpath
+from cloudburst import surroundings, userpath
 from cloudburst.errors import InfrastructureError
 from cloudburst.language import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROJECT = "cloudburst"
 
@@ -22,7 +26,7 @@ def state_folder() -> Path:
     """Return the folder for stack state: ``CLOUDBURST_STATE``, or the user's state folder."""
     return _ensure_folder(
         _named("CLOUDBURST_STATE")
-        or _standard(platformdirs.user_state_path(PROJECT), "XDG_STATE_HOME", ".local/state")
+        or _standard(platformdirs.user_state_path, "XDG_STATE_HOME", ".local/state")
     )
 
 
@@ -30,7 +34,7 @@ def cache_folder() -> Path:
     """Return the folder for reproducible data: ``CLOUDBURST_CACHE``, or the user's cache folder."""
     return _ensure_folder(
         _named("CLOUDBURST_CACHE")
-        or _standard(platformdirs.user_cache_path(PROJECT), "XDG_CACHE_HOME", ".cache")
+        or _standard(platformdirs.user_cache_path, "XDG_CACHE_HOME", ".cache")
     )
 
 
@@ -56,19 +60,23 @@ def _named(variable: str) -> Path | None:
     return folder
 
 
-def _standard(folder: Path, variable: str, otherwise: str) -> Path:
+def _standard(custom: Callable[[str], Path], variable: str, otherwise: str) -> Path:
     """Return the user's own folder for one kind of files.
 
     A relative path in an XDG variable is ignored, as the specification demands
     (https://specifications.freedesktop.org/basedir-spec/latest/).
 
     Args:
-        folder: by the variable or the system's custom.
+        custom: returns the folder by the variable or the system's custom.
         variable: that of XDG.
         otherwise: below the home folder, without the variable.
     """
-    if os.environ.get(variable) and not folder.is_absolute():
-        folder = Path(os.path.expanduser("~"), otherwise, PROJECT)  # noqa: PTH111 - may stay as it is
+    try:
+        folder = custom(PROJECT)
+        if os.environ.get(variable) and not folder.is_absolute():
+            folder = userpath.absolute(f"~/{otherwise}") / PROJECT
+    except (RuntimeError, userpath.NoHomeError):
+        folder = Path()
     if not folder.is_absolute():
         raise InfrastructureError(
             tr(
@@ -102,13 +110,24 @@ def engine_environment(state: Path) -> dict[str, str]:
     """Return the environment variables with which Pulumi finds CloudBurst's stacks.
 
     ``eval "$(cloudburst env)"`` sets the same in a shell. The user's own settings win: with their
-    own backend, their credentials, plugins and passphrase are used too.
+    own backend, their credentials, plugins and passphrase are used too. Their relative paths start
+    at the current folder.
+
+    Raises:
+        InfrastructureError: a setting of theirs cannot be used.
     """
-    environment = {"PULUMI_SKIP_UPDATE_CHECK": "1"}
+    surroundings.check_passphrase(os.environ)
+    environment = {
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+        **surroundings.variables(os.environ, state),
+    }
     if is_backend_own():
         backend = _ensure_folder(state / "backend")
         environment["PULUMI_BACKEND_URL"] = backend.resolve().as_uri()
         environment["PULUMI_HOME"] = str(_ensure_folder(state / "pulumi-home"))
+    else:
+        url = os.environ[surroundings.BACKEND]
+        environment[surroundings.BACKEND] = surroundings.backend_url(url)
     has_passphrase = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(os.environ)
     if not has_passphrase:
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase(state / "passphrase"))

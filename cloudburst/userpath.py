@@ -31,7 +31,7 @@ def expanded(text: str) -> str:
     if not text.startswith("~"):
         return text
     whole = os.path.expanduser(text)  # noqa: PTH111 - `Path` refuses names of no user
-    if whole.startswith("~") and text.split("/", maxsplit=1)[0] == "~":
+    if text.split("/", maxsplit=1)[0] == "~" and not os.path.isabs(whole):  # noqa: PTH117 - text
         raise NoHomeError
     return whole
 

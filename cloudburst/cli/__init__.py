@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shlex
@@ -134,7 +133,9 @@ def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool) -> int:
 
     found = api.preview(job, offline=offline)
     if as_json:
-        click.echo(json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False))
+        streams.write_line(
+            json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False)
+        )
     elif not quiet:
         console.show_preview(found)
     return 0
@@ -224,7 +225,7 @@ def schema() -> None:
     """Print the JSON Schema of scenes.yaml, for editors."""
     from cloudburst.job.schema import json_schema  # noqa: PLC0415
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    streams.write_line(json.dumps(json_schema(), indent=2))
 
 
 @group.command()
@@ -233,7 +234,8 @@ def env() -> None:
     from cloudburst.paths import engine_environment, state_folder  # noqa: PLC0415
 
     for name, value in engine_environment(state_folder()).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        # Paths are bytes: what a terminal may not show must still be the path.
+        streams.write_bytes(os.fsencode(f"export {name}={shlex.quote(value)}\n"))
 
 
 @group.command(epilog=_EPILOG)
@@ -294,10 +296,11 @@ def scan(
     if path is not None:
         folders.write(path, scanned.to_yaml(document))
     elif not as_json:
-        click.echo(scanned.to_yaml(document), nl=False)
+        # As the file would be, whatever the terminal's encoding is.
+        streams.write_bytes(scanned.to_yaml(document).encode())
     if as_json:
         shown = documents.as_dict(scanned) | {"file": str(path) if path else None}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        streams.write_line(json.dumps(shown, indent=2, ensure_ascii=False))
         return 0
     if run_it:
         next_command = ""
@@ -339,7 +342,7 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
         if not as_json:
             console.show_check(check)
     if as_json:
-        click.echo(json.dumps(documents.as_dict(found), indent=2, ensure_ascii=False))
+        streams.write_line(json.dumps(documents.as_dict(found), indent=2, ensure_ascii=False))
     failed = any(check.finding is Finding.ERROR for check in found)
     return InfrastructureError.exit_code if failed else 0
 
@@ -347,7 +350,7 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
 def _call(command: click.Command, name: str) -> None:
     """Run a command and exit with its code."""
     streams.guard()
-    _replace_unencodable()
+    streams.replace_unencodable(as_json="--json" in sys.argv)
     code = _outcome(command, name)
     # All is torn down: one more Ctrl-C must not change the exit code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -389,13 +392,6 @@ def _outcome(command: click.Command, name: str) -> int:
         console.show_error(str(error))
         return error.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _replace_unencodable() -> None:
-    """Let a terminal that lacks a character show ``?``: a run must not end for that."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudburst import console, targets
+from cloudburst.console import streams
 from cloudburst.language import later, tr
 from cloudburst.stop import exit_on_interrupt, interruption
 
@@ -65,7 +66,7 @@ def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as
         from cloudburst.recovery.document import audit_document  # noqa: PLC0415
 
         document = audit_document(found)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        streams.write_line(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         console.show_audit(found)
     return found.exit_code

@@ -6,8 +6,10 @@ of a pipe leaves, the disk behind `>` is full, or the terminal closes.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
+import json
 import os
 import select
 import sys
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_ESCAPED = "cloudburst.json"
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 # The reader of a pipe has what it wanted; a terminal that closed shows nothing to anybody.
 _READER_LEFT = {errno.EPIPE, errno.EIO}
@@ -62,6 +65,44 @@ def guard() -> None:
                 line_buffering=stream.line_buffering,
             )
             setattr(sys, name, guarded)
+
+
+def replace_unencodable(*, as_json: bool) -> None:
+    r"""Let a terminal that lacks a character show ``?``: a run must not end for that.
+
+    Args:
+        as_json: standard output is JSON: it has ``\uXXXX`` instead, which is the same text.
+    """
+    codecs.register_error(_ESCAPED, _escape)
+    for stream, errors in (
+        (sys.stdout, _ESCAPED if as_json else "replace"),
+        (sys.stderr, "replace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Return what cannot be encoded as JSON writes it in ASCII: beyond U+FFFF as two."""
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101 - nothing is decoded with it
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def write_line(text: str) -> None:
+    """Write a line to standard output in its own encoding; click takes UTF-8 instead of ASCII."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to standard output, after the text that was written to it."""
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:  # a program has put something of its own in the place
+        sys.stdout.write(data.decode(errors="replace"))
+    else:
+        buffer.write(data)
+        buffer.flush()
 
 
 def _descriptor(stream: io.TextIOWrapper) -> int:

@@ -43,7 +43,7 @@ class Command(auto.PulumiCommand):
 
     def __init__(self, cli: PulumiCli) -> None:
         # Not the parent's __init__: it would start the CLI once more to ask for its version.
-        self.command = str(cli.binary)
+        self.command = str(cli.binary.absolute())
         self.version = VersionInfo.parse(cli.version)
         self._running: dict[Path, subprocess.Popen[str]] = {}
         self._interrupted: dict[Path, signal.Signals] = {}
@@ -76,7 +76,9 @@ class Command(auto.PulumiCommand):
     ) -> subprocess.Popen[str]:
         # Plugins are looked for beside the CLI and beside this interpreter.
         beside = [str(Path(self.command).parent), str(Path(sys.executable).parent)]
-        path = os.pathsep.join([*beside, os.environ.get("PATH", "")])
+        others = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        # A relative folder on PATH starts where this process works, not where the engine does.
+        path = os.pathsep.join([*beside, *(os.path.abspath(one) for one in others)])  # noqa: PTH100
         environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         process = subprocess.Popen(
             [self.command, "--non-interactive", *args],

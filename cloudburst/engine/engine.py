@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 import shutil
 import signal
 import socket
@@ -272,10 +271,7 @@ class Engine:
         Raises:
             EngineError: the folder cannot be read.
         """
-        backend = str(
-            self._environment.get("PULUMI_BACKEND_URL") or os.environ["PULUMI_BACKEND_URL"]
-        )
-        folder = locks.folder(backend, PROJECT, stack)
+        folder = locks.folder(self._environment["PULUMI_BACKEND_URL"], PROJECT, stack)
         if folder is None:
             return ()
         with self._translated("reading the locks", stack):

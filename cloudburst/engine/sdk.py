@@ -23,6 +23,9 @@ LOOP_TIMEOUT = 2.0
 # ended, which go on trying and wait up to two minutes between their attempts. When a new engine
 # gets the port of an old one, its program is told "connection refused" without an attempt.
 _OWN_CONNECTIONS = ("grpc.use_local_subchannel_pool", 1)
+# The engine is on this machine. gRPC asks the variables for proxies even for 127.0.0.1, unless
+# no_proxy names just that.
+_NO_PROXY = ("grpc.enable_http_proxy", 0)
 _lock = threading.Lock()
 
 
@@ -31,7 +34,7 @@ def configure() -> None:
     options = _grpc_settings._GRPC_CHANNEL_OPTIONS  # noqa: SLF001 - the SDK has no public setting
     with _lock:
         if _OWN_CONNECTIONS not in options:
-            options.append(_OWN_CONNECTIONS)
+            options += [_OWN_CONNECTIONS, _NO_PROXY]
             logging.getLogger("grpc._server").addFilter(_is_not_of_the_sdk)
 
 

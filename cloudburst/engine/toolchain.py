@@ -66,6 +66,7 @@ def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
     root = cache_folder() / "engine" / VERSION
     binary = root / "bin" / "pulumi"
     if binary.exists():
+        _check_runs(binary)
         return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=root))
     with _alone(root):
         if binary.exists():  # made by another run while this one waited
@@ -129,7 +130,7 @@ def _on_path(tried: list[str]) -> PulumiCli | None:
         return None
     version = version_of(binary)
     if version and fits(version):
-        return PulumiCli(Path(binary), version, "PATH")
+        return PulumiCli(Path(binary).absolute(), version, "PATH")
     tried.append(
         tr(
             "PATH: {binary} is {version}; needs {needed} or a later 3.x",
@@ -147,6 +148,18 @@ def _wrong_version(binary: Path) -> str | None:
         return None
     made = version or tr("nothing that runs")
     return tr("made {version}, not {needed}", version=made, needed=VERSION)
+
+
+def _check_runs(binary: Path) -> None:
+    """Refuse an engine in a folder where no program may be started."""
+    if not os.access(binary, os.X_OK):
+        raise EngineMissing(
+            tr(
+                "{file} may not be executed (is its disk mounted noexec?); name another folder "
+                "with CLOUDBURST_CACHE",
+                file=binary,
+            )
+        )
 
 
 @contextmanager

@@ -227,9 +227,8 @@ def test_a_backend_of_the_users_own_is_respected(
     monkeypatch.setenv("PULUMI_BACKEND_URL", (tmp_path / "mine").as_uri())
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
     environment = engine_environment(state)
-    assert not {"PULUMI_BACKEND_URL", "PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(
-        environment
-    )
+    assert environment["PULUMI_BACKEND_URL"] == (tmp_path / "mine").as_uri()
+    assert not {"PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(environment)
 
 
 def test_the_plugin_creates_nothing_that_would_outlive_it() -> None:
