@@ -30,6 +30,7 @@ class Probe(NamedTuple):
     error: str | None = None
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    ink: media.Ink | None = None
 
 
 def _references(raw: dict[str, object]) -> Iterator[tuple[tree.Path, str, str]]:
@@ -113,8 +114,8 @@ def _not_found(path: Path, base: Path, text: str, base_name: str) -> str:
 
 def _check_picture(path: Path) -> Probe:
     _check_size(path, MAX_PICTURE_BYTES)
-    media.check_picture_size(*media.picture_size(path))
-    return Probe()
+    picture = media.inspect_picture(path)
+    return Probe(warnings=picture.warnings, ink=picture.ink)
 
 
 def _check_audio(path: Path) -> Probe:

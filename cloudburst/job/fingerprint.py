@@ -7,12 +7,17 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from cloudburst.models import DEFAULT_BACKGROUND
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudburst.models import Scene
 
 _FILES = ("subtitle", "watermark")
+# Options that are younger than the first fingerprints, left out while they have these values: runs
+# of earlier versions can be resumed.
+_LATER = {"background_color": DEFAULT_BACKGROUND}
 
 
 def fingerprint(scene: Scene, renderer: str) -> str:
@@ -27,7 +32,11 @@ def fingerprint(scene: Scene, renderer: str) -> str:
     Raises:
         OSError: a file cannot be read.
     """
-    options = {name: value for name, value in asdict(scene.options).items() if name not in _FILES}
+    options = {
+        name: value
+        for name, value in asdict(scene.options).items()
+        if name not in _FILES and not (name in _LATER and value == _LATER[name])
+    }
     files = {"image": scene.image, "audio": scene.audio}
     files |= {name: path for name in _FILES if (path := getattr(scene.options, name)) is not None}
     made_from = {

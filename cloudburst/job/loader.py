@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudburst import environment as dotenv
-from cloudburst import targets, userpath
+from cloudburst import media, targets, userpath
 from cloudburst.errors import BadInput
 from cloudburst.job import files, located, names, problems, records, variables
 from cloudburst.job import source as sources
@@ -224,14 +224,25 @@ def _build(
         warnings=(
             *read.warnings,
             *names.replaced(read.tree, read.shown),
-            *_file_warnings(read, probes),
+            *_file_warnings(section, read, probes, scenes),
         ),
         document=_document(read, base) if read.in_memory else None,
     )
 
 
-def _file_warnings(read: Source, probes: dict[tuple[str, str], files.Probe]) -> Iterator[str]:
-    noticed = files.warnings(cast("dict[str, Any]", read.tree.value), probes)
+def _file_warnings(
+    section: JobSection,
+    read: Source,
+    probes: dict[tuple[str, str], files.Probe],
+    scenes: tuple[Scene, ...],
+) -> Iterator[str]:
+    """Return what is unusual about the files, a line each."""
+    noticed = list(files.warnings(cast("dict[str, Any]", read.tree.value), probes))
+    for index, (written, scene) in enumerate(zip(section.scenes, scenes, strict=True)):
+        ink = probes["image", written.image].ink
+        if ink is not None and ink.is_lost_on(scene.options.background_color):
+            message = tr("{file}: {warning}", file=written.image, warning=media.lost_ink())
+            noticed.append((("scenes", index, "image"), message))
     yield from map(str, problems.ordered(noticed, read.tree, read.shown))
 
 

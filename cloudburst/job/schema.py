@@ -26,7 +26,8 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, creat
 from cloudburst import targets
 from cloudburst.job.tree import ANY_KEY
 from cloudburst.language import later
-from cloudburst.models import Effect, Language, WhenDear
+from cloudburst.media import BACKGROUND
+from cloudburst.models import DEFAULT_BACKGROUND, Effect, Language, WhenDear
 from cloudburst.section import Section, problems
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ FilePath = Annotated[
     StringConstraints(min_length=1, max_length=4096, pattern=_PATH),
     Field(description="A file; relative paths start at the folder of this file."),
 ]
+Background = Annotated[str, StringConstraints(pattern=BACKGROUND)]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
 
 # Keys of the original tool's scenes, and of its successor's.
@@ -81,6 +83,7 @@ class _JobPart(Section):
     patterns: ClassVar[Mapping[str, str]] = {
         _PATH: later("a path without control characters"),
         _COLOR: later("an ASS colour such as &H00000000 (&HAABBGGRR)"),
+        BACKGROUND: later('a colour such as white or "#F0F0F0", in quotes'),
         _NAME: later("letters, digits, - and _, beginning with a letter or digit"),
     }
 
@@ -112,6 +115,10 @@ class OptionsSection(_JobPart):
     outline_color: Color = Field(default="&H00000000", description="Outline, as ASS &HAABBGGRR.")
     is_portrait: bool | None = Field(
         default=None, description="true: 1080x1920; false: 1920x1080; null: from the picture."
+    )
+    background_color: Background = Field(
+        default=DEFAULT_BACKGROUND,
+        description='Behind transparent parts and beside the picture: "#RRGGBB" or a name.',
     )
     watermark: FilePath | None = Field(
         default=None, description="Picture drawn in the top left corner."

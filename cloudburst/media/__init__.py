@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from cloudburst.media.kinds import MediaError, describe
 from cloudburst.media.picture import (
+    BACKGROUND,
     MAX_PICTURE_PIXELS,
     MAX_PICTURE_SIDE,
     MIN_PICTURE_SIDE,
+    Ink,
+    Picture,
     check_picture_size,
-    picture_size,
+    inspect_picture,
+    lost_ink,
+    read_picture,
 )
 from cloudburst.media.sound import (
     MAX_AUDIO_SECONDS,
@@ -23,13 +28,16 @@ from cloudburst.media.sound import (
 from cloudburst.media.video import VideoInfo, inspect_video
 
 __all__ = [
+    "BACKGROUND",
     "MAX_AUDIO_SECONDS",
     "MAX_PICTURE_PIXELS",
     "MAX_PICTURE_SIDE",
     "MIN_AUDIO_SECONDS",
     "MIN_PICTURE_SIDE",
     "PCM",
+    "Ink",
     "MediaError",
+    "Picture",
     "Sound",
     "VideoInfo",
     "audio_seconds",
@@ -37,7 +45,9 @@ __all__ = [
     "checked_sound",
     "decode_sound",
     "describe",
+    "inspect_picture",
     "inspect_video",
+    "lost_ink",
     "measure",
-    "picture_size",
+    "read_picture",
 ]

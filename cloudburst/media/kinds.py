@@ -28,6 +28,17 @@ _MAGIC = {
 }
 
 
+# Brands of ISO 14496-12 files that are no films; ISO 23008-12 and the AVIF specification.
+_HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+_AVIF = {b"avif", b"avis"}
+
+
+def _by_brand(brand: bytes) -> str:
+    if brand in _HEIF:
+        return tr("it is a HEIC picture")
+    return tr("it is an AVIF picture") if brand in _AVIF else tr("it is an MP4 file")
+
+
 def describe(path: Path) -> str:
     """Return what a file appears to be, by its first bytes, for an error message."""
     with path.open("rb") as file:
@@ -41,7 +52,7 @@ def describe(path: Path) -> str:
         kinds = {b"WAVE": tr("it is a WAV file"), b"WEBP": tr("it is a WebP file")}
         return kinds.get(head[8:12], tr("it is a RIFF file"))
     if head[4:8] == b"ftyp":
-        return tr("it is an MP4 file")
+        return _by_brand(head[8:12])
     try:
         text = head.decode()
     except UnicodeDecodeError:

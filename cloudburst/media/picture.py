@@ -1,36 +1,145 @@
-"""Check pictures. Only this module of the package imports Pillow."""
+"""Decode pictures: upright, in sRGB, whole. Only this module of the package imports Pillow."""
 
 from __future__ import annotations
 
+import io
+import struct
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+import pi_heif
+from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from cloudburst.language import tr
 from cloudburst.media.kinds import MediaError, describe
+from cloudburst.media.mjpeg import is_damaged_jpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MAX_PICTURE_SIDE = 20_000
 # Pillow warns from 89 million on: a decoded pixel takes up to four bytes.
 MAX_PICTURE_PIXELS = 89_000_000
 MIN_PICTURE_SIDE = 16
 
+# The sixteen names of HTML 4, section 6.5, or a colour in hexadecimal.
+BACKGROUND = (
+    "^(#[0-9A-Fa-f]{6}|aqua|black|blue|fuchsia|gray|green|lime|maroon|navy|olive|purple|red|silver"
+    "|teal|white|yellow)$"
+)
+# Pictures of more pixels are inspected one at a time, so that memory does not grow with cores.
+_LARGE = 8_000_000
+_one_large = threading.Lock()
+# Each of Pillow's readers raises exceptions of its own choice at damaged files.
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
+    *(EOFError, struct.error, Image.DecompressionBombError, ImageCms.PyCMSError),
+)
+# Formats whose further frames are an animation or pages; those of others are previews.
+_SEQUENCES = {"GIF", "PNG", "WEBP", "AVIF", "TIFF"}
+_SRGB = ImageCms.createProfile("sRGB")
+# The modes that a profile of each colour space (ICC.1:2022, table 19) applies to.
+_PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+# A drawing on transparent ground is visible if it differs from the background by so many levels
+# of luma, or of any channel.
+_VISIBLE_LUMA, _VISIBLE_CHANNEL = 64, 160
+_OPAQUE = 128
+_BT709 = (0.2126, 0.7152, 0.0722)
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of a picture, in pixels.
+pi_heif.register_heif_opener()
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """What is drawn on the transparent ground of a picture.
+
+    Args:
+        darkest: lowest value of each channel, R, G, B.
+        lightest: highest value of each.
+        nothing: whether the picture is transparent throughout.
+    """
+
+    darkest: tuple[int, int, int] = (0, 0, 0)
+    lightest: tuple[int, int, int] = (0, 0, 0)
+    nothing: bool = False
+
+    def is_lost_on(self, background: str) -> bool:
+        """Whether the drawing can hardly be told from a background, ``#RRGGBB`` or a name."""
+        if self.nothing:
+            return True
+        ground = ImageColor.getrgb(background)[:3]
+        lumas = [_luma(colour) - _luma(ground) for colour in (self.darkest, self.lightest)]
+        channels = [
+            abs(value - level)
+            for colour in (self.darkest, self.lightest)
+            for value, level in zip(colour, ground, strict=True)
+        ]
+        return max(map(abs, lumas)) < _VISIBLE_LUMA and max(channels) < _VISIBLE_CHANNEL
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture.
+
+    Args:
+        image: upright, sRGB, RGB or RGBA with 8 bits a channel.
+        warnings: what is unusual about the file, for people.
+        ink: what is drawn on transparent ground; None if there is no such ground.
+    """
+
+    image: Image.Image
+    warnings: tuple[str, ...] = ()
+    ink: Ink | None = None
+
+
+def _luma(colour: tuple[int, ...]) -> float:
+    return sum(weight * value for weight, value in zip(_BT709, colour, strict=True))
+
+
+def lost_ink() -> str:
+    """Return the warning about a picture whose drawing is lost on its background."""
+    return tr(
+        "the picture is transparent, and what is drawn on it cannot be told from the background; "
+        "set background_color, such as white"
+    )
+
+
+def inspect_picture(path: Path) -> Picture:
+    """Decode a picture file whole.
 
     Raises:
-        MediaError: the file is not a picture, or its header is damaged.
+        MediaError: it is not a picture, is damaged, or is too large or too small.
         OSError: the file cannot be read.
     """
+    return read_picture(path.read_bytes(), describe(path))
+
+
+def read_picture(data: bytes, kind: str = "") -> Picture:
+    """Decode a picture, upright, in sRGB.
+
+    Args:
+        data: the bytes of its file.
+        kind: what the file appears to be, for the message if it is no picture.
+
+    Raises:
+        MediaError: the data is not a picture, is damaged, or is too large or too small.
+    """
     try:
-        with Image.open(path) as picture:
-            return picture.size
+        with Image.open(io.BytesIO(data)) as picture:
+            check_picture_size(*picture.size)
+            if picture.width * picture.height <= _LARGE:
+                return _decoded(picture, data)
+            with _one_large:
+                return _decoded(picture, data)
+    except MediaError:
+        raise
     except UnidentifiedImageError:
-        raise MediaError(tr("not a picture ({what})", what=describe(path))) from None
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise MediaError(tr("not a picture ({what})", what=kind or tr("unknown"))) from None
+    except _DAMAGED as error:
         raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
 
 
@@ -64,3 +173,87 @@ def check_picture_size(width: int, height: int) -> None:
                 side=MIN_PICTURE_SIDE,
             )
         )
+
+
+# -- decoding -----------------------------------------------------------------------------------
+
+
+def _decoded(picture: Image.Image, data: bytes) -> Picture:
+    warnings: list[str] = []
+    if picture.format == "PNG":
+        with Image.open(io.BytesIO(data)) as copy:
+            copy.verify()  # check sums, which decoding ignores
+    picture.load()
+    if picture.format == "JPEG" and is_damaged_jpeg(data):
+        warnings.append(
+            tr("the picture seems to be damaged: parts of it may look wrong; look at it")
+        )
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format in _SEQUENCES:
+        warnings.append(tr("the picture has {count} frames; the first one is shown", count=frames))
+    upright = _eight_bits(ImageOps.exif_transpose(picture))
+    try:
+        image = _in_srgb(upright)
+    except _DAMAGED as error:
+        warnings.append(
+            tr(
+                "the picture's colour profile cannot be used ({reason}); its colours are taken "
+                "as sRGB",
+                reason=error,
+            )
+        )
+        image = _plain(upright)
+    return Picture(image, tuple(warnings), _ink(image))
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    if not picture.mode.startswith("I") and picture.mode != "F":
+        return picture
+    # Pillow clips 16-bit grey to white; take the upper 8 bits.
+    grey = np.asarray(picture, np.float32)
+    scale = 255 / 65535 if grey.max() > 255 else 1.0  # noqa: PLR2004
+    converted = Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
+    converted.info = picture.info
+    return converted
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+    return picture.convert("RGBA" if has_alpha else "RGB")
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Convert a picture by its embedded colour profile, if it has one."""
+    embedded = picture.info.get("icc_profile")
+    if not embedded:
+        return _plain(picture)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
+    mode = _PROFILE_MODES[profile.profile.xcolor_space]
+    plain = _plain(picture)
+    if (picture.mode == "CMYK") != (mode == "CMYK"):
+        raise ValueError(
+            tr("it is for {space}, the picture is {mode}", space=mode, mode=picture.mode)
+        )
+    # Grey and palettes may come with an RGB profile.
+    colours = picture if picture.mode == mode else plain.convert("RGB").convert(mode)
+    converted = ImageCms.profileToProfile(colours, profile, _SRGB, outputMode="RGB")
+    if converted is None:
+        raise ValueError(tr("no result"))
+    if plain.mode == "RGBA":
+        converted.putalpha(plain.getchannel("A"))
+    return converted
+
+
+def _ink(image: Image.Image) -> Ink | None:
+    """Return what is drawn on transparent ground, None where hardly any ground is transparent."""
+    if image.mode != "RGBA":
+        return None
+    pixels: NDArray[np.uint8] = np.asarray(image).reshape(-1, 4)
+    opaque = pixels[:, 3] >= _OPAQUE
+    if np.count_nonzero(opaque) > 0.95 * len(pixels):
+        return None
+    drawn = pixels[opaque, :3]
+    if not len(drawn):
+        return Ink(nothing=True)
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    return Ink((int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2])))

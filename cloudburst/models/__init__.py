@@ -2,6 +2,7 @@
 
 from cloudburst.models.events import Event, EventKind, Phase, WorkerState
 from cloudburst.models.job import (
+    DEFAULT_BACKGROUND,
     Axis,
     Batch,
     Distribution,
@@ -52,6 +53,7 @@ from cloudburst.models.results import (
 from cloudburst.models.run import Owner, RunRecord
 
 __all__ = [
+    "DEFAULT_BACKGROUND",
     "Artifact",
     "Attempt",
     "Axis",

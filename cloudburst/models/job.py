@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Nobody fixes more at once; a file of a few kB can be wrong in a million places, by its aliases.
 MAX_PROBLEMS = 1000
+DEFAULT_BACKGROUND = "black"
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
 Language = Literal["chinese", "english"]
 WhenDear = Literal["finish", "cancel"]
@@ -59,6 +60,7 @@ class VideoOptions:
         is_portrait: 1080x1920 when true, 1920x1080 when false, by the picture when None.
         watermark: picture drawn in the top left corner.
         subtitle: SRT file.
+        background_color: ``#RRGGBB`` or a name, behind transparent parts and beside the picture.
     """
 
     language: Language = "chinese"
@@ -70,6 +72,7 @@ class VideoOptions:
     is_portrait: bool | None = None
     watermark: Path | None = None
     subtitle: Path | None = None
+    background_color: str = DEFAULT_BACKGROUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,13 @@
-"""Decode a picture with Pillow and convert it to the Y, U and V planes of a 1080p canvas."""
+"""Fit a picture on a 1080p canvas and convert it to Y, U and V planes."""
 
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
-
-from cloudburst import media
 
 if TYPE_CHECKING:
     from cloudburst.videoapi.motion import Plane
@@ -31,42 +28,6 @@ _BT709[:, :3] /= 255
 WATERMARK_WIDTH = 1 / 8
 
 
-# Each of Pillow's readers raises exceptions of its own choice at damaged files.
-_DAMAGED = (
-    *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
-    *(EOFError, struct.error, Image.DecompressionBombError),
-)
-
-
-class PictureError(ValueError):
-    """The bytes are not a usable picture."""
-
-
-def read(data: bytes) -> Image.Image:
-    """Decode a picture, upright, as RGBA or RGB with 8 bits a channel.
-
-    Raises:
-        PictureError: the data is not a picture, is damaged, or is too large to open safely.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            media.check_picture_size(*picture.size)
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except _DAMAGED as error:
-        raise PictureError(f"not a usable picture: {error}") from error
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow clips 16-bit grey to white; take the upper 8 bits.
-        grey = np.asarray(picture, np.float32)
-        scale = 255 / 65535 if grey.max() > 255 else 1.0  # noqa: PLR2004
-        picture = Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
-    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-    return picture.convert("RGBA" if has_alpha else "RGB")
-
-
 def size_for(picture: Image.Image, *, portrait: bool | None) -> tuple[int, int]:
     """Return the output's width and height in pixels.
 
@@ -78,15 +39,18 @@ def size_for(picture: Image.Image, *, portrait: bool | None) -> tuple[int, int]:
     return PORTRAIT if upright else LANDSCAPE
 
 
-def planes(picture: Image.Image, size: tuple[int, int]) -> tuple[Plane, Plane, Plane]:
-    """Fit a picture on a black canvas without stretching, and convert it once.
+def planes(
+    picture: Image.Image, size: tuple[int, int], background: str = "black"
+) -> tuple[Plane, Plane, Plane]:
+    """Fit a picture on a canvas without stretching, and convert it once.
 
     Args:
-        picture: RGB or RGBA; transparent parts become black.
+        picture: RGB or RGBA.
         size: width and height of the canvas in pixels, both even.
+        background: colour of the canvas, seen beside the picture and through it.
     """
     fitted = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
-    canvas = Image.new("RGB", size)
+    canvas = Image.new("RGB", size, background)
     offset = ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2)
     canvas.paste(fitted, offset, fitted if fitted.mode == "RGBA" else None)
     yuv = cv2.transform(np.asarray(canvas, np.float32), _BT709)

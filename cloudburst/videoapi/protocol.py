@@ -7,6 +7,7 @@ import binascii
 import re
 from typing import Any
 
+from cloudburst import media
 from cloudburst.videoapi.motion import MOTIONS
 from cloudburst.videoapi.render import Request
 
@@ -46,6 +47,7 @@ def parse(body: object) -> tuple[Request, str]:
         outline_color=_color(body),
         is_portrait=_typed(body, "is_portrait", bool, default=None),
         watermark=_data(body, "watermark"),
+        background_color=_background(body),
     )
     return request, _filename(body)
 
@@ -99,6 +101,15 @@ def _color(body: dict[str, Any]) -> str:
     # It is inserted into a line of ASS: reject anything that could inject more.
     if not _COLOR.fullmatch(value):
         raise FieldError(f"outline_color: expected &HAABBGGRR, got {value[:50]!r}")
+    return value
+
+
+def _background(body: dict[str, Any]) -> str:
+    value = str(_typed(body, "background_color", str, default="black"))
+    if not re.fullmatch(media.BACKGROUND, value):
+        raise FieldError(
+            f"background_color: expected #RRGGBB or a name such as white, got {value[:50]!r}"
+        )
     return value
 
 

@@ -51,6 +51,7 @@ class Request:
         outline_color: ASS colour.
         is_portrait: None takes the picture's orientation.
         watermark: bytes of a picture.
+        background_color: ``#RRGGBB`` or a name, behind transparent parts and beside the picture.
     """
 
     image: bytes
@@ -64,6 +65,7 @@ class Request:
     outline_color: str = "&H00000000"
     is_portrait: bool | None = None
     watermark: bytes | None = None
+    background_color: str = "black"
 
     @property
     def scenario(self) -> str:
@@ -117,7 +119,7 @@ def render(
     moving = motion.choose(request.effects)
     try:
         scene, warnings = _read(request, folder, moving, threads)
-    except (canvas.PictureError, media.MediaError, subtitles.SubtitleError) as error:
+    except (media.MediaError, subtitles.SubtitleError) as error:
         raise UnrenderableRequest(str(error)) from error
     deadline.check()
     if moving:
@@ -133,18 +135,19 @@ def render(
 def _read(
     request: Request, folder: Path, moving: str | None, threads: int
 ) -> tuple[_Scene, list[str]]:
-    picture = canvas.read(request.image)
+    decoded = media.read_picture(request.image)
+    picture = decoded.image
     size = canvas.size_for(picture, portrait=request.is_portrait)
     (folder / "sound").write_bytes(request.audio)
     sound = media.checked_sound(media.decode_sound(folder / "sound", folder / "sound.pcm"))
     (folder / "sound").unlink()
     if request.watermark is not None:
-        mark = canvas.watermark(canvas.read(request.watermark), size)
+        mark = canvas.watermark(media.read_picture(request.watermark).image, size)
         (folder / "watermark.png").write_bytes(mark)
     cues, style, notes = _subtitles(request, size, folder)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
-        planes=canvas.planes(picture, canvas_size),
+        planes=canvas.planes(picture, canvas_size, request.background_color),
         size=size,
         count=max(1, round(sound.seconds * FPS)),
         cues=cues,
@@ -152,7 +155,12 @@ def _read(
         watermark=request.watermark is not None,
         threads=threads,
     )
-    return scene, [*sound.warnings, *notes]
+    return scene, [*_about_picture(decoded, request), *sound.warnings, *notes]
+
+
+def _about_picture(picture: media.Picture, request: Request) -> list[str]:
+    lost = picture.ink is not None and picture.ink.is_lost_on(request.background_color)
+    return [*picture.warnings, *([media.lost_ink()] if lost else [])]
 
 
 def _subtitles(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import RenderFailed
 from cloudburst.language import tr
+from cloudburst.models import DEFAULT_BACKGROUND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,11 +63,13 @@ def body(scene: Scene) -> dict[str, object]:
         "outline_color": options.outline_color,
         "output_filename": f"{scene.name}.mp4",
     }
+    color = options.background_color
     optional = {
         "subtitle": _b64(options.subtitle) if options.subtitle else None,
         "watermark": _b64(options.watermark) if options.watermark else None,
         "font_size": options.font_size,
         "is_portrait": options.is_portrait,
+        "background_color": None if color == DEFAULT_BACKGROUND else color,
     }
     return body | {name: value for name, value in optional.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from dataclasses import fields, replace
@@ -70,7 +71,31 @@ CHANGES: dict[str, Any] = {
     "is_portrait": False,
     "watermark": None,
     "subtitle": None,
+    "background_color": "white",
 }
+
+
+def test_options_that_came_later_change_no_earlier_fingerprint(scene: Scene) -> None:
+    """Runs of earlier versions can be resumed: this is how they were hashed."""
+    options = {
+        "language": scene.options.language,
+        "effects": scene.options.effects,
+        "background_box": scene.options.background_box,
+        "background_opacity": scene.options.background_opacity,
+        "font_size": scene.options.font_size,
+        "outline_color": scene.options.outline_color,
+        "is_portrait": scene.options.is_portrait,
+    }
+    files = {"image": scene.image, "audio": scene.audio}
+    files |= {
+        name: path
+        for name in ("subtitle", "watermark")
+        if (path := getattr(scene.options, name)) is not None
+    }
+    digests = {n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in files.items()}
+    made_from = {"renderer": "r", "options": options, "files": digests}
+    text = json.dumps(made_from, sort_keys=True)
+    assert fingerprint(scene, "r") == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("option", [field.name for field in fields(VideoOptions)])

@@ -1,0 +1,294 @@
+"""Pictures: damage is found beforehand, colours are those of the profile, nothing turns black."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+
+from cloudburst import media
+from cloudburst.errors import BadInput
+from cloudburst.job.loader import load_job
+from cloudburst.videoapi import canvas
+from tests.support.inputs import EXAMPLE, scenes_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PHOTO = Image.open(EXAMPLE.parent / "pictures" / "dandelions.jpg").convert("RGB").resize((640, 360))
+COLOUR = (200, 40, 90)
+# 64x64 pixels of COLOUR, made with pillow-heif: no encoder of HEVC is installed with CloudBurst.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
+    "AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABegABAAAAAAAAAB0AAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA"
+    "AAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlwcnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34"
+    "+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqSSmu"
+    "bgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAA"
+    "QAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAACVtZGF0AAAAGSgBrwY4Wvz9N/Y43//q"
+    "8eh/mEKqvEJj9fg="
+)
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def swapped_profile() -> bytes:
+    """Return an RGB profile whose red and green primaries are exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    (count,) = struct.unpack_from(">I", profile, 128)
+    entry = {bytes(profile[132 + 12 * k : 136 + 12 * k]): 136 + 12 * k for k in range(count)}
+    red, green = entry[b"rXYZ"], entry[b"gXYZ"]
+    profile[red : red + 8], profile[green : green + 8] = (
+        profile[green : green + 8],
+        profile[red : red + 8],
+    )
+    return bytes(profile)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """Return a minimal ICC 2 profile of grey with a gamma."""
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)  # D50
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    text = b"desc" + bytes(4) + struct.pack(">I", 2) + b"g\0" + bytes(78 + 2)
+    text += bytes(-len(text) % 4)
+    tags, data, offset = b"", b"", 128 + 4 + 12 * 3
+    for name, value in ((b"wtpt", white), (b"kTRC", curve), (b"desc", text)):
+        tags += name + struct.pack(">II", offset + len(data), len(value))
+        data += value
+    body = struct.pack(">I", 3) + tags + data
+    header = struct.pack(
+        ">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ "
+    )
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + body
+
+
+def middle(picture: media.Picture) -> Any:
+    image = picture.image.convert("RGB")
+    return np.array(image.getpixel((image.width // 2, image.height // 2)))
+
+
+def damaged(data: bytes, at: float, size: int) -> bytes:
+    start = round(len(data) * at)
+    changed = bytes(byte ^ 0xA5 for byte in data[start : start + size])
+    return data[:start] + changed + data[start + size :]
+
+
+BROKEN = {
+    "half a jpeg": lambda: half(saved(PHOTO, "JPEG")),
+    "half a progressive jpeg": lambda: half(saved(PHOTO, "JPEG", progressive=True)),
+    "half a png": lambda: half(saved(PHOTO, "PNG")),
+    "half a gif": lambda: half(saved(PHOTO, "GIF")),
+    "half a bmp": lambda: half(saved(PHOTO, "BMP")),
+    "half a webp": lambda: half(saved(PHOTO, "WEBP")),
+    "half a tiff": lambda: half(saved(PHOTO, "TIFF")),
+    "half an avif": lambda: half(saved(PHOTO, "AVIF")),
+    "png with a broken IDAT": lambda: damaged(saved(PHOTO, "PNG"), 0.5, 60),
+    "png with a wrong byte": lambda: damaged(saved(PHOTO, "PNG", compress_level=0), 0.5, 1),
+    "not a heic": lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400),
+}
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_damaged_picture_is_reported_with_its_line(
+    job_file: Callable[..., Path], name: str
+) -> None:
+    path = job_file(scenes_yaml(1))
+    (path.parent / "p.png").write_bytes(BROKEN[name]())
+    with pytest.raises(BadInput) as caught:
+        load_job(path)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.field) == (3, "scenes[0].image")
+    assert "p.png: not a " in problem.message
+    if "heic" in name:
+        assert "it is a HEIC picture" in problem.message
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 4}])
+def test_damage_within_a_jpeg_is_a_warning(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "p.jpg"
+    path.write_bytes(saved(PHOTO, "JPEG", quality=90, **options))
+    assert media.inspect_picture(path).warnings == ()
+    whole = path.read_bytes()
+    noticed = 0
+    for part in range(20, 80, 10):
+        path.write_bytes(damaged(whole, part / 100, 200))
+        try:
+            noticed += any("damaged" in text for text in media.inspect_picture(path).warnings)
+        except media.MediaError:
+            noticed += 1
+    assert noticed >= 4, "a decoder cannot notice all of them"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("size", [(640, 360), (641, 359), (17, 16)])
+def test_no_good_jpeg_is_taken_for_damaged(mode: str, size: tuple[int, int]) -> None:
+    for options in ({}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}):
+        data = saved(PHOTO.resize(size).convert(mode), "JPEG", **options)
+        assert media.read_picture(data).warnings == ()
+        assert media.read_picture(data + b"trailing rubbish").warnings == ()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_an_rgb_profile_is_applied(kind: str, alpha: bool) -> None:
+    if alpha and kind == "JPEG":
+        return
+    picture = Image.new("RGB", (64, 64), COLOUR)
+    if alpha:
+        picture.putalpha(200)
+    options = {"quality": 100} if kind in {"JPEG", "WEBP", "AVIF"} else {}
+    data = saved(picture, kind, icc_profile=swapped_profile(), **options)
+    got = media.read_picture(data)
+    assert got.warnings == ()
+    assert got.image.mode == picture.mode
+    expected = (COLOUR[1], COLOUR[0], COLOUR[2])
+    assert np.abs(middle(got) - expected).max() <= 6
+
+
+def test_palettes_and_greys_have_rgb_profiles_too() -> None:
+    palette = Image.new("RGB", (64, 64), COLOUR).quantize(4)
+    data = saved(palette, "PNG", icc_profile=swapped_profile())
+    assert np.abs(middle(media.read_picture(data)) - (40, 200, 90)).max() <= 6
+    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=swapped_profile())
+    assert media.read_picture(data).warnings == ()
+
+
+def test_a_grey_profile_is_applied() -> None:
+    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=grey_profile(1.0))
+    got = media.read_picture(data)
+    assert got.warnings == ()
+    # Half the light, linearly, is 188 in sRGB.
+    assert np.abs(middle(got) - 188).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_a_broken_or_foreign_profile_is_a_warning(mode: str) -> None:
+    picture = Image.new("RGB", (64, 64), COLOUR).convert(mode)
+    profiles = [b"no profile", swapped_profile()[:300]]
+    profiles += [swapped_profile()] if mode == "CMYK" else []
+    for profile in profiles:
+        got = media.read_picture(saved(picture, "TIFF", icc_profile=profile))
+        (warning,) = got.warnings
+        assert "colour profile cannot be used" in warning
+        assert np.abs(middle(got) - picture.convert("RGB").getpixel((0, 0))).max() <= 3
+
+
+def test_rotation_and_profile_together() -> None:
+    picture = Image.new("RGB", (80, 40), COLOUR)
+    ImageDraw.Draw(picture).rectangle((0, 0, 39, 39), fill=(10, 10, 250))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    data = saved(picture, "JPEG", exif=exif, quality=100, icc_profile=swapped_profile())
+    got = media.read_picture(data).image
+    assert got.size == (40, 80)
+    assert np.abs(np.array(got.getpixel((20, 60))) - (40, 200, 90)).max() <= 8
+    assert np.abs(np.array(got.getpixel((20, 20))) - (10, 10, 250)).max() <= 8
+
+
+def test_heic_and_avif_are_read() -> None:
+    assert (
+        np.abs(
+            middle(media.read_picture(saved(PHOTO, "AVIF", quality=90)))
+            - middle(media.Picture(PHOTO))
+        ).max()
+        < 25
+    )
+    got = media.read_picture(HEIC)
+    assert got.image.size == (64, 64)
+    assert np.abs(middle(got) - COLOUR).max() <= 6
+
+
+def test_only_the_first_frame_of_an_animation_is_shown() -> None:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
+    for kind in ("GIF", "WEBP", "PNG"):
+        got = media.read_picture(
+            saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+        )
+        assert "has 3 frames" in got.warnings[0]
+        assert np.abs(middle(got) - (255, 0, 0)).max() <= 4
+
+
+def drawing(colour: str) -> Image.Image:
+    picture = Image.new("RGBA", (640, 360))
+    ImageDraw.Draw(picture).rectangle((200, 150, 440, 210), fill=colour)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("colour", "background", "lost"),
+    [
+        ("black", "black", True),
+        ("#101820", "black", True),
+        ("navy", "black", True),
+        ("white", "black", False),
+        ("red", "black", False),
+        ("black", "white", False),
+        ("white", "white", True),
+        ("red", "green", False),
+        ("#00000000", "white", True),
+    ],
+)
+def test_a_drawing_that_is_lost_on_the_background_is_a_warning(
+    job_file: Callable[..., Path], colour: str, background: str, lost: bool
+) -> None:
+    path = job_file(scenes_yaml(1, f"defaults: {{background_color: {background}}}\n"))
+    drawing(colour).save(path.parent / "p.png")
+    warnings = load_job(path).warnings
+    assert len(warnings) == int(lost)
+    if lost:
+        assert warnings[0].startswith(f"{path}:4: scenes[0].image: p.png: the picture is trans")
+
+
+def test_the_background_is_seen_through_and_beside_the_picture() -> None:
+    picture = Image.new("RGBA", (640, 640))
+    ImageDraw.Draw(picture).rectangle((300, 300, 340, 340), fill="black")
+    luma, u, v = canvas.planes(picture, canvas.LANDSCAPE, "#ffffff")
+    assert luma[540, 960] == 16
+    assert (luma[540, 700], luma[540, 100]) == (235, 235), "through it, and beside it"
+    assert (u[270, 50], v[270, 50]) == (128, 128)
+    assert canvas.planes(picture, canvas.LANDSCAPE)[0].max() <= 16, "black by default"
+
+
+@pytest.mark.parametrize("value", ["ffffff", "'#fff'", "chartreuse", "null", "'#ffffff;x'"])
+def test_other_backgrounds_are_refused(job_file: Callable[..., Path], value: str) -> None:
+    path = job_file(scenes_yaml(1, f"defaults: {{background_color: {value}}}\n"))
+    with pytest.raises(BadInput, match="background_color"):
+        load_job(path)
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from cloudburst.media import picture
+
+    monkeypatch.setattr(picture, "_LARGE", 1000)
+    running, most = [0], [0]
+    original = picture._in_srgb
+
+    def watched(image: Image.Image) -> Image.Image:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        try:
+            return original(image)
+        finally:
+            running[0] -= 1
+
+    monkeypatch.setattr(picture, "_in_srgb", watched)
+    data = saved(PHOTO.resize((1600, 900)), "PNG")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(media.read_picture, [data] * 16))
+    assert most[0] == 1
