@@ -42,7 +42,12 @@ def _by_brand(brand: bytes) -> str:
 def describe(path: Path) -> str:
     """Return what a file appears to be, by its first bytes, for an error message."""
     with path.open("rb") as file:
-        head = file.read(64)
+        return describe_bytes(file.read(64))
+
+
+def describe_bytes(data: bytes) -> str:
+    """Return what a file with these bytes appears to be, for an error message."""
+    head = data[:64]
     if not head:
         return tr("it is empty")
     for magic, description in _MAGIC.items():

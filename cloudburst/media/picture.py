@@ -13,7 +13,7 @@ import pi_heif
 from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from cloudburst.language import tr
-from cloudburst.media.kinds import MediaError, describe
+from cloudburst.media.kinds import MediaError, describe_bytes
 from cloudburst.media.mjpeg import is_damaged_jpeg
 
 if TYPE_CHECKING:
@@ -115,15 +115,14 @@ def inspect_picture(path: Path) -> Picture:
         MediaError: it is not a picture, is damaged, or is too large or too small.
         OSError: the file cannot be read.
     """
-    return read_picture(path.read_bytes(), describe(path))
+    return read_picture(path.read_bytes())
 
 
-def read_picture(data: bytes, kind: str = "") -> Picture:
+def read_picture(data: bytes) -> Picture:
     """Decode a picture, upright, in sRGB.
 
     Args:
         data: the bytes of its file.
-        kind: what the file appears to be, for the message if it is no picture.
 
     Raises:
         MediaError: the data is not a picture, is damaged, or is too large or too small.
@@ -138,7 +137,7 @@ def read_picture(data: bytes, kind: str = "") -> Picture:
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise MediaError(tr("not a picture ({what})", what=kind or tr("unknown"))) from None
+        raise MediaError(tr("not a picture ({what})", what=describe_bytes(data))) from None
     except _DAMAGED as error:
         raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
 

@@ -295,10 +295,10 @@ def test_a_bad_request_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ("input_image", "not a usable picture"),
+        ("input_image", "not a picture"),
         ("input_audio", "no sound can be read from it"),
         ("subtitle", "no cues found"),
-        ("watermark", "not a usable picture"),
+        ("watermark", "not a picture"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused_with_the_reason(
