@@ -50,6 +50,11 @@ Exit codes:
 """
 
 
+_verbose = click.option(
+    "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."
+)
+
+
 class _RunCode(int):
     """Exit code of a run: what became of its videos, whether or not its output was written."""
 
@@ -86,6 +91,7 @@ group.add_command(recovery.cleanup)
     "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@_verbose
 @click.version_option(__version__, prog_name="cloudburst-run")
 def run(
     scenes: str,
@@ -98,11 +104,14 @@ def run(
     offline: bool,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> int:
     """Render every scene of SCENES, and leave nothing running.
 
     SCENES is a scenes.yaml, a CSV or JSON Lines file of scenes, or a folder of pictures and sounds.
     """
+    if quiet and verbose:
+        raise click.UsageError(tr("--verbose does not go with --quiet"))
     if resume and dry_run:
         raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
@@ -116,17 +125,17 @@ def run(
         if not quiet:
             console.show_warnings(job.warnings)
     if dry_run:
-        return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet)
+        return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet, verbose=verbose)
     folder = None
     if resume:
         from cloudburst.runner.resume import newest  # noqa: PLC0415
 
         job, folder = newest(job) or (job, None)
-    return _run(job, folder, as_json=as_json, quiet=quiet)
+    return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 @interruption(later("interrupted; nothing was created"))
-def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool) -> int:
+def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Show what a run of a job would do."""
     with exit_on_interrupt():
         from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
@@ -137,18 +146,18 @@ def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool) -> int:
             json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False)
         )
     elif not quiet:
-        console.show_preview(found)
+        console.show_preview(found, verbose=verbose)
     return 0
 
 
-def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
+def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Run a job, or resume a run of it; show what happens."""
     with exit_on_interrupt():
         from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.
-        with console.watcher(json_lines=as_json, quiet=quiet) as watch:
+        with console.watcher(json_lines=as_json, quiet=quiet, verbose=verbose) as watch:
             try:
                 return api.run(job, resume=folder, on_event=watch)
             except KeyboardInterrupt:
@@ -156,10 +165,10 @@ def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool) -> int:
                 began = tr("interrupted") if watch.began else tr(NOTHING_STARTED)
                 raise Interruption(began) from None
 
-    return _finish(call, show=not (quiet or as_json), quiet=quiet)
+    return _finish(call, show=not (quiet or as_json), quiet=quiet, verbose=verbose)
 
 
-def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
+def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool, verbose: bool) -> int:
     """Run, show what became of it, and return the exit code."""
     remaining: list[str] = []
     try:
@@ -170,7 +179,7 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
     except LeftRunning as error:
         finished, code, remaining = error.report, error.exit_code, error.left
     if show:
-        console.show_report(finished)
+        console.show_report(finished, verbose=verbose)
     elif quiet:
         console.show_failures(finished)
     for line in remaining:
@@ -192,12 +201,17 @@ def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool) -> int:
     "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool) -> int:
+@_verbose
+def resume_command(
+    run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool, verbose: bool
+) -> int:
     """Resume RUN, given by its id, the beginning of its id, or its folder.
 
     Videos that were downloaded, and are still what scenes.yaml asks for, are kept; the rest is
     rendered. A finished run starts nothing.
     """
+    if quiet and verbose:
+        raise click.UsageError(tr("--verbose does not go with --quiet"))
     with exit_on_interrupt():
         from cloudburst.runner.resume import load  # noqa: PLC0415
 
@@ -205,7 +219,7 @@ def resume_command(run_id: str, max_cost_usd: float | None, *, as_json: bool, qu
         job, folder = load(run_id, max_cost_usd=max_cost_usd)
         if not quiet:
             console.show_warnings(job.warnings)
-    return _run(job, folder, as_json=as_json, quiet=quiet)
+    return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 @group.command(
@@ -255,6 +269,7 @@ def env() -> None:
 @click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
 @click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@_verbose
 @interruption(later("interrupted"))
 def scan(
     folder: str,
@@ -266,6 +281,7 @@ def scan(
     force: bool,
     run_it: bool,
     as_json: bool,
+    verbose: bool,
 ) -> int:
     """Write a scenes.yaml of the pictures and sounds in FOLDER that share a name.
 
@@ -304,14 +320,19 @@ def scan(
         return 0
     if run_it:
         next_command = ""
-    console.show_scan(scanned, next_command=next_command if path else "", stderr=path is None)
+    console.show_scan(
+        scanned,
+        next_command=next_command if path else "",
+        stderr=path is None,
+        verbose=verbose,
+    )
     if not run_it:
         return 0
     from cloudburst.job.loader import load_job  # noqa: PLC0415
 
     job = load_job(str(path))
     console.show_warnings(job.warnings)
-    return _run(job, None, as_json=False, quiet=False)
+    return _run(job, None, as_json=False, quiet=False, verbose=verbose)
 
 
 @group.command()

@@ -2,13 +2,13 @@
 
 from cloudburst.console.audit import show_audit, show_choice, show_cleaned, show_step
 from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
+from cloudburst.console.preview import show_preview
 from cloudburst.console.report import (
     show_check,
     show_error,
     show_failures,
     show_interruption,
     show_note,
-    show_preview,
     show_report,
 )
 from cloudburst.console.scan import show_scan, show_warnings

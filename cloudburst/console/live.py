@@ -16,8 +16,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.console.layout import Column, kept
+from cloudburst.console.progress import Pace, Progress, counts, tally
 from cloudburst.console.text import safe, word
-from cloudburst.language import tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import EventKind, WorkerState
 
 if TYPE_CHECKING:
@@ -43,6 +45,28 @@ _BUSY = {
     WorkerState.DESTROYING,
 }
 _LASTING = {WorkerState.FAILED: "red", WorkerState.KEPT: "cyan"}
+
+
+_TROUBLED = {WorkerState.FAILED, WorkerState.LEFT_RUNNING}
+# A name of a scene may be cut, but not below what `kept` leaves it; then other columns go.
+_LIVE_COLUMNS = (
+    Column("label"),
+    Column("state", rank=1),
+    Column("done", rank=3),
+    Column("doing", folds=True),
+    Column("seconds", rank=2),
+)
+_STATE, _DOING = 1, 3
+_SPINNER_CELLS = 3
+_BAR_CELLS, _BAR_LEAST = 30, 5
+# Below the batches: what is counted of them, and how far the run is; and the cursor's line.
+_OTHER_LINES = 3
+# For terminals that have no such characters.
+_PLAIN_MARKS = str.maketrans({"✓": "+", "↻": "~", "↷": ">", "✗": "x", "⟲": "<"})
+
+
+def _has_symbols(console: Console) -> bool:
+    return console.encoding.lower().startswith("utf")
 
 
 class Silent:
@@ -83,14 +107,59 @@ class JsonLines(Silent):
 
 
 class Plain(Silent):
-    """One line for what matters, for pipes and log files."""
+    """One line for what matters, for pipes and log files.
+
+    Of a run with many scenes or workers, failures, failovers and warnings have their lines; the
+    rest is counted in a line from time to time.
+
+    Args:
+        verbose: a line for everything, however many there are.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._progress, self._pace = Progress(), Pace()
+        self._offset = 0.0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def __exit__(self, *_: object) -> None:
+        """Print no further line."""
+        self._ended.set()
 
     def __call__(self, event: Event) -> None:
         """Write the event, if it matters."""
         super().__call__(event)
-        line = _plain_line(event)
+        with self._lock:
+            self._progress.take(event)
+            counted = self._progress.many and not self._verbose
+            line = "" if counted and counts(event) else _plain_line(event)
+            if line:
+                self._print(event.seconds, line)
+            if not counted:
+                return
+            if event.kind in (EventKind.RUN_STARTED, EventKind.RUN_RESUMED):
+                self._begin(event.seconds)
+            self._print_due(event.seconds, last=event.kind is EventKind.RUN_FINISHED)
+
+    def _begin(self, seconds: float) -> None:
+        self._offset = seconds - time.monotonic()
+        self._pace.begin(seconds, self._progress)
+        threading.Thread(target=self._tick, name="progress", daemon=True).start()
+
+    def _tick(self) -> None:
+        """Print what is due while no event comes."""
+        while not self._ended.wait(1):
+            with self._lock:
+                self._print_due(time.monotonic() + self._offset)
+
+    def _print_due(self, seconds: float, *, last: bool = False) -> None:
+        line = self._pace.due(seconds, self._progress, last=last)
         if line:
-            print(f"{event.seconds:7.1f} s  {line}", flush=True)  # noqa: T201
+            self._print(seconds, line)
+
+    def _print(self, seconds: float, line: str) -> None:
+        print(f"{seconds:7.1f} s  {line}", flush=True)  # noqa: T201
 
 
 def _plain_line(event: Event) -> str:
@@ -132,21 +201,43 @@ class _Row:
 
     state: WorkerState = WorkerState.WAITING
     since: float = 0.0
-    done: int = 0
     scenes: list[str] = field(default_factory=list)
+    done: int = 0
     text: str = ""
+
+    @property
+    def order(self) -> tuple[bool, bool, float]:
+        """What is shown first where not every batch fits: trouble, then what changed last."""
+        idle = self.state not in _BUSY
+        return (self.state not in _TROUBLED, idle, -self.since)
+
+    @property
+    def doing(self) -> str:
+        """What the worker does, in words or as the names of its scenes."""
+        if self.state is WorkerState.WORKING:
+            return tr(", ").join(self.scenes)
+        return self.text if self.state in _BUSY or self.state is WorkerState.WAITING else ""
 
 
 class LiveLines(Silent):
-    """A line for every batch that changes in place, and the lines that should stay above it."""
+    """A line for every batch that changes in place, and the lines that should stay above it.
 
-    def __init__(self, console: Console | None = None) -> None:
+    It never takes more than the screen: batches that do not fit are counted in a line, columns that
+    do not fit are left out.
+
+    Args:
+        console: None for standard output.
+        verbose: a lasting line for every video, however many there are.
+    """
+
+    def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
         self._console = console or Console()
+        self._verbose = verbose
         self._rows: dict[str, _Row] = {}
-        self._total = self._done = self._failed = 0
+        self._progress = Progress()
         self._began = time.monotonic()
         self._note = ""
-        self._spinner = Spinner("dots")
+        self._spinner = Spinner("dots" if _has_symbols(self._console) else "line")
         self._lock = threading.RLock()
         self._live = Live(
             get_renderable=self._draw, console=self._console, refresh_per_second=8, transient=True
@@ -181,71 +272,93 @@ class LiveLines(Silent):
 
     def _take(self, event: Event) -> None:
         """Count, and print what stays."""
+        self._progress.take(event)
         match event.kind:
             case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
-                self._total = int(str(event.data["scenes"]))
-                self._done = int(str(event.data["done"]))
                 self._began = time.monotonic() - event.seconds
                 self._note = ""
-            case EventKind.SCENE_DONE:
-                self._done += 1
-            case EventKind.SCENE_FAILED:
-                self._failed += 1
             case EventKind.ENGINE:
                 self._note = event.text
+        if self._progress.many and not self._verbose and counts(event):
+            return
         markup = _lasting(event)
         if markup:
             self._print(markup)
 
     def _print(self, markup: str) -> None:
+        if not _has_symbols(self._console):
+            markup = markup.translate(_PLAIN_MARKS)
         self._console.print(markup, highlight=False, soft_wrap=True)
 
     def _draw(self) -> RenderableType:
         with self._lock:
-            if not self._total:
-                return Text.assemble(self._note, style="dim")
-            table = Table.grid(padding=(0, 2))
-            for label, row in sorted(self._rows.items()):
-                table.add_row(*self._cells(label, row))
-            elapsed = time.monotonic() - self._began
-            overall = Table.grid(padding=(0, 2))
-            overall.add_row(
-                ProgressBar(total=self._total, completed=self._done + self._failed, width=30),
-                self._count(),
-                f"[dim]{elapsed:.0f} s[/]",
-            )
-            return Group(table, overall)
+            width = self._console.width
+            if not self._progress.total:
+                return Text(self._note, style="dim", no_wrap=True, overflow="ellipsis")
+            shown, rest = self._fitting()
+            lines: list[RenderableType] = [self._table(shown, width)] if shown else []
+            if rest:
+                more = ntr("{count} more worker", "{count} more workers", len(rest))
+                states = tally(row.state for row in rest)
+                text = tr("{workers}: {states}", workers=more, states=states)
+                lines.append(Text(f"   {text}", style="dim", no_wrap=True, overflow="ellipsis"))
+            return Group(*lines, self._overall(width))
 
-    def _count(self) -> str:
-        if self._failed:
-            return tr(
-                "{done} of {total} scenes, {failed} failed",
-                done=self._done,
-                total=self._total,
-                failed=self._failed,
-            )
-        return tr("{done} of {total} scenes", done=self._done, total=self._total)
+    def _fitting(self) -> tuple[list[tuple[str, _Row]], list[_Row]]:
+        """Return the batches that have a line, and those that are counted."""
+        rows = sorted(self._rows.items())
+        room = max(1, self._console.height - _OTHER_LINES)
+        if len(rows) <= room:
+            return rows, []
+        rows.sort(key=lambda item: item[1].order)
+        return rows[: room - 1], [row for _, row in rows[room - 1 :]]
 
-    def _cells(self, label: str, row: _Row) -> list[RenderableType]:
-        doing = ", ".join(row.scenes) if row.state is WorkerState.WORKING else row.text
-        busy = row.state in _BUSY
+    def _table(self, rows: list[tuple[str, _Row]], width: int) -> Table:
+        cells = [self._cells(label, row) for label, row in rows]
+        needed = [max(row[index].cell_len for row in cells) for index in range(len(_LIVE_COLUMNS))]
+        shown = kept(_LIVE_COLUMNS, needed, width - _SPINNER_CELLS)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, width=1)
+        taken = sum(needed[index] + 2 for index in shown if not _LIVE_COLUMNS[index].folds)
+        for index in shown:
+            # Only the names are cut; rich would cut all columns alike.
+            most = width - _SPINNER_CELLS - taken if _LIVE_COLUMNS[index].folds else None
+            table.add_column(no_wrap=True, overflow="ellipsis", max_width=most and max(most, 1))
+        for (_, row), line in zip(rows, cells, strict=True):
+            if _STATE not in shown and row.state is not WorkerState.WORKING:
+                line[_DOING] = line[_STATE]
+            busy = self._spinner if row.state in _BUSY else Text(" ")
+            table.add_row(busy, *(line[index] for index in shown))
+        return table
+
+    def _cells(self, label: str, row: _Row) -> list[Text]:
+        seconds = f"{time.monotonic() - row.since:.0f} s" if row.state in _BUSY else ""
         return [
-            self._spinner if busy else Text(" "),
             Text(label),
             Text(word(row.state), style=_STYLES[row.state]),
             Text(tr("{done} done", done=row.done), style="dim"),
-            Text(
-                doing if busy or row.state is WorkerState.WAITING else "",
-                overflow="ellipsis",
-                no_wrap=True,
-            ),
-            Text(f"{time.monotonic() - row.since:.0f} s" if busy else "", style="dim"),
+            Text(row.doing),
+            Text(seconds, style="dim"),
         ]
+
+    def _overall(self, width: int) -> RenderableType:
+        """Return the line below the batches: a bar where there is room for one."""
+        count = Text(self._progress.scenes(), no_wrap=True, overflow="ellipsis")
+        elapsed = Text(f"{time.monotonic() - self._began:.0f} s", style="dim", no_wrap=True)
+        bar = min(_BAR_CELLS, width - count.cell_len - elapsed.cell_len - 4)
+        finished = self._progress.done + self._progress.failed
+        line = Table.grid(padding=(0, 2))
+        if bar < _BAR_LEAST:
+            line.add_row(count, elapsed)
+        else:
+            total = self._progress.total
+            line.add_row(ProgressBar(total=total, completed=finished, width=bar), count, elapsed)
+        return line
 
 
 def _lasting(event: Event) -> str:
     """Return the line that an event leaves on a terminal, empty for most."""
-    text = safe(event.text)
+    text, scene = safe(event.text), safe(event.scene or "")
     on = tr("on {worker}", worker=event.data.get("worker"))
     if event.kind is EventKind.BATCH_STATE:
         color = _LASTING.get(WorkerState(str(event.data["state"])))
@@ -254,18 +367,21 @@ def _lasting(event: Event) -> str:
         EventKind.RUN_STARTED: f"[dim]{safe(_run_line(event))}[/]",
         EventKind.RUN_RESUMED: f"[dim]{safe(_run_line(event))}[/]",
         EventKind.SCENE_DONE: f"[green]✓[/] {text} [dim]{on}[/]",
-        EventKind.SCENE_RETRY: f"[yellow]↻ {event.scene}: {text}[/]",
+        EventKind.SCENE_RETRY: f"[yellow]↻ {scene}: {text}[/]",
         EventKind.FAILOVER: f"[yellow]↷[/] {event.batch}: {text}",
-        EventKind.SCENE_FAILED: f"[red]✗ {event.scene}: {text}[/]",
+        EventKind.SCENE_FAILED: f"[red]✗ {scene}: {text}[/]",
         EventKind.STOPPING: f"[bold yellow]{text}[/]",
         EventKind.RECOVERY: f"[yellow]⟲[/] {text}",
     }.get(event.kind, "")
 
 
-def watcher(*, json_lines: bool, quiet: bool) -> Silent:
+def watcher(*, json_lines: bool, quiet: bool, verbose: bool = False) -> Silent:
     """Return how to show a run: for machines, not at all, live on a terminal, else plainly."""
     if json_lines:
         return JsonLines()
     if quiet:
         return Silent()
-    return LiveLines() if sys.stdout.isatty() else Plain()
+    console = Console()
+    if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
+        return LiveLines(console, verbose=verbose)
+    return Plain(verbose=verbose)

@@ -1,49 +1,62 @@
-"""What a run came to, what a dry run found and what the doctor says, on the terminal."""
+"""What a run came to and what the doctor says, on the terminal."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from cloudburst.console.layout import Column, many, table
 from cloudburst.console.text import safe, titled, word
 from cloudburst.journal.state import KILLED
-from cloudburst.language import later, ntr, tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import Finding, SceneStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cloudburst.models import (
         Check,
         Cost,
-        Estimate,
+        CostLine,
         Launch,
-        Plan,
-        Preview,
         RunReport,
         SceneResult,
     )
 
-_FILE_WIDTH = 140
-_SCENE_COLUMNS = (
-    later("scene"),
-    later("video"),
-    later("size"),
-    later("render"),
-    later("on"),
-    later("scenario"),
-)
-_LAUNCH_COLUMNS = (
-    later("worker"),
-    later("machine"),
-    "$/h",
-    later("took"),
-    later("billed"),
-    later("videos"),
-    later("end"),
-)
+_FILE_WIDTH = 100_000
+# A video is slow that took twice as long, for its length, as most.
+_SLOW = 2.0
+_MOST_ROWS = 20
+# More scenes that failed for one reason share a line.
+_ALIKE = 5
+_NAMES = 3
+
+
+def _scene_columns() -> tuple[Column, ...]:
+    return (
+        Column(tr("scene"), folds=True),
+        Column(tr("video"), right=True, rank=1),
+        Column(tr("size"), right=True, rank=3),
+        Column(tr("render"), right=True, rank=2),
+        Column(tr("on"), rank=4),
+        Column(tr("scenario"), rank=5),
+    )
+
+
+def _launch_columns() -> tuple[Column, ...]:
+    return (
+        Column(tr("worker")),
+        Column(tr("machine"), folds=True, rank=1),
+        Column("$/h", right=True, rank=4),
+        Column(tr("took"), right=True, rank=3),
+        Column(tr("billed"), right=True, rank=5),
+        Column(tr("videos"), right=True, rank=2),
+        Column(tr("end"), folds=True),
+    )
 
 
 def table_console(*, stderr: bool = False) -> Console:
@@ -54,22 +67,19 @@ def table_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def show_report(report: RunReport) -> None:
-    """Print a run's summary."""
+def show_report(report: RunReport, *, verbose: bool = False) -> None:
+    """Print a run's summary.
+
+    Args:
+        report: of the run.
+        verbose: every scene and every worker, however many there are.
+    """
     console = table_console()
     console.print()
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in _SCENE_COLUMNS:
-        right = name in ("video", "size", "render")
-        table.add_column(tr(name), justify="right" if right else "left", no_wrap=name != "scene")
-    for scene in report.scenes:
-        if scene.status is SceneStatus.DONE:
-            table.add_row(*_scene_cells(scene))
-    if report.done:
-        console.print(table)
-        console.print()
-    _print_failures(report, console)
-    for line in _warnings(report):
+    listed = verbose or not many(len(report.scenes), len(report.batches))
+    _print_videos(report, console, listed=listed)
+    _print_failures(report, console, listed=listed)
+    for line in _warnings(report, listed=listed):
         console.print(titled("yellow", tr("warning:"), line), soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
     count = tr("{done} of {total} videos", done=report.done, total=len(report.scenes))
@@ -82,12 +92,51 @@ def show_report(report: RunReport) -> None:
     console.print(took, soft_wrap=True)
     if report.done:
         console.print(_speedup(report), soft_wrap=True)
-    _print_launches(report, console)
+    _print_launches(report, console, listed=listed)
     _print_cost(report.cost, console)
     _print_what_remains(report, console)
     file = safe(str(report.directory / "report.json"))
     written = tr("report: {file}", file=file)
     console.print(f"[dim]{written}[/]", soft_wrap=True)
+
+
+def _print_videos(report: RunReport, console: Console, *, listed: bool) -> None:
+    """Print the videos as a table: all, or the slow ones and how many there are besides."""
+    done = [scene for scene in report.scenes if scene.status is SceneStatus.DONE]
+    rows = done if listed else _noteworthy(done)
+    if rows:
+        cells = [_scene_cells(scene) for scene in rows]
+        console.print(table(_scene_columns(), cells, console.width))
+    if len(done) > len(rows):
+        seconds = median(_render_seconds(scene) for scene in done)
+        text = ntr(
+            "{count} more video, rendered in {seconds:.1f} s (median); --verbose lists all",
+            "{count} more videos, each rendered in {seconds:.1f} s (median); --verbose lists all",
+            len(done) - len(rows),
+            seconds=seconds,
+        )
+        console.print(f"[dim]{text}[/]" if rows else text, soft_wrap=True)
+    if done:
+        console.print()
+
+
+def _noteworthy(done: Sequence[SceneResult]) -> list[SceneResult]:
+    """Return the videos that were slow, or needed another try; the slowest first."""
+    if not done:
+        return []
+    usual = median(_slowness(scene) for scene in done)
+    some = [scene for scene in done if _slowness(scene) >= _SLOW * usual or len(scene.attempts) > 1]
+    return sorted(some, key=_render_seconds, reverse=True)[:_MOST_ROWS]
+
+
+def _render_seconds(scene: SceneResult) -> float:
+    return scene.attempts[-1].span.seconds if scene.attempts else 0.0
+
+
+def _slowness(scene: SceneResult) -> float:
+    """Return the seconds of rendering for one second of video."""
+    seconds = scene.artifact.seconds if scene.artifact else 0.0
+    return _render_seconds(scene) / max(seconds, 1.0)
 
 
 def _speedup(report: RunReport) -> str:
@@ -131,31 +180,41 @@ def _print_what_remains(report: RunReport, console: Console) -> None:
         )
 
 
-def _print_launches(report: RunReport, console: Console) -> None:
+def _print_launches(report: RunReport, console: Console, *, listed: bool) -> None:
     """Print the machines that were rented, and the rungs that gave none."""
     launches = [launch for batch in report.batches for launch in batch.launches]
     if not report.cost.lines and all(launch.price is None for launch in launches):
         return
+    rows = launches if listed else [one for one in launches if one.error or not one.destroyed]
     billed = {line.machine: line for line in report.cost.lines if line.kind == "machine"}
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in _LAUNCH_COLUMNS:
-        right = name in ("$/h", "took", "billed", "videos")
-        fixed = name not in ("machine", "end")
-        table.add_column(tr(name), justify="right" if right else "left", no_wrap=fixed)
-    for launch in launches:
-        # A machine that was asked for and not seen is billed too, and is no launch's worker.
-        line = billed.get(launch.worker) if launch.worker else None
-        table.add_row(
-            launch.label,
-            launch.rung.shown,
-            f"{launch.price.usd_per_hour:.4f}" if launch.price else "",
-            f"{_seconds(launch):.0f} s",
-            f"{line.quantity * 3600:.0f} s" if line else "–",
-            str(launch.scenes_done),
-            _end(launch),
+    if rows:
+        cells = [_launch_cells(launch, billed) for launch in rows]
+        console.print(table(_launch_columns(), cells, console.width))
+    others = [one for one in launches if one not in rows]
+    if others:
+        videos = sum(one.scenes_done for one in others)
+        text = ntr(
+            "{count} more worker, {videos} videos, destroyed",
+            "{count} more workers, {videos} videos, destroyed",
+            len(others),
+            videos=videos,
         )
-    console.print(table)
+        console.print(f"[dim]{text}[/]", soft_wrap=True)
     console.print()
+
+
+def _launch_cells(launch: Launch, billed: Mapping[str, CostLine]) -> list[str | Text]:
+    # A machine that was asked for and not seen is billed too, and is no launch's worker.
+    line = billed.get(launch.worker) if launch.worker else None
+    return [
+        launch.label,
+        launch.rung.shown,
+        f"{launch.price.usd_per_hour:.4f}" if launch.price else "",
+        f"{_seconds(launch):.0f} s",
+        f"{line.quantity * 3600:.0f} s" if line else "–",
+        str(launch.scenes_done),
+        _end(launch),
+    ]
 
 
 def _seconds(launch: Launch) -> float:
@@ -197,16 +256,28 @@ def _print_cost(cost: Cost, console: Console) -> None:
 
 def show_failures(report: RunReport) -> None:
     """Print the scenes without a video, and why, on standard error."""
-    _print_failures(report, Console(stderr=True, highlight=False))
+    _print_failures(report, Console(stderr=True, highlight=False), listed=True)
 
 
-def _print_failures(report: RunReport, console: Console) -> None:
+def _print_failures(report: RunReport, console: Console, *, listed: bool) -> None:
+    reasons: dict[tuple[SceneStatus, str], list[str]] = {}
     for scene in report.scenes:
         if scene.status is not SceneStatus.DONE:
-            why = safe(scene.error or tr("the run ended before it was done"))
-            status = f"[red]{word(scene.status)}[/]"
-            line = tr("{scene}: {status}: {why}", scene=scene.name, status=status, why=why)
+            why = scene.error or tr("the run ended before it was done")
+            reasons.setdefault((scene.status, why), []).append(scene.name)
+    for (status, why), names in reasons.items():
+        for name in _shown_names(names, listed=listed):
+            state = f"[red]{word(status)}[/]"
+            line = tr("{scene}: {status}: {why}", scene=safe(name), status=state, why=safe(why))
             console.print(line, soft_wrap=True)
+
+
+def _shown_names(names: Sequence[str], *, listed: bool) -> list[str]:
+    """Return names with a line each, or in one line if many have the same to say."""
+    if listed or len(names) <= _ALIKE:
+        return list(names)
+    first = tr(", ").join(names[:_NAMES])
+    return [tr("{names} and {count} more", names=first, count=len(names) - _NAMES)]
 
 
 def _scene_cells(scene: SceneResult) -> list[str]:
@@ -230,102 +301,16 @@ def _worker(label: str, tries: int) -> str:
     return tr("{worker} (try {number})", worker=label, number=tries)
 
 
-def _warnings(report: RunReport) -> list[str]:
-    return [f"{scene.name}: {warning}" for scene in report.scenes for warning in scene.warnings]
-
-
-def show_preview(preview: Preview) -> None:
-    """Print what a run would do, and cost."""
-    console = Console(highlight=False)
-    plan, stacks = preview.plan, {one.batch.number: one for one in preview.stacks}
-    for batch in plan.batches:
-        size = tr(
-            "{scenes} scenes, {seconds:.1f} s of narration",
-            scenes=len(batch.scenes),
-            seconds=batch.seconds,
-        )
-        console.print(f"[bold]{batch.label}[/]  {size}")
-        for scene in batch.scenes:
-            console.print(
-                f"      {safe(scene.name)}  [dim]{scene.seconds:.1f} s[/]", soft_wrap=True
-            )
-        for resource in stacks[batch.number].resources if batch.number in stacks else ():
-            what = f"{word(resource.operation)} {resource.type} [dim]{resource.name}[/]"
-            console.print(f"   [green]+[/] {what}")
-    _print_waves(plan, console)
-    if preview.estimate is not None:
-        _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
-    for note in preview.notes:
-        console.print(titled("yellow", tr("not checked:"), note), soft_wrap=True)
-    console.print(_planned(preview))
-
-
-def _planned(preview: Preview) -> str:
-    stacks, target = len(preview.plan.batches), preview.plan.job.target
-    if not preview.stacks:
-        return tr(
-            "{stacks} stacks, {stacks} to come on {target}; nothing was created",
-            stacks=stacks,
-            target=target,
-        )
-    return tr(
-        "{stacks} stacks, {resources} resources to create on {target}; nothing was created",
-        stacks=stacks,
-        resources=sum(len(one.resources) for one in preview.stacks),
-        target=target,
-    )
-
-
-def _print_waves(plan: Plan, console: Console) -> None:
-    """Print when workers start, where not all of them start at once."""
-    distribution = plan.job.distribution
-    last = distribution.last_launch(len(plan.batches))
-    if last:
-        console.print(
-            tr(
-                "launches: {wave} at once, then a pause of {pause:g} s; the last worker starts "
-                "{last:g} s after the first (distribution.launch_pause)",
-                wave=distribution.launches_per_wave,
-                pause=distribution.launch_pause,
-                last=last,
-            ),
-            soft_wrap=True,
-        )
-
-
-def _print_estimate(estimate: Estimate, most: float | None, console: Console) -> None:
-    console.print()
-    choice = tr(
-        "first choice: {rung} at {price}/h",
-        rung=estimate.first.shown,
-        price=f"${estimate.price.usd_per_hour:.4f}",
-    )
-    source = tr(" ({bases})", bases=safe(estimate.price.source))
-    console.print(f"{choice}[dim]{source}[/]", soft_wrap=True)
-    phases = " · ".join(
-        f"{word(name)} {seconds:.0f} s" for name, seconds in estimate.phases.items()
-    )
-    console.print(tr("likely: {phases}", phases=phases))
-    console.print(_cost_line(estimate, most), soft_wrap=True)
-    for line in estimate.assumptions:
-        console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)
-    console.print()
-
-
-def _cost_line(estimate: Estimate, most: float | None) -> str:
-    likely = f"[bold]${estimate.likely:.4f}[/]"
-    low, worst = f"${estimate.low:.4f}", f"${estimate.worst:.4f}"
-    if most is None:
-        return tr(
-            "cost: {likely} likely, {low} low, {worst} worst", likely=likely, low=low, worst=worst
-        )
-    return tr(
-        "cost: {likely} likely, {low} low, {worst} worst, of at most {most} (limits.max_cost_usd)",
-        likely=likely,
-        low=low,
-        worst=worst,
-        most=f"${most:g}",
-    )
+def _warnings(report: RunReport, *, listed: bool) -> list[str]:
+    same: dict[str, list[str]] = {}
+    for scene in report.scenes:
+        for warning in scene.warnings:
+            same.setdefault(warning, []).append(scene.name)
+    return [
+        f"{name}: {warning}"
+        for warning, names in same.items()
+        for name in _shown_names(names, listed=listed)
+    ]
 
 
 _FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bold red"}

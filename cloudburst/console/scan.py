@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
+from cloudburst.console.layout import Column, many, table
 from cloudburst.console.report import table_console
 from cloudburst.console.text import safe, titled
 from cloudburst.job.problems import one_line
@@ -18,25 +18,36 @@ if TYPE_CHECKING:
     from cloudburst.job.folder.scan import Scan
 
 _MAX_WARNINGS = 50
+# Of many scenes: enough to see whether the right files pair.
+_FIRST = 10
 _COLUMNS = (later("scene"), later("picture"), later("sound"), later("subtitles"), later("language"))
 
 
-def show_scan(scan: Scan, *, next_command: str, stderr: bool = False) -> None:
+def show_scan(
+    scan: Scan, *, next_command: str, stderr: bool = False, verbose: bool = False
+) -> None:
     """Print the scenes of a folder, the files that are in none with the reason, and what is next.
 
     Args:
         scan: what was found.
         next_command: for the last line; empty for none.
         stderr: print on standard error.
+        verbose: every scene, however many there are.
     """
     console = table_console(stderr=stderr)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in _COLUMNS:
-        table.add_column(tr(name), overflow="fold")
-    for scene in scan.scenes:
-        cells = (scene.name, scene.image, scene.audio, scene.subtitle, scene.language)
-        table.add_row(*(safe(one_line(cell or "–")) for cell in cells))
-    console.print(table)
+    shown = scan.scenes if verbose or not many(len(scan.scenes)) else scan.scenes[:_FIRST]
+    rows = [
+        [
+            one_line(cell or "–")
+            for cell in (scene.name, scene.image, scene.audio, scene.subtitle, scene.language)
+        ]
+        for scene in shown
+    ]
+    columns = [Column(tr(name), rank=rank, folds=True) for rank, name in enumerate(_COLUMNS)]
+    console.print(table(columns, rows, console.width))
+    if len(shown) < len(scan.scenes):
+        more = tr("… and {count} more; --verbose lists all", count=len(scan.scenes) - len(shown))
+        console.print(f"[dim]{more}[/]", soft_wrap=True)
     console.print()
     for skipped in scan.skipped:
         console.print(_unused(str(skipped)), soft_wrap=True)

@@ -217,11 +217,11 @@ class Run:
     def start(self, prepared: Prepared) -> Started:
         """Note the run where an audit looks, then run every batch to its verified end."""
         if self._point.finished:
-            self._report_start(prepared.record)
+            self._report_start(prepared.record, 0)
             return Started(prepared.record)
         journal, record = self._noted(prepared)
         context = self._context(record, prepared, journal)
-        self._report_start(record)
+        self._report_start(record, len(prepared.planned.batches))
         if prepared.refused is not None:
             text = tr("not going on: {why}; what is left is ended", why=prepared.refused)
             self._timeline.emit(EventKind.RECOVERY, text)
@@ -276,13 +276,19 @@ class Run:
             pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
         )
 
-    def _report_start(self, record: RunRecord) -> None:
+    def _report_start(self, record: RunRecord, batches: int) -> None:
         scenes, done = len(self._job.scenes), len(self._point.videos)
         resumed = self._point.state.record is not None
         kind = EventKind.RUN_RESUMED if resumed else EventKind.RUN_STARTED
         text = _resumed_text(record, scenes, done) if resumed else _started_text(record, scenes)
         self._timeline.emit(
-            kind, text, run=record.run_id, scenes=scenes, done=done, directory=record.folder
+            kind,
+            text,
+            run=record.run_id,
+            scenes=scenes,
+            done=done,
+            batches=batches,
+            directory=record.folder,
         )
 
     def _batches(

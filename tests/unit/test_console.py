@@ -247,7 +247,7 @@ def test_a_preview_says_what_it_would_cost_against_what_it_may(
         "cost: $0.0154 likely, $0.0081 low, $0.3125 worst, of at most $0.05 (limits.max_cost_usd)",
         "      with a 30 GB disk [gp3]",
         "",
-        "1 stacks, 1 resources to create on aws; nothing was created",
+        "1 stack, 1 resource to create on aws; nothing was created",
     ]
 
 
@@ -273,7 +273,7 @@ def test_a_preview_says_what_was_not_checked(capsys: pytest.CaptureFixture[str])
     lines = shown(Preview(planned(1.0), notes=("offline: no [prices]",)), capsys)
     assert lines[-2:] == [
         "not checked: offline: no [prices]",
-        "1 stacks, 1 to come on aws; nothing was created",
+        "1 stack to come on aws; nothing was created",
     ]
     assert not [line for line in lines if "$" in line]
 
