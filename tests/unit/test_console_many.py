@@ -308,9 +308,7 @@ def test_the_summary_of_300_scenes_is_of_what_failed_or_was_slow(
     assert len(lines) <= 20
     rows = [line.split()[0] for line in lines if line.endswith("baseline")]
     assert rows == [name(5), name(7), name(8)]
-    assert (
-        "266 more videos, each rendered in 1.0 s (median); --verbose lists all" in lines
-    )
+    assert "266 more videos, each rendered in 1.0 s (median); --verbose lists all" in lines
     assert f"{name(3)}: failed: it broke [badly]" in lines
     first = ", ".join(name(number) for number in (270, 271, 272))
     assert f"{first} and 27 more: unfinished: the run ended before it was done" in lines

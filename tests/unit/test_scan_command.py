@@ -111,7 +111,9 @@ def test_run_runs_the_file_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cli, "_run", run)
     result = call(folder, "--run", "--target", "local")
     assert result.return_value == 1, "the run's own code"
-    assert jobs == [(folder / "scenes.yaml", "local", {"as_json": False, "quiet": False, "verbose": False})]
+    assert jobs == [
+        (folder / "scenes.yaml", "local", {"as_json": False, "quiet": False, "verbose": False})
+    ]
     assert "next:" not in result.stdout
 
 
