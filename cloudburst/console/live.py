@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cloudburst.console.layout import Column, kept
 from cloudburst.console.progress import Pace, Progress, counts, tally
-from cloudburst.console.text import safe, word
+from cloudburst.console.text import safe, titled, word
 from cloudburst.language import ntr, tr
 from cloudburst.models import EventKind, WorkerState
 
@@ -372,6 +372,7 @@ def _lasting(event: Event) -> str:
         EventKind.SCENE_FAILED: f"[red]✗ {scene}: {text}[/]",
         EventKind.STOPPING: f"[bold yellow]{text}[/]",
         EventKind.RECOVERY: f"[yellow]⟲[/] {text}",
+        EventKind.NOTE: titled("yellow", tr("note:"), event.text),
     }.get(event.kind, "")
 
 

@@ -208,6 +208,20 @@ def test_a_big_run_leaves_lines_only_of_trouble_on_a_terminal() -> None:
         assert said.count(": not a [picture]") == 3
 
 
+def test_what_happens_to_a_run_is_shown_of_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside what the rows and the bar show: a new kind must not be forgotten on a terminal."""
+    begun: dict[str, object] = {"scenes": 300, "done": 0, "state": "failed", "worker": "b01"}
+    inside = {EventKind.ENGINE, EventKind.SCENE_STARTED, EventKind.SCENE_DONE}
+    for kind in set(EventKind) - inside - {EventKind.RUN_FINISHED}:
+        terminal = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
+        event = Event(kind, 1.0, "b01", "scene", "the [text]", begun)
+        console.LiveLines(terminal)(event)
+        console.Plain()(event)
+        assert isinstance(terminal.file, io.StringIO)
+        assert "the [text]" in terminal.file.getvalue(), kind
+        assert "the [text]" in capsys.readouterr().out, kind
+
+
 def test_a_terminal_without_symbols_gets_letters() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, "latin-1", errors="replace")
