@@ -13,6 +13,7 @@
      │   ├─ EngineMissing           3   no Pulumi engine could be found or made
      │   ├─ EngineError             3   the engine refused or failed
      │   │   ├─ StackLocked         3   another operation holds the stack
+     │   │   ├─ WrongPassphrase     3   a stack was made with another passphrase
      │   │   └─ StackGone           3   there is no such stack
      │   ├─ WorkerUnhealthy         3   a worker did not start; carries its last log lines
      │   ├─ WorkerTerminated        3   its provider says that the worker is gone, and why
@@ -125,6 +126,10 @@ class EngineMissing(InfrastructureError):
 
 class EngineError(InfrastructureError):
     """The Pulumi engine refused an operation or failed in it."""
+
+
+class WrongPassphrase(EngineError):
+    """A stack was made with another passphrase than the one that is set now."""
 
 
 class StackLocked(EngineError):

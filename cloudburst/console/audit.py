@@ -192,6 +192,8 @@ def show_cleaned(done: Cleaned) -> None:
     for failed in done.failed:
         costs = tr("LEFT RUNNING at {rate}:", rate=f"${failed.usd_per_hour:.4f}/h")
         title = costs if failed.usd_per_hour else tr("LEFT RUNNING:")
+        if not failed.runs:
+            title = tr("nothing of it runs any more, but its record is left:")
         errors.print(f"[bold red]{title}[/] {failed.stack}")
         for line in (failed.why, tr("remove it with: {command}", command=failed.removal)):
             errors.print(f"   {safe(line)}", soft_wrap=True)

@@ -22,9 +22,10 @@ import pulumi.automation as auto
 from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
-from cloudburst.errors import EngineError, StackGone, StackLocked
+from cloudburst.errors import EngineError, StackGone, StackLocked, WrongPassphrase
 from cloudburst.language import tr
 from cloudburst.models import Refusal
+from cloudburst.surroundings import PASSPHRASE, PASSPHRASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cloudburst.engine.toolchain import PulumiCli
 
 OPERATION_TIMEOUT = 1800.0
+_WRONG_PASSPHRASE = "incorrect passphrase"  # noqa: S105 - the engine's words
 
 
 class Command(auto.PulumiCommand):
@@ -39,12 +41,15 @@ class Command(auto.PulumiCommand):
 
     Args:
         cli: which one.
+        passphrase: file of CloudBurst's own passphrase, tried where the user's is wrong; None
+            where that is used anyway.
     """
 
-    def __init__(self, cli: PulumiCli) -> None:
+    def __init__(self, cli: PulumiCli, passphrase: Path | None = None) -> None:
         # Not the parent's __init__: it would start the CLI once more to ask for its version.
         self.command = str(cli.binary.absolute())
         self.version = VersionInfo.parse(cli.version)
+        self._passphrase = passphrase
         self._running: dict[Path, subprocess.Popen[str]] = {}
         self._interrupted: dict[Path, signal.Signals] = {}
         self._lock = threading.Lock()
@@ -58,21 +63,31 @@ class Command(auto.PulumiCommand):
         on_error: Callable[[str], Any] | None = None,
     ) -> auto.CommandResult:
         """Run the CLI to its end; called by the SDK, see `auto.PulumiCommand`."""
-        with self._started(args, cwd, additional_env) as process:
-            out, err = self._output(process, args[0], Path(cwd))
+        code, out, err = self._ended(args, cwd, additional_env)
+        if code and _WRONG_PASSPHRASE in err and self._passphrase is not None:
+            # The stack may have been made when the user's variables were not set. Without its
+            # passphrase the engine has changed nothing.
+            own = {**additional_env, PASSPHRASE_FILE: str(self._passphrase)}
+            code, out, err = self._ended(args, cwd, own, without=PASSPHRASE)
         for callback, text in ((on_output, out), (on_error, err)):
             if callback is not None:
                 for line in text.splitlines():
                     callback(line)
-        result = auto.CommandResult(
-            stdout=out.rstrip(), stderr=err.rstrip(), code=process.returncode
-        )
-        if process.returncode != 0:
+        result = auto.CommandResult(stdout=out.rstrip(), stderr=err.rstrip(), code=code)
+        if code != 0:
             raise create_command_error(result)
         return result
 
+    def _ended(
+        self, args: list[str], cwd: str, more: Mapping[str, str], without: str = ""
+    ) -> tuple[int, str, str]:
+        """Run the CLI; return its exit code and what it printed."""
+        with self._started(args, cwd, more, without) as process:
+            out, err = self._output(process, args[0], Path(cwd))
+        return process.returncode, out, err
+
     def _started(
-        self, args: list[str], cwd: str, additional_env: Mapping[str, str]
+        self, args: list[str], cwd: str, additional_env: Mapping[str, str], without: str
     ) -> subprocess.Popen[str]:
         # Plugins are looked for beside the CLI and beside this interpreter.
         beside = [str(Path(self.command).parent), str(Path(sys.executable).parent)]
@@ -80,6 +95,7 @@ class Command(auto.PulumiCommand):
         # A relative folder on PATH starts where this process works, not where the engine does.
         path = os.pathsep.join([*beside, *(os.path.abspath(one) for one in others)])  # noqa: PTH100
         environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
+        environment.pop(without, None)
         process = subprocess.Popen(
             [self.command, "--non-interactive", *args],
             cwd=cwd,
@@ -167,6 +183,8 @@ def translated(
             )
         ) from error
     except (auto.CommandError, OSError) as error:
+        if _WRONG_PASSPHRASE in str(error):
+            raise WrongPassphrase(_wrong_passphrase(operation, stack)) from error
         message = tr(
             "pulumi {operation} of {stack} failed: {reason}",
             operation=operation,
@@ -174,6 +192,26 @@ def translated(
             reason=_gist(str(error)),
         )
         raise EngineError(message, diagnose(message)) from error
+
+
+def _wrong_passphrase(operation: str, stack: str) -> str:
+    """Return that a stack was made with another passphrase, and where the one tried is from."""
+    source = PASSPHRASE if PASSPHRASE in os.environ else PASSPHRASE_FILE
+    if source in os.environ:
+        return tr(
+            "pulumi {operation} of {stack}: its passphrase is not the one in {variable}; set "
+            "{variable} to what it was when the stack was made (or unset it, if it was not set)",
+            operation=operation,
+            stack=stack,
+            variable=source,
+        )
+    return tr(
+        "pulumi {operation} of {stack}: it was made with a passphrase of yours; set {variable} to "
+        "what it was then",
+        operation=operation,
+        stack=stack,
+        variable=PASSPHRASE,
+    )
 
 
 _SECTION = re.compile(r"^Diagnostics:\n(?P<body>.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)

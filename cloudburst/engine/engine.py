@@ -26,6 +26,7 @@ from cloudburst.errors import EngineError, StackLocked
 from cloudburst.language import tr
 from cloudburst.models import PlannedResource, Refusal, StackState
 from cloudburst.paths import PROJECT, engine_environment
+from cloudburst.surroundings import PASSPHRASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,10 +71,12 @@ class Engine:
         diagnose: Callable[[str], Refusal] = lambda _: Refusal(),
     ) -> None:
         sdk.configure()
-        self._command = Command(cli)
         self._state = state
         self._work = state / "workspaces"
         self._environment = {**engine_environment(state), **(environment or {})}
+        own = state / "passphrase"
+        used = self._environment.get(PASSPHRASE_FILE)
+        self._command = Command(cli, own if own.exists() and used != str(own) else None)
         self._diagnose = diagnose
         count = slots_for(psutil.virtual_memory().available, operation_bytes)
         self._slots = threading.BoundedSemaphore(count)

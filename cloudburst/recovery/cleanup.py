@@ -54,12 +54,15 @@ class Failed:
         why: the reason, for people.
         usd_per_hour: what it costs, as far as prices are known.
         removal: the command by which a person removes it.
+        runs: something of it may run; otherwise the provider shows nothing, and only its record in
+            the backend is left.
     """
 
     stack: str
     why: str
     usd_per_hour: float
     removal: str
+    runs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,10 @@ def _clean_run(
         for name in sorted({stack.target for stack in stacks}):
             there = [stack for stack in stacks if stack.target == name]
             for stack, problem, removal in _clean_target(name, run, there, journal, stop, log):
-                if problem:
+                if problem and not removal:
+                    again = f"cloudburst cleanup {run.run_id}"
+                    failed.append(Failed(stack.name, problem, 0.0, again, runs=False))
+                elif problem:
                     failed.append(Failed(stack.name, problem, stack.usd_per_hour, removal))
                 else:
                     gone.append(stack.name)
@@ -248,7 +254,10 @@ def _end_all(
     stop: Stop,
     log: Callable[[str, str], None],
 ) -> list[tuple[StackFound, str, str]]:
-    """End stacks side by side; return each with why it is not gone, and how to remove it."""
+    """End stacks side by side; return each with why it is not gone, and how to remove it.
+
+    No command where only its record in the backend is left.
+    """
     ended: list[tuple[StackFound, str, str]] = []
 
     def report(stack: str, text: str) -> None:
@@ -267,7 +276,8 @@ def _end_all(
         )
         done = tr("could not be verified as gone") if problem else tr("nothing is left")
         report(stack.name, done)
-        ended.append((stack, problem, target.resources.removal(stack.name)))
+        gone = bool(problem) and _shows_nothing(target, stack.name)
+        ended.append((stack, problem, "" if gone else target.resources.removal(stack.name)))
 
     threads = [threading.Thread(target=end, args=(stack,), name=stack.name) for stack in stacks]
     for thread in threads:
@@ -275,6 +285,14 @@ def _end_all(
     for thread in threads:
         thread.join()
     return ended
+
+
+def _shows_nothing(target: Target, stack: str) -> bool:
+    """Whether the provider says that nothing of a stack exists."""
+    try:
+        return not target.resources.inventory(stack)
+    except Exception:  # noqa: BLE001 - not knowing is not the same as gone
+        return False
 
 
 def _close(journal: Journal) -> None:

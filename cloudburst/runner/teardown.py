@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
-from cloudburst.errors import EngineError, InfrastructureError, StackLocked
+from cloudburst.errors import EngineError, InfrastructureError, StackLocked, WrongPassphrase
 from cloudburst.language import tr
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def _persist(
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         patient = _is_unanswered(error) and not hurried()
+        if isinstance(error, WrongPassphrase) and state.attempt_number > 1:
+            return True  # after a sweep; it will not become right
         return state.attempt_number >= TRIES and not (
             patient and (state.seconds_since_start or 0.0) < PATIENCE
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -177,3 +178,47 @@ def test_a_scan_prints_the_file_it_would_write(job_file: Callable[..., Path]) ->
         check=True,
     )
     assert "name: 第一章\n" in done.stdout.decode()
+
+
+def killed_run(path: Path, env: Mapping[str, str]) -> None:
+    """Kill a run as soon as its worker renders."""
+    process = subprocess.Popen(
+        [RUN, path, "--json"],
+        cwd=path.parent,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            if "scene_started" in line:
+                break
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.stack
+@pytest.mark.video
+@pytest.mark.parametrize("first", [{}, {"PULUMI_CONFIG_PASSPHRASE": "a"}], ids=["own", "users"])
+def test_a_passphrase_that_has_changed_since(
+    job_file: Callable[..., Path], state: Path, first: dict[str, str]
+) -> None:
+    path = job_file(scenes_yaml(4, "defaults: {effects: [zoom_in]}\n"))
+    call(RUN, path, "--dry-run", cwd=path.parent)  # CloudBurst has made its own by then
+    killed_run(path, first)
+    changed = {"PULUMI_CONFIG_PASSPHRASE": "b"}
+    done = call(CLOUDBURST, "cleanup", "--all", "--yes", cwd=path.parent, env=changed)
+    said = done.stdout + done.stderr
+    assert "LEFT RUNNING" not in said
+    if first:
+        assert done.returncode == 4, said
+        assert "its passphrase is not the one in PULUMI_CONFIG_PASSPHRASE; set" in said
+        assert "nothing of it runs any more, but its record is left" in said
+        assert "pkill" not in said
+        done = call(CLOUDBURST, "cleanup", "--all", "--yes", cwd=path.parent, env=first)
+    assert done.returncode == 0, said
+    audit = call(CLOUDBURST, "audit", cwd=path.parent)
+    assert "LEFT" not in audit.stdout
+    assert_nothing_left(state)
