@@ -24,6 +24,9 @@ MOVING += ["bframes=7:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mo
 STILL = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", still.X264]
 STILL_CRF = 20
 NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high"]
+# Frames by which x264 decodes moving pictures ahead of showing them, with B-frames as references.
+# Stills have the same delay, so that decoding times stay in order where one follows the other.
+_DELAY = 2
 # Frames between `motion.frames` and ffmpeg: those queued, one being written, one blocked on the
 # full queue, one being drawn.
 _BUFFERS = ffmpeg.WAITING_FRAMES + 3
@@ -132,6 +135,15 @@ def render(
     return folder / "video.mp4", warnings
 
 
+def frame_count(seconds: float) -> int:
+    """Return the number of frames for a narration of so many seconds.
+
+    The picture does not end before the sound: `ffmpeg -f concat` lets a clip begin when the longer
+    stream of the one before ends, and a frame has to end there.
+    """
+    return max(1, math.ceil(round(seconds * FPS, 6)))
+
+
 def _read(
     request: Request, folder: Path, moving: str | None, threads: int
 ) -> tuple[_Scene, list[str]]:
@@ -149,7 +161,7 @@ def _read(
     scene = _Scene(
         planes=canvas.planes(picture, canvas_size, request.background_color),
         size=size,
-        count=max(1, round(sound.seconds * FPS)),
+        count=frame_count(sound.seconds),
         cues=cues,
         style=style,
         watermark=request.watermark is not None,
@@ -287,7 +299,7 @@ def _render_still(scene: _Scene, folder: Path, deadline: Deadline) -> None:
         *("-framerate", str(FPS), "-f", "h264", "-i", "pipe:0", "-i", "sound.m4a"),
         *("-map", "0:v", "-map", "1:a", "-c", "copy"),
         # A raw stream has no timestamps; those of ffmpeg's demuxer make the last frame too short.
-        *("-bsf:v", f"setts=ts=N/{FPS}/TB:duration=1/{FPS}/TB"),
+        *("-bsf:v", f"setts=pts=N/{FPS}/TB:dts=(N-{_DELAY})/{FPS}/TB:duration=1/{FPS}/TB"),
         *_VIDEO,
     ]
     ffmpeg.run(arguments, folder, deadline, stream)
@@ -348,7 +360,9 @@ def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None
 # -- ffmpeg arguments ---------------------------------------------------------------------------
 
 _TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-_VIDEO = ["-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4", "video.mp4"]
+# One time base for stills and moving pictures: clips with different ones cannot be joined.
+_VIDEO = ["-map_metadata", "-1", "-movflags", "+faststart", "-video_track_timescale", "15360"]
+_VIDEO += ["-f", "mp4", "video.mp4"]
 _SOUND = ["-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "128k"]
 
 
