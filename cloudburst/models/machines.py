@@ -94,6 +94,7 @@ class MachineSpec:
         disk_gb: GB of the encrypted root disk.
         lease_minutes: after which the machine ends itself.
         tags: put on everything, in the call that creates it.
+        kms_key: ARN of the key that encrypts the disk, None for the account's default.
     """
 
     ami: str | None
@@ -106,6 +107,7 @@ class MachineSpec:
     disk_gb: int
     lease_minutes: int
     tags: dict[str, str]
+    kms_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

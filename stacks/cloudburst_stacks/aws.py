@@ -94,6 +94,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
             volume_type="gp3",
             volume_size=machine.disk_gb,
             encrypted=True,
+            kms_key_id=machine.kms_key,
             delete_on_termination=True,
         ),
         # Tagged in the call that creates them, so that orphans of a crash can be found.

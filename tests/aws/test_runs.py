@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudburst import load_job, media, preview
+from cloudburst import EventKind, load_job, media, preview
 from cloudburst.errors import BadInput
 from cloudburst.models import Basis, Outcome
 from tests.support.aws import (
     ONE_ZONE,
+    Watch,
     assert_cloud_empty,
     aws_job,
     launches,
@@ -156,3 +157,27 @@ def test_a_burstable_machine_is_billed_with_its_credits(
     assert surplus.basis is Basis.ESTIMATE
     assert machine_cost(report) == pytest.approx(60 * 0.0832 / 3600)
     assert cloud.machines[0].type == "t3.large"
+
+
+@pytest.mark.stack
+@pytest.mark.video
+def test_the_users_tags_are_on_everything_from_its_creation(
+    cloud: Cloud, job_file: Callable[..., Path]
+) -> None:
+    more = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge], tags: {CostCenter: '42'}}\n"
+    seen: list[dict[str, str]] = []
+    watch = Watch()
+
+    def look() -> None:
+        (machine,) = cloud.machines
+        backend = machine.instance.ec2_backend
+        groups = [g for each in backend.groups.values() for g in each.values()]
+        things = [machine.id, *backend.volumes, *(g.id for g in groups if g.name != "default")]
+        seen.extend(backend.tags[thing] for thing in things)
+
+    watch.when(lambda event: event.kind is EventKind.SCENE_STARTED, look)
+    report, _ = run_watched(aws_job(job_file, 1, more), watch)
+    assert report.done == 1
+    assert len(seen) == 3
+    assert all(tags["CostCenter"] == "42" and tags["project"] == "cloudburst" for tags in seen)
+    assert "CreateTags" not in {call.action for call in cloud.calls}

@@ -181,6 +181,13 @@ def test_a_machine_has_no_rights_and_no_way_in() -> None:
     assert declare(machine=replace(MACHINE, key_name="mine")).instance["keyName"] == "mine"
 
 
+def test_the_disk_is_encrypted_with_the_users_key() -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
+    disk = declare(machine=replace(MACHINE, kms_key=key)).instance["rootBlockDevice"]
+    assert (disk["encrypted"], disk["kmsKeyId"]) == (True, key)
+    assert "kmsKeyId" not in declare().instance["rootBlockDevice"]
+
+
 def test_a_machine_that_shuts_down_is_terminated() -> None:
     assert declare().instance["instanceInitiatedShutdownBehavior"] == "terminate"
 

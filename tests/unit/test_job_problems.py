@@ -131,6 +131,20 @@ CASES = {
     "key of the original": Bad(
         aws("docker_image: me/mine"), 3, "aws.docker_image", "did you mean image?"
     ),
+    "a tag of CloudBurst's": Bad(
+        aws("tags: {project: mine}"), 3, "aws.tags.project", "CloudBurst sets this tag itself"
+    ),
+    "a tag of AWS's": Bad(aws("tags: {'aws:x': y}"), 3, "aws.tags", "a tag's key"),
+    "a tag that no resource can have": Bad(
+        aws("tags: {a: 'b#c'}"), 3, "aws.tags.a", "a tag's value"
+    ),
+    "a key by its id": Bad(aws("kms_key: 1234abcd"), 3, "aws.kms_key", "arn:aws:kms:"),
+    "a key of another region": Bad(
+        aws("regions: [us-west-2], kms_key: 'arn:aws:kms:us-east-1:123456789012:key/1'"),
+        3,
+        "aws.kms_key",
+        "a key of us-east-1",
+    ),
     "zone as region": Bad(
         aws("regions: [us-east-1a]"), 3, "aws.regions[0]", "expected a region such as us-east-1"
     ),

@@ -53,6 +53,8 @@ class AwsSettings:
         key_name: an existing EC2 key pair for SSH; None for no SSH.
         lease_minutes: after which a machine ends itself; None sizes it from the plan.
         price_per_hour: USD by instance type, wins over the price list.
+        tags: the user's own, for everything that is created.
+        kms_key: ARN of the key that encrypts disks; None for the account's default.
     """
 
     regions: tuple[str, ...] = ()
@@ -76,6 +78,8 @@ class AwsSettings:
     key_name: str | None = None
     lease_minutes: int | None = None
     price_per_hour: tuple[tuple[str, float], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    kms_key: str | None = None
 
 
 _REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
@@ -85,12 +89,22 @@ _IMAGE = r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?$"
 _CIDR = r"^(\d{1,3}\.){3}\d{1,3}/(3[0-2]|[12]?\d)$"
 _AMI, _SUBNET, _GROUP = (rf"^{prefix}-[0-9a-f]{{8,17}}$" for prefix in ("ami", "subnet", "sg"))
 
+# docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats: letters, digits, spaces
+# and these signs; aws: is AWS's own. Fifty a resource, of which CloudBurst sets eight.
+_TAG_KEY = r"^[\w .:/=+@-]+$"
+_TAG_VALUE = r"^[\w .:/=+@-]*$"
+_MAX_TAGS = 42
+_OWN_TAGS = ("project", "cloudburst:")
+_KMS_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]+$"
+
 Region = Annotated[str, StringConstraints(pattern=_REGION)]
 Zone = Annotated[str, StringConstraints(pattern=_ZONE)]
 InstanceType = Annotated[str, StringConstraints(pattern=_TYPE)]
 AmiId = Annotated[str, StringConstraints(pattern=_AMI)]
 SubnetId = Annotated[str, StringConstraints(pattern=_SUBNET)]
 GroupId = Annotated[str, StringConstraints(pattern=_GROUP)]
+TagKey = Annotated[str, StringConstraints(pattern=_TAG_KEY, max_length=128)]
+TagValue = Annotated[str, StringConstraints(pattern=_TAG_VALUE, max_length=256)]
 
 
 class AwsSection(Section):
@@ -113,6 +127,9 @@ class AwsSection(Section):
         _AMI: later("an AMI such as ami-0123456789abcdef0"),
         _SUBNET: later("a subnet such as subnet-0123456789abcdef0"),
         _GROUP: later("a security group such as sg-0123456789abcdef0"),
+        _TAG_KEY: later("a tag's key: up to 128 letters, digits, spaces and . : / = + - @ _"),
+        _TAG_VALUE: later("a tag's value: up to 256 letters, digits, spaces and . : / = + - @ _"),
+        _KMS_KEY: later("a KMS key such as arn:aws:kms:us-east-1:123456789012:key/…"),
     }
 
     regions: list[Region] | None = Field(
@@ -172,6 +189,17 @@ class AwsSection(Section):
         default={}, description="USD by instance type; wins over the price list."
     )
 
+    tags: dict[TagKey, TagValue] = Field(
+        default={},
+        max_length=_MAX_TAGS,
+        description="Your own tags, put on everything by the call that creates it.",
+    )
+    kms_key: str | None = Field(
+        default=None,
+        pattern=_KMS_KEY,
+        description="ARN of the KMS key that encrypts the disk; default: the account's.",
+    )
+
 
 def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSettings:
     """Return what a section asks for, and for what it leaves open what variables say.
@@ -202,6 +230,8 @@ def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSe
         key_name=section.key_name or environment.get("AWS_KEY_PAIR_NAME") or None,
         lease_minutes=section.lease_minutes,
         price_per_hour=tuple(section.price_per_hour.items()),
+        tags=tuple(section.tags.items()),
+        kms_key=section.kms_key,
     )
 
 
@@ -251,7 +281,13 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
                 least=_AMI_GB,
             ),
         )
+    for key in section.tags:
+        if key == _OWN_TAGS[0] or key.startswith(_OWN_TAGS[1]):
+            yield ("tags", key), tr("CloudBurst sets this tag itself; expected another key")
+        if key.lower().startswith("aws:"):
+            yield ("tags", key), tr("AWS keeps keys that begin with aws: to itself")
     yield from _network_problems(section)
+    yield from _key_problems(section)
 
 
 def _network_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -291,3 +327,16 @@ def _group_problems(
     if (single or several) and regions > 1:
         message = tr("got {count} regions; expected one: a security group is in one", count=regions)
         yield (field,), message
+
+
+def _key_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if section.kms_key is None:
+        return
+    region = section.kms_key.split(":")[3]
+    if section.regions is not None and section.regions != [region]:
+        message = tr(
+            "got a key of {region} and the regions {regions}; expected one: a key is in one",
+            region=region,
+            regions=", ".join(section.regions),
+        )
+        yield ("kms_key",), message

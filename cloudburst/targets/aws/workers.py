@@ -156,8 +156,10 @@ class AwsWorkers:
             key_name=settings.key_name,
             disk_gb=settings.disk_gb,
             lease_minutes=lease,
-            tags={
-                "Name": spec.stack,
+            kms_key=settings.kms_key,
+            tags={"Name": spec.stack}
+            | dict(settings.tags)
+            | {
                 "project": "cloudburst",
                 RUN_TAG: spec.run_id,
                 STACK_TAG: spec.stack,
