@@ -134,7 +134,8 @@ CASES = {
     "a tag of CloudBurst's": Bad(
         aws("tags: {project: mine}"), 3, "aws.tags.project", "CloudBurst sets this tag itself"
     ),
-    "a tag of AWS's": Bad(aws("tags: {'aws:x': y}"), 3, "aws.tags", "a tag's key"),
+    "a tag of AWS's": Bad(aws("tags: {'aws:x': y}"), 3, "aws.tags.aws:x", "begin with aws:"),
+    "no key of a tag": Bad(aws("tags: {'a#': b}"), 3, "aws.tags.a#", "a tag's key"),
     "a tag that no resource can have": Bad(
         aws("tags: {a: 'b#c'}"), 3, "aws.tags.a", "a tag's value"
     ),
