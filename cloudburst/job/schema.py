@@ -27,7 +27,7 @@ from cloudburst import targets
 from cloudburst.job.tree import ANY_KEY
 from cloudburst.language import later
 from cloudburst.media import BACKGROUND
-from cloudburst.models import DEFAULT_BACKGROUND, Effect, Language, WhenDear
+from cloudburst.models import DEFAULT_BACKGROUND, Effect, Language, Quality, WhenDear
 from cloudburst.section import Section, problems
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ class OptionsSection(_JobPart):
     )
     watermark: FilePath | None = Field(
         default=None, description="Picture drawn in the top left corner."
+    )
+    quality: Quality = Field(
+        default="normal", description="Quality of the picture, against the size of the video."
     )
 
 

@@ -17,6 +17,9 @@ MAX_PROBLEMS = 1000
 DEFAULT_BACKGROUND = "black"
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
 Language = Literal["chinese", "english"]
+Quality = Literal["small", "normal", "high"]
+# How much CPU the renderer spends for how few bytes of the same quality.
+Effort = Literal["low", "high"]
 WhenDear = Literal["finish", "cancel"]
 Market = Literal["on-demand", "spot"]
 Axis = Literal["region", "market", "type", "zone"]
@@ -61,6 +64,7 @@ class VideoOptions:
         watermark: picture drawn in the top left corner.
         subtitle: SRT file.
         background_color: ``#RRGGBB`` or a name, behind transparent parts and beside the picture.
+        quality: how good the picture is, against the bytes of the video.
     """
 
     language: Language = "chinese"
@@ -73,6 +77,7 @@ class VideoOptions:
     watermark: Path | None = None
     subtitle: Path | None = None
     background_color: str = DEFAULT_BACKGROUND
+    quality: Quality = "normal"
 
 
 @dataclass(frozen=True, slots=True)

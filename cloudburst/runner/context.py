@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
-    from cloudburst.models import Batch, Job, Limits
+    from cloudburst.models import Batch, Effort, Job, Limits
     from cloudburst.runner.events import Timeline
     from cloudburst.runner.queue import SceneQueue
     from cloudburst.runner.results import SceneResults
@@ -65,6 +65,16 @@ class OpenTarget:
     def billing(self) -> Billing | None:
         """What the run's machines cost there, None where nothing is rented."""
         return self.target.billing
+
+    @property
+    def effort(self) -> Effort:
+        """How much CPU its workers spend for few bytes.
+
+        Where machines are rented, so is the way home: at the prices of docs/performance.md a
+        megabyte costs what a second of a c5.2xlarge does, and takes longer to download than to
+        avoid. On this machine bytes cost nothing.
+        """
+        return "low" if self.billing is None else "high"
 
     @property
     def workers(self) -> WorkerSource:

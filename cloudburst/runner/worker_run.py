@@ -170,7 +170,7 @@ class WorkerRun:
             return
         self.worker = worker
         self._check_needed()
-        api = VideoApi(worker)
+        api = VideoApi(worker, self._on.effort)
         self.report(WorkerState.STARTING, tr("waiting for the video API"))
         with context.timeline.span(Phase.HEALTH, self._spans):
             self._wait_healthy(api, worker)

@@ -57,7 +57,12 @@ def shift_at(motion: str, progress: float) -> float:
 
 
 def frames(
-    planes: Sequence[Plane], motion: str, size: tuple[int, int], count: int, buffers: int
+    planes: Sequence[Plane],
+    motion: str,
+    size: tuple[int, int],
+    count: int,
+    buffers: int,
+    part: range | None = None,
 ) -> Iterator[memoryview]:
     """Yield each frame of a motion as planar YUV 4:2:0 bytes.
 
@@ -71,11 +76,12 @@ def frames(
         count: number of frames.
         buffers: number of frame buffers, reused in turn; allocating memory for every frame costs
             as much as drawing it.
+        part: numbers of the frames to draw; None draws all.
     """
     shapes = [(size[1], size[0]), *[(size[1] // 2, size[0] // 2)] * 2]
     total = sum(height * width for height, width in shapes)
     ring = [np.empty(total, np.uint8) for _ in range(buffers)]
-    for index in range(count):
+    for index in range(count) if part is None else part:
         frame = ring[index % buffers]
         progress = index / max(1, count - 1)
         offset = 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudburst import media
 from cloudburst.videoapi.motion import MOTIONS
+from cloudburst.videoapi.quality import EFFORTS, QUALITIES
 from cloudburst.videoapi.render import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EFFECTS = (*MOTIONS, "random")
 FILENAME = "output.mp4"
@@ -48,6 +52,8 @@ def parse(body: object) -> tuple[Request, str]:
         is_portrait=_typed(body, "is_portrait", bool, default=None),
         watermark=_data(body, "watermark"),
         background_color=_background(body),
+        quality=_choice(body, "quality", QUALITIES, "normal"),
+        effort=_choice(body, "effort", EFFORTS, "low"),
     )
     return request, _filename(body)
 
@@ -78,6 +84,13 @@ def _language(body: dict[str, Any]) -> str:
     value = str(_typed(body, "language", str, default="chinese")).lower()
     if value not in {"chinese", "english"}:
         raise FieldError(f"language: expected chinese or english, got {value[:50]!r}")
+    return value
+
+
+def _choice(body: dict[str, Any], name: str, choices: Sequence[str], default: str) -> str:
+    value = str(_typed(body, name, str, default=default))
+    if value not in choices:
+        raise FieldError(f"{name}: expected {', '.join(choices)}, got {value[:50]!r}")
     return value
 
 

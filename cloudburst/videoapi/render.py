@@ -10,20 +10,10 @@ from tempfile import TemporaryDirectory
 
 from cloudburst import media
 from cloudburst.language import tr
-from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, scripts, still, subtitles
+from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, quality, scripts, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
-# Encoder settings for moving pictures; docs/performance.md has the measurements. Uniform motion
-# suits a fixed number of B-frames and a fixed quantiser: x264 then needs no lookahead. P-frames at
-# QP 14 are good enough that the B-frames between them need hardly any bits (pbratio 3), and at
-# this quality there are no block edges for the deblocking filter to hide.
-MOVING = ["-preset", "superfast", "-qp", "14", "-g", "250", "-x264-params"]
-MOVING += ["bframes=7:b-adapt=0:ipratio=1:pbratio=3:no-deblock=1:weightp=0:aq-mode=0:scenecut=0"]
-# A still is encoded only once, so a slower preset costs little.
-STILL = ["-preset", "medium", "-bf", "0", "-forced-idr", "1", "-x264-params", still.X264]
-STILL_CRF = 20
-NVENC = ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", "21", "-profile:v", "high"]
 # Frames by which x264 decodes moving pictures ahead of showing them, with B-frames as references.
 # Stills have the same delay, so that decoding times stay in order where one follows the other.
 _DELAY = 2
@@ -55,6 +45,8 @@ class Request:
         is_portrait: None takes the picture's orientation.
         watermark: bytes of a picture.
         background_color: ``#RRGGBB`` or a name, behind transparent parts and beside the picture.
+        quality: one of `quality.QUALITIES`.
+        effort: one of `quality.EFFORTS`: how much CPU for how few bytes.
     """
 
     image: bytes
@@ -69,6 +61,8 @@ class Request:
     is_portrait: bool | None = None
     watermark: bytes | None = None
     background_color: str = "black"
+    quality: str = "normal"
+    effort: str = "low"
 
     @property
     def scenario(self) -> str:
@@ -90,6 +84,8 @@ class _Scene:
         style: style of the subtitles; None draws none.
         watermark: whether ``watermark.png`` is in the folder.
         threads: encoder threads.
+        goal: how good the video has to be.
+        effort: how much CPU for how few bytes.
     """
 
     planes: tuple[motion.Plane, motion.Plane, motion.Plane]
@@ -99,6 +95,8 @@ class _Scene:
     style: subtitles.Style | None
     watermark: bool
     threads: int
+    goal: quality.Goal
+    effort: str
 
 
 def render(
@@ -166,6 +164,8 @@ def _read(
         style=style,
         watermark=request.watermark is not None,
         threads=threads,
+        goal=quality.GOALS[request.quality],
+        effort=request.effort,
     )
     return scene, [*_about_picture(decoded, request), *sound.warnings, *notes]
 
@@ -257,12 +257,29 @@ def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline)
 
     if ffmpeg.has_nvenc():
         try:
-            encode(NVENC)
+            encode(quality.nvenc(scene.goal))
         except RenderError:
             deadline.check()  # out of time or cancelled: another encoder cannot help
         else:
             return
-    encode([*_x264(scene.threads), *MOVING])
+    quantiser = _quantiser(scene, moving, folder, deadline)
+    encode([*_x264(scene.threads), *quality.moving(quantiser, scene.effort)])
+
+
+def _quantiser(scene: _Scene, moving: str, folder: Path, deadline: Deadline) -> float:
+    """Return the quantiser that meets the scene's goal, from a probe if there is one."""
+    samples = quality.probe(
+        scene.planes,
+        moving,
+        scene.size,
+        scene.count,
+        fps=FPS,
+        effort=scene.effort,
+        folder=folder,
+        deadline=deadline,
+        encoder=_x264(scene.threads),
+    )
+    return quality.choose(*samples, scene.goal) if samples else scene.goal.quantiser
 
 
 # -- still pictures -----------------------------------------------------------------------------
@@ -287,7 +304,8 @@ def _render_still(scene: _Scene, folder: Path, deadline: Deadline) -> None:
     arguments = [
         *_inputs(scene),
         *_graph(scene, _write_cues(scene, folder, cues), loop=True),
-        *("-frames:v", str(len(encoded)), *_x264(scene.threads), *STILL, "-crf", str(STILL_CRF)),
+        *("-frames:v", str(len(encoded)), *_x264(scene.threads)),
+        *quality.still_picture("-crf", str(scene.goal.crf)),
         *(("-force_key_frames", keys) if keys else ()),
         *("-f", "h264", "pictures.h264"),
         *("-map", "1:a:0", *_SOUND, "-f", "mp4", "sound.m4a"),
@@ -339,7 +357,8 @@ def _skips(size: tuple[int, int], threads: int) -> still.Skips:
         arguments = [
             *_raw(size),
             *("-vf", f"loop=loop=-1:size=1,{_TAGS}", "-frames:v", str(still.PERIOD + 3)),
-            *(*_x264(threads), *STILL, "-qp", str(STILL_CRF), "-f", "h264", "black.h264"),
+            *(*_x264(threads), *quality.still_picture("-qp", "20")),
+            *("-f", "h264", "black.h264"),
         ]
         ffmpeg.run(arguments, folder, Deadline(60), [black])
         return still.Skips((folder / "black.h264").read_bytes())
@@ -351,7 +370,8 @@ def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None
         *_inputs(scene),
         *_graph(scene, _write_cues(scene, folder, scene.cues), loop=True),
         *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count)),
-        *(*_x264(scene.threads), "-preset", "superfast", "-crf", "21", "-g", str(still.KEY_EVERY)),
+        *(*_x264(scene.threads), "-preset", "superfast", "-crf", str(scene.goal.crf + 1)),
+        *("-g", str(still.KEY_EVERY)),
         *_VIDEO,
     ]
     ffmpeg.run(arguments, folder, deadline, [_frame(scene)])

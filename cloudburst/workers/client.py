@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from urllib3.connectionpool import ConnectionPool
 
-    from cloudburst.models import Scene, Worker
+    from cloudburst.models import Effort, Scene, Worker
     from cloudburst.workers.messages import Rendered
 
 HEADER = "X-Authentication-Key"
@@ -53,9 +53,15 @@ _BROKEN = (OSError, ValueError, HTTPError, HTTPException)
 
 
 class VideoApi:
-    """One worker's video API. Thread-safe: requests share no state."""
+    """One worker's video API. Thread-safe: requests share no state.
 
-    def __init__(self, worker: Worker) -> None:
+    Args:
+        worker: the worker.
+        effort: how much CPU it spends for how few bytes, see `Effort`.
+    """
+
+    def __init__(self, worker: Worker, effort: Effort = "low") -> None:
+        self._effort = effort
         self._base = worker.endpoint.rstrip("/")
         self._headers = {HEADER: worker.key}
 
@@ -114,7 +120,7 @@ class VideoApi:
             WorkerUnreachable: the worker does not answer any more.
         """
         try:
-            body = messages.body(scene)
+            body = messages.body(scene, self._effort)
         except OSError as error:
             raise SceneRejected(
                 tr("{file} cannot be read: {reason}", file=error.filename, reason=error.strerror)

@@ -19,7 +19,7 @@ from cloudburst.models import DEFAULT_BACKGROUND
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudburst.models import Scene
+    from cloudburst.models import Effort, Scene
 
 # Bytes; a video of the longest narration, with motion, has some 2 GB.
 LARGEST = 8 * 1024**3
@@ -46,8 +46,8 @@ class Rendered:
     warnings: tuple[str, ...]
 
 
-def body(scene: Scene) -> dict[str, object]:
-    """Return the JSON of a request to render a scene.
+def body(scene: Scene, effort: Effort) -> dict[str, object]:
+    """Return the JSON of a request to render a scene, without what the renderer takes anyway.
 
     Raises:
         OSError: one of its files cannot be read.
@@ -70,6 +70,8 @@ def body(scene: Scene) -> dict[str, object]:
         "font_size": options.font_size,
         "is_portrait": options.is_portrait,
         "background_color": None if color == DEFAULT_BACKGROUND else color,
+        "quality": options.quality if options.quality != "normal" else None,
+        "effort": effort if effort != "low" else None,
     }
     return body | {name: value for name, value in optional.items() if value is not None}
 

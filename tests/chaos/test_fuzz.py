@@ -1124,7 +1124,7 @@ def test_a_good_request_is_answered(api: Api) -> None:
 FIELDS = [
     *("input_image", "input_audio", "subtitle", "effects", "language", "background_box"),
     *("background_opacity", "font_size", "outline_color", "is_portrait", "watermark"),
-    "output_filename",
+    *("output_filename", "quality", "effort"),
 ]
 field_values = st.one_of(
     odd_values,

@@ -123,6 +123,35 @@ def test_a_scenario_is_the_video_that_was_asked_for(
 
 
 @pytest.mark.video
+@pytest.mark.parametrize("effects", [[], ["zoom_in"]])
+def test_quality_costs_bytes(
+    server: str, body: dict[str, Any], tmp_path: Path, effects: list[str]
+) -> None:
+    body["input_image"] = b64(EXAMPLE.parent / "pictures" / "two-dogs.jpg")
+    sizes, videos = [], []
+    for quality in ("small", "normal", "high"):
+        answer = post(server, body | {"effects": effects, "quality": quality})
+        path = fetch(server, answer, tmp_path / f"{quality}.mp4")
+        sizes.append(answer.json()["size"])
+        videos.append(pictures(path)[20].astype(np.int16))
+    default = post(server, body | {"effects": effects}).json()["size"]
+    assert sizes[0] * 1.2 < sizes[1] < sizes[2] / 1.2
+    assert default == sizes[1]
+    # What more bytes buy: less of a difference from the best.
+    coarse, normal = (float(np.abs(video - videos[2]).mean()) for video in videos[:2])
+    assert normal < coarse
+
+
+@pytest.mark.video
+def test_effort_saves_bytes(server: str, body: dict[str, Any]) -> None:
+    body |= {"input_image": b64(EXAMPLE.parent / "pictures" / "brook.jpg"), "effects": ["zoom_in"]}
+    low, high = (
+        post(server, body | {"effort": effort}).json()["size"] for effort in ("low", "high")
+    )
+    assert high < 0.95 * low
+
+
+@pytest.mark.video
 def test_a_portrait_picture_is_not_stretched(server: str, tmp_path: Path) -> None:
     # A white square on black: in any orientation it must stay a square.
     from PIL import Image
@@ -281,6 +310,8 @@ def test_without_the_key_nothing_is_rendered_or_given(server: str, header: dict[
         ({"background_opacity": 2}, "background_opacity: expected a number from 0 to 1"),
         ({"font_size": True}, "font_size: expected a number"),
         ({"is_portrait": "yes"}, "is_portrait: expected bool"),
+        ({"quality": "best"}, "quality: expected small, normal, high, got 'best'"),
+        ({"effort": "none"}, "effort: expected low, high, got 'none'"),
         ({"outline_color": "red,1\nDialogue: x"}, "outline_color: expected &HAABBGGRR"),
     ],
 )

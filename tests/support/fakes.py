@@ -383,7 +383,7 @@ class Whole:
         self.asked: list[str] = []
         self.broken: set[str] = set()
         doubles(monkeypatch, self.engine, self.target)
-        monkeypatch.setattr(worker_run, "VideoApi", lambda _: FakeApi())
+        monkeypatch.setattr(worker_run, "VideoApi", lambda *_: FakeApi())
         monkeypatch.setattr(render_loop, "download", self._download)
 
     def _download(

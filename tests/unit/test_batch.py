@@ -100,7 +100,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> list[FakeApi]:
     """Give workers the video APIs that a test puts here, and then ones without a fault."""
     made: list[FakeApi] = []
 
-    def make(_: Worker) -> FakeApi:
+    def make(_: Worker, __: str) -> FakeApi:
         return made.pop(0) if made else FakeApi()
 
     monkeypatch.setattr(worker_run, "VideoApi", make)
@@ -574,6 +574,26 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
     assert (runner.error, made.states()[-1]) == (None, "gone")
 
 
+@pytest.mark.parametrize(("rented", "effort"), [(True, "high"), (False, "low")])
+def test_a_rented_worker_spends_cpu_to_save_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, rented: bool, effort: str
+) -> None:
+    efforts: list[str] = []
+
+    def make(_: Worker, wanted: str) -> FakeApi:
+        efforts.append(wanted)
+        return FakeApi()
+
+    monkeypatch.setattr(worker_run, "VideoApi", make)
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A,))
+    context = make_context(engine, target, tmp_path)
+    if not rented:
+        target.billing = None  # type: ignore[assignment]
+    run_batch(context)
+    assert efforts == [effort]
+
+
 def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(
     tmp_path: Path,
 ) -> None:
@@ -624,7 +644,7 @@ def test_a_worker_that_cannot_be_kept_is_ended(
         raise BrokenPipeError("the worker is just gone")
 
     monkeypatch.setattr(FakeTarget, "keep", refuse)
-    monkeypatch.setattr(worker_run, "VideoApi", lambda _: FakeApi())
+    monkeypatch.setattr(worker_run, "VideoApi", lambda *_: FakeApi())
     monkeypatch.setattr(render_loop, "download", fake_download)
     engine = FakeEngine()
     context = replace(make_context(engine, FakeTarget(engine), tmp_path), keep=True)

@@ -36,6 +36,7 @@ ENGLISH = {
     "videoapi/canvas.py",
     "videoapi/ffmpeg.py",
     "videoapi/protocol.py",
+    "videoapi/quality.py",
     "videoapi/still.py",
     "targets/local/provider.py",
     # prints what the original tool prints

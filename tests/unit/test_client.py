@@ -61,8 +61,12 @@ class Double:
 
     @property
     def api(self) -> VideoApi:
+        return VideoApi(self.worker)
+
+    @property
+    def worker(self) -> Worker:
         port = self.server.server_address[1]
-        return VideoApi(Worker("s", "1", f"http://127.0.0.1:{port}/", "the key", 1))
+        return Worker("s", "1", f"http://127.0.0.1:{port}/", "the key", 1)
 
 
 @pytest.fixture
@@ -121,6 +125,7 @@ def test_the_request_has_the_key_and_every_option(
         is_portrait=True,
         watermark=scene.image,
         subtitle=tmp_path / "s.srt",
+        quality="high",
     )
     double.answer = says(200, DONE | {"warnings": ["w"]})
     full = Scene(scene.name, scene.image, scene.audio, 1.0, options)
@@ -139,6 +144,7 @@ def test_the_request_has_the_key_and_every_option(
         "outline_color": "&H00FF0000",
         "is_portrait": True,
         "watermark": picture,
+        "quality": "high",
         "output_filename": "s.mp4",
     }
 
@@ -146,7 +152,14 @@ def test_the_request_has_the_key_and_every_option(
 def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     double.answer = says(200, DONE)
     double.api.render(scene, 5)
-    assert not {"subtitle", "watermark", "font_size", "is_portrait"} & set(double.bodies[0])
+    optional = {"subtitle", "watermark", "font_size", "is_portrait", "quality", "effort"}
+    assert not optional & set(double.bodies[0])
+
+
+def test_effort_is_sent_where_it_is_not_the_renderers_default(double: Double, scene: Scene) -> None:
+    double.answer = says(200, DONE)
+    VideoApi(double.worker, "high").render(scene, 5)
+    assert double.bodies[0]["effort"] == "high"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ CHANGES: dict[str, Any] = {
     "watermark": None,
     "subtitle": None,
     "background_color": "white",
+    "quality": "small",
 }
 
 
@@ -102,6 +103,15 @@ def test_options_that_came_later_change_no_earlier_fingerprint(scene: Scene) -> 
 def test_every_option_matters(scene: Scene, option: str) -> None:
     changed = replace(scene, options=replace(scene.options, **{option: CHANGES[option]}))
     assert fingerprint(changed, "r") != fingerprint(scene, "r")
+
+
+def test_an_option_that_came_later_counts_once_it_is_set(scene: Scene) -> None:
+    # Runs from before it are resumed: calculated without quality, by the version before.
+    scene.image.write_bytes(b"i")
+    scene.audio.write_bytes(b"a")
+    plain = Scene("s", scene.image, scene.audio, 1.0)
+    before = "af9bbb715f2172c2a27ce366496c77285080dc5093a57d51196bfa37de8a9d52"
+    assert fingerprint(plain, "r") == before
 
 
 def test_a_file_counts_for_what_it_is_used_as(scene: Scene) -> None:

@@ -39,6 +39,7 @@ def test_defaults_are_those_of_the_video_api(job_file: Callable[..., Path]) -> N
     assert (options.language, options.effects, options.subtitle) == ("chinese", (), None)
     assert (options.background_box, options.background_opacity) == (True, 0.2)
     assert (options.font_size, options.outline_color) == (None, "&H00000000")
+    assert options.quality == "normal"
     assert job.distribution == Distribution(10, 10, 5)
     assert job.limits == Limits(600, 180, 3)
     assert job.name == "scenes"
@@ -60,6 +61,7 @@ defaults:
   outline_color: "&H00FF0000"
   is_portrait: true
   watermark: w.png
+  quality: high
 scenes:
   - {name: plain, image: p.png, audio: a.wav}
   - name: own
@@ -74,6 +76,7 @@ scenes:
     outline_color: "&H000000FF&"
     is_portrait: null
     watermark: null
+    quality: small
 distribution: {scenes_per_batch: 3, max_parallel_instances: 2, min_scenes_per_batch: 1}
 limits: {scene_timeout: 30, health_timeout: 20.5, attempts: 2}
 output: {directory: out}
@@ -94,6 +97,7 @@ output: {directory: out}
     assert own.is_portrait is None
     assert own.watermark is None
     assert own.subtitle == path.parent / "s.srt"
+    assert (plain.quality, own.quality) == ("high", "small")
     assert job.distribution == Distribution(3, 2, 1)
     assert job.limits == Limits(30, 20.5, 2)
     assert job.output == path.parent / "out"

@@ -108,7 +108,7 @@ def was(number: int) -> Launch:
 
 
 def fake_apis(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:
-    monkeypatch.setattr(worker_run, "VideoApi", lambda _: api)
+    monkeypatch.setattr(worker_run, "VideoApi", lambda *_: api)
     monkeypatch.setattr(render_loop, "download", fake_download)
 
 

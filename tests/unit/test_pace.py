@@ -60,7 +60,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_run, "VideoApi", lambda _: FakeApi())
+    monkeypatch.setattr(worker_run, "VideoApi", lambda *_: FakeApi())
     monkeypatch.setattr(render_loop, "download", fake_download)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
 

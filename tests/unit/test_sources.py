@@ -48,14 +48,14 @@ def test_a_table_is_the_job_that_its_scenes_yaml_is(here: Path) -> None:
 scenes:
   - {name: one, image: p.png, audio: a.wav, subtitle: s.srt, language: english,
      effects: [zoom_in, pan_left], background_box: false, background_opacity: 0.5, font_size: 40,
-     is_portrait: true, watermark: p.png}
+     is_portrait: true, watermark: p.png, quality: small}
   - {name: "two, again", image: p.png, audio: a.wav, effects: [zoom_in]}
 """)
     (here / "scenes.csv").write_text(
         "name,image,audio,subtitle,language,effects,background_box,background_opacity,font_size,"
-        "is_portrait,watermark\n"
-        "one,p.png,a.wav,s.srt,english,zoom_in;pan_left,FALSE,0.5,40,true,p.png\n"
-        '"two, again",p.png,a.wav,,,zoom_in,,,,,\n'
+        "is_portrait,watermark,quality\n"
+        "one,p.png,a.wav,s.srt,english,zoom_in;pan_left,FALSE,0.5,40,true,p.png,small\n"
+        '"two, again",p.png,a.wav,,,zoom_in,,,,,,\n'
     )
     table, document = load_job("scenes.csv"), load_job("scenes.yaml")
     assert table.scenes == document.scenes

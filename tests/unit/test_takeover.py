@@ -113,7 +113,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
     """Return the video API of each endpoint; without one that a test puts here, a healthy one."""
     made: dict[str, FakeApi] = {}
 
-    def make(worker: Worker) -> FakeApi:
+    def make(worker: Worker, _: str = "low") -> FakeApi:
         return made.setdefault(worker.endpoint, FakeApi())
 
     monkeypatch.setattr(takeover, "VideoApi", make)

@@ -313,7 +313,7 @@ def test_a_run_whose_journal_cannot_be_written_ends_and_leaves_nothing(
     engine = FakeEngine()
     doubles(monkeypatch, engine, FakeTarget(engine))
     api = FakeApi()
-    monkeypatch.setattr(worker_run, "VideoApi", lambda _: api)
+    monkeypatch.setattr(worker_run, "VideoApi", lambda *_: api)
     write, full = Journal._write, threading.Event()
 
     def limited(held: Journal, rows: list[tuple[str, tuple[Any, ...]]]) -> int:
