@@ -123,7 +123,7 @@ def run(
     with interruption(NOTHING_STARTED):
         job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
         if not quiet:
-            console.show_warnings(job.warnings)
+            console.show_warnings(job.warnings, job.unused)
     if dry_run:
         return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet, verbose=verbose)
     folder = None
@@ -218,7 +218,7 @@ def resume_command(
     with interruption(NOTHING_STARTED):
         job, folder = load(run_id, max_cost_usd=max_cost_usd)
         if not quiet:
-            console.show_warnings(job.warnings)
+            console.show_warnings(job.warnings, job.unused)
     return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
@@ -331,7 +331,7 @@ def scan(
     from cloudburst.job.loader import load_job  # noqa: PLC0415
 
     job = load_job(str(path))
-    console.show_warnings(job.warnings)
+    console.show_warnings(job.warnings, job.unused)
     return _run(job, None, as_json=False, quiet=False, verbose=verbose)
 
 

@@ -13,7 +13,7 @@ from cloudburst.job.problems import one_line
 from cloudburst.language import later, ntr, tr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from cloudburst.job.folder.scan import Scan
 
@@ -74,14 +74,25 @@ def _total(scan: Scan) -> str:
     )
 
 
-def show_warnings(lines: Sequence[str]) -> None:
-    """Print, on standard error, what was noticed while a job was read."""
+def show_warnings(lines: Sequence[str], unused: Collection[str]) -> None:
+    """Print, on standard error, what was noticed while a job was read.
+
+    Args:
+        lines: of all kinds.
+        unused: those that name a file which is in no scene.
+    """
     console = Console(stderr=True, highlight=False)
     for line in lines[:_MAX_WARNINGS]:
-        console.print(_unused(line), soft_wrap=True)
-    if len(lines) > _MAX_WARNINGS:
-        more = tr(
-            "… and {count} more; `cloudburst scan FOLDER -o -` lists all",
-            count=len(lines) - _MAX_WARNINGS,
-        )
+        console.print(_unused(line) if line in unused else _warning(line), soft_wrap=True)
+    if len(lines) <= _MAX_WARNINGS:
+        return
+    count = len(lines) - _MAX_WARNINGS
+    if lines[-1] in unused:
+        more = tr("… and {count} more; `cloudburst scan FOLDER -o -` lists all", count=count)
         console.print(titled("yellow", tr("not used:"), more), soft_wrap=True)
+    else:
+        console.print(_warning(tr("… and {count} more; --json lists all", count=count)))
+
+
+def _warning(line: str) -> str:
+    return titled("yellow", tr("warning:"), one_line(line))

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _FILES = ("subtitle", "watermark")
 # Options that are younger than the first fingerprints, left out while they have these values: runs
 # of earlier versions can be resumed.
-_LATER = {"background_color": DEFAULT_BACKGROUND, "quality": "normal"}
+_LATER = {
+    "background_color": DEFAULT_BACKGROUND,
+    "quality": "normal",
+    "subtitle_encoding": None,
+}
 
 
 def fingerprint(scene: Scene, renderer: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cloudburst import environment as dotenv
 from cloudburst import media, targets, userpath
 from cloudburst.errors import BadInput
-from cloudburst.job import files, located, names, problems, records, variables
+from cloudburst.job import files, located, names, problems, records, subtitles, variables
 from cloudburst.job import source as sources
 from cloudburst.job.schema import JobSection, SceneSection, validate
 from cloudburst.job.tree import REPEATED_KEY
@@ -65,10 +65,12 @@ def load_job(
     section, shape = validate(read.tree.value)
     raw = read.tree.value if isinstance(read.tree.value, dict) else {}
     probes = files.probe(raw, read.base, read.base_name)
+    readings = subtitles.read(raw, read.base, probes)
     base, named = _named_output(section, read.base, output, environment)
     wrong = [
         *_document_problems(read.tree, shape),
         *files.problems(raw, probes),
+        *subtitles.problems(raw, readings),
         *names.problems(read.tree),
         *_output_problems(base, named),
         *(_section_problems(section) if section is not None else ()),
@@ -77,7 +79,7 @@ def load_job(
         raise BadInput(problems.ordered(wrong, read.tree, read.shown))
     _check_limit(max_cost_usd)
     folder = userpath.absolute(named, base)
-    job = _build(section, read, folder, probes, target or _target(section, environment))
+    job = _build(section, read, folder, probes, readings, target or _target(section, environment))
     variables.check(job.target, environment)
     job = replace(job, limits=variables.limits(job.limits, section.limits, environment))
     if max_cost_usd is not None:
@@ -206,11 +208,15 @@ def _build(
     read: Source,
     folder: Path,
     probes: dict[tuple[str, str], files.Probe],
+    readings: dict[int, subtitles.Reading],
     target: str,
 ) -> Job:
     base = read.base.resolve()
     defaults = _options(section.defaults.model_dump(exclude_unset=True), base, VideoOptions())
-    scenes = tuple(_scene(scene, base, defaults, probes) for scene in section.scenes)
+    scenes = tuple(
+        _scene(scene, base, defaults, probes, readings.get(index))
+        for index, scene in enumerate(section.scenes)
+    )
     limits = section.limits.model_dump(exclude_none=True)
     return Job(
         name=section.name or names.job_name(read.path.stem) or "job",
@@ -225,7 +231,9 @@ def _build(
             *read.warnings,
             *names.replaced(read.tree, read.shown),
             *_file_warnings(section, read, probes, scenes),
+            *subtitles.warnings(readings, read.tree, read.shown),
         ),
+        unused=read.warnings,
         document=_document(read, base) if read.in_memory else None,
     )
 
@@ -256,6 +264,7 @@ def _scene(
     base: Path,
     defaults: VideoOptions,
     probes: dict[tuple[str, str], files.Probe],
+    reading: subtitles.Reading | None,
 ) -> Scene:
     chosen = section.model_dump(exclude_unset=True, exclude={"name", "image", "audio"})
     return Scene(
@@ -264,6 +273,7 @@ def _scene(
         audio=located.locate(base, section.audio),
         seconds=probes["audio", section.audio].seconds,
         options=_options(chosen, base, defaults),
+        warnings=reading.warnings if reading is not None else (),
     )
 
 

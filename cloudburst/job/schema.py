@@ -51,6 +51,7 @@ FilePath = Annotated[
     Field(description="A file; relative paths start at the folder of this file."),
 ]
 Background = Annotated[str, StringConstraints(pattern=BACKGROUND)]
+Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
 
 # Keys of the original tool's scenes, and of its successor's.
@@ -71,6 +72,7 @@ class _JobPart(Section):
         "narration": "audio",
         "subtitles": "subtitle",
         "srt": "subtitle",
+        "encoding": "subtitle_encoding",
         "effect": "effects",
         "portrait": "is_portrait",
         "enable_zoom": "effects",
@@ -126,6 +128,10 @@ class OptionsSection(_JobPart):
     quality: Quality = Field(
         default="normal", description="Quality of the picture, against the size of the video."
     )
+    subtitle_encoding: Encoding | None = Field(
+        default=None,
+        description="Encoding of subtitle files, such as windows-1252; null: found out.",
+    )
 
 
 class SceneSection(OptionsSection):
@@ -134,7 +140,7 @@ class SceneSection(OptionsSection):
     name: str = Field(min_length=1, max_length=1000, description="Names the video file.")
     image: FilePath
     audio: FilePath
-    subtitle: FilePath | None = Field(default=None, description="SRT file.")
+    subtitle: FilePath | None = Field(default=None, description="SRT, WebVTT, ASS or LRC file.")
 
 
 class DistributionSection(_JobPart):

@@ -62,9 +62,10 @@ class VideoOptions:
         outline_color: ASS colour, ``&HAABBGGRR``.
         is_portrait: 1080x1920 when true, 1920x1080 when false, by the picture when None.
         watermark: picture drawn in the top left corner.
-        subtitle: SRT file.
         background_color: ``#RRGGBB`` or a name, behind transparent parts and beside the picture.
         quality: how good the picture is, against the bytes of the video.
+        subtitle: subtitle file.
+        subtitle_encoding: its encoding; None finds it out.
     """
 
     language: Language = "chinese"
@@ -78,6 +79,7 @@ class VideoOptions:
     subtitle: Path | None = None
     background_color: str = DEFAULT_BACKGROUND
     quality: Quality = "normal"
+    subtitle_encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Scene:
         audio: narration file.
         seconds: length of the narration; the video is as long.
         options: how it is rendered.
+        warnings: what was noticed in its files, each with the file and its line.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Scene:
     audio: Path
     seconds: float
     options: VideoOptions = VideoOptions()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,9 @@ class Job:
         output: folder below which each run makes its own.
         settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
-        warnings: what was noticed while reading, such as files that do not pair; a line each.
+        warnings: what was noticed while reading, such as files that do not pair and subtitles that
+            were repaired; a line each.
+        unused: those of them that name a file which is in no scene.
         document: for a job of values, not of a file: a scenes.yaml with absolute paths, which each
             run keeps in its folder.
     """
@@ -167,6 +173,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     auto_terminate: bool = True
     warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     document: Mapping[str, Any] | None = None
 
 

@@ -208,12 +208,11 @@ class RenderLoop:
             return
         artifact, digest = downloaded
         done, began = context.timeline.now(), flight.began
+        warnings = (*scene.warnings, *rendered.warnings)
         attempt = Attempt(
             label, Span(Phase.RENDER, began, ready), Span(Phase.DOWNLOAD, ready, done)
         )
-        video = DownloadedVideo(
-            artifact, digest, flight.fingerprint, rendered.scenario, rendered.warnings
-        )
+        video = DownloadedVideo(artifact, digest, flight.fingerprint, rendered.scenario, warnings)
         context.results.done(scene, flight.row, attempt, video)
         self._report(
             EventKind.SCENE_DONE,
@@ -226,7 +225,7 @@ class RenderLoop:
             ),
             seconds=round(done - began, 3),
             size=artifact.size,
-            warnings=list(rendered.warnings),
+            warnings=list(warnings),
         )
 
     def _settle_failed(self, flight: Flight, error: SceneError) -> None:

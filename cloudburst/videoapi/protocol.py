@@ -11,6 +11,7 @@ from cloudburst import media
 from cloudburst.videoapi.motion import MOTIONS
 from cloudburst.videoapi.quality import EFFORTS, QUALITIES
 from cloudburst.videoapi.render import Request
+from cloudburst.videoapi.subtitles import known_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,8 @@ def parse(body: object) -> tuple[Request, str]:
         image=image,
         audio=audio,
         subtitle=_data(body, "subtitle"),
+        subtitle_encoding=_encoding(body),
+        subtitle_checked=bool(_typed(body, "subtitle_checked", bool, default=False)),
         effects=_effects(body.get("effects")),
         language=_language(body),
         background_box=bool(_typed(body, "background_box", bool, default=True)),
@@ -91,6 +94,13 @@ def _choice(body: dict[str, Any], name: str, choices: Sequence[str], default: st
     value = str(_typed(body, name, str, default=default))
     if value not in choices:
         raise FieldError(f"{name}: expected {', '.join(choices)}, got {value[:50]!r}")
+    return value
+
+
+def _encoding(body: dict[str, Any]) -> str | None:
+    value = _typed(body, "subtitle_encoding", str, default=None) or None
+    if value is not None and not known_encoding(value):
+        raise FieldError(f"subtitle_encoding: unknown encoding {value[:50]!r}")
     return value
 
 

@@ -35,7 +35,9 @@ class Request:
     Args:
         image: bytes of a picture.
         audio: bytes of a sound file.
-        subtitle: bytes of an SRT file.
+        subtitle: bytes of a subtitle file.
+        subtitle_encoding: its encoding; None finds it out.
+        subtitle_checked: the client knows what is odd about it; no warnings of that.
         effects: camera motions, one of which is chosen.
         language: of the subtitles; decides the shapes of Chinese characters.
         background_box: box behind the subtitles.
@@ -63,6 +65,8 @@ class Request:
     background_color: str = "black"
     quality: str = "normal"
     effort: str = "low"
+    subtitle_encoding: str | None = None
+    subtitle_checked: bool = False
 
     @property
     def scenario(self) -> str:
@@ -154,7 +158,7 @@ def _read(
     if request.watermark is not None:
         mark = canvas.watermark(media.read_picture(request.watermark).image, size)
         (folder / "watermark.png").write_bytes(mark)
-    cues, style, notes = _subtitles(request, size, folder)
+    cues, style, notes = _subtitles(request, size, folder, sound.seconds)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     scene = _Scene(
         planes=canvas.planes(picture, canvas_size, request.background_color),
@@ -176,21 +180,33 @@ def _about_picture(picture: media.Picture, request: Request) -> list[str]:
 
 
 def _subtitles(
-    request: Request, size: tuple[int, int], folder: Path
+    request: Request, size: tuple[int, int], folder: Path, seconds: float
 ) -> tuple[list[subtitles.Drawn], subtitles.Style | None, list[str]]:
     """Lay out the subtitles, and put their fonts into a folder; return warnings about them, too."""
     if request.subtitle is None:
         return [], None, []
-    parsed = subtitles.parse(request.subtitle)
+    parsed, noticed = _parsed(request, request.subtitle, seconds)
     text = "".join(cue.text for cue in parsed)
     faces = _faces(text, request.language)
     faces.install(folder)
     style = _style(request, size, faces, scripts.language_of(text, request.language))
     drawable, warnings = _drawable(parsed, faces.missing)
     if style is None:
-        return [], None, warnings
+        return [], None, [*noticed, *warnings]
     cues, notes = subtitles.draw(drawable, style)
-    return cues, style, [*warnings, *notes]
+    return cues, style, [*noticed, *warnings, *notes]
+
+
+def _parsed(request: Request, data: bytes, seconds: float) -> tuple[list[subtitles.Cue], list[str]]:
+    """Return the cues, and what was repaired, guessed or left out, unless the client knows."""
+    found = subtitles.read(
+        data, encoding=request.subtitle_encoding, language=request.language, seconds=seconds
+    )
+    lines = [
+        tr("subtitles, line {line}: {message}", line=notice.line, message=notice.message)
+        for notice in found.notices
+    ]
+    return list(found.cues), [] if request.subtitle_checked else lines
 
 
 def _style(

@@ -66,6 +66,9 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
     color = options.background_color
     optional = {
         "subtitle": _b64(options.subtitle) if options.subtitle else None,
+        "subtitle_encoding": options.subtitle_encoding if options.subtitle else None,
+        # What is odd about them has been reported before the run.
+        "subtitle_checked": True if options.subtitle else None,
         "watermark": _b64(options.watermark) if options.watermark else None,
         "font_size": options.font_size,
         "is_portrait": options.is_portrait,

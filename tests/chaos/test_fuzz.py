@@ -577,7 +577,7 @@ def test_a_job_names_the_subtitles_that_it_cannot_use(
     if not isinstance(found, Job):
         assert len(found) == 1
         assert ": scenes[0].subtitle: fuzz.srt: " in found[0]
-        assert found[0].endswith("; expected an SRT file")
+        assert found[0].endswith("; expected subtitles (SRT, WebVTT, ASS or LRC)")
 
 
 @bounded(200)

@@ -95,6 +95,9 @@ ALLOWED = {
         "Dialogue: 0,,,Default,",
         r"{\fs\bord\shad}",
     },
+    "videoapi/subtitles/ssa.py": {
+        "layer, start, end, style, name, marginl, marginr, marginv, effect, text"  # names of fields
+    },
     "workers/client.py": {"timed out"},
     "workers/messages.py": {"reset by peer", "timed out"},  # what a library's messages contain
     "videoapi/render.py": {

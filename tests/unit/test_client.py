@@ -126,6 +126,7 @@ def test_the_request_has_the_key_and_every_option(
         watermark=scene.image,
         subtitle=tmp_path / "s.srt",
         quality="high",
+        subtitle_encoding="big5",
     )
     double.answer = says(200, DONE | {"warnings": ["w"]})
     full = Scene(scene.name, scene.image, scene.audio, 1.0, options)
@@ -136,6 +137,8 @@ def test_the_request_has_the_key_and_every_option(
         "input_image": picture,
         "input_audio": base64.b64encode(scene.audio.read_bytes()).decode(),
         "subtitle": base64.b64encode(b"srt").decode(),
+        "subtitle_encoding": "big5",
+        "subtitle_checked": True,
         "effects": ["zoom_in", "random"],
         "language": "english",
         "background_box": False,
@@ -153,6 +156,7 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     double.answer = says(200, DONE)
     double.api.render(scene, 5)
     optional = {"subtitle", "watermark", "font_size", "is_portrait", "quality", "effort"}
+    optional |= {"subtitle_encoding", "subtitle_checked"}
     assert not optional & set(double.bodies[0])
 
 

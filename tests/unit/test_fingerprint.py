@@ -73,6 +73,7 @@ CHANGES: dict[str, Any] = {
     "subtitle": None,
     "background_color": "white",
     "quality": "small",
+    "subtitle_encoding": "big5",
 }
 
 

@@ -399,7 +399,7 @@ CASES = {
         "no cues found",
         lambda folder: (folder / "no.srt").write_text("just words\n"),
     ),
-    "picture as srt": Bad(scene("subtitle: p.png"), 3, "scenes[0].subtitle", "an SRT file"),
+    "picture as srt": Bad(scene("subtitle: p.png"), 3, "scenes[0].subtitle", "expected subtitles"),
     "watermark not found": Bad(
         one(more="defaults: {watermark: no.png}\n"), 2, "defaults.watermark", "file not found"
     ),

@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from cloudburst.videoapi import scripts
-from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass, wrap
+from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass
+from cloudburst.videoapi.subtitles.wrap import wrap
 
 
 def style(**more: object) -> Style:

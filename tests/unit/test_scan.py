@@ -262,7 +262,7 @@ def test_everything_unused_is_listed_with_its_reason(tmp_path: Path) -> None:
         "ok.mp3",
         "ok.wav",
         "ok.jpg",
-        "ok.vtt",
+        "ok.sbv",
         "ok.mp4",
         "ok.heic",
         "picture.png",
@@ -277,7 +277,7 @@ def test_everything_unused_is_listed_with_its_reason(tmp_path: Path) -> None:
     words = {
         "ok.wav": "second narration of its name; ok.mp3 is used",
         "ok.jpg": "second picture of its name; ok.png is used",
-        "ok.vtt": "expected SRT",
+        "ok.sbv": "expected SRT",
         "ok.mp4": "videos are not read",
         "ok.heic": "expected PNG",
         "picture.png": "picture without a sound; expected picture.mp3, .wav",

@@ -125,7 +125,8 @@ def test_what_does_not_go_with_run(folder: Path, options: tuple[str, ...]) -> No
 
 
 def test_many_warnings_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.console.show_warnings([f"{number}.png: [red]why[/]\x1b" for number in range(60)])
+    lines = [f"{number}.png: [red]why[/]\x1b" for number in range(60)]
+    cli.console.show_warnings(lines, lines)
     err = capsys.readouterr().err
     assert "not used: 49.png: [red]why[/]\\x1b" in err
     assert "50.png" not in err

@@ -30,7 +30,7 @@ FileKind = Literal["picture", "sound", "subtitle"]
 SUFFIXES: dict[FileKind, tuple[str, ...]] = {
     "picture": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     "sound": (".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"),
-    "subtitle": (".srt",),
+    "subtitle": (".srt", ".vtt", ".ass", ".ssa", ".lrc"),
 }
 _LANGUAGES: dict[str, Language] = {
     **dict.fromkeys(("chinese", "zh", "zho", "chi", "chs", "cht", "cn", "中文"), "chinese"),
@@ -49,7 +49,7 @@ class ScannedScene:
         name: unique in its scan, and safe as a file name.
         image: the picture, relative to the scanned folder, with ``/``.
         audio: the sound.
-        subtitle: the SRT file, None if there is none.
+        subtitle: the subtitle file, None if there is none.
         language: by the suffix of its files or the name of a folder; None if they name none.
     """
 

@@ -39,8 +39,8 @@ _KINDS: dict[str, FileKind] = {
 }
 _UNSUPPORTED = {
     **dict.fromkeys(
-        (".vtt", ".ass", ".ssa", ".sub", ".sbv", ".lrc", ".ttml"),
-        later("subtitles of this kind are not read; expected SRT (.srt)"),
+        (".sub", ".idx", ".sbv", ".ttml", ".dfxp", ".smi", ".sami", ".stl", ".scc"),
+        later("subtitles of this kind are not read; expected SRT, WebVTT, ASS or LRC"),
     ),
     **dict.fromkeys(
         (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".flv", ".wmv"),

@@ -1,21 +1,17 @@
-"""Parse SRT into cues. Pure."""
+"""Subtitle files → cues. Pure; the client and the worker read a file with the same function."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
+from cloudburst.videoapi.subtitles import formats, messages, timing
+from cloudburst.videoapi.subtitles.cue import Cue, Findings, Notice, SubtitleError, Subtitles
+from cloudburst.videoapi.subtitles.decode import Decoded, decode
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["MAX_BYTES", "MAX_TEXT", "Cue", "SubtitleError", "flatten", "parse", "read"]
 
-_TIME = re.compile(
-    r"\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})\s*-->\s*(\d{1,3}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
-)
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 # Half an hour, the longest narration, has some 50 000 characters even when spoken fast. Far larger
 # files are not subtitles, and would keep a worker busy for hours.
 MAX_BYTES = 1024**2
@@ -23,43 +19,70 @@ MAX_TEXT = 10_000
 MAX_SHOWN = 500_000
 # libass takes a NUL for the end of the file, and draws other control characters as boxes.
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0: None, ord("\n"): "\n"}
-# GB18030 is a superset of GBK and GB2312; UTF-16 is recognised by its byte order mark.
-_ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
-
-
-class SubtitleError(ValueError):
-    """The bytes are not an SRT file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One subtitle.
-
-    Args:
-        start: seconds.
-        end: seconds.
-        text: lines, without markup.
-    """
-
-    start: float
-    end: float
-    text: str
+_BREAK = re.compile("\r\r\n|\r\n|\r|\u2028|\u2029|\x85")
 
 
 def parse(data: bytes) -> list[Cue]:
-    """Parse an SRT file in any common encoding; return its cues in order of time.
+    """Return the cues of a subtitle file, see `read`."""
+    return list(read(data).cues)
 
-    Cue numbers are ignored, markup and control characters are removed, cues without text or length
-    are skipped.
+
+def read(
+    data: bytes,
+    *,
+    encoding: str | None = None,
+    language: str | None = None,
+    seconds: float | None = None,
+) -> Subtitles:
+    """Read a subtitle file of any format and encoding that docs/scenes.md lists.
+
+    Args:
+        data: the file.
+        encoding: its encoding; None finds it out.
+        language: of the scene, a hint at the encoding.
+        seconds: length of the narration, which the times are compared with; None for any.
+
+    Returns:
+        The cues without markup and control characters, and what was repaired, guessed or left out.
 
     Raises:
-        SubtitleError: the file has no cues, or exceeds a limit on bytes or characters.
+        SubtitleError: the file is of another format, has no cues or times that cannot be read, is
+            not in the encoding, or exceeds a limit on bytes or characters.
     """
     if len(data) > MAX_BYTES:
         raise SubtitleError(tr("{size} bytes; the limit is {most}", size=len(data), most=MAX_BYTES))
-    cues = sorted(_cues(_decode(data)), key=lambda cue: (cue.start, cue.end))
+    formats.check_binary(data)
+    decoded = decode(data, encoding=encoding, language=language)
+    lines = _BREAK.sub("\n", decoded.text).translate(_CONTROLS).split("\n")
+    found = formats.reader(lines)(lines)
+    messages.refuse_unreadable(found)
+    _note_damage(lines, found)
+    cues = timing.cues(found, seconds)
+    _check_cues(cues, found)
+    return Subtitles(tuple(cues), (*_guess(decoded, lines), *messages.notices(found)))
+
+
+def _guess(decoded: Decoded, lines: list[str]) -> list[Notice]:
+    if decoded.guess is None:
+        return []
+    line = next((number for number, text in enumerate(lines, 1) if not text.isascii()), 0)
+    return [Notice(line, messages.guessed(decoded.guess))]
+
+
+def _note_damage(lines: list[str], found: Findings) -> None:
+    for number, line in enumerate(lines, 1):
+        for _ in range(line.count("\ufffd")):
+            found.note("damaged", number)
+
+
+def _check_cues(cues: list[Cue], found: Findings) -> None:
     if not cues:
-        raise SubtitleError(tr("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)"))
+        message = (
+            tr("it has times, but no text")
+            if found.drafts
+            else tr("no cues found (a cue is 00:00:01,000 --> 00:00:04,000, then text)")
+        )
+        raise SubtitleError(message)
     for cue in cues:
         if len(cue.text) > MAX_TEXT:
             raise SubtitleError(
@@ -77,7 +100,6 @@ def parse(data: bytes) -> list[Cue]:
                 most=MAX_SHOWN,
             )
         )
-    return cues
 
 
 def _flattened_length(cues: list[Cue]) -> int:
@@ -91,38 +113,6 @@ def _flattened_length(cues: list[Cue]) -> int:
         current += change
         total += current
     return total
-
-
-def _decode(data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    for encoding in _ENCODINGS:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("utf-8", errors="replace")
-
-
-def _cues(text: str) -> Iterator[Cue]:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS).split("\n")
-    times = [index for index, line in enumerate(lines) if _TIME.match(line)]
-    for index, following in pairwise([*times, len(lines)]):
-        body = lines[index + 1 : following]
-        if following < len(lines) and body and re.fullmatch(r"\s*\d+\s*", body[-1]):
-            body.pop()  # the next cue's number
-        shown = "\n".join(_TAG.sub("", line).strip() for line in body).strip()
-        match = _TIME.match(lines[index])
-        if match is None:
-            continue
-        start, end = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
-        if shown and end > start:
-            yield Cue(start, end, re.sub(r"\n{2,}", "\n", shown))
-
-
-def _seconds(parts: tuple[str, ...]) -> float:
-    hours, minutes, seconds, fraction = parts
-    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(f"0.{fraction}")
 
 
 def flatten(cues: list[Cue]) -> list[Cue]:

@@ -1,0 +1,164 @@
+"""The subtitle files of a job, read as a worker will: what is wrong with them, and what is odd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from cloudburst.job import files, located
+from cloudburst.job.problems import dotted, one_line
+from cloudburst.language import later, tr
+from cloudburst.models import Problem
+from cloudburst.videoapi import subtitles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from cloudburst.job.tree import Path as TreePath
+    from cloudburst.job.tree import Tree
+
+KIND = later("subtitles (SRT, WebVTT, ASS or LRC)")
+_ENCODING = "subtitle_encoding"
+
+
+class _Wanted(NamedTuple):
+    """What decides how a subtitle file is read."""
+
+    file: str
+    encoding: str | None
+    language: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading the subtitles of one scene gave.
+
+    Args:
+        error: why they cannot be used; None if they can.
+        warnings: what was repaired, guessed or left out, each with the file and its line.
+    """
+
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read(
+    raw: Mapping[str, object], base: Path, probes: Mapping[tuple[str, str], files.Probe]
+) -> dict[int, Reading]:
+    """Read the subtitles of every scene whose file could be opened.
+
+    Args:
+        raw: the document.
+        base: the folder where relative paths start.
+        probes: what its files are, with the lengths of the narrations.
+
+    Returns:
+        By the scene's index.
+    """
+    known: dict[_Wanted, Reading] = {}
+    readings: dict[int, Reading] = {}
+    for index, wanted in _wanted(raw, probes):
+        if wanted not in known:
+            known[wanted] = _read(wanted, base)
+        readings[index] = known[wanted]
+    return readings
+
+
+def _wanted(
+    raw: Mapping[str, object], probes: Mapping[tuple[str, str], files.Probe]
+) -> Iterator[tuple[int, _Wanted]]:
+    defaults = raw.get("defaults")
+    scenes = raw.get("scenes")
+    for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
+        if not isinstance(scene, dict) or not isinstance(file := scene.get("subtitle"), str):
+            continue
+        probe = probes.get(("subtitle", file))
+        if probe is None or probe.error or not file:
+            continue  # reported with the files
+        options = {**(defaults if isinstance(defaults, dict) else {}), **scene}
+        encoding, language = options.get(_ENCODING), options.get("language", "chinese")
+        sound = probes.get(("audio", str(options.get("audio"))))
+        yield (
+            index,
+            _Wanted(
+                file,
+                encoding if isinstance(encoding, str) else None,
+                language if isinstance(language, str) else None,
+                (sound.seconds if sound is not None else 0) or None,
+            ),
+        )
+
+
+def _read(wanted: _Wanted, base: Path) -> Reading:
+    if wanted.encoding is not None and not subtitles.known_encoding(wanted.encoding):
+        return Reading()  # reported with the option
+    try:
+        found = subtitles.read(
+            located.locate(base, wanted.file).read_bytes(),
+            encoding=wanted.encoding,
+            language=wanted.language,
+            seconds=wanted.seconds,
+        )
+    except subtitles.SubtitleError as error:
+        return Reading(
+            tr("{file}: {error}; expected {kind}", file=wanted.file, error=error, kind=tr(KIND))
+        )
+    except (OSError, ValueError) as error:
+        why = files.reason(error)
+        return Reading(tr("{file} cannot be read: {reason}", file=wanted.file, reason=why))
+    return Reading(warnings=tuple(_placed(wanted.file, notice) for notice in found.notices))
+
+
+def _placed(file: str, notice: subtitles.Notice) -> str:
+    place = f"{file}:{notice.line}" if notice.line else file
+    return one_line(f"{place}: {notice.message}")
+
+
+def problems(
+    raw: Mapping[str, object], readings: Mapping[int, Reading]
+) -> Iterator[tuple[TreePath, str]]:
+    """Return what is wrong with the subtitles of a document, as (path, message)."""
+    for path, encoding in _encodings(raw):
+        if not subtitles.known_encoding(encoding):
+            yield (
+                path,
+                tr(
+                    "unknown encoding {encoding}; expected a name such as utf-8, windows-1252, "
+                    "gb18030, big5 or shift_jis",
+                    encoding=one_line(encoding),
+                ),
+            )
+    for index, reading in readings.items():
+        if reading.error is not None:
+            yield ("scenes", index, "subtitle"), reading.error
+
+
+def _encodings(raw: Mapping[str, object]) -> Iterator[tuple[TreePath, str]]:
+    """Return every encoding that a document names."""
+    scenes = raw.get("scenes")
+    sections: list[tuple[TreePath, object]] = [(("defaults",), raw.get("defaults"))]
+    for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
+        sections.append((("scenes", index), scene))
+    for path, section in sections:
+        if isinstance(section, dict) and isinstance(section.get(_ENCODING), str):
+            yield (*path, _ENCODING), section[_ENCODING]
+
+
+def warnings(readings: Mapping[int, Reading], tree: Tree, shown: str) -> tuple[str, ...]:
+    """Return what was noticed in the subtitles of a job, a line for each kind and file.
+
+    Args:
+        readings: see `read`.
+        tree: the document, for the lines.
+        shown: the source as the user named it.
+    """
+    lines: dict[str, str] = {}
+    for index, reading in readings.items():
+        path: TreePath = ("scenes", index, "subtitle")
+        for warning in reading.warnings:
+            # Scenes that share a file share what is odd about it.
+            if warning not in lines:
+                lines[warning] = str(Problem(shown, tree.line(path), dotted(path), warning))
+    return tuple(lines.values())

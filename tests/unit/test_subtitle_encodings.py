@@ -1,0 +1,106 @@
+"""Subtitles are read in the encoding that they have, and a guess is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudburst.videoapi.subtitles import SubtitleError, read
+from cloudburst.videoapi.subtitles.decode import decode, known_encoding
+
+HEAD = "1\n00:00:00,200 --> 00:00:02,000\n"
+TEXTS = [
+    ("fr", "cp1252", "Très intéressant, merci", "windows-1252"),
+    ("fr long", "cp1252", "L’été dernier, nous étions à la plage. Où êtes-vous allés ?", None),
+    ("fr short", "cp1252", "Ça va, père Noël ?", "windows-1252"),
+    ("de", "cp1252", "Größe über alles", "windows-1252"),
+    ("de short", "cp1252", "Tschüß", None),
+    ("es", "cp1252", "¿Qué pasó, señor?", None),
+    ("es long", "cp1252", "Mañana iré a la estación. ¿Dónde está el camión?", None),
+    ("pt", "cp1252", "Não, obrigado. Até amanhã!", None),
+    ("pl", "cp1250", "Zażółć gęślą jaźń", "windows-1250"),
+    ("pl long", "cp1250", "Dzień dobry. Nazywam się Łukasz i mieszkam w Łodzi.", None),
+    ("cs", "cp1250", "Příliš žluťoučký kůň", None),
+    ("hu", "cp1250", "Jó reggelt kívánok! Hogy van? Elmentünk a boltba, később.", None),
+    ("ru", "cp1251", "Привет, мир", "windows-1251"),
+    ("ru long", "cp1251", "Вчера мы ходили в кино и смотрели новый фильм.", None),
+    ("ru koi8", "koi8-r", "Вчера мы ходили в кино и смотрели новый фильм.", None),
+    ("ru dos", "cp866", "Вчера мы ходили в кино и смотрели новый фильм.", None),
+    ("uk", "cp1251", "Привіт, світе", None),
+    ("el", "cp1253", "Γειά σου Κόσμε", "windows-1253"),
+    ("tr", "cp1254", "Şişli'de ağaç dikiyoruz", "windows-1254"),
+    ("he", "cp1255", "שלום עולם", "windows-1255"),
+    ("he long", "cp1255", "אתמול הלכנו לקולנוע וראינו סרט חדש.", None),
+    ("ar", "cp1256", "مرحبا بالعالم", "windows-1256"),
+    ("th", "cp874", "วันนี้อากาศดีมาก", "cp874"),
+    ("ja", "shift_jis", "こんにちは世界", "cp932"),
+    ("ja short", "shift_jis", "ありがとう", None),
+    ("ja euc", "euc_jp", "こんにちは世界", "euc_jp"),
+    ("ko", "cp949", "안녕하세요 세계", "cp949"),
+    ("tw", "big5", "繁體中文字幕測試", "big5"),
+    ("tw short", "big5", "你好，世界", None),
+    ("cn", "gb18030", "山顶的雪", "gb18030"),
+    ("cn gbk", "gbk", "简体中文字幕测试", None),
+]
+
+
+@pytest.mark.parametrize("language", ["chinese", "english"])
+@pytest.mark.parametrize(
+    ("encoding", "text", "name"), [row[1:] for row in TEXTS], ids=[row[0] for row in TEXTS]
+)
+def test_a_code_page_is_guessed_and_told(
+    encoding: str, text: str, name: str | None, language: str
+) -> None:
+    found = read((HEAD + text + "\n").encode(encoding), language=language)
+    assert [cue.text for cue in found.cues] == [text]
+    (notice,) = found.notices
+    assert notice.line == 3
+    assert "is a guess" in notice.message
+    assert known_encoding(notice.message.split("; ")[1].split()[0])
+    assert name is None or f"; {name} is a guess" in notice.message
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "iso2022_jp"],
+)
+def test_what_the_bytes_prove_is_not_told(encoding: str) -> None:
+    found = read((HEAD + "雪が降る\n").encode(encoding))
+    assert [cue.text for cue in found.cues] == ["雪が降る"]
+    assert found.notices == ()
+
+
+def test_the_encoding_that_is_told_wins() -> None:
+    data = (HEAD + "Größe\n").encode("cp1252")
+    assert read(data, encoding="cp1250").notices == ()
+    assert read((HEAD + "Привет\n").encode("koi8-r"), encoding="cp1251").cues[0].text != "Привет"
+    assert read((HEAD + "山\n").encode("utf-8-sig"), encoding="cp1252").cues[0].text == "山"
+
+
+def test_bytes_that_are_not_in_the_encoding_are_refused_with_their_line() -> None:
+    data = (HEAD + "Größe\n").encode("cp1252")
+    with pytest.raises(SubtitleError, match=r"^line 3: the bytes f6 df 65 0a are not utf-8"):
+        read(data, encoding="utf-8")
+    with pytest.raises(SubtitleError, match="unknown encoding klingon"):
+        read(data, encoding="klingon")
+    for odd in ("base64", "rot13", "", "\0", "hex", "undefined"):
+        assert not known_encoding(odd)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (HEAD + "画面很好看，真的很好").encode()[:-1],
+        (HEAD + "a\ufffdb\n").encode(),
+        (HEAD + "雪\n").encode("utf-16") + b"\0",
+    ],
+    ids=["cut", "replaced before", "odd"],
+)
+def test_damaged_characters_are_told(data: bytes) -> None:
+    (notice,) = read(data).notices
+    assert "1 character is damaged" in notice.message
+    assert notice.line >= 3
+
+
+def test_utf_8_is_not_a_guess_in_any_language() -> None:
+    text = "Größe Привет שלום สวัสดี 你好 안녕"
+    assert decode(text.encode()) == (text, None)
