@@ -173,7 +173,7 @@ SUBTITLES: dict[str, tuple[Any, int]] = {
         200,
     ),
     "after the end": (lambda: SRT.replace("00:00:0", "09:00:0").encode(), 200),
-    "backwards": (lambda: b"1\n00:00:02,000 --> 00:00:01,000\nx\n", 422),
+    "backwards": (lambda: b"1\n00:00:02,000 --> 00:00:01,000\nx\n", 200),
     "no cue": (lambda: b"just words", 422),
     "noise": (lambda: os.urandom(3000), 422),
 }
