@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 MAX_PROBLEMS = 1000
 DEFAULT_BACKGROUND = "black"
 Effect = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "random"]
-Language = Literal["chinese", "english"]
 Quality = Literal["small", "normal", "high"]
 # How much CPU the renderer spends for how few bytes of the same quality.
 Effort = Literal["low", "high"]
+# The protocol's two names, then BCP 47 tags: only Chinese, Japanese and Korean ones change what is
+# drawn, but whoever writes another one is right, too.
+Language = Literal[
+    "chinese", "english", "zh-Hans", "zh-Hant", "zh-HK", "ja", "ko",
+    "am", "ar", "bn", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hi", "hu", "hy",
+    "id", "it", "ka", "km", "lo", "ms", "my", "nb", "nl", "pl", "pt", "ro", "ru", "sv", "ta", "te",
+    "th", "tr", "uk", "ur", "vi",
+]  # fmt: skip
 WhenDear = Literal["finish", "cancel"]
 Market = Literal["on-demand", "spot"]
 Axis = Literal["region", "market", "type", "zone"]
@@ -53,7 +60,7 @@ class VideoOptions:
     """How one scene is rendered; every option of the video API.
 
     Args:
-        language: of the subtitles.
+        language: of the subtitles, by the protocol's name or as a BCP 47 tag.
         effects: empty for a still picture; of several, one is chosen.
         background_box: draw a box behind the subtitles.
         background_opacity: transparency of the box, 0 (solid) to 1 (clear). The name is the

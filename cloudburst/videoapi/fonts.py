@@ -1,8 +1,9 @@
 """Choose the fonts that draw a text: those of the packages before installed ones.
 
 Searched in this order: the folders that CLOUDBURST_FONTS names, the packages that CloudBurst
-depends on, the folders of the system. Packages come before the system so that the same subtitles
-look the same on every machine, whether a laptop or the container; docs/decisions.md compares them.
+depends on, its own folder `noto` with the scripts that no package has, the folders of the system.
+Packages come before the system so that the same subtitles look the same on every machine, whether a
+laptop or the container; docs/decisions.md compares them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import uharfbuzz
 
+from cloudburst.videoapi.subtitles import breaks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # Noto Sans first, because other packaged fonts have Latin letters, too, for mixed text.
 _PACKAGES = ("manimgx_fonts", "noto_cjk_sans_otc")
+_OWN = Path(__file__).with_name("noto")
 _INSTALLED = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -36,7 +41,13 @@ _PREFERRED = ("notosanscjk-regular", "notosanssc", "sourcehansans", "pingfang", 
               "droidsansfallback", "dejavusans.", "notosans-regular", "notosans[",
               "liberationsans-regular", "arial", "helvetica")  # fmt: skip
 # A CJK collection has a face for each region: the same characters look different in each.
-_REGIONS = {"chinese": "SC"}
+_REGIONS = {"zh-Hant": "TC", "zh-TW": "TC", "zh-HK": "HK", "ja": "JP", "ko": "KR"}
+# Of these an emoji font draws one picture; another font, two or none.
+_PICTURE = re.compile("[\ufe0f\u200d\u20e3\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")
+# Texts of these have no character of several code points.
+_PLAIN = re.compile(
+    "[ -\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u3000-\u3029\u3030-\u3096\u309b-\u9fff]*"
+)
 _UNNAMEABLE = set(",\\{}")  # characters that end the name of a font in ASS
 
 
@@ -83,7 +94,7 @@ class Faces:
 
     Args:
         main: draws every character that it has; None if nothing can be drawn.
-        others: fonts of the characters that `main` does not have.
+        others: fonts of the characters that `main` does not have; of several code points, or one.
         missing: characters that no font has.
     """
 
@@ -114,13 +125,15 @@ class Faces:
         if self.main is None or not self.others:
             return [(self.main, text)] if self.main else []
         runs: list[tuple[Face, str]] = []
-        for char in text:
-            face = self.others.get(char, self.main)
-            # Joiners, and marks that the current font has, do not end a run.
-            if runs and (face == runs[-1][0] or _stays(char, runs[-1][0])):
-                runs[-1] = (runs[-1][0], runs[-1][1] + char)
-            else:
-                runs.append((face, char))
+        for cluster in _clusters(text):
+            whole = cluster in self.others or len(cluster) == 1 or _has_all(self.main, cluster)
+            for char in (cluster,) if whole else cluster:
+                face = self.others.get(char, self.main)
+                # Joiners, and marks that the current font has, do not end a run.
+                if runs and (face == runs[-1][0] or _stays(char[0], runs[-1][0])):
+                    runs[-1] = (runs[-1][0], runs[-1][1] + char)
+                else:
+                    runs.append((face, char))
         return runs
 
     def install(self, folder: Path) -> None:
@@ -136,40 +149,65 @@ class Faces:
         (folder / "fonts.conf").write_text("<fontconfig></fontconfig>\n", encoding="utf-8")
 
 
-def choose(text: str, sample: str = "A", language: str = "chinese") -> Faces:
+def choose(text: str, sample: str = "A", language: str = "zh-Hans") -> Faces:
     """Choose the fonts for a text.
 
     Args:
         text: all that will be drawn.
         sample: a character; a font that has it draws as much of the text as it can.
-        language: of the text; decides which of the faces for a region draws Chinese characters.
+        language: BCP 47 tag; decides which of the faces for a region draws Chinese characters.
     """
-    chars = sorted(set(text))
-    visible = [char for char in chars if not _invisible(char)]
+    clusters = sorted(set(_clusters(text)))
+    chars = sorted({char for char in text if not _invisible(char)})
     main = face_for(sample, language) or next(
-        (face for char in visible if (face := face_for(char, language))), None
+        (face for char in chars if (face := face_for(char, language))), None
     )
     others, missing = {}, ""
-    for char in visible:
+    for char in chars:
         if main is None or not main.has(char):
             face = face_for(char, language)
             if face is None:
                 missing += char
             else:
                 others[char] = face
+    for cluster in clusters:
+        if len(cluster) > 1 and (
+            _PICTURE.search(cluster) or not (main and _has_all(main, cluster))
+        ):
+            face = face_for(cluster, language)
+            if face and face != main:
+                others[cluster] = face
     return Faces(main, others, missing)
 
 
-def face_for(char: str, language: str = "chinese") -> Face | None:
-    """Return the first font that has a character, or None."""
+def face_for(char: str, language: str = "zh-Hans") -> Face | None:
+    """Return the first font that has a character, or None.
+
+    Args:
+        char: one code point, or several that are one character.
+        language: BCP 47 tag.
+    """
     folders = os.environ.get("CLOUDBURST_FONTS", "")
-    return _search(char, _REGIONS.get(language, "SC"), folders)
+    region = _REGIONS.get(language) or _REGIONS.get(language.partition("-")[0], "SC")
+    return _search(char, region, folders)
+
+
+@functools.lru_cache(maxsize=4096)
+def _clusters(text: str) -> tuple[str, ...]:
+    """Return what people take for single characters; a font must draw each as a whole."""
+    return tuple(text) if _PLAIN.fullmatch(text) else tuple(breaks.graphemes(text))
+
+
+def _has_all(face: Face, cluster: str) -> bool:
+    return all(_invisible(char) or face.has(char) for char in cluster)
 
 
 @functools.lru_cache(maxsize=4096)
 def _search(char: str, region: str, folders: str) -> Face | None:
-    for path in _files(folders):
-        faces = [face for face in _faces(path) if face.has(char)]
+    picture = len(char) > 1 and _PICTURE.search(char)
+    paths = _files(folders)
+    for path in sorted(paths, key=lambda path: not _is_emoji(path)) if picture else paths:
+        faces = [face for face in _faces(path) if _has_all(face, char)]
         faces.sort(key=lambda face: f" {region}" not in face.family)
         if faces:
             return faces[0]
@@ -201,13 +239,13 @@ def _packaged() -> tuple[Path, ...]:
     folders = [
         str(folder) for spec in specs if spec for folder in spec.submodule_search_locations or ()
     ]
-    # Emoji last: they have digits, for key caps.
-    return tuple(
-        sorted(
-            (path for folder in folders for path in _listed((folder,))),
-            key=lambda path: "emoji" in path.name.lower(),
-        )
-    )
+    # Emoji after letters: they have digits, for key caps. Then signs that are emoji, too.
+    files = sorted((path for folder in folders for path in _listed((folder,))), key=_is_emoji)
+    return (*files, *_listed((str(_OWN),)))
+
+
+def _is_emoji(path: Path) -> bool:
+    return "emoji" in path.name.lower()
 
 
 def _rank(path: Path) -> tuple[int, str]:

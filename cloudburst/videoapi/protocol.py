@@ -20,6 +20,8 @@ EFFECTS = (*MOTIONS, "random")
 FILENAME = "output.mp4"
 _COLOR = re.compile(r"&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?")
 
+_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
+
 
 class FieldError(ValueError):
     """A field is missing or invalid; the message names it."""
@@ -87,7 +89,12 @@ def _language(body: dict[str, Any]) -> str:
     value = str(_typed(body, "language", str, default="chinese")).lower()
     if value not in {"chinese", "english"}:
         raise FieldError(f"language: expected chinese or english, got {value[:50]!r}")
-    return value
+    tag = str(_typed(body, "subtitle_language", str, default=None) or "")
+    if tag and not _TAG.fullmatch(tag):
+        raise FieldError(
+            f"subtitle_language: expected a BCP 47 tag such as zh-Hant or ja, got {tag[:50]!r}"
+        )
+    return tag or value
 
 
 def _choice(body: dict[str, Any], name: str, choices: Sequence[str], default: str) -> str:

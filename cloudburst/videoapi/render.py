@@ -39,7 +39,8 @@ class Request:
         subtitle_encoding: its encoding; None finds it out.
         subtitle_checked: the client knows what is odd about it; no warnings of that.
         effects: camera motions, one of which is chosen.
-        language: of the subtitles; decides the shapes of Chinese characters.
+        language: of the subtitles: ``chinese``, ``english`` or a BCP 47 tag; decides the shapes of
+            Chinese characters and where lines are broken.
         background_box: box behind the subtitles.
         background_opacity: its transparency, 0 (solid) to 1 (clear).
         font_size: pixels, or None.
@@ -187,9 +188,10 @@ def _subtitles(
         return [], None, []
     parsed, noticed = _parsed(request, request.subtitle, seconds)
     text = "".join(cue.text for cue in parsed)
-    faces = _faces(text, request.language)
+    language = scripts.language_of(text, request.language)
+    faces = _faces(text, language)
     faces.install(folder)
-    style = _style(request, size, faces, scripts.language_of(text, request.language))
+    style = _style(request, size, faces, language)
     drawable, warnings = _drawable(parsed, faces.missing)
     if style is None:
         return [], None, [*noticed, *warnings]

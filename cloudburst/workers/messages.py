@@ -53,11 +53,13 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         OSError: one of its files cannot be read.
     """
     options = scene.options
+    # The public image knows two languages; it ignores the field that says it more exactly.
+    tag = options.language if options.language not in {"chinese", "english"} else None
     body: dict[str, object] = {
         "input_image": _b64(scene.image),
         "input_audio": _b64(scene.audio),
         "effects": list(options.effects),
-        "language": options.language,
+        "language": options.language if tag is None else _nearest(tag),
         "background_box": options.background_box,
         "background_opacity": options.background_opacity,
         "outline_color": options.outline_color,
@@ -70,6 +72,7 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         # What is odd about them has been reported before the run.
         "subtitle_checked": True if options.subtitle else None,
         "watermark": _b64(options.watermark) if options.watermark else None,
+        "subtitle_language": tag,
         "font_size": options.font_size,
         "is_portrait": options.is_portrait,
         "background_color": None if color == DEFAULT_BACKGROUND else color,
@@ -77,6 +80,11 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         "effort": effort if effort != "low" else None,
     }
     return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _nearest(tag: str) -> str:
+    """Return the one of the protocol's two languages that has most of a language's characters."""
+    return "chinese" if tag.startswith(("zh", "ja", "ko")) else "english"
 
 
 def _b64(path: Path) -> str:

@@ -22,6 +22,7 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Scene, VideoOptions, Worker
+from cloudburst.videoapi import protocol
 from cloudburst.workers.client import VideoApi
 from cloudburst.workers.download import download, verify
 from cloudburst.workers.messages import Rendered
@@ -29,6 +30,8 @@ from tests.support.inputs import stub_video, write_picture, write_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cloudburst.models import Language
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -150,6 +153,23 @@ def test_the_request_has_the_key_and_every_option(
         "quality": "high",
         "output_filename": "s.mp4",
     }
+
+
+@pytest.mark.parametrize(
+    ("language", "known", "tag"),
+    [("chinese", "chinese", None), ("ja", "chinese", "ja"), ("th", "english", "th")],
+)
+def test_the_public_image_gets_a_language_that_it_knows(
+    double: Double, scene: Scene, language: Language, known: str, tag: str | None
+) -> None:
+    double.answer = says(200, DONE)
+    options = VideoOptions(language=language)
+    double.api.render(Scene(scene.name, scene.image, scene.audio, 1.0, options), 5)
+    assert (double.bodies[0]["language"], double.bodies[0].get("subtitle_language")) == (known, tag)
+    request, _ = protocol.parse(double.bodies[0])
+    assert request.language == (tag or language)
+    with pytest.raises(protocol.FieldError, match="subtitle_language"):
+        protocol.parse(double.bodies[0] | {"subtitle_language": "no such language"})
 
 
 def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:

@@ -81,6 +81,22 @@ def test_installed_fonts_are_searched_last(tmp_path: Path, monkeypatch: pytest.M
     assert installed.file == str(tmp_path / "installed.ttf")
 
 
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [
+        ("zh-Hans", "SC"),
+        ("zh-Hant", "TC"),
+        ("zh-HK", "HK"),
+        ("ja", "JP"),
+        ("ko", "KR"),
+        ("ko-KR", "KR"),
+        ("th", "SC"),
+    ],
+)
+def test_a_language_has_its_shapes(language: str, name: str) -> None:
+    assert family("骨", language) == f"Noto Sans CJK {name}"
+
+
 def test_a_text_is_split_where_its_font_changes() -> None:
     text = "中文 ครับ 👩\u200d🚀, ok"
     chosen = fonts.choose(text, "中")
@@ -120,6 +136,7 @@ def test_doctor_names_the_fonts() -> None:
     assert [(check.finding, check.text) for check in doctor.examine()] == [
         (Finding.OK, "Latin: Noto Sans"),
         (Finding.OK, "Chinese: Noto Sans CJK SC"),
+        (Finding.OK, "other scripts: 32 of 32 tried"),
     ]
 
 

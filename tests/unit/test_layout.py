@@ -227,6 +227,13 @@ def test_a_line_has_the_direction_of_its_first_letter() -> None:
     assert ",-1\n" in to_ass([], style())
 
 
+def test_joined_emoji_without_a_letter_get_a_script() -> None:
+    """Otherwise libass draws an astronaut as a woman and a rocket."""
+    texts = ("👩\u200d🚀", "👩\u200d🚀 ok", "ok 👩\u200d🚀", "🚀")
+    drawn = [draw([Cue(0, 5, text)], style())[0][0].text for text in texts]
+    assert [text.startswith("\u180e") for text in drawn] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("text", "said", "language"),
     [

@@ -16,6 +16,8 @@ _SCRIPTS = (
     (later("Latin"), "A", "manimgx-fonts"),
     (later("Chinese"), "中", "noto-cjk-sans-otc"),
 )
+# A letter of each of the scripts that most people write, beside those.
+_OTHERS = "あ한אعकবਅઅଅஅఅಅഅඅกກကកაаαաአཀᠠᎠᐁޏܐߊⵣ😀"
 
 
 def examine() -> Iterator[Check]:
@@ -35,3 +37,20 @@ def examine() -> Iterator[Check]:
                 tr("{script}: NONE; such characters are left out", script=tr(script)),
                 tr("install it again: pip install {package}", package=package),
             )
+    missing = [char for char in _OTHERS if fonts.face_for(char) is None]
+    if missing:
+        yield Check(
+            later("font"),
+            Finding.WARNING,
+            tr(
+                "other scripts: no font has {characters}; such characters are left out",
+                characters=" ".join(missing),
+            ),
+            tr("install CloudBurst again, or name a folder with such fonts in CLOUDBURST_FONTS"),
+        )
+    else:
+        yield Check(
+            later("font"),
+            Finding.OK,
+            tr("other scripts: {count} of {count} tried", count=len(_OTHERS)),
+        )

@@ -148,11 +148,18 @@ def _text(fitted: fit.Fitted, style: Style) -> str:
     return smaller + r"\N".join(lines)
 
 
+# Invisible, of no direction, but of a script: libass ends a run at a joiner between characters that
+# are of none, and would draw a family of emoji as its members.
+_SCRIPT = "\u180e"
+
+
 def _mark(line: str, rtl: bool) -> str:
-    """Return the mark that gives a line its direction where its first letter has another."""
+    """Return the marks that a line needs: for its direction, and for its joined emoji."""
+    head, joiner, _ = line.partition("\u200d")
+    script = _SCRIPT if joiner and not any(map(str.isalpha, head)) else ""
     if scripts.is_rtl(line) == rtl:
-        return ""
-    return "\u200f" if rtl else "\u200e"
+        return script
+    return script + ("\u200f" if rtl else "\u200e")
 
 
 def _in_fonts(line: str, style: Style, size: int) -> str:
