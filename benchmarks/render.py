@@ -1,6 +1,7 @@
 """Compare the bundled video API with the public image's server on the same scenes.
 
-    .venv/bin/python -m benchmarks.render [--lengths 4 8] [--pictures mountain-path dandelions]
+    .venv/bin/python -m benchmarks.render [--lengths 4 8] [--pictures mountain-path my/picture.png]
+        [--quality small|normal|high] [--effort low|high]
 
 Prints the tables of docs/performance.md: wall clock and ratios, CPU seconds, sizes, quality, the
 time of x264 alone, and how cost grows. Takes about eight minutes on two cores.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import imageio_ffmpeg
 import psutil
 import requests
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cloudburst.videoapi import ffmpeg, quality, render
 from cloudburst.videoapi.ffmpeg import Deadline
@@ -73,9 +74,17 @@ def sound(folder: Path, seconds: float) -> Path:
 
 
 def picture(folder: Path, name: str, width: int = 1920) -> Path:
-    """Write a photograph as a 16:9 PNG, the one aspect ratio that the peer does not change."""
-    path = folder / f"{name}-{width}.png"
-    Image.open(PICTURES / f"{name}.jpg").resize((width, width * 9 // 16)).save(path)
+    """Write a picture as a 16:9 PNG, the one aspect ratio that the peer does not change.
+
+    Args:
+        folder: where to.
+        name: an example picture, or the path of another one.
+        width: pixels.
+    """
+    source = Path(name) if Path(name).suffix else PICTURES / f"{name}.jpg"
+    path = folder / f"{source.stem}-{width}.png"
+    image = Image.open(source).convert("RGB")
+    ImageOps.fit(image, (width, width * 9 // 16), Image.Resampling.LANCZOS).save(path)
     return path
 
 
@@ -169,14 +178,20 @@ def x264_alone(reference: Path, folder: Path) -> float:
         command = [FFMPEG, "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
         command += ["-s", "1920x1080", "-r", "30", "-i", str(raw), "-c:v", "libx264"]
         began = time.perf_counter()
-        settings = quality.moving(quality.GOALS["normal"].quantiser, "low")
+        settings = quality.moving(quality.GOALS["normal"].quantiser)
         subprocess.run([*command, *settings, "-f", "mp4", "/dev/null"], check=True)
         return time.perf_counter() - began
     finally:
         raw.unlink(missing_ok=True)
 
 
-def compare(folder: Path, pictures: list[str], lengths: list[float], scenarios: list[str]) -> None:
+def compare(
+    folder: Path,
+    pictures: list[str],
+    lengths: list[float],
+    scenarios: list[str],
+    more: dict[str, Any],
+) -> None:
     """Print the table that compares both servers."""
     write("| picture | s | scenario | peer s | ours s | ratio | CPU peer / ours | MB peer / ours |"
         " VMAF mean / p1 | x264 alone |")  # fmt: skip
@@ -189,11 +204,16 @@ def compare(folder: Path, pictures: list[str], lengths: list[float], scenarios: 
         for name in pictures:
             for seconds in lengths:
                 for scenario in scenarios:
-                    body = {
-                        "input_image": b64(picture(folder, name)),
-                        "input_audio": b64(sound(folder, seconds)),
-                    } | SCENARIOS[scenario]
-                    write(row(theirs, mine, body, folder, f"{name} | {seconds:g} | {scenario}"))
+                    body = (
+                        {
+                            "input_image": b64(picture(folder, name)),
+                            "input_audio": b64(sound(folder, seconds)),
+                        }
+                        | SCENARIOS[scenario]
+                        | more
+                    )
+                    label = f"{Path(name).stem} | {seconds:g} | {scenario}"
+                    write(row(theirs, mine, body, folder, label))
 
 
 def row(theirs: Any, mine: Any, body: dict[str, Any], folder: Path, label: str) -> str:
@@ -260,6 +280,8 @@ def main() -> None:
     parser.add_argument("--lengths", type=float, nargs="+", default=[4.0, 8.0])
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS))
     parser.add_argument("--pictures", nargs="+", default=["mountain-path", "dandelions"])
+    parser.add_argument("--quality", choices=quality.QUALITIES, default="normal")
+    parser.add_argument("--effort", choices=quality.EFFORTS, default="low")
     options = parser.parse_args()
     reason = peer.missing()
     if reason:
@@ -272,7 +294,8 @@ def main() -> None:
         f"ours with {ffmpeg.version()}; {peer.REQUIREMENT}\n")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        compare(folder, options.pictures, options.lengths, options.scenarios)
+        more = {"quality": options.quality, "effort": options.effort}
+        compare(folder, options.pictures, options.lengths, options.scenarios, more)
         if set(options.scenarios) == set(SCENARIOS):
             growth(folder, options.pictures[0])
 

@@ -280,24 +280,25 @@ def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline)
             deadline.check()  # out of time or cancelled: another encoder cannot help
         else:
             return
-    quantiser = _quantiser(scene, moving, folder, deadline)
-    encode([*_x264(scene.threads), *quality.moving(quantiser, scene.effort)])
+    measure = functools.partial(_measure, scene, moving, folder, deadline)
+    chosen = quality.decide(measure, scene.goal, scene.effort)
+    encode([*_x264(scene.threads), *quality.moving(*chosen)])
 
 
-def _quantiser(scene: _Scene, moving: str, folder: Path, deadline: Deadline) -> float:
-    """Return the quantiser that meets the scene's goal, from a probe if there is one."""
-    samples = quality.probe(
+def _measure(
+    scene: _Scene, moving: str, folder: Path, deadline: Deadline, search: str
+) -> tuple[quality.Sample, quality.Sample] | None:
+    return quality.probe(
         scene.planes,
         moving,
         scene.size,
         scene.count,
         fps=FPS,
-        effort=scene.effort,
+        search=search,
         folder=folder,
         deadline=deadline,
         encoder=_x264(scene.threads),
     )
-    return quality.choose(*samples, scene.goal) if samples else scene.goal.quantiser
 
 
 # -- still pictures -----------------------------------------------------------------------------

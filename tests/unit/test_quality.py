@@ -45,7 +45,7 @@ def probe(
     folder: Path,
     *,
     count: int = 60,
-    effort: str = "low",
+    search: str = "quick",
     deadline: Deadline | None = None,
 ) -> tuple[Sample, Sample] | None:
     return quality.probe(
@@ -54,7 +54,7 @@ def probe(
         SIZE,
         count,
         fps=30,
-        effort=effort,
+        search=search,
         folder=folder,
         deadline=deadline or Deadline(60),
         encoder=X264,
@@ -96,9 +96,38 @@ def test_the_quantiser_stays_where_it_was_measured() -> None:
     assert quality.choose(*samples((60, 50), (900, 800)), NORMAL) == HIGHEST
 
 
+@pytest.mark.parametrize(
+    ("effort", "quick", "thorough", "expected"),
+    [
+        ("low", 10, 5, "quick"),  # not asked for
+        ("high", 10, 8, "thorough"),
+        ("high", 10, 9.8, "quick"),  # saves less than the CPU costs
+        ("high", 10, 12, "quick"),  # soft pictures
+        ("high", 2, 1, "quick"),  # cannot save enough to be tried
+    ],
+)
+def test_a_thorough_search_has_to_pay(
+    effort: str, quick: float, thorough: float, expected: str
+) -> None:
+    tried: list[str] = []
+
+    def measure(search: str) -> tuple[Sample, Sample]:
+        tried.append(search)
+        # With these, VMAF is 95 at the quantiser 14.5.
+        return samples((95, 93), ({"quick": quick, "thorough": thorough}[search],) * 2)
+
+    quantiser, search = quality.decide(measure, NORMAL, effort)
+    assert (search, quantiser) == (expected, quality.choose(*measure("quick"), NORMAL))
+    assert tried.count("thorough") == (effort == "high" and quick > 2)
+
+
+def test_without_a_probe_the_default_of_the_quality_is_used() -> None:
+    assert quality.decide(lambda _: None, GOALS["small"], "high") == (20, "quick")
+
+
 def test_half_a_step_is_only_for_b_frames() -> None:
     def quantisers(level: float) -> tuple[int, int]:
-        options = dict(part.split("=") for part in quality.moving(level, "low")[-1].split(":"))
+        options = dict(part.split("=") for part in quality.moving(level)[-1].split(":"))
         p_frames = int(options["qp"])
         # As x264 calculates it.
         return p_frames, int(p_frames + 6 * np.log2(float(options["pbratio"])) + 0.5)
@@ -179,10 +208,10 @@ def test_a_cancelled_probe_is_not_a_failed_one(tmp_path: Path) -> None:
 def test_no_quality_or_effort_gets_into_the_parameter_sets(tmp_path: Path) -> None:
     """Clips of one run are joined without encoding them again."""
     found = set()
-    for effort in quality.EFFORTS:
+    for search in ("quick", "thorough"):
         for level in (LOWEST, 14.5, 17.5, 24, HIGHEST):
             arguments = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=30", "-frames:v", "10"]
-            arguments += ["-pix_fmt", "yuv420p", *X264, *quality.moving(level, effort)]
+            arguments += ["-pix_fmt", "yuv420p", *X264, *quality.moving(level, search)]
             ffmpeg.run([*arguments, "-f", "h264", "v.h264"], tmp_path, Deadline(60))
             stream = (tmp_path / "v.h264").read_bytes()
             found.add(still._parameter_sets(stream[: stream.index(b"\0\0\1\x65")]))
