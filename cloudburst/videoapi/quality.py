@@ -51,9 +51,9 @@ class Goal:
 
 
 GOALS = {
-    "small": Goal(vmaf=92.0, bits=8e6, quantiser=20, crf=22, cq=26),
+    "small": Goal(vmaf=92.0, bits=8e6, quantiser=20, crf=23, cq=26),
     "normal": Goal(vmaf=95.0, bits=18e6, quantiser=15, crf=18, cq=21),
-    "high": Goal(vmaf=96.5, bits=40e6, quantiser=11, crf=16, cq=17),
+    "high": Goal(vmaf=96.5, bits=40e6, quantiser=11, crf=15, cq=17),
 }
 # P-frames carry the picture, and the B-frames between them need hardly any bits.
 KEY_RATIO = 1.5
