@@ -274,6 +274,7 @@ def _scene(
         seconds=probes["audio", section.audio].seconds,
         options=_options(chosen, base, defaults),
         warnings=reading.warnings if reading is not None else (),
+        missing=reading.missing if reading is not None else "",
     )
 
 

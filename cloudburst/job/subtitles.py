@@ -9,7 +9,7 @@ from cloudburst.job import files, located
 from cloudburst.job.problems import dotted, one_line
 from cloudburst.language import later, tr
 from cloudburst.models import Problem
-from cloudburst.videoapi import subtitles
+from cloudburst.videoapi import lettering, subtitles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,10 +38,12 @@ class Reading:
     Args:
         error: why they cannot be used; None if they can.
         warnings: what was repaired, guessed or left out, each with the file and its line.
+        missing: characters that no font of this machine has.
     """
 
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def read(
@@ -108,7 +110,18 @@ def _read(wanted: _Wanted, base: Path) -> Reading:
     except (OSError, ValueError) as error:
         why = files.reason(error)
         return Reading(tr("{file} cannot be read: {reason}", file=wanted.file, reason=why))
-    return Reading(warnings=tuple(_placed(wanted.file, notice) for notice in found.notices))
+    missing = lettering.missing(found.cues)
+    notices = (*found.notices, *([_left_out(missing)] if missing else []))
+    return Reading(None, tuple(_placed(wanted.file, notice) for notice in notices), missing)
+
+
+def _left_out(missing: str) -> subtitles.Notice:
+    message = tr(
+        "no font on this machine has these characters, and a worker with the same fonts leaves "
+        "them out: {names}; CLOUDBURST_FONTS can name a folder with a font that has them",
+        names=lettering.named(missing),
+    )
+    return subtitles.Notice(0, message)
 
 
 def _placed(file: str, notice: subtitles.Notice) -> str:

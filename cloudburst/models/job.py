@@ -100,6 +100,7 @@ class Scene:
         seconds: length of the narration; the video is as long.
         options: how it is rendered.
         warnings: what was noticed in its files, each with the file and its line.
+        missing: characters of its subtitles that no font of this machine has; there is a warning.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Scene:
     seconds: float
     options: VideoOptions = VideoOptions()
     warnings: tuple[str, ...] = ()
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

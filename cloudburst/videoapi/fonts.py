@@ -180,6 +180,14 @@ def choose(text: str, sample: str = "A", language: str = "zh-Hans") -> Faces:
     return Faces(main, others, missing)
 
 
+def missing(text: str) -> str:
+    """Return the characters of a text that no font has, each once, in order."""
+    # Nearly all characters are in one of two fonts; the others are searched for one by one.
+    usual = [face for face in (face_for("A"), face_for("中")) if face]
+    rare = (char for char in sorted(set(text)) if not any(face.has(char) for face in usual))
+    return "".join(char for char in rare if not _invisible(char) and face_for(char) is None)
+
+
 def face_for(char: str, language: str = "zh-Hans") -> Face | None:
     """Return the first font that has a character, or None.
 

@@ -48,6 +48,7 @@ def parse(body: object) -> tuple[Request, str]:
         subtitle=_data(body, "subtitle"),
         subtitle_encoding=_encoding(body),
         subtitle_checked=bool(_typed(body, "subtitle_checked", bool, default=False)),
+        subtitle_missing=str(_typed(body, "subtitle_missing", str, default="")),
         effects=_effects(body.get("effects")),
         language=_language(body),
         background_box=bool(_typed(body, "background_box", bool, default=True)),

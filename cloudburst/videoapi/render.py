@@ -10,7 +10,17 @@ from tempfile import TemporaryDirectory
 
 from cloudburst import media
 from cloudburst.language import tr
-from cloudburst.videoapi import canvas, ffmpeg, fonts, motion, quality, scripts, still, subtitles
+from cloudburst.videoapi import (
+    canvas,
+    ffmpeg,
+    fonts,
+    lettering,
+    motion,
+    quality,
+    scripts,
+    still,
+    subtitles,
+)
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
 FPS = 30
@@ -20,8 +30,6 @@ _DELAY = 2
 # Frames between `motion.frames` and ffmpeg: those queued, one being written, one blocked on the
 # full queue, one being drawn.
 _BUFFERS = ffmpeg.WAITING_FRAMES + 3
-# Characters that a warning names.
-_NAMED = 10
 
 
 class UnrenderableRequest(ValueError):
@@ -38,6 +46,7 @@ class Request:
         subtitle: bytes of a subtitle file.
         subtitle_encoding: its encoding; None finds it out.
         subtitle_checked: the client knows what is odd about it; no warnings of that.
+        subtitle_missing: characters of it for which the client has no font, and warned of that.
         effects: camera motions, one of which is chosen.
         language: of the subtitles: ``chinese``, ``english`` or a BCP 47 tag; decides the shapes of
             Chinese characters and where lines are broken.
@@ -68,6 +77,7 @@ class Request:
     effort: str = "low"
     subtitle_encoding: str | None = None
     subtitle_checked: bool = False
+    subtitle_missing: str = ""
 
     @property
     def scenario(self) -> str:
@@ -189,10 +199,10 @@ def _subtitles(
     parsed, noticed = _parsed(request, request.subtitle, seconds)
     text = "".join(cue.text for cue in parsed)
     language = scripts.language_of(text, request.language)
-    faces = _faces(text, language)
+    faces = lettering.faces(text, language)
     faces.install(folder)
     style = _style(request, size, faces, language)
-    drawable, warnings = _drawable(parsed, faces.missing)
+    drawable, warnings = _drawable(parsed, faces.missing, request.subtitle_missing)
     if style is None:
         return [], None, [*noticed, *warnings]
     cues, notes = subtitles.draw(drawable, style)
@@ -230,31 +240,32 @@ def _style(
     )
 
 
-def _faces(text: str, language: str) -> fonts.Faces:
-    """Choose the fonts; a Chinese font also draws the Latin words in Chinese text."""
-    sample = "中" if scripts.count_cjk(text) else "A"
-    return fonts.choose(subtitles.literal(text), sample, language)
+def _drawable(
+    cues: list[subtitles.Cue], missing: str, reported: str
+) -> tuple[list[subtitles.Cue], list[str]]:
+    """Return the cues without the characters that no font has, and a warning about those.
 
-
-def _drawable(cues: list[subtitles.Cue], missing: str) -> tuple[list[subtitles.Cue], list[str]]:
-    """Return the cues without the characters that no font has, and a warning about those."""
-    if not missing:
-        return cues, []
+    Args:
+        cues: as they are written.
+        missing: characters that no font has.
+        reported: those of which the client has warned.
+    """
     without = {ord(char): None for char in missing}
     drawable = [
         subtitles.Cue(cue.start, cue.end, text)
         for cue in cues
         if (text := cue.text.translate(without).strip())
     ]
-    names = ", ".join(f"{char} (U+{ord(char):04X})" for char in missing[:_NAMED])
-    if len(missing) > _NAMED:
-        names = tr("{names} and {count} more", names=names, count=len(missing) - _NAMED)
-    warning = tr(
+    new = "".join(char for char in missing if char not in reported)
+    return drawable if missing else cues, [_left_out(new)] if new else []
+
+
+def _left_out(chars: str) -> str:
+    return tr(
         "characters left out of the subtitles, no font on this worker has them: {names}; "
         "CLOUDBURST_FONTS can name a folder with a font that does",
-        names=names,
+        names=lettering.named(chars),
     )
-    return drawable, [warning]
 
 
 # -- moving pictures ----------------------------------------------------------------------------

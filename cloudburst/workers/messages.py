@@ -71,6 +71,7 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         "subtitle_encoding": options.subtitle_encoding if options.subtitle else None,
         # What is odd about them has been reported before the run.
         "subtitle_checked": True if options.subtitle else None,
+        "subtitle_missing": scene.missing or None,
         "watermark": _b64(options.watermark) if options.watermark else None,
         "subtitle_language": tag,
         "font_size": options.font_size,

@@ -263,14 +263,15 @@ def test_characters_that_no_font_has_are_left_out_and_named(server: str, tmp_pat
     scene = load_job(EXAMPLE).scenes[1]
     subtitle = tmp_path / "s.srt"
     subtitle.write_text(SRT.replace("Hello", "山\U0010f123"), encoding="utf-8")
-    rendered = VideoApi(Worker("s", "1@1", server, KEY, 1)).render(
-        dataclasses.replace(scene, options=dataclasses.replace(scene.options, subtitle=subtitle)),
-        60,
-    )
-    (warning,) = rendered.warnings
+    options = dataclasses.replace(scene.options, subtitle=subtitle)
+    scene = dataclasses.replace(scene, options=options)
+    api = VideoApi(Worker("s", "1@1", server, KEY, 1))
+    (warning,) = api.render(scene, 60).warnings
     assert "characters left out of the subtitles" in warning
     assert "\U0010f123 (U+10F123)" in warning
     assert "山" not in warning
+    # What the client knows is not told again.
+    assert api.render(dataclasses.replace(scene, missing="\U0010f123"), 60).warnings == ()
 
 
 @pytest.mark.video

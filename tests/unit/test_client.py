@@ -132,7 +132,7 @@ def test_the_request_has_the_key_and_every_option(
         subtitle_encoding="big5",
     )
     double.answer = says(200, DONE | {"warnings": ["w"]})
-    full = Scene(scene.name, scene.image, scene.audio, 1.0, options)
+    full = Scene(scene.name, scene.image, scene.audio, 1.0, options, missing="\U0010f123")
     assert double.api.render(full, 5) == Rendered("/download/1", 4, "baseline", ("w",))
     assert double.headers[0]["X-Authentication-Key"] == "the key"
     picture = base64.b64encode(scene.image.read_bytes()).decode()
@@ -142,6 +142,7 @@ def test_the_request_has_the_key_and_every_option(
         "subtitle": base64.b64encode(b"srt").decode(),
         "subtitle_encoding": "big5",
         "subtitle_checked": True,
+        "subtitle_missing": "\U0010f123",
         "effects": ["zoom_in", "random"],
         "language": "english",
         "background_box": False,
@@ -176,7 +177,7 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     double.answer = says(200, DONE)
     double.api.render(scene, 5)
     optional = {"subtitle", "watermark", "font_size", "is_portrait", "quality", "effort"}
-    optional |= {"subtitle_encoding", "subtitle_checked"}
+    optional |= {"subtitle_encoding", "subtitle_checked", "subtitle_missing"}
     assert not optional & set(double.bodies[0])
 
 
