@@ -116,11 +116,11 @@ def run(
         raise click.UsageError(tr("--resume does not go with --dry-run"))
     if offline and not dry_run:
         raise click.UsageError(tr("--offline goes with --dry-run: a run needs engine and provider"))
+    # Reading changes nothing, and decoders' callbacks may swallow a KeyboardInterrupt.
     with exit_on_interrupt():
         # Bad input is reported before slow imports.
         from cloudburst.job.loader import load_job  # noqa: PLC0415
 
-    with interruption(NOTHING_STARTED):
         job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
         if not quiet:
             console.show_warnings(job.warnings, job.unused)
@@ -215,7 +215,6 @@ def resume_command(
     with exit_on_interrupt():
         from cloudburst.runner.resume import load  # noqa: PLC0415
 
-    with interruption(NOTHING_STARTED):
         job, folder = load(run_id, max_cost_usd=max_cost_usd)
         if not quiet:
             console.show_warnings(job.warnings, job.unused)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cloudburst import targets
+from cloudburst.errors import EngineError
 from cloudburst.journal import lock, registry
 from cloudburst.language import tr
 from cloudburst.models import Event, Preview, StackPreview, WorkerLabel
@@ -75,12 +76,17 @@ def preview(
         budget.check(job, ready.values())
         regions = [region for on in ready.values() for region in on.resources.regions]
         held.enter_context(_passing(record, tuple(regions)))
-        stacks = _stacks(planned.batches, record, job, ready, stop)
-        if stop.requested:
-            # It came while the last previews were made; they are complete, but nobody wants them.
-            raise KeyboardInterrupt
+        try:
+            stacks = _stacks(planned.batches, record, job, ready, stop)
+        except EngineError:
+            if not stop.requested:
+                raise
+            raise KeyboardInterrupt from None  # Ctrl-C in a terminal ends the engine, too
         estimates = [on.workers.estimate() for on in ready.values()]
         estimate = next((one for one in estimates if one is not None), None)
+    if stop.requested:
+        # It came while the last previews were made; they are complete, but nobody wants them.
+        raise KeyboardInterrupt
     failure = timeline.close()
     if failure is not None:
         raise failure

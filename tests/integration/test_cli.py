@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.clouds import until
 from tests.support.inputs import scenes_yaml
 from tests.support.runs import RUN, assert_nothing_left
 
@@ -95,8 +97,14 @@ def test_quiet_says_nothing_and_a_failed_scene_is_exit_code_1(
 ) -> None:
     path = job_file(scenes_yaml(1) + "  - {name: bad, image: bad.png, audio: a.wav}\n")
     whole = (path.parent / "p.png").read_bytes()
-    (path.parent / "bad.png").write_bytes(whole[: len(whole) // 2])
-    done = call(RUN, path, "--output", tmp_path / "out", "--quiet")
+    (path.parent / "bad.png").write_bytes(whole)
+    output = tmp_path / "out"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(call, RUN, path, "--output", output, "--quiet")
+        # The folder comes before the stack: by then the picture was checked, and not yet sent.
+        until(lambda: list(output.glob("batch_*")), 60)
+        (path.parent / "bad.png").write_bytes(whole[: len(whole) // 2])
+        done = running.result()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("bad: failed: the video API answered 422: not a usable picture")
     assert len(done.stderr.splitlines()) == 1

@@ -232,7 +232,7 @@ def test_bad_input_is_a_result_with_every_problem_and_nothing_is_started(
     scenes: list[dict[str, Any]], state: Path
 ) -> None:
     scenes[0]["input_image"] = "/nowhere/picture.png"
-    scenes[1]["scene_name"] = "../up"
+    scenes[1]["input_audio"] = "/nowhere/sound.wav"
     operation = InstantInstanceOperationV2(verbose=False)
     operation.batch_results = [{"scene_name": "of an earlier batch"}]
     batch = operation.execute_batch(scenes, auto_terminate=True)
@@ -241,7 +241,7 @@ def test_bad_input_is_a_result_with_every_problem_and_nothing_is_started(
     for result in (batch, parallel):
         assert result["success"] is False
         assert "/nowhere/picture.png" in result["error"]
-        assert "../up" in result["error"]
+        assert "/nowhere/sound.wav" in result["error"]
         assert (result["successful_scenes"], result["failed_scenes"]) == (0, 4)
         assert result["batch_results"] == []
     assert not (state / "runs").exists()

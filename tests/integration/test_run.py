@@ -81,15 +81,17 @@ def test_the_example_becomes_six_verified_videos(tmp_path: Path, state: Path) ->
 
 
 def bad_scene_job(job_file: Callable[..., Path], tmp_path: Path) -> Job:
-    """Make a job whose second scene's picture is damaged behind its header."""
+    """Make a job whose second scene's picture is cut after it was checked, before it is sent."""
     path = job_file(
         scenes_yaml(1, TWO_BATCHES)
         + "  - {name: broken, image: broken.png, audio: a.wav}\n"
         + "  - {name: last, image: p.png, audio: a.wav}\n"
     )
     whole = (path.parent / "p.png").read_bytes()
+    (path.parent / "broken.png").write_bytes(whole)
+    job = load_job(path, output=tmp_path / "out")
     (path.parent / "broken.png").write_bytes(whole[: len(whole) // 2])
-    return load_job(path, output=tmp_path / "out")
+    return job
 
 
 def test_a_failed_scene_is_named_with_its_reason_and_the_others_go_on(

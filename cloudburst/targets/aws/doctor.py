@@ -16,7 +16,7 @@ from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.refusals import family
-from cloudburst.targets.aws.regions import in_use
+from cloudburst.targets.aws.regions import in_use, offered
 from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of, rungs
 from cloudburst_stacks.aws import PORT, ami_parameter
 
@@ -97,8 +97,7 @@ def _image(image: str) -> Check:
 def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iterator[Check]:
     types = settings.instance_types
     try:
-        offers = {(region, kind): where for kind, where in aws.offers(region, types).items()}
-        vcpus = aws.vcpus(region, types)
+        offers, vcpus = offered(aws, settings, region)
     except CloudRefused as error:
         yield _refused(f"{region} types", error)
         return

@@ -60,7 +60,7 @@ def look(aws: Aws, settings: AwsSettings, run_id: str = "") -> Regions:
     refused: list[CloudRefused] = []
     for region in settings.regions:
         try:
-            offers, vcpus = _offered(aws, settings, region)
+            offers, vcpus = offered(aws, settings, region)
         except CloudRefused as error:
             if error.refusal.verdict is not Verdict.STOP:
                 raise
@@ -87,9 +87,14 @@ def left_out(region: str, error: CloudRefused) -> str:
     return tr("{region} is left out: {error}", region=region, error=error)
 
 
-def _offered(
+def offered(
     aws: Aws, settings: AwsSettings, region: str
 ) -> tuple[dict[tuple[str, str], set[str]], dict[str, int]]:
+    """Return the zones in which each type can be launched, and the types' vCPUs.
+
+    Raises:
+        CloudRefused: AWS refused, or did not answer.
+    """
     vcpus = aws.vcpus(region, settings.instance_types)
     offers = aws.offers(region, settings.instance_types)
     if settings.subnet is None:
