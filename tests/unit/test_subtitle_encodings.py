@@ -34,6 +34,8 @@ TEXTS = [
     ("th", "cp874", "วันนี้อากาศดีมาก", "cp874"),
     ("ja", "shift_jis", "こんにちは世界", "cp932"),
     ("ja short", "shift_jis", "ありがとう", None),
+    ("ja two", "shift_jis", "こんにちは世界\nありがとう", "cp932"),
+    ("ja katakana", "shift_jis", "ありがとう\nカタカナのテスト", "cp932"),
     ("ja euc", "euc_jp", "こんにちは世界", "euc_jp"),
     ("ko", "cp949", "안녕하세요 세계", "cp949"),
     ("tw", "big5", "繁體中文字幕測試", "big5"),

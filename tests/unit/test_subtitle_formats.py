@@ -85,18 +85,18 @@ def test_many_repairs_are_one_notice() -> None:
     assert message.startswith("4 times were repaired; the first, 00:00:01:000 -> 00:00:01:500, was")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "-112:-7:-40,-521 --> -1:2:3,4",
-        "00:00:0a,000 --> 00:00:02,000",
-        "00:00:01,000 --> xx",
-        "00:00:01,000 --> 00:00:",
-        "00:00:01,000 <-- 00:00:02,000",
-        "1 --> 2",
-        "1:2:3:4:5:6:7 --> 00:00:02,000",
-    ],
-)
+UNREADABLE = [
+    "-112:-7:-40,-521 --> -1:2:3,4",
+    "00:00:0a,000 --> 00:00:02,000",
+    "00:00:01,000 --> xx",
+    "00:00:01,000 --> 00:00:",
+    "00:00:01,000 <-- 00:00:02,000",
+    "1 --> 2",
+    "1:2:3:4:5:6:7 --> 00:00:02,000",
+]
+
+
+@pytest.mark.parametrize("line", UNREADABLE)
 def test_a_time_that_cannot_be_read_is_refused_with_its_line(line: str) -> None:
     with pytest.raises(SubtitleError, match=r"^line 6: the time .* cannot be read; expected"):
         read(f"{FIRST}{line}\nsecond\n".encode())
@@ -256,23 +256,23 @@ def test_lrc_with_repeated_lines_and_an_offset() -> None:
     assert found.notices == ()
 
 
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (b'<?xml version="1.0"?>\n<tt xmlns="x"></tt>', "TTML"),
-        (b"<SAMI><BODY>", "SAMI"),
-        (b"0:00:00.000,0:00:01.000\nhi\n", "SBV"),
-        (b"{0}{25}hi\n", "MicroDVD"),
-        (b"[0][25]hi\n", "MPL2"),
-        (b'[{"start": 0.0, "text": "x"}]', "JSON"),
-        (b"start\tend\ttext\n0\t1\tx", "TSV"),
-        (b"<!DOCTYPE html><html>", "HTML"),
-        (b"{\\rtf1 x}", "RTF"),
-        (b"PK\x03\x04abc", "ZIP"),
-        (b"\x89PNG\r\n\x1a\n", "PNG"),
-        (b"\0\0\0\x20ftypisom", "MP4"),
-    ],
-)
+OTHERS = [
+    (b'<?xml version="1.0"?>\n<tt xmlns="x"></tt>', "TTML"),
+    (b"<SAMI><BODY>", "SAMI"),
+    (b"0:00:00.000,0:00:01.000\nhi\n", "SBV"),
+    (b"{0}{25}hi\n", "MicroDVD"),
+    (b"[0][25]hi\n", "MPL2"),
+    (b'[{"start": 0.0, "text": "x"}]', "JSON"),
+    (b"start\tend\ttext\n0\t1\tx", "TSV"),
+    (b"<!DOCTYPE html><html>", "HTML"),
+    (b"{\\rtf1 x}", "RTF"),
+    (b"PK\x03\x04abc", "ZIP"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\0\0\0\x20ftypisom", "MP4"),
+]
+
+
+@pytest.mark.parametrize(("data", "name"), OTHERS)
 def test_what_is_not_read_is_named(data: bytes, name: str) -> None:
     with pytest.raises(SubtitleError, match=name):
         read(data)

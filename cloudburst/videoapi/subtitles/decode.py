@@ -76,6 +76,9 @@ _MIXED = re.compile(
     "|[\u02c7\u02d8-\u02dd][A-Za-z]|\\b[\u0161\u017c\u017a][A-Z]|[\x80-\x9f]"
 )
 _MIXED_WEIGHT = 0.3
+# Full width: any byte of some alphabets is one of half width.
+_KANA = re.compile("[\u3041-\u30fe]")
+_MUCH_KANA = 0.5
 
 
 class Decoded(NamedTuple):
@@ -202,7 +205,19 @@ def _ranked(sample: bytes, language: str | None) -> list[str]:
             weight = one["confidence"] * _RARE_LANGUAGES.get(one["language"] or "", 1)
             weight *= _plausibility(sample, encoding, language)
             weights[encoding] = max(weight, weights.get(encoding, 0.0))
+    # Japanese in short lines is missing from what chardet finds, now and then.
+    weights["cp932"] = max(weights.get("cp932", 0.0), _kana(sample))
     return sorted(weights, key=weights.__getitem__, reverse=True)
+
+
+def _kana(sample: bytes) -> float:
+    """Return the share of kana in a text in Shift JIS; 0 if it is too low to prove anything."""
+    try:
+        text = [char for char in sample.decode("cp932") if not char.isascii()]
+    except UnicodeDecodeError:
+        return 0.0
+    share = len(_KANA.findall("".join(text))) / max(1, len(text))
+    return share if share >= _MUCH_KANA else 0.0
 
 
 def _plausibility(sample: bytes, encoding: str, language: str | None) -> float:
