@@ -550,6 +550,93 @@ def test_endless_subtitles_are_read_or_refused_in_time(name: str) -> None:
     reads(LONG[name].encode())
 
 
+# One cue in each format, with the words of SUBTITLES; each line may be damaged.
+OTHER_FORMATS = {
+    "vtt": "WEBVTT - x\n\nSTYLE\n::cue { color: red }\n\nNOTE remark\n\nintro\n"
+    "00:00.200 --> 00:01.000 align:start\n<v Bob>Hello</v> &lt;b&gt;\n\n"
+    "00:00:02.000 --> 00:00:03.000\nTwo\nlines\n",
+    "ass": "[Script Info]\nTitle: x\n\n[Events]\n"
+    "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+    "Dialogue: 0,0:00:00.50,0:00:02.00,Default,,0,0,0,,{\\an8}Hello\\Nyou\n"
+    "Dialogue: 0,0:00:03.50,0:00:04.00,Default,,0,0,0,,{\\p1}m 0 0{\\p0}there\n",
+    "lrc": "[ti:Song]\n[offset:+500]\n[00:01.00][00:05.00]Hello\n[00:03.5]there <00:04.00>you\n"
+    "[00:07]\n[00:08:50]end\n",
+}
+OTHER_COMMANDS = [
+    *("[00:01.00]", "[offset:9999999999]", "[offset:-\u0661]", "[999:99.999]", "[Events]", "["),
+    *("Format: Text", "Format: Text, Start, End", "Format:", "Dialogue:", "Dialogue: 0,x,y", ","),
+    *("{\\p1}", "{\\p0}", "{", "}", "\\N", "\\h", "WEBVTT", "NOTE", "STYLE", "REGION", "&lt;c&gt;"),
+    *("00:00.000 --> 00:09.000", "-->", "<v", "<c.a.b>", "&#x0;", "&#10;", "&amp;", "\n", "\n\n"),
+]
+
+
+@bounded(600)
+@given(
+    st.sampled_from(sorted(OTHER_FORMATS)),
+    st.lists(
+        st.builds(
+            Edit,
+            st.sampled_from(["delete", "duplicate", "swap", "cut", "insert", "insert"]),
+            st.integers(0, 99),
+            st.integers(0, 99),
+            st.sampled_from(OTHER_COMMANDS) | st.text(max_size=20),
+        ),
+        max_size=5,
+    ),
+    st.sampled_from(["utf-8", "gb18030", "utf-16-le", "utf-8-sig"]),
+)
+def test_other_formats_with_mistakes(kind: str, changes: list[Edit], encoding: str) -> None:
+    lines = OTHER_FORMATS[kind].splitlines(keepends=True)
+    for change in changes:
+        lines = change.apply(lines)
+    cues = reads("".join(lines).encode(encoding, "replace"))
+    assert cues or changes
+
+
+# What is put in the place of a sign of a time line, or between two.
+SIGNS = [
+    *("", " ", ":", ";", ",", ".", "-", "--", ">", "=", "~", "0", "00", "O", "l", "\t", "&gt;"),
+    *("：", "，", "．", "－", "——", "→", "》", "＞", "０", "１", "٠", "٫", "\u202a", "\u00a0"),
+]
+CLOCK = re.compile(r"\d\d?[:：;]\d\d?[:：;]\d\d?")
+
+
+@bounded(800)
+@given(
+    st.lists(st.tuples(st.integers(0, 28), st.booleans(), st.sampled_from(SIGNS)), max_size=2),
+    st.sampled_from(["1\n00:00:00,200 --> 00:00:00,900\nfirst\n\n2\n", "WEBVTT\n\n"]),
+)
+def test_a_damaged_time_is_read_or_refused_and_never_shown(
+    damage: list[tuple[int, bool, str]], before: str
+) -> None:
+    line = "00:00:01,000 --> 00:00:02,000"
+    for at, inserted, sign in damage:
+        line = line[:at] + sign + line[at + (not inserted) :]
+    for cue in reads(f"{before}{line}\nsecond\n".encode()):
+        assert "-->" not in cue.text, line
+        assert not CLOCK.search(unicodedata.normalize("NFKC", cue.text)), line
+        assert cue.text in {"first", "second", "first\nsecond"}, line
+
+
+OTHER_LONG = {
+    "vtt, open tags": "WEBVTT\n\n00:00.000 --> 00:01.000\n" + "<v" * 200_000,
+    "vtt, entities": "WEBVTT\n\n00:00.000 --> 00:01.000\n" + "&lt;" * 200_000,
+    "vtt, one block": "WEBVTT\n\n" + "00:00.000 --> 00:01.000\nx\n" * 30_000,
+    "ass, open overrides": "[Events]\nDialogue: 0,0:00:00.00,0:00:01.00,,,,,,," + "{\\p" * 200_000,
+    "ass, commas": "[Events]\nFormat: " + "a," * 200_000 + "text\nDialogue: " + "," * 400_000,
+    "lrc, stamps": "[00:01.00]" * 90_000 + "x\n",
+    "lrc, open words": "[00:01.00]" + "<00:0" * 180_000,
+    "a time of digits": SRT + "1:" * 400_000 + " --> 2\nx\n",
+    "lines of arrows": SRT + "1: --> " * 100_000,
+    "a time in each line": "1: -->\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_LONG)
+def test_endless_files_of_other_formats_are_read_or_refused_in_time(name: str) -> None:
+    reads(OTHER_LONG[name].encode())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

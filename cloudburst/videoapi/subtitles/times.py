@@ -50,13 +50,17 @@ _NUMBERED = re.compile(r"\d{1,6}[.:)]?\s+(?=\d{1,3}:\d{1,2}:\d{1,2}[,.]\d)")
 _OPEN = re.compile(rf"\W{{0,2}}?({_NUMBERS})\s*{_ARROW}\s*")
 _ARROWED = re.compile(rf".*{_ARROW}")
 _CLOCK = re.compile(r"\d\s?[:;]\s?\d")
-_STAMPS = re.compile(r"\d+[:;'′]\d+[:;'′]\d+(?:[:;,.'′]\d+)?")
+_BETWEEN = "[,.]?[:;'′]{1,2}[,.]?"
+_STAMPS = re.compile(rf"\d+{_BETWEEN}\d+{_BETWEEN}\d+(?:[:;,.'′]\d+)?")
 _PART = re.compile(r"\s?([:;,.])\s?")
 _SETTINGS = re.compile(
     r"\s*(?:(?:[XxYy][12]\s?:\s?\d+|(?:align|line|position|size|vertical|region|A|L|S|T|D)"
     r":\S*)\s*)+",
     re.IGNORECASE,
 )
+# More numbers right behind a time: what belongs to it cannot be told.
+_NUMERIC = re.compile(r"\W*\d+[^\w\s]+\d|\W*\d[\W\d]*$")
+_GLUED = re.compile(r"[:;,.]?&gt;|[OolI]+(?:\W|\d|$)")
 # Frames of a second, where a stamp ends with two digits after a colon, as on tape.
 _FRAMES = 30
 _HOUR, _MINUTE = 3600, 60
@@ -126,6 +130,8 @@ def _strict(text: str) -> Times | None:
         return None
     parts, rest = match.groups()[:-1], _without_settings(match.groups()[-1])
     start, end = (_seconds(*(part or "0" for part in half)) for half in (parts[:4], parts[4:]))
+    if _GLUED.match(match.groups()[-1]) or (len(parts[-1]) < _FULL and _NUMERIC.match(rest)):
+        return None  # a sign inside the last number
     # Words after the times are words of the cue.
     return Times(start, end, repaired=bool(rest), rest=rest)
 
@@ -156,7 +162,8 @@ def _loose(text: str, *, separate: bool) -> Times | None:
         text = text[match.end() :]
     if match := _LOOSE.match(text):
         start, end = _time(match[1]), _time(match[2])
-        clear = separate or (_full(match[1]) and _full(match[2]))
+        cut = _NUMERIC.match(match[3]) or _GLUED.match(match[3])
+        clear = not cut and (separate or (_full(match[1]) and _full(match[2])))
         if start is not None and end is not None and clear:
             return Times(start, end, repaired=True, rest=_without_settings(match[3]))
     if match := _BARE.fullmatch(text):
