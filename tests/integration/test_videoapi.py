@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import os
 import signal
@@ -415,8 +416,9 @@ def test_a_worker_ends_with_its_lifeline_and_takes_its_ffmpeg_along(tmp_path: Pa
     import threading
 
     def send() -> None:
-        with pytest.raises(requests.ConnectionError):
-            post(url, body)
+        # Its files are removed first: an answer that the render failed may come before the end.
+        with contextlib.suppress(requests.ConnectionError):
+            assert post(url, body).status_code >= 500
 
     request = threading.Thread(target=send)
     request.start()
