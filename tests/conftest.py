@@ -47,6 +47,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Restore the signal handlers that a test changes, such as by running a command in-process.
+
+    Commands end with SIGINT ignored, and the programs that later tests start would inherit that.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """Give every test a state folder of its own, and none of the user's settings."""
     folder = tmp_path / "state"
