@@ -63,6 +63,7 @@ def test_there_are_no_more_batches_than_the_quota_has_machines_for(
     assert any("4 batches instead of 5" in text for text in watch.texts(EventKind.NOTE))
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 def test_machines_that_run_already_count(cloud: Cloud, job_file: Callable[..., Path]) -> None:
     set_quotas(cloud, 8.0)
@@ -74,6 +75,7 @@ def test_machines_that_run_already_count(cloud: Cloud, job_file: Callable[..., P
     assert refused_launches(cloud) == []
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
 def test_a_quota_that_may_not_be_asked_is_found_out_by_trying_smaller_machines(

@@ -13,6 +13,7 @@ import pytest
 
 from cloudburst.engine.toolchain import find_engine
 from tests.support.inputs import scenes_yaml
+from tests.support.marks import but_the_first_slow
 from tests.support.runs import RUN, assert_nothing_left
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def call(
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("proxies", PROXIES, ids=[" ".join(names) for names in PROXIES])
+@pytest.mark.parametrize(
+    "proxies", but_the_first_slow(PROXIES), ids=[" ".join(names) for names in PROXIES]
+)
 def test_a_proxy_is_not_for_the_engine(
     job_file: Callable[..., Path], proxies: dict[str, str]
 ) -> None:
@@ -139,7 +142,7 @@ def test_a_user_whom_the_system_does_not_know(job_file: Callable[..., Path]) -> 
 
 @pytest.mark.stack
 @pytest.mark.video
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "gb18030"])
+@pytest.mark.parametrize("encoding", but_the_first_slow(["latin-1", "ascii", "cp1252", "gb18030"]))
 def test_a_run_whatever_the_encoding_of_the_terminal(
     job_file: Callable[..., Path], encoding: str
 ) -> None:
@@ -150,7 +153,7 @@ def test_a_run_whatever_the_encoding_of_the_terminal(
     assert list(path.parent.glob("cloudburst_results/batch_*/第一章é🎬.mp4"))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+@pytest.mark.parametrize("encoding", but_the_first_slow(["latin-1", "ascii", "utf-8"]))
 def test_json_is_the_same_in_every_encoding(job_file: Callable[..., Path], encoding: str) -> None:
     path = job_file(scenes_yaml(1).replace("s01", "第一章é🎬"))
     done = subprocess.run(
@@ -201,7 +204,11 @@ def killed_run(path: Path, env: Mapping[str, str]) -> None:
 
 @pytest.mark.stack
 @pytest.mark.video
-@pytest.mark.parametrize("first", [{}, {"PULUMI_CONFIG_PASSPHRASE": "a"}], ids=["own", "users"])
+@pytest.mark.parametrize(
+    "first",
+    but_the_first_slow([{}, {"PULUMI_CONFIG_PASSPHRASE": "a"}]),
+    ids=["own", "users"],
+)
 def test_a_passphrase_that_has_changed_since(
     job_file: Callable[..., Path], state: Path, first: dict[str, str]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.inputs import scenes_yaml
+from tests.support.marks import but_the_first_slow
 from tests.support.runs import RUN, assert_nothing_left
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def test_a_terminal_that_another_program_made_non_blocking_gets_everything() -> 
 
 @pytest.mark.stack
 @pytest.mark.video
-@pytest.mark.parametrize("output", [*OUTPUTS, "--json | head -1", "--json > /dev/full"])
+@pytest.mark.parametrize(
+    "output", but_the_first_slow(["--json | head -1", *OUTPUTS, "--json > /dev/full"])
+)
 def test_a_run_goes_on_to_its_end_whoever_reads_its_output(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, output: str
 ) -> None:
@@ -128,7 +131,7 @@ def interrupted(command: list[str], after: float, cwd: Path) -> tuple[int, str, 
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("after", [0.5, 0.9, 1.4, 2.0, 3.0, 4.5])
+@pytest.mark.parametrize("after", but_the_first_slow([0.9, 0.5, 1.4, 2.0, 3.0, 4.5]))
 def test_ctrl_c_in_a_dry_run_says_so_in_one_line(
     job_file: Callable[..., Path], state: Path, after: float
 ) -> None:
@@ -142,7 +145,7 @@ def test_ctrl_c_in_a_dry_run_says_so_in_one_line(
 
 
 @pytest.mark.parametrize("command", [["audit"], ["doctor"], ["scan", ".", "-o", "-"], ["schema"]])
-@pytest.mark.parametrize("after", [0.4, 0.8, 1.4])
+@pytest.mark.parametrize("after", but_the_first_slow([0.8, 0.4, 1.4]))
 def test_ctrl_c_says_so_in_one_line(
     job_file: Callable[..., Path], command: list[str], after: float
 ) -> None:
