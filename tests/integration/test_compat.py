@@ -78,6 +78,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_kept_machine_is_ended_in_a_later_process_and_ending_it_twice_is_fine(
     scenes: list[dict[str, Any]], tmp_path: Path, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +194,7 @@ def test_parallel_batches_of_which_a_scene_failed_keep_no_machine_and_are_no_suc
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_where_batches_cannot_have_folders_their_videos_are_in_the_runs(
     scenes: list[dict[str, Any]], tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

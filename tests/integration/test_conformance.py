@@ -115,6 +115,7 @@ def b64(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "subtitle", "effects"),
     [

@@ -118,6 +118,7 @@ def test_only_what_has_changed_is_rendered_again(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_cleanup_ends_what_a_killed_run_has_left_and_may_be_repeated(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -258,6 +259,7 @@ def test_a_run_that_is_stopped_keeps_no_worker(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_two_runs_share_a_backend(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

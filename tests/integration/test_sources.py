@@ -102,6 +102,7 @@ def test_a_folder_of_thirty_becomes_thirty_videos_with_two_commands(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_table_run_without_a_scenes_yaml(tmp_path: Path, state: Path) -> None:
     folder = tmp_path / "pictures"
     for number in (1, 2):
@@ -137,6 +138,7 @@ def test_a_folder_and_a_table_run_without_a_scenes_yaml(tmp_path: Path, state: P
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_a_folder_goes_on(tmp_path: Path, state: Path) -> None:
     folder = tmp_path / "pictures"
     for number in (1, 2, 3):
@@ -167,6 +169,7 @@ run(load_job(scenes, output="out"), on_event=lambda event: print(event.kind, flu
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_a_programs_scenes_goes_on(tmp_path: Path, state: Path) -> None:
     folder = tmp_path / "work"
     for number in (1, 2, 3):
