@@ -67,7 +67,7 @@ def test_a_full_zone_is_left_for_the_next_one_after_a_verified_teardown(
 
 
 @pytest.mark.slow
-def test_a_quota_skips_all_types_of_its_family(
+def test_types_that_cannot_fit_a_quota_are_not_tried(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
     cloud.quotas["L-1216C47A"] = 1.0
@@ -76,8 +76,8 @@ def test_a_quota_skips_all_types_of_its_family(
     )
     report, _ = run_watched(aws_job(job_file, 1, f"{more}\n"))
     assert report.outcome is Outcome.COMPLETE
-    assert codes(report) == ["VcpuLimitExceeded", None]
-    assert [launch.rung.type for launch in launches(report)] == ["c5.2xlarge", "g4dn.xlarge"]
+    assert codes(report) == [None]
+    assert [launch.rung.type for launch in launches(report)] == ["g4dn.xlarge"]
     assert_cloud_empty(cloud, state)
 
 
@@ -166,8 +166,9 @@ def test_spot_is_tried_before_on_demand_when_asked(
     )
     report, _ = run_watched(aws_job(job_file, 1, more))
     assert report.outcome is Outcome.COMPLETE
-    assert codes(report) == ["MaxSpotInstanceCountExceeded", None]
-    assert [launch.rung.market for launch in launches(report)] == ["spot", "on-demand"]
+    # The smaller type might have fitted.
+    assert codes(report) == ["MaxSpotInstanceCountExceeded"] * 2 + [None]
+    assert [launch.rung.market for launch in launches(report)] == ["spot", "spot", "on-demand"]
     assert_cloud_empty(cloud, state)
 
 

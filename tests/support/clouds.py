@@ -78,15 +78,17 @@ def run_parameters(user_data: str = SLEEPER, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def policy() -> str | None:
+def iam_policy() -> str | None:
     """Return what callers in the test cloud may do."""
     return POLICY
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str | None) -> Iterator[Cloud]:
+def cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iam_policy: str | None
+) -> Iterator[Cloud]:
     """Start a test cloud for one test; the environment points to it."""
-    with Cloud(tmp_path / "cloud", policy=policy) as cloud:
+    with Cloud(tmp_path / "cloud", policy=iam_policy) as cloud:
         for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)
         yield cloud

@@ -8,5 +8,5 @@ __all__ = ["cloud", "ec2", "launch"]
 
 
 @pytest.fixture
-def policy() -> None:
+def iam_policy() -> None:
     """Return no policy: these tests call what they like."""
