@@ -198,14 +198,12 @@ class BatchRunner:
                 self.error = ladder.stopped or self._attempts_summary()
                 return None
             if not reported:
-                self._report_full()
+                self._report_waiting(
+                    tr("waiting: the quota is used up by this run's other workers")
+                )
                 reported = True
             stop.sleep(QUOTA_PAUSE)
         return None
-
-    def _report_full(self) -> None:
-        text = tr("waiting: the quota is used up by this run's other workers")
-        self._report_waiting(text)
 
     def _attempts_summary(self) -> str:
         """Return what was tried, when no rung is left."""

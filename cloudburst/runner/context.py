@@ -199,7 +199,7 @@ def with_workers(
     """
     ready = _prepared(opened, planned, run_id)
     fewer = _fitting(planned, ready)
-    return (planned, ready) if fewer == planned else (fewer, _prepared(opened, fewer, run_id))
+    return (planned, ready) if fewer is planned else (fewer, _prepared(opened, fewer, run_id))
 
 
 def _prepared(
@@ -222,7 +222,7 @@ def _fitting(planned: Plan, ready: Mapping[str, OpenTarget]) -> Plan:
     batches: list[Batch] = []
     for name, opened in ready.items():
         mine = planned.batches_on(name)
-        most = opened.workers.most(len(mine)) if mine else 0
+        most = opened.workers.ladder.fitting(len(mine)) if mine else 0
         if most < len(mine):
             scenes = [scene for batch in mine for scene in batch.scenes]
             fewer = replace(planned.job.distribution, max_parallel_instances=most)

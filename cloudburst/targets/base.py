@@ -70,10 +70,6 @@ class WorkerSource(Protocol):
         """What the target leaves out of what was asked for, and why: a line each, for people."""
         ...
 
-    def most(self, workers: int) -> int:
-        """Return how many of so many workers there can be at once."""
-        ...
-
     def room(self, workers: int, rung: Rung) -> int:
         """Return how many scenes each of so many workers of a rung renders at once."""
         ...

@@ -170,9 +170,6 @@ class FakeTarget:
     def estimate(self) -> None:
         pass
 
-    def most(self, workers: int) -> int:
-        return self.ladder.fitting(workers)
-
     def room(self, workers: int, rung: Rung) -> int:
         return 1
 

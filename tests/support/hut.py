@@ -105,10 +105,6 @@ class HutWorkers:
 
     notes = ()
 
-    def most(self, workers: int) -> int:
-        """Return as many as asked for."""
-        return workers
-
     def room(self, workers: int, rung: Rung) -> int:
         return 1
 

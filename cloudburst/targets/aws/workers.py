@@ -80,10 +80,6 @@ class AwsWorkers:
         """Return how many scenes a machine of a rung renders at once."""
         return max(1, self.vcpus[rung.type] // VCPUS_PER_SCENE)
 
-    def most(self, workers: int) -> int:
-        """Return how many of so many machines fit the account's quotas at once."""
-        return self.ladder.fitting(workers)
-
     def estimate(self) -> Estimate:
         """Return the estimate of the plan on the ladder's first rung.
 

@@ -103,10 +103,6 @@ class LocalWorkers:
         """Nothing: nothing is left out."""
         return ()
 
-    def most(self, workers: int) -> int:
-        """Return as many as asked for: they share this machine."""
-        return workers
-
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - there is one kind
         """Return each worker's share of this machine's cores, in scenes."""
         cores = os.cpu_count() or 1
