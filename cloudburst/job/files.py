@@ -73,7 +73,7 @@ def _probe(field: str, base: Path, text: str, base_name: str) -> Probe:
         path = located.locate(base, text)
         problem = _no_file(path, base, text, base_name)
         return Probe(problem) if problem else _CHECKS[field](path)
-    except (media.MediaError, subtitles.SubtitleError) as error:
+    except media.MediaError as error:
         kind = tr(_KINDS[field])
         return Probe(tr("{file}: {error}; expected {kind}", file=text, error=error, kind=kind))
     except userpath.NoHomeError as error:
@@ -147,10 +147,11 @@ _CHECKS = {
     "subtitle": _check_subtitle,
     "watermark": _check_picture,
 }
+SUBTITLES = later("subtitles (SRT, WebVTT, ASS or LRC)")
 _KINDS = {
     "image": later("a picture (PNG, JPEG, WebP …)"),
     "audio": later("an audio file (WAV, MP3, M4A …)"),
-    "subtitle": later("subtitles (SRT, WebVTT, ASS or LRC)"),
+    "subtitle": SUBTITLES,
     "watermark": later("a picture (PNG with alpha is best)"),
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.job import files, located
 from cloudburst.job.problems import dotted, one_line
-from cloudburst.language import later, tr
+from cloudburst.language import tr
 from cloudburst.models import Problem
 from cloudburst.videoapi import lettering, subtitles
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cloudburst.job.tree import Path as TreePath
     from cloudburst.job.tree import Tree
 
-KIND = later("subtitles (SRT, WebVTT, ASS or LRC)")
 _ENCODING = "subtitle_encoding"
 
 
@@ -105,7 +104,12 @@ def _read(wanted: _Wanted, base: Path) -> Reading:
         )
     except subtitles.SubtitleError as error:
         return Reading(
-            tr("{file}: {error}; expected {kind}", file=wanted.file, error=error, kind=tr(KIND))
+            tr(
+                "{file}: {error}; expected {kind}",
+                file=wanted.file,
+                error=error,
+                kind=tr(files.SUBTITLES),
+            )
         )
     except (OSError, ValueError) as error:
         why = files.reason(error)

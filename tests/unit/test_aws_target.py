@@ -10,7 +10,7 @@ import pytest
 
 from cloudburst.errors import CloudRefused
 from cloudburst.models import Refusal
-from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG, Instance
+from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG, Instance
 from cloudburst.targets.aws.fleet import Fleet
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.base import Earlier, ignore_rental

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cloudburst.journal.store import Journal
 from cloudburst.models import Basis, Cost, Price, Rental, RunRecord
-from cloudburst.targets.aws.ec2 import STACK_TAG, Instance
+from cloudburst.targets.aws.described import STACK_TAG, Instance
 from cloudburst.targets.aws.fleet import Fleet
 from cloudburst.targets.aws.prices.pricing import EGRESS_PER_GB, IPV4_PER_HOUR
 from cloudburst.targets.aws.rentals import Rentals

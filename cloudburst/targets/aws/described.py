@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+STACK_TAG = "cloudburst:stack"
 RUN_TAG = "cloudburst:run"
 
 

@@ -17,16 +17,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import CloudRefused
 from cloudburst.targets.aws import described, refusals
-from cloudburst.targets.aws.described import RUN_TAG, Firewall, Instance
+from cloudburst.targets.aws.described import STACK_TAG, Firewall, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cloudburst.models import Rung
 
-__all__ = ["RUN_TAG", "STACK_TAG", "Aws", "Firewall", "Instance"]
-
-STACK_TAG = "cloudburst:stack"
 # Where the Price List API answers: docs.aws.amazon.com/awsaccountbilling/.../using-price-list-query
 PRICE_REGION = "us-east-1"
 GONE = "terminated"

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cloudburst.models import Quote
-from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.rentals import Rentals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cloudburst.models import Rental, Rung
-    from cloudburst.targets.aws.ec2 import Aws, Instance
+    from cloudburst.targets.aws.described import Instance
+    from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.base import Earlier
 
 # Seconds: how old a description may be for monitoring. One call describes all of a run.

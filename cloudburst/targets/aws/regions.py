@@ -9,7 +9,7 @@ from cloudburst.errors import CloudRefused
 from cloudburst.language import tr
 from cloudburst.models import Verdict
 from cloudburst.targets.aws.refusals import family
-from cloudburst.targets.aws.rungs import QUOTAS, allowances
+from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,5 +132,4 @@ def in_use(
     others = sorted({machine.type for machine in running} - vcpus.keys())
     known = vcpus | (aws.vcpus(region, others) if others else {})
     for machine in running:
-        market = "spot" if machine.spot_request else "on-demand"
-        yield (region, market, family(machine.type)), known.get(machine.type, 0)
+        yield quota_of(machine.rung), known.get(machine.type, 0)

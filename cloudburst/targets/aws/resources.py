@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from cloudburst.errors import CloudRefused
 from cloudburst.language import tr
 from cloudburst.models import Resource
-from cloudburst.targets.aws.ec2 import GONE, RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.ec2 import GONE
 from cloudburst.targets.aws.fleet import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cloudburst.errors import InfrastructureError
-    from cloudburst.targets.aws.ec2 import Aws, Instance
+    from cloudburst.targets.aws.described import Instance
+    from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.fleet import Fleet
     from cloudburst.targets.aws.prices.quotes import Quotes
 

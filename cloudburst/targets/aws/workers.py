@@ -12,7 +12,7 @@ from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
-from cloudburst.targets.aws.ec2 import RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
