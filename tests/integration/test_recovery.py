@@ -352,6 +352,8 @@ def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, apart: list[str]
 ) -> None:
     path, output = slow_job(job_file), tmp_path / "out"
+    # Long enough that the shell below sees a first video while others are rendered.
+    write_sound(path.parent / "long.wav", 40, rate=8000)
     output.mkdir()
     # Filled as soon as the first video is there; until it is full, the run stands still.
     script = f"""
