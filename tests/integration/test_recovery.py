@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from cloudburst import media
 from cloudburst.journal import store as journal
@@ -352,12 +353,22 @@ def test_a_disk_that_gets_full_ends_the_run_and_loses_nothing(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, apart: list[str]
 ) -> None:
     path, output = slow_job(job_file), tmp_path / "out"
-    # Long enough that the shell below sees a first video while others are rendered.
-    write_sound(path.parent / "long.wav", 40, rate=8000)
+    # One scene is rendered long after the first video is there, and its video, of noise, is too
+    # large for what little a full disk gives back.
+    text = path.read_text()
+    path.write_text(
+        text.replace(
+            "name: s03, image: p.png, audio: long.wav",
+            "name: s03, image: p.png, audio: longest.wav",
+        )
+    )
+    write_sound(path.parent / "longest.wav", 60, rate=8000)
+    noise = Image.frombytes("RGB", (640, 360), os.urandom(640 * 360 * 3))
+    noise.save(path.parent / "p.png")
     output.mkdir()
     # Filled as soon as the first video is there; until it is full, the run stands still.
     script = f"""
-    mount -t tmpfs -o size=16m none {output}
+    mount -t tmpfs -o size=160m none {output}
     {RUN} {path} --output {output} --json & run=$!
     until ls {output}/*/*.mp4 &> /dev/null; do sleep 0.02; done
     kill -STOP $run; cat /dev/zero > {output}/filler 2> /dev/null; kill -CONT $run
