@@ -16,6 +16,7 @@ from testcloud.ec2 import ALIVE, Ec2
 from testcloud.faults import Fault, Faults, MachineFault
 from testcloud.hypervisor import Hypervisor
 from testcloud.iam import Policy
+from testcloud.instances import Waiting
 from testcloud.metadata import PREFIX, Metadata
 from testcloud.provider import AwsProvider, serve
 
@@ -206,6 +207,19 @@ class Cloud:
     @shutdown_seconds.setter
     def shutdown_seconds(self, seconds: float) -> None:
         self._hypervisor.shutdown_seconds = seconds
+
+    def real_time(self, scale: float) -> None:
+        """Let everything take as long as on AWS, times a factor.
+
+        About 18 s from RunInstances to running and 45 s from TerminateInstances to terminated, 5 s
+        for the start of the provider plugin; the provider looks 10 s after each call for the first
+        time and every 3 s from then on (terraform-provider-aws, internal/service/ec2/wait.go: Delay
+        and MinTimeout of the instance waiters). The first three were not measured on an account.
+        """
+        self._hypervisor.boot_seconds = 15 * scale
+        self._hypervisor.shutdown_seconds = 45 * scale
+        self._provider.start_seconds = 5 * scale
+        self._provider.waiting = Waiting(delay=10 * scale, every=3 * scale)
 
     @property
     def caller(self) -> str:

@@ -79,8 +79,9 @@ def read(aws: Aws, identity: str) -> dict[str, Any] | None:
         "ownerId": group["OwnerId"],
         "vpcId": group.get("VpcId", ""),
         "tagsAll": tags,
-        "ingress": [_rule(each) for each in group.get("IpPermissions", [])],
-        "egress": [_rule(each) for each in group.get("IpPermissionsEgress", [])],
+        # Rules are a set: in the recorded conversation two come back in the other order.
+        "ingress": [_rule(each) for each in group.get("IpPermissions", [])][::-1],
+        "egress": [_rule(each) for each in group.get("IpPermissionsEgress", [])][::-1],
         "revokeRulesOnDelete": False,
     }
 

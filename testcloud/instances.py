@@ -6,6 +6,7 @@ import base64
 import contextlib
 import time
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from testcloud.groups import tag_specification
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WITHIN = 600.0
-_EVERY = 0.05
 _SEEN_WITHIN = 30.0
 _GONE = "InvalidInstanceID.NotFound"
 # The real provider reads these attributes with one call each, for every instance.
@@ -25,6 +25,19 @@ _ATTRIBUTES = (
     "instanceInitiatedShutdownBehavior",
     "userData",
 )
+
+
+@dataclass
+class Waiting:
+    """How the provider waits for an instance's state.
+
+    Attributes:
+        delay: seconds before it looks for the first time.
+        every: seconds between two looks.
+    """
+
+    delay: float = 0.0
+    every: float = 0.05
 
 
 def create(aws: Aws, inputs: Mapping[str, Any], tags: Mapping[str, str]) -> str:
@@ -123,7 +136,7 @@ def _root(aws: Aws, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"DeviceName": name, "Ebs": ebs}
 
 
-def wait_running(aws: Aws, identity: str) -> None:
+def wait_running(aws: Aws, identity: str, waiting: Waiting) -> None:
     """Wait until an instance runs.
 
     Raises:
@@ -131,6 +144,7 @@ def wait_running(aws: Aws, identity: str) -> None:
         Cancelled: the engine asked to stop.
     """
     began = time.monotonic()
+    aws.pause(waiting.delay)
     while time.monotonic() - began < _WITHIN:
         instance = _find(aws, identity)
         # DescribeInstances is eventually consistent: a new instance may not be listed yet.
@@ -147,7 +161,7 @@ def wait_running(aws: Aws, identity: str) -> None:
                 f"waiting for EC2 Instance ({identity}) create: unexpected state '{state}',"
                 f" wanted target 'running'. last error: {reason}"
             )
-        aws.pause(_EVERY)
+        aws.pause(waiting.every)
     raise AwsFailure(
         f"waiting for EC2 Instance ({identity}) create: timeout while waiting for state to become"
         " 'running' (last state: 'pending', timeout: 10m0s)"
@@ -203,11 +217,19 @@ def read(aws: Aws, identity: str) -> dict[str, Any] | None:
         name: aws.call("ec2", "DescribeInstanceAttribute", InstanceId=identity, Attribute=name)
         for name in _ATTRIBUTES
     }
+    credit = None
     if instance["InstanceType"].startswith("t"):
-        aws.call("ec2", "DescribeInstanceCreditSpecifications", InstanceIds=[identity])
+        found = aws.call("ec2", "DescribeInstanceCreditSpecifications", InstanceIds=[identity])
+        each = found["InstanceCreditSpecifications"]
+        credit = {"cpuCredits": each[0]["CpuCredits"]} if each else None
     behaviour = attributes["instanceInitiatedShutdownBehavior"]
     groups = [group["GroupId"] for group in instance.get("SecurityGroups", [])]
-    return {
+    return _hardware(instance) | {
+        "creditSpecification": credit,
+        "disableApiStop": attributes["disableApiStop"]["DisableApiStop"]["Value"],
+        "disableApiTermination": attributes["disableApiTermination"]["DisableApiTermination"][
+            "Value"
+        ],
         "ami": instance["ImageId"],
         "arn": f"arn:aws:ec2:::instance/{identity}",
         "availabilityZone": instance["Placement"]["AvailabilityZone"],
@@ -229,6 +251,37 @@ def read(aws: Aws, identity: str) -> dict[str, Any] | None:
     }
 
 
+def _hardware(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outputs that DescribeInstances has, of an instance's parts and options."""
+    cpu = instance.get("CpuOptions") or {}
+    options = instance.get("MetadataOptions") or {}
+    interfaces = instance.get("NetworkInterfaces") or []
+    profile = instance.get("IamInstanceProfile") or {}
+    return {
+        "cpuOptions": {
+            "amdSevSnp": cpu.get("AmdSevSnp", ""),
+            "coreCount": cpu.get("CoreCount", 1),
+            "threadsPerCore": cpu.get("ThreadsPerCore", 1),
+        },
+        "ebsOptimized": bool(instance.get("EbsOptimized")),
+        "hibernation": bool((instance.get("HibernationOptions") or {}).get("Configured")),
+        "iamInstanceProfile": profile.get("Arn", "").rpartition("/")[2],
+        "keyName": instance.get("KeyName", ""),
+        "metadataOptions": {
+            "httpEndpoint": options.get("HttpEndpoint", "enabled"),
+            "httpProtocolIpv6": options.get("HttpProtocolIpv6", "disabled"),
+            "httpPutResponseHopLimit": options.get("HttpPutResponseHopLimit", 1),
+            "httpTokens": options.get("HttpTokens", "optional"),
+            "instanceMetadataTags": options.get("InstanceMetadataTags", "disabled"),
+        },
+        "monitoring": instance.get("Monitoring", {}).get("State") == "enabled",
+        "primaryNetworkInterfaceId": interfaces[0]["NetworkInterfaceId"] if interfaces else "",
+        "securityGroups": [group["GroupName"] for group in instance.get("SecurityGroups", [])],
+        "sourceDestCheck": bool(instance.get("SourceDestCheck", True)),
+        "tenancy": instance.get("Placement", {}).get("Tenancy", "default"),
+    }
+
+
 def _disks(aws: Aws, instance: Mapping[str, Any]) -> dict[str, Any]:
     attached = {each["Ebs"]["VolumeId"]: each for each in instance.get("BlockDeviceMappings", [])}
     if not attached:
@@ -241,6 +294,11 @@ def _disks(aws: Aws, instance: Mapping[str, Any]) -> dict[str, Any]:
     device = {
         "deleteOnTermination": mapping["Ebs"].get("DeleteOnTermination", True),
         "deviceName": mapping["DeviceName"],
+        "iops": volume.get("Iops", 0),
+        "kmsKeyId": volume.get("KmsKeyId", ""),
+        "tags": {},
+        "tagsAll": {},
+        "throughput": volume.get("Throughput", 0),
         "encrypted": volume.get("Encrypted", False),
         "volumeId": volume["VolumeId"],
         "volumeSize": volume["Size"],
@@ -270,7 +328,7 @@ def _cancel_spot_request(aws: Aws, inputs: Mapping[str, Any]) -> None:
             raise AwsFailure(text, failure.code) from failure
 
 
-def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
+def delete(aws: Aws, identity: str, inputs: Mapping[str, Any], waiting: Waiting) -> None:
     """Terminate an instance and wait until it is terminated; a missing one is no error.
 
     Raises:
@@ -289,6 +347,7 @@ def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
         text = f"terminating EC2 Instance ({identity}): {failure}"
         raise AwsFailure(text, failure.code) from failure
     deadline = time.monotonic() + _WITHIN
+    aws.pause(waiting.delay)
     while (instance := _find(aws, identity)) and instance["State"]["Name"] != "terminated":
         if time.monotonic() > deadline:
             state = instance["State"]["Name"]
@@ -296,4 +355,4 @@ def delete(aws: Aws, identity: str, inputs: Mapping[str, Any]) -> None:
                 f"waiting for EC2 Instance ({identity}) delete: timeout while waiting for state to"
                 f" become 'terminated' (last state: '{state}')"
             )
-        aws.pause(_EVERY)
+        aws.pause(waiting.every)

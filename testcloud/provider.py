@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +21,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from testcloud import checks, groups, instances, invokes, schema
+from testcloud import checks, groups, instances, invokes, schema, shapes
 from testcloud.schema import GROUP, INSTANCE
 from testcloud.sdk import Aws, AwsFailure, Cancelled, Clients, attempts_of
 
@@ -60,6 +61,10 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     Args:
         url: of the AWS API.
+
+    Attributes:
+        start_seconds: how long the plugin takes to start, which every engine process waits for.
+        waiting: how it waits for an instance's state.
     """
 
     def __init__(self, url: str) -> None:
@@ -67,6 +72,8 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._settings: dict[str, Settings] = {}
         self._last = Settings()
         self._cancelled: set[str] = set()
+        self.start_seconds = 0.0
+        self.waiting = instances.Waiting()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -79,6 +86,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def Attach(self, request: Any, context: Any) -> Any:
+        time.sleep(self.start_seconds)
         return empty_pb2.Empty()
 
     def Handshake(self, request: Any, context: Any) -> Any:
@@ -88,7 +96,9 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         return pb.GetSchemaResponse(schema='{"name": "aws", "version": "7.51.1"}')
 
     def CheckConfig(self, request: Any, context: Any) -> Any:
-        return pb.CheckResponse(inputs=request.news)
+        # Both are strings in the recorded conversations.
+        defaults = {"skipCredentialsValidation": "false", "skipRegionValidation": "true"}
+        return pb.CheckResponse(inputs=_struct(defaults | _plain(request.news)))
 
     def DiffConfig(self, request: Any, context: Any) -> Any:
         return pb.DiffResponse(changes=pb.DiffResponse.DIFF_NONE)
@@ -113,7 +123,9 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
                     "unable to validate AWS credentials.\nDetails: validating provider credentials:"
                     f" retrieving caller identity from STS: {failure}",
                 )
-        return pb.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
+        return pb.ConfigureResponse(
+            acceptSecrets=False, supportsPreview=True, supports_autonaming_configuration=True
+        )
 
     def Invoke(self, request: Any, context: Any) -> Any:
         args = _plain(request.args)
@@ -134,16 +146,18 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         inputs = _plain(request.news)
         problems = schema.problems(kind, inputs) or checks.problems(kind, inputs)
         failures = [pb.CheckFailure(property=name, reason=reason) for name, reason in problems]
+        settings = self._settings_of(request.urn)
+        region = str(inputs.get("region") or settings.region)
+        tags = {**settings.tags, **_mapping(inputs.get("tags"))}
+        filled = shapes.checked(kind, inputs, region, tags)
         if kind == GROUP and not inputs.get("name"):
             old = _plain(request.olds).get("name")
             prefix = inputs.get("namePrefix") or f"{_name(request.urn)}-"
-            inputs["name"] = old or f"{prefix}{secrets.token_hex(4)[:7]}"
-        if kind == GROUP:
-            inputs.setdefault("description", "Managed by Pulumi")
-        return pb.CheckResponse(inputs=_struct(inputs), failures=failures)
+            filled["name"] = old or f"{prefix}{secrets.token_hex(4)[:7]}"
+        return pb.CheckResponse(inputs=_struct(filled), failures=failures)
 
     def Diff(self, request: Any, context: Any) -> Any:
-        old, new = _plain(request.old_inputs), _plain(request.news)
+        old, new = (shapes.unmarked(_plain(each)) for each in (request.old_inputs, request.news))
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         replaces = [name for name in changed if name not in _CHANGEABLE]
         kind = pb.DiffResponse.DIFF_SOME if changed else pb.DiffResponse.DIFF_NONE
@@ -153,7 +167,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Create(self, request: Any, context: Any) -> Any:
         kind = self._kind(request, context)
-        inputs = _plain(request.properties)
+        inputs = shapes.unmarked(_plain(request.properties))
         settings = self._settings_of(request.urn)
         region = str(inputs.get("region") or settings.region)
         tags = {**settings.tags, **(inputs.get("tags") or {})}
@@ -168,11 +182,11 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             _refuse(context, _message(failure))
         try:
             if kind == INSTANCE:
-                instances.wait_running(aws, identity)
+                instances.wait_running(aws, identity, self.waiting)
                 instances.update_created(aws, identity, inputs)
             else:
                 groups.set_rules(aws, identity, inputs)
-            outputs |= self._read(aws, kind, identity) or {}
+            outputs = self._read(aws, kind, identity, outputs) or outputs
         except (AwsFailure, Cancelled) as failure:
             # The resource exists: the engine must record it, or it would never be deleted.
             _fail_initialization(context, identity, outputs, inputs, _message(failure))
@@ -183,16 +197,15 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         state, settings = _plain(request.properties), self._settings_of(request.urn)
         aws = self._aws(settings, str(state.get("region") or settings.region), context)
         try:
-            outputs = self._read(aws, kind, request.id)
+            outputs = self._read(aws, kind, request.id, state)
         except (AwsFailure, Cancelled) as failure:
             _refuse(context, f"reading {request.id}: {_message(failure)}")
         if outputs is None:
             return pb.ReadResponse()  # an empty id means that the resource does not exist
-        properties = _struct({**state, **outputs})
-        return pb.ReadResponse(id=request.id, properties=properties, inputs=request.inputs)
+        return pb.ReadResponse(id=request.id, properties=_struct(outputs), inputs=request.inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
-        news, settings = _plain(request.news), self._settings_of(request.urn)
+        news, settings = shapes.unmarked(_plain(request.news)), self._settings_of(request.urn)
         aws = self._aws(settings, str(news.get("region") or settings.region), context)
         tags = {**settings.tags, **(news.get("tags") or {})}
         if not request.preview and tags:
@@ -210,7 +223,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         aws = self._aws(settings, str(state.get("region") or settings.region), context)
         try:
             if kind == INSTANCE:
-                instances.delete(aws, request.id, state)
+                instances.delete(aws, request.id, state, self.waiting)
             else:
                 groups.delete(aws, request.id)
         except (AwsFailure, Cancelled) as failure:
@@ -245,8 +258,12 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             )
         return str(kind)
 
-    def _read(self, aws: Aws, kind: str, identity: str) -> dict[str, Any] | None:
-        return instances.read(aws, identity) if kind == INSTANCE else groups.read(aws, identity)
+    def _read(
+        self, aws: Aws, kind: str, identity: str, known: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return the outputs of a resource of which inputs or state are known; None if gone."""
+        found = (instances if kind == INSTANCE else groups).read(aws, identity)
+        return None if found is None else shapes.created(kind, identity, {**known, **found})
 
 
 def _message(failure: Exception) -> str:
@@ -279,6 +296,10 @@ def _fail_initialization(
 
 def _stack(urn: str) -> str:
     return urn.split("::", maxsplit=1)[0]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _name(urn: str) -> str:

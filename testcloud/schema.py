@@ -1,4 +1,4 @@
-"""Checks resource inputs against pulumi_aws's classes: unknown, missing and mistyped properties."""
+"""Resources by pulumi_aws's classes: unknown, missing and mistyped inputs, names of outputs."""
 
 from __future__ import annotations
 
@@ -21,20 +21,32 @@ _LOADING = threading.Lock()
 
 
 @cache
-def _load() -> dict[str, type]:
+def _load() -> dict[str, tuple[type, type]]:
     with warnings.catch_warnings():
         # pulumi_aws warns about its own deprecated modules on import.
         warnings.simplefilter("ignore", DeprecationWarning)
         import pulumi_aws
 
         ec2 = pulumi_aws.ec2
-        return {INSTANCE: ec2.InstanceArgs, GROUP: ec2.SecurityGroupArgs}
+        return {
+            INSTANCE: (ec2.InstanceArgs, ec2.Instance),
+            GROUP: (ec2.SecurityGroupArgs, ec2.SecurityGroup),
+        }
 
 
 def arguments(kind: str) -> type:
     """Return the class that describes a resource's arguments."""
     with _LOADING:
-        return _load()[kind]
+        return _load()[kind][0]
+
+
+def outputs(kind: str) -> list[str]:
+    """List the names of a resource's outputs."""
+    with _LOADING:
+        described = _load()[kind][1]
+    properties = (each for each in vars(described).values() if isinstance(each, property))
+    names = (getattr(each.fget, "_pulumi_name", None) for each in properties)
+    return [name for name in names if name]
 
 
 def problems(kind: str, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.stack, pytest.mark.video]
 def test_a_machine_is_terminated_as_soon_as_its_last_video_is_here(
     cloud: Cloud, job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    """Two stacks are destroyed at a time, and each waits for its machine's end."""
+    """Two stacks are destroyed at a time, each in a tenth of the time that AWS takes."""
     monkeypatch.setattr("cloudburst.engine.engine.slots_for", lambda *_: 4)
-    cloud.shutdown_seconds = 1.5
+    cloud.real_time(1 / 10)
     more = (
         f"distribution: {{scenes_per_batch: 1, min_scenes_per_batch: 1, max_parallel_instances: "
         f"{batches}}}\naws: {{instance_types: [t3.large], zones: [us-east-1a]}}\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 from google.protobuf import struct_pb2
+from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2 as pb
 
@@ -319,3 +322,177 @@ def test_invalid_inputs_are_refused(
     problems = check(kind, {**GOOD[kind], **change})
     assert [name for name, _ in problems] == [path]
     assert reason in problems[0][1]
+
+
+# -- shapes, as pulumi-aws's recorded conversations have them (sources: testcloud.shapes) --------
+
+# Properties of an instance that release 6.78.0 returned, but cpuCoreCount and cpuThreadsPerCore,
+# which release 7 has dropped.
+RECORDED_INSTANCE = (
+    "ami",
+    "arn",
+    "associatePublicIpAddress",
+    "availabilityZone",
+    "capacityReservationSpecification",
+    "cpuOptions",
+    "creditSpecification",
+    "disableApiStop",
+    "disableApiTermination",
+    "ebsBlockDevices",
+    "ebsOptimized",
+    "enablePrimaryIpv6",
+    "enclaveOptions",
+    "ephemeralBlockDevices",
+    "getPasswordData",
+    "hibernation",
+    "hostId",
+    "hostResourceGroupArn",
+    "iamInstanceProfile",
+    "id",
+    "instanceInitiatedShutdownBehavior",
+    "instanceLifecycle",
+    "instanceMarketOptions",
+    "instanceState",
+    "instanceType",
+    "ipv6AddressCount",
+    "ipv6Addresses",
+    "keyName",
+    "launchTemplate",
+    "maintenanceOptions",
+    "metadataOptions",
+    "monitoring",
+    "networkInterfaces",
+    "outpostArn",
+    "passwordData",
+    "placementGroup",
+    "placementPartitionNumber",
+    "primaryNetworkInterfaceId",
+    "privateDns",
+    "privateDnsNameOptions",
+    "privateIp",
+    "publicDns",
+    "publicIp",
+    "rootBlockDevice",
+    "secondaryPrivateIps",
+    "securityGroups",
+    "sourceDestCheck",
+    "spotInstanceRequestId",
+    "subnetId",
+    "tenancy",
+    "userData",
+    "userDataBase64",
+    "userDataReplaceOnChange",
+    "volumeTags",
+    "vpcSecurityGroupIds",
+    "__meta",
+)
+RECORDED_GROUP = (
+    "arn",
+    "description",
+    "egress",
+    "id",
+    "ingress",
+    "name",
+    "ownerId",
+    "region",
+    "revokeRulesOnDelete",
+    "tags",
+    "tagsAll",
+    "vpcId",
+    "__meta",
+)
+RECORDED_RULE = (
+    "cidrBlocks",
+    "description",
+    "fromPort",
+    "ipv6CidrBlocks",
+    "prefixListIds",
+    "protocol",
+    "securityGroups",
+    "self",
+    "toPort",
+)
+
+
+def checked(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    news = struct_pb2.Struct()
+    news.update(inputs)
+    request = pb.CheckRequest(urn=f"urn:pulumi:s::p::{kind}::name", news=news)
+    response = AwsProvider("http://127.0.0.1:1").Check(request, SimpleNamespace())
+    assert not response.failures
+    return dict(MessageToDict(response.inputs))
+
+
+def test_check_fills_in_and_lists_the_defaults_of_an_instance() -> None:
+    given = {"ami": "ami-a0cfeed8", "instanceType": "t2.micro", "metadataOptions": {}}
+    assert checked(INSTANCE, given) == {
+        "__defaults": ["getPasswordData", "sourceDestCheck", "userDataReplaceOnChange"],
+        "ami": "ami-a0cfeed8",
+        "getPasswordData": False,
+        "instanceType": "t2.micro",
+        "metadataOptions": {"__defaults": []},
+        "region": "us-east-1",
+        "sourceDestCheck": True,
+        "tagsAll": {},
+        "userDataReplaceOnChange": False,
+    }
+
+
+def test_check_names_a_group_and_marks_its_rules() -> None:
+    rule = {"cidrBlocks": ["0.0.0.0/0"], "fromPort": 80, "protocol": "tcp", "toPort": 80}
+    found = checked(GROUP, {"ingress": [rule], "tags": {"a": "b"}})
+    assert found["__defaults"] == ["description", "name"]
+    assert found["description"] == "Managed by Pulumi"
+    assert re.fullmatch("name-[0-9a-f]{7}", found["name"])
+    assert found["ingress"] == [{"__defaults": [], **rule}]
+    assert (found["tags"], found["tagsAll"]) == ({"a": "b"}, {"a": "b"})
+
+
+def resources_of(state: Path) -> dict[str, dict[str, Any]]:
+    """Return the resources in the engine's state of stack s1, by type."""
+    [checkpoint] = state.rglob("s1.json")
+    resources = json.loads(checkpoint.read_text())["checkpoint"]["latest"]["resources"]
+    return {each["type"]: each for each in resources}
+
+
+@pytest.mark.stack
+def test_a_created_resource_has_every_property_of_the_real_one(engine: Engine, state: Path) -> None:
+    engine.up("s1", worker())
+    by_type = resources_of(state)
+    instance, group = by_type[INSTANCE]["outputs"], by_type[GROUP]["outputs"]
+    assert [name for name in RECORDED_INSTANCE if name not in instance] == []
+    assert [name for name in RECORDED_GROUP if name not in group] == []
+    assert instance.keys() - {"__meta", "id"} == set(schema.outputs(INSTANCE))
+    # Nanoseconds: the recorded ones are of 10, 20, 15 and 10 minutes.
+    timeouts = json.loads(instance["__meta"])["e2bfb730-ecaa-11e6-8f88-34363bc7c4c0"]
+    assert timeouts == {
+        "create": 600000000000,
+        "delete": 1200000000000,
+        "read": 900000000000,
+        "update": 600000000000,
+    }
+    assert sorted(group["ingress"][0]) == sorted(RECORDED_RULE)
+    assert instance["metadataOptions"]["httpTokens"] == "required"
+    assert instance["rootBlockDevice"]["volumeSize"] == 16
+    assert instance["instanceState"] == "running"
+    assert (instance["keyName"], instance["launchTemplate"]) == ("", None)
+    inputs = by_type[INSTANCE]["inputs"]
+    assert inputs["__defaults"] == ["getPasswordData", "sourceDestCheck", "userDataReplaceOnChange"]
+    engine.refresh("s1")
+    again = resources_of(state)[INSTANCE]["outputs"]
+    # Of a secret the engine stores another ciphertext each time.
+    assert again | {"userData": ""} == instance | {"userData": ""}
+    engine.destroy("s1")
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_real_time_is_scaled(cloud: Cloud, engine: Engine) -> None:
+    cloud.real_time(1 / 10)
+    engine.up("s1", worker())
+    engine.destroy("s1")
+    moments = {call.action: call.time for call in reversed(cloud.calls)}
+    first = next(call for call in cloud.calls if call.action == "DescribeInstances")
+    # The provider looks 10 s after its call for the first time; an instance ends after 45 s.
+    assert first.time - moments["RunInstances"] >= 1.0
+    assert moments["DeleteSecurityGroup"] - moments["TerminateInstances"] >= 4.5
