@@ -242,7 +242,7 @@ def _print_cost(cost: Cost, console: Console) -> None:
         parts.append(f"{word(kind)} {usd}[dim]{basis}[/]")
     if parts:
         console.print(" + ".join(parts), soft_wrap=True)
-    usd = f"[bold]${cost.usd:.4f}[/]" if parts else f"${cost.usd:.2f}"
+    usd = f"[bold]{cost.shown}[/]" if parts else cost.shown
     console.print(
         tr(
             "{usd} for {seconds:.0f} worker-seconds: {basis}",

@@ -161,6 +161,7 @@ def rental_row(rental: Rental) -> Row:
         "disk_rate": rental.disk_rate,
         "disk_basis": str(rental.disk_basis),
         "surplus": rental.surplus,
+        "at_most": int(rental.at_most),
     }
 
 
@@ -179,6 +180,7 @@ def rental_of(row: Row) -> Rental:
         disk_rate=row["disk_rate"],
         disk_basis=Basis(row["disk_basis"]),
         surplus=row["surplus"],
+        at_most=bool(row.get("at_most", 1)),  # before layout 2 it always was
     )
 
 

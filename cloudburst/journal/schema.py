@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudburst.language import tr
 
-LAYOUT = 1
+LAYOUT = 2
 
 TABLES = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -34,7 +34,7 @@ CREATE TABLE rental (
     usd_per_hour REAL NOT NULL, price_source TEXT NOT NULL, basis TEXT NOT NULL,
     since REAL NOT NULL, until REAL, expires REAL NOT NULL,
     disk_gb INTEGER NOT NULL, disk_rate REAL NOT NULL, disk_basis TEXT NOT NULL,
-    surplus REAL NOT NULL,
+    surplus REAL NOT NULL, at_most INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (machine, stack)
 );
 CREATE TABLE attempt (
@@ -58,6 +58,10 @@ MIGRATIONS = (
     ALTER TABLE launch ADD COLUMN target TEXT NOT NULL DEFAULT '';
     UPDATE launch
        SET target = coalesce((SELECT value FROM run WHERE name = 'target'), '');
+    """,
+    # Before, a machine's end was always the moment at which it was seen to be gone.
+    """
+    ALTER TABLE rental ADD COLUMN at_most INTEGER NOT NULL DEFAULT 1;
     """,
 )
 

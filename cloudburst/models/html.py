@@ -91,10 +91,9 @@ def _scene_cells(scene: SceneResult) -> tuple[str, ...]:
 
 def _cost_line(cost: Cost) -> str:
     """Return what a run cost, and where the figure is from."""
-    usd = f"${cost.usd:.4f}" if cost.lines else f"${cost.usd:.2f}"
     text = tr(
         "cost: {usd} for {seconds:.0f} worker-seconds: {basis}",
-        usd=f"<b>{usd}</b>",
+        usd=f"<b>{cost.shown}</b>",
         seconds=cost.worker_seconds,
         basis=escape(cost.shown_basis),
     )

@@ -62,6 +62,7 @@ class Rental:
         basis: where the price is from.
         since: launch, seconds since 1970.
         until: end, seconds since 1970; None while it may run.
+        at_most: `until` is when it was seen to be gone: it may have ended before.
         expires: when it ends itself, seconds since 1970.
         disk_gb: GB of its disk.
         disk_rate: USD per GB and hour.
@@ -81,6 +82,7 @@ class Rental:
     disk_rate: float
     disk_basis: Basis
     surplus: float
+    at_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,20 @@ class Cost:
         worker_seconds: from each worker's launch to its verified end, added up.
         basis: how the figure came to be.
         lines: what it is made of.
+        at_most: the end of a machine is known only as not later than a moment.
     """
 
     usd: float
     worker_seconds: float
     basis: str
     lines: tuple[CostLine, ...] = ()
+    at_most: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The amount in the user's language."""
+        usd = f"${self.usd:.4f}" if self.lines else f"${self.usd:.2f}"
+        return tr("at most {usd}", usd=usd) if self.at_most else usd
 
     @property
     def shown_basis(self) -> str:

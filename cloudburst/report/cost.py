@@ -103,4 +103,5 @@ def total(costs: Sequence[Cost]) -> Cost:
         worker_seconds=sum(cost.worker_seconds for cost in costs),
         basis="; ".join(dict.fromkeys(cost.basis for cost in costs)),
         lines=tuple(line for cost in costs for line in cost.lines),
+        at_most=any(cost.at_most for cost in costs),
     )

@@ -51,7 +51,7 @@ def test_the_example_becomes_six_videos_on_two_machines_that_are_billed_to_the_s
     for bill in cloud.bills():
         line = lines[bill.machine]
         assert (line.rate, line.basis) == (bill.usd_per_hour, Basis.LIST)
-        # From launch to verified termination: never less than AWS bills, hardly more.
+        # From launch to its end: never less than AWS bills, hardly more.
         assert 0 <= round(line.quantity * 3600) - bill.seconds <= 3
         assert line.quantity * 3600 == pytest.approx(math.ceil(line.quantity * 3600 - 1e-6))
     kinds = [line.kind for line in report.cost.lines]

@@ -64,11 +64,11 @@ def test_a_small_plan_by_hand() -> None:
     # Narration 80 + 16 + 8 = 104 s, 250 kB each: 0.026 GB at 0.09 USD.
     egress = 0.00234
     second = 0.348 / 3600
-    # 60 to boot, half of 668 and of 12.5 to render, 20 to end.
-    assert made.low == pytest.approx((414 + 86.25) * second + egress)
-    # 120 to boot, 668 and 12.5, 45 to end.
-    assert made.likely == pytest.approx((833 + 177.5) * second + egress)
-    # Two leases of 65 minutes, and 45 s each to end.
+    # 60 to boot, half of 668 and of 12.5 to render.
+    assert made.low == pytest.approx((394 + 66.25) * second + egress)
+    # 120 to boot, 668 and 12.5, 2 until it is terminated.
+    assert made.likely == pytest.approx((790 + 134.5) * second + egress)
+    # Two leases of 65 minutes, and 45 s each to shut down.
     assert made.worst == pytest.approx(2 * (65 * 60 + 45) * second + egress)
     assert made.phases == {"boot": 120.0, "drive": pytest.approx(668.0), "destroy": 45.0}
     waves = Distribution(launches_per_wave=1, launch_pause=30)
@@ -92,7 +92,7 @@ def test_everything_that_costs_by_the_hour_counts() -> None:
 
 def test_a_machine_is_billed_for_a_minute_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "_BOOT", {"low": 1.0, "likely": 2.0})
-    monkeypatch.setattr(estimate, "_END", {"low": 1.0, "likely": 2.0})
+    monkeypatch.setattr(estimate, "_END", 2.0)
     tiny = plan((scene("a", 0.8),), (scene("b", 0.8),))  # 1.25 s each
     made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30)
     egress = 1.6 * 250_000 / 1e9 * 0.09

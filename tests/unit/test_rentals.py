@@ -63,7 +63,8 @@ def test_a_machine_is_asked_for_seen_and_gone(kept: Kept) -> None:
     kept.rentals.close("run-b01", set())
     kept.now += HOUR
     assert kept.usd() == pytest.approx(HOURLY)
-    assert kept.recorded == [ASKED, ONE, replace(ONE, until=1000.0 + HOUR)], "each is written down"
+    gone = replace(ONE, until=1000.0 + HOUR, at_most=True)
+    assert kept.recorded == [ASKED, ONE, gone], "each is written down"
 
 
 def test_a_machine_that_is_left_goes_on_costing(kept: Kept) -> None:
@@ -75,12 +76,31 @@ def test_a_machine_that_is_left_goes_on_costing(kept: Kept) -> None:
     assert kept.ends() == {"i-1": None}
 
 
-def test_this_sessions_machine_is_billed_until_it_was_seen_to_be_gone(kept: Kept) -> None:
+@pytest.mark.parametrize(
+    ("ended", "until", "known"),
+    [
+        # AWS bills a machine while it is running: not while it shuts down, until it is gone.
+        (2000.0, 2001.0, True),  # told without the fraction of a second
+        (8999.5, 9000.0, True),
+        (ONE.since - 0.5, ONE.since + 0.5, True),
+        # Nobody says when it ended, or another clock than ours does, which cannot be right.
+        (None, 9000.0, False),
+        (9000.5, 9000.0, False),
+        (ONE.since - 2, 9000.0, False),
+    ],
+)
+def test_a_machine_is_billed_until_it_ended_else_until_it_was_seen_to_be_gone(
+    kept: Kept, ended: float | None, until: float, known: bool
+) -> None:
     kept.rentals.enter(ONE)
-    kept.now = ONE.expires + HOUR
-    # Whatever the provider says of its end, and beyond its lease: it was watched all the time.
-    kept.rentals.close("run-b01", set(), {"i-1": 2000.0})
-    assert kept.ends() == {"i-1": ONE.expires + HOUR}
+    kept.now = 9000.0  # beyond its lease, but it was watched all the time
+    kept.rentals.close("run-b01", set(), {} if ended is None else {"i-1": ended})
+    assert kept.ends() == {"i-1": until}
+    cost = kept.rentals.cost(0)
+    assert cost.at_most is not known
+    assert ("has not said" in cost.basis) is not known
+    assert cost.shown.startswith("$" if known else "at most $")
+    assert kept.usd() == pytest.approx(HOURLY * max(60, until - ONE.since) / HOUR)
 
 
 def test_an_end_is_an_end(kept: Kept) -> None:
@@ -171,12 +191,12 @@ def test_what_may_run_counts_for_the_limit_with_the_shortest_bill(kept: Kept) ->
     ("now", "ended", "until"),
     [
         (2000.0, None, 2000.0),  # nobody says when it ended: until it was seen to be gone
-        (2000.0, 1500.0, 1500.0),  # until it ended
-        (99000.0, None, ONE.expires),  # never longer than its lease
-        (99000.0, 1500.0, 1500.0),
-        (99000.0, 98000.0, ONE.expires),
+        (2000.0, 1500.0, 1501.0),  # until it ended
+        (99000.0, None, ONE.expires),  # no longer than its lease
+        (99000.0, 1500.0, 1501.0),
+        (99000.0, 98000.0, 98001.0),  # unless AWS says so
         (2000.0, 2500.0, 2000.0),  # another clock than ours: not in the future
-        (2000.0, 10.0, 1000.0),  # nor before it began
+        (2000.0, 10.0, 2000.0),  # nor before it began
     ],
 )
 def test_an_earlier_machine_is_billed_until_its_end_or_its_lease(
@@ -185,7 +205,8 @@ def test_an_earlier_machine_is_billed_until_its_end_or_its_lease(
     kept = Kept(ONE, now=now)
     kept.rentals.close("run-b01", set(), {} if ended is None else {"i-1": ended})
     assert kept.ends() == {"i-1": until}
-    assert kept.recorded == [replace(ONE, until=until)]
+    known = ended is not None and until == ended + 1
+    assert kept.recorded == [replace(ONE, until=until, at_most=not known)]
 
 
 def test_an_earlier_machine_that_has_ended_keeps_its_end() -> None:
@@ -225,7 +246,7 @@ def test_what_an_earlier_session_had_made_is_billed_until_its_end_even_when_firs
     kept = Kept(ASKED, now=9000.0)
     kept.rentals.enter(ONE)
     kept.rentals.close("run-b01", set(), {"i-1": 1500.0})
-    assert kept.ends() == {"i-1": 1500.0}
+    assert kept.ends() == {"i-1": 1501.0}
 
 
 def test_what_an_earlier_session_had_asked_for_may_never_have_come() -> None:

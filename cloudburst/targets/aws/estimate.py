@@ -26,8 +26,11 @@ _RATE = {
 # From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
 # and the pull of a 1 GB container; the original tool took 2 minutes without the first.
 _BOOT = {"low": 60.0, "likely": 120.0}
-# EC2 takes this long until "terminated", which is when the bill is closed here.
-_END = {"low": 20.0, "likely": 45.0}
+# A machine is terminated as soon as its last video is here, and is billed until then
+# (tests/aws/test_ends.py); at the end of its lease, until it has shut itself down.
+_TERMINATED = 2.0
+# EC2 takes this long until "terminated".
+_END = 45.0
 _LOW_RENDER = 0.5
 _BYTES_PER_SECOND = 250_000  # of video, at the public image's settings
 _LEASE_FACTOR = 3.0
@@ -84,9 +87,9 @@ def estimate(
         billed = sum(max(rates.minimum_seconds, each) for each in seconds)
         return billed * second + egress * rates.egress_gb
 
-    low = [_BOOT["low"] + drive * _LOW_RENDER + _END["low"] for drive in drives]
-    likely = [_BOOT["likely"] + drive + _END["likely"] for drive in drives]
-    worst = [max(lease * 60 + _END["likely"], seconds) for seconds in likely]
+    low = [_BOOT["low"] + drive * _LOW_RENDER for drive in drives]
+    likely = [_BOOT["likely"] + drive + _TERMINATED for drive in drives]
+    worst = [max(lease * 60 + _END, seconds) for seconds in likely]
     launches = plan.job.distribution.last_launch(len(plan.batches))
     too_short = max(likely) > lease * 60
     return Estimate(
@@ -97,7 +100,7 @@ def estimate(
         | {
             "boot": _BOOT["likely"],
             "drive": max(drives),
-            "destroy": _END["likely"],
+            "destroy": _END,
         },
         lease_minutes=lease,
         first=rung,

@@ -1,8 +1,11 @@
 """The rented machines: which were asked for, which ran from when to when, what they cost.
 
-Every instance that a description with the stack's tag shows is billed, known to the state or not,
-from AWS's launch time until it was seen to be gone. A teardown always asks, so that nothing is
-missed, not even what a broken-off call has created.
+Every instance that a description with the stack's tag shows is billed, known to the state or not:
+from AWS's launch time until it left the state running by AWS's word, else until it was seen to be
+gone, which is an upper bound and shown as one. AWS bills an instance only while it is running
+(docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html, "Billing by instance
+state"); how long it was pending is recorded nowhere, so those seconds are on the bill here. A
+teardown always asks, so that nothing is missed, not even what a broken-off call has created.
 """
 
 from __future__ import annotations
@@ -25,10 +28,15 @@ if TYPE_CHECKING:
 # How the bill came to be: its parts, each translated where it is shown.
 _BASIS = (
     later(
-        "machines by the second from launch to verified termination, 60 s at least, at list or "
-        "spot prices at launch"
+        "machines by the second from launch until AWS ended them, 60 s at least, at list or spot "
+        "prices at launch"
     ),
     later("address and egress are estimates at AWS's published rates, before free allowances"),
+)
+
+
+_UNKNOWN_END = later(
+    "AWS has not said when each machine ended: those are billed until they were seen to be gone"
 )
 
 
@@ -97,26 +105,26 @@ class Rentals:
             remaining: machines that are not gone.
             ended: when others ended, seconds since 1970, where the provider says so.
 
-        A machine of this session is billed until it was seen to be gone. One of an earlier session,
-        whenever it was first seen, may have ended long ago: it is billed until it ended, and never
-        longer than its lease.
+        A machine is billed until it ended by the provider's word, else until it was seen to be
+        gone; one of an earlier session may have ended long before: no longer than its lease then.
         """
         with self._lock:
             for machine, rental in self._rented.items():
                 if rental.stack == stack and machine not in remaining and rental.until is None:
-                    until = self._end_of(rental, (ended or {}).get(machine))
-                    self._rented[machine] = replace(rental, until=until)
+                    self._rented[machine] = self._ended(rental, (ended or {}).get(machine))
                     self._record(self._rented[machine])
             if not remaining and (asked := self._launching.pop(stack, None)):
                 # It was never created: nothing to pay.
                 self._record(replace(asked, until=asked.since))
 
-    def _end_of(self, rental: Rental, ended: float | None) -> float:
-        """Return until when a machine is billed that is gone now."""
+    def _ended(self, rental: Rental, ended: float | None) -> Rental:
+        """Return the rental of a machine that is gone now."""
         now = self._clock()
-        if rental.since < self._began:
-            now = min(now if ended is None else ended, rental.expires, now)
-        return max(rental.since, now)
+        # AWS cuts off the fraction of a second; and clocks may differ.
+        if ended is not None and rental.since <= ended + 1 and ended <= now:
+            return replace(rental, until=min(ended + 1, now))
+        latest = min(rental.expires, now) if rental.since < self._began else now
+        return replace(rental, until=max(rental.since, latest), at_most=True)
 
     # -- money --------------------------------------------------------------------------------
 
@@ -157,11 +165,13 @@ class Rentals:
             lines += (
                 CostLine("egress", "videos", downloaded / 1e9, "GB", EGRESS_PER_GB, Basis.ESTIMATE),
             )
+        at_most = any(rental.at_most or self._is_over(rental) for rental in rented)
         return Cost(
             usd=sum(line.usd for line in lines),
             worker_seconds=sum(self._seconds(rental) for rental in rented),
-            basis="; ".join(_BASIS),
+            basis="; ".join([*_BASIS, _UNKNOWN_END] if at_most else _BASIS),
             lines=lines,
+            at_most=at_most,
         )
 
     def _lines(self, rental: Rental) -> list[CostLine]:
@@ -199,4 +209,6 @@ class Rentals:
 
     def _is_over(self, rental: Rental) -> bool:
         """Whether a machine of an earlier session has ended itself, because its lease is over."""
-        return rental.since < self._began and rental.expires < self._clock()
+        return (
+            rental.until is None and rental.since < self._began and rental.expires < self._clock()
+        )
