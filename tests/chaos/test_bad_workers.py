@@ -23,6 +23,7 @@ from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, within
 from tests.support import fakes
 from tests.support.inputs import stub_video, write_picture, write_sound
+from tests.support.marks import but_the_first_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,7 +284,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", but_the_first_slow(BAD))
 def test_a_bad_worker_alone_fails_its_scenes_with_the_reason(
     tmp_path: Path, videos: dict[str, bytes], name: str
 ) -> None:
@@ -297,7 +298,7 @@ def test_a_bad_worker_alone_fails_its_scenes_with_the_reason(
     assert crew.drives[0].lost is None, "it answers, so it is no lost worker"
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", but_the_first_slow(BAD))
 def test_a_good_worker_finishes_what_a_bad_one_could_not(
     tmp_path: Path, videos: dict[str, bytes], name: str
 ) -> None:
@@ -320,7 +321,7 @@ DEAD = {
 }
 
 
-@pytest.mark.parametrize("name", DEAD)
+@pytest.mark.parametrize("name", but_the_first_slow(DEAD))
 def test_a_worker_that_has_gone_gives_its_scenes_back(
     tmp_path: Path, videos: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -333,7 +334,7 @@ def test_a_worker_that_has_gone_gives_its_scenes_back(
     assert {result.attempts[-1].worker for result in results.values()} == {"b02"}
 
 
-@pytest.mark.parametrize("when", ["while it renders", "while it sends"])
+@pytest.mark.parametrize("when", but_the_first_slow(["while it renders", "while it sends"]))
 def test_a_worker_that_is_started_again_goes_on(
     tmp_path: Path, videos: dict[str, bytes], when: str
 ) -> None:
@@ -361,7 +362,7 @@ def test_a_worker_that_is_started_again_goes_on(
     assert crew.drives[0].lost is None
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", but_the_first_slow(range(4)))
 def test_workers_of_changing_moods_lose_no_scene_and_make_none_twice(
     tmp_path: Path, videos: dict[str, bytes], seed: int
 ) -> None:

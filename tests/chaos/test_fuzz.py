@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
+# The examples are the same every time: what `make test-all` has found once it finds again.
+pytestmark = pytest.mark.slow
+
 Result = TypeVar("Result")
 Failure = TypeVar("Failure", bound=Exception)
 

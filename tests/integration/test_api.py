@@ -15,6 +15,7 @@ import pytest
 import cloudburst
 from cloudburst import Event, EventKind, Outcome, media
 from tests.support.inputs import scenes_yaml
+from tests.support.marks import but_the_first_slow
 from tests.support.runs import assert_nothing_left, killed, run_id, scene_done
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def test_a_loop_that_is_left_leaves_nothing_and_can_be_resumed(job: Job, state: 
     assert_clean(state)
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_loop_comes_out_when_all_is_destroyed(job: Job, state: Path) -> None:
     seen: list[Event] = []
 
@@ -84,6 +86,7 @@ def test_an_exception_in_the_loop_comes_out_when_all_is_destroyed(job: Job, stat
     assert_clean(state)
 
 
+@pytest.mark.slow
 def test_an_exception_in_a_callback_comes_out_when_all_is_destroyed(job: Job, state: Path) -> None:
     def watch(event: Event) -> None:
         if event.kind is EventKind.SCENE_DONE:
@@ -94,6 +97,7 @@ def test_an_exception_in_a_callback_comes_out_when_all_is_destroyed(job: Job, st
     assert_clean(state)
 
 
+@pytest.mark.slow
 def test_cancelled_arun_ends_when_all_is_destroyed(job: Job, state: Path) -> None:
     kinds: list[EventKind] = []
 
@@ -129,7 +133,7 @@ with cloudburst.events(sys.argv[1]) as stream:
 """
 
 
-@pytest.mark.parametrize("program", [ARUN, EVENTS], ids=["arun", "events"])
+@pytest.mark.parametrize("program", but_the_first_slow([ARUN, EVENTS]), ids=["arun", "events"])
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )

@@ -123,6 +123,7 @@ def test_a_run_in_a_pipe_speaks_chinese(
 
 
 @pytest.mark.stack
+@pytest.mark.slow
 def test_events_for_machines_have_the_same_data_in_every_language(
     job_file: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_events_for_machines_have_the_same_data_in_every_language(
 
 @pytest.mark.video
 @pytest.mark.stack
+@pytest.mark.slow
 def test_a_live_terminal_speaks_chinese(job_file: Callable[..., Path], tmp_path: Path) -> None:
     path = job_file(scenes_yaml(2))
     code, text = on_terminal(RUN, "scenes.yaml", "--output", tmp_path / "out", cwd=path.parent)

@@ -46,9 +46,7 @@ def scenes(folder: Path) -> list[dict[str, Any]]:
     return [make_scene(folder, number) for number in range(4)]
 
 
-@pytest.mark.parametrize(
-    "name", example_cases("readme_1_folder", "readme_2_scene_list", "readme_3_parallel")
-)
+@pytest.mark.parametrize("name", example_cases("readme_2_scene_list"))
 def test_the_originals_examples(
     name: str,
     folder: Path,
@@ -122,6 +120,7 @@ def test_a_kept_machine_that_nobody_ends_is_known_to_audit_and_cleanup(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_download_leaves_the_machine_alone_if_asked_and_names_what_it_cannot_copy(
     scenes: list[dict[str, Any]], tmp_path: Path, state: Path
 ) -> None:
@@ -160,6 +159,7 @@ def losing(scenes: list[dict[str, Any]]) -> Iterator[logging.Logger]:
     logger.removeHandler(handler)
 
 
+@pytest.mark.slow
 def test_a_batch_of_which_a_scene_failed_keeps_no_machine_and_is_no_success(
     scenes: list[dict[str, Any]], losing: logging.Logger, state: Path
 ) -> None:
@@ -257,6 +257,7 @@ def test_an_empty_folder_is_a_result_that_says_what_was_expected(folder: Path) -
     assert result["total_scenes"] == 0
 
 
+@pytest.mark.slow
 def test_a_subtitle_file_that_does_not_exist_is_left_out_and_said(
     scenes: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_subtitle_file_that_does_not_exist_is_left_out_and_said(
     assert "subtitle file not found: /nowhere/lines.srt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_progress_goes_to_a_logger_or_nowhere(
     scenes: list[dict[str, Any]],
     capsys: pytest.CaptureFixture[str],

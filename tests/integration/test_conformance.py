@@ -166,6 +166,7 @@ def test_both_render_the_same_video(
         verify(tmp_path / f"{side}.mp4", Scene("s", tmp_path, tmp_path, 1.0))
 
 
+@pytest.mark.slow
 def test_every_deliberate_difference_is_as_listed(
     servers: dict[str, str], files: dict[str, Path]
 ) -> None:

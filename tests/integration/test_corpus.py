@@ -21,6 +21,7 @@ from cloudburst import media
 from cloudburst.models import Scene
 from cloudburst.workers.download import verify
 from tests.support.inputs import EXAMPLE, SRT, write_sound
+from tests.support.marks import but_the_first_slow
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -264,13 +265,13 @@ def body(**more: bytes) -> dict[str, Any]:
     return {name: base64.b64encode(data).decode() for name, data in good.items()}
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", but_the_first_slow(PICTURES, 3))
 def test_picture(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     data, expected = PICTURES[name]
     send(server, body(input_image=data()), expected, tmp_path)
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", but_the_first_slow(SOUNDS, 3))
 def test_sound(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     data, expected = SOUNDS[name]
     done = send(server, body(input_audio=data()), expected, tmp_path)
@@ -284,7 +285,7 @@ def test_sound(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None
     assert bool(done[1].get("warnings")) == name.startswith("cut"), done[1]
 
 
-@pytest.mark.parametrize("name", SUBTITLES)
+@pytest.mark.parametrize("name", but_the_first_slow(SUBTITLES, 3))
 def test_subtitle(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     data, expected = SUBTITLES[name]
     send(server, body(subtitle=data()), expected, tmp_path)
@@ -296,7 +297,7 @@ def test_body(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     send(server, data, expected, tmp_path)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", but_the_first_slow(OPTIONS, 3))
 def test_option(server: tuple[str, Path, int], name: str, tmp_path: Path) -> None:
     more, expected = OPTIONS[name]
     send(server, body(subtitle=SRT.encode()) | more, expected, tmp_path)

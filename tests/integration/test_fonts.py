@@ -110,6 +110,7 @@ def render_sunset(folder: Path) -> Path:
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_the_example_looks_the_same_where_the_fonts_of_the_system_are_hidden(
     tmp_path: Path,
 ) -> None:

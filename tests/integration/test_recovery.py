@@ -250,6 +250,7 @@ def test_kept_workers_outlive_their_run_until_they_are_cleaned_up(
     assert command("audit").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_keeps_no_worker(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

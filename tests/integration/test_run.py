@@ -174,6 +174,7 @@ def test_when_the_only_worker_dies_another_one_is_made(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_render_that_takes_too_long_fails_its_scene_by_name(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_worker_that_does_not_start_is_told_with_its_own_last_words(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_watcher_tears_down_and_comes_out(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -225,6 +227,7 @@ def test_an_exception_in_the_watcher_tears_down_and_comes_out(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_another_thread_may_stop_a_run(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -281,13 +284,36 @@ def scene_started(event: dict[str, object]) -> bool:
     ("make", "moment", "number", "times"),
     [
         pytest.param(slow_job, state_is("creating"), signal.SIGINT, 1, id="while-creating"),
-        pytest.param(slow_job, state_is("starting"), signal.SIGINT, 1, id="while-starting"),
+        pytest.param(
+            slow_job,
+            state_is("starting"),
+            signal.SIGINT,
+            1,
+            id="while-starting",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(slow_job, scene_started, signal.SIGINT, 1, id="while-rendering"),
-        pytest.param(quick_job, state_is("destroying"), signal.SIGINT, 1, id="while-destroying"),
+        pytest.param(
+            quick_job,
+            state_is("destroying"),
+            signal.SIGINT,
+            1,
+            id="while-destroying",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(slow_job, state_is("creating"), signal.SIGINT, 2, id="twice-while-creating"),
-        pytest.param(slow_job, scene_started, signal.SIGINT, 2, id="twice-while-rendering"),
+        pytest.param(
+            slow_job,
+            scene_started,
+            signal.SIGINT,
+            2,
+            id="twice-while-rendering",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(slow_job, scene_started, signal.SIGTERM, 1, id="sigterm"),
-        pytest.param(slow_job, scene_started, signal.SIGHUP, 1, id="closed-terminal"),
+        pytest.param(
+            slow_job, scene_started, signal.SIGHUP, 1, id="closed-terminal", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_signal_at_any_moment_leaves_nothing(

@@ -103,6 +103,7 @@ def test_destroying_what_is_not_there_is_no_error(engine: Engine, state: Path) -
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_does_not_stop_its_destroy(
     engine: Engine, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_worker_that_died_does_not_stop_its_destroy(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_destroy_by_hand_works_without_the_run(
     engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_lock_is_told_apart_and_cancel_removes_it(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_state_does_not_know_is_found_and_swept(
     engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
 ) -> None:

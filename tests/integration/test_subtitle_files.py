@@ -19,6 +19,7 @@ from cloudburst.videoapi.app import Server, Settings
 from tests.integration import test_corpus
 from tests.support.inputs import scenes_yaml, write_sound
 from tests.support.letters import SIZE, cropped, expected, likeness, pictures
+from tests.support.marks import but_the_first_slow
 from tests.support.runs import assert_nothing_left, cli_run
 from tests.support.servers import serve
 from tests.unit import test_subtitle_encodings as encodings
@@ -146,14 +147,14 @@ def same(frames: Frames, others: Frames) -> bool:
     return len(frames) == len(others) and all(map(np.array_equal, frames, others))
 
 
-@pytest.mark.parametrize("form", [VTT, ASS, LRC], ids=["vtt", "ass", "lrc"])
+@pytest.mark.parametrize("form", but_the_first_slow([VTT, ASS, LRC]), ids=["vtt", "ass", "lrc"])
 def test_every_format_is_drawn_as_srt_is(api: Api, form: str) -> None:
     data = encoded(form, FIRST, SECOND)
     assert same(api.video(data), api.reference(FIRST, SECOND))
     assert api.warnings[data] == []
 
 
-@pytest.mark.parametrize("encoding", ENCODED)
+@pytest.mark.parametrize("encoding", but_the_first_slow(ENCODED, 2))
 def test_every_encoding_is_drawn_as_utf_8_is(api: Api, encoding: str) -> None:
     data = SRT.format(*ENCODED[encoding]).encode(encoding)
     assert same(api.video(data), api.reference(*ENCODED[encoding]))
@@ -215,6 +216,7 @@ CORPUS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 def test_client_and_worker_accept_and_refuse_the_same_files(api: Api, tmp_path: Path) -> None:
     """For the same reason: this server gives up after it has read a scene, before it draws it."""
     server = Server(Settings(tmp_path / "work", timeout=0))

@@ -118,6 +118,7 @@ def test_settings_that_cannot_be_used_start_nothing(
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_a_user_whom_the_system_does_not_know(job_file: Callable[..., Path]) -> None:
     path = job_file(scenes_yaml(1))
     become = ["unshare", "--user", "--map-user=4242", "--map-group=4242"]
@@ -143,6 +144,7 @@ def test_a_user_whom_the_system_does_not_know(job_file: Callable[..., Path]) -> 
 @pytest.mark.stack
 @pytest.mark.video
 @pytest.mark.parametrize("encoding", but_the_first_slow(["latin-1", "ascii", "cp1252", "gb18030"]))
+@pytest.mark.slow
 def test_a_run_whatever_the_encoding_of_the_terminal(
     job_file: Callable[..., Path], encoding: str
 ) -> None:
@@ -209,6 +211,7 @@ def killed_run(path: Path, env: Mapping[str, str]) -> None:
     but_the_first_slow([{}, {"PULUMI_CONFIG_PASSPHRASE": "a"}]),
     ids=["own", "users"],
 )
+@pytest.mark.slow
 def test_a_passphrase_that_has_changed_since(
     job_file: Callable[..., Path], state: Path, first: dict[str, str]
 ) -> None:

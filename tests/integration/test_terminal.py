@@ -45,7 +45,10 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize(
-    "command", ["--dry-run --offline", "--dry-run --offline --json", "schema", "--help", "scan"]
+    "command",
+    but_the_first_slow(
+        ["schema", "--help", "scan", "--dry-run --offline", "--dry-run --offline --json"], 3
+    ),
 )
 def test_a_command_ends_as_it_should_whatever_becomes_of_its_output(
     job_file: Callable[..., Path], command: str, output: str

@@ -59,6 +59,7 @@ def test_a_job_runs_on_it(job_file: Callable[..., Path], tmp_path: Path) -> None
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_one_run_may_hold_batches_on_different_targets(
     job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

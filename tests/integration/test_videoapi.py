@@ -21,6 +21,7 @@ from cloudburst.job.loader import load_job
 from cloudburst.models import Worker
 from cloudburst.workers.client import VideoApi
 from tests.support.inputs import EXAMPLE, SRT, write_picture, write_sound
+from tests.support.marks import but_the_first_slow
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_a_scenario_is_the_video_that_was_asked_for(
 
 
 @pytest.mark.video
-@pytest.mark.parametrize("effects", [[], ["zoom_in"]])
+@pytest.mark.parametrize("effects", but_the_first_slow([[], ["zoom_in"]]))
 def test_quality_costs_bytes(
     server: str, body: dict[str, Any], tmp_path: Path, effects: list[str]
 ) -> None:
@@ -144,6 +145,7 @@ def test_quality_costs_bytes(
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_effort_saves_bytes_of_line_art(server: str, body: dict[str, Any], tmp_path: Path) -> None:
     from PIL import Image, ImageDraw
 
@@ -198,7 +200,9 @@ def spots(frame: np.ndarray[Any, np.dtype[np.uint8]], expected: np.ndarray[Any, 
 
 
 @pytest.mark.video
-@pytest.mark.parametrize("effect", ["zoom_in", "zoom_out", "pan_left", "pan_right"])
+@pytest.mark.parametrize(
+    "effect", but_the_first_slow(["zoom_in", "zoom_out", "pan_left", "pan_right"])
+)
 def test_motion_follows_the_ideal_curve(server: str, tmp_path: Path, effect: str) -> None:
     """Displacement of features, frame by frame: within 0.1 px RMS of what it should be."""
     from PIL import Image
@@ -260,6 +264,7 @@ def test_subtitles_have_a_box_of_the_transparency_asked_for(
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_characters_that_no_font_has_are_left_out_and_named(server: str, tmp_path: Path) -> None:
     scene = load_job(EXAMPLE).scenes[1]
     subtitle = tmp_path / "s.srt"

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientEr
 from testcloud.cloud import Cloud, Fault, MachineFault
 from testcloud.machine import processes
 from tests.support.clouds import SLEEPER, USER_DATA, image, make_group, run_parameters, until
+from tests.support.marks import but_the_first_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +116,7 @@ def test_the_dead_mans_switch_outlives_the_user_data(
     cloud.expect_remaining = end == "stopped"
 
 
-@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("cancelled", but_the_first_slow([True, False]))
 def test_a_power_off_comes_in_its_time_unless_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_container_that_dies_is_restarted(launch: Launch) -> None:
     assert second in machine.alive()
 
 
+@pytest.mark.slow
 def test_docker_refuses_what_docker_does_not_know(launch: Launch) -> None:
     machine = launch("#!/bin/bash\ndocker run --detatch image; echo exit $?\n")
     until(lambda: "exit 125" in machine.boot_log())
@@ -267,6 +269,7 @@ def test_faults_of_machines(cloud: Cloud, ec2: Any, launch: Launch) -> None:
     until(lambda: "started" in slow.boot_log())
 
 
+@pytest.mark.slow
 def test_machines_end_with_the_process_of_the_cloud(tmp_path: Path) -> None:
     script = (
         "import boto3, os, pathlib, sys, time\n"
@@ -387,7 +390,7 @@ def test_a_security_group_in_use_stays(ec2: Any, launch: Launch) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-@pytest.mark.parametrize("region", ["us-east-1", "us-west-2", "eu-central-1"])
+@pytest.mark.parametrize("region", but_the_first_slow(["us-east-1", "us-west-2", "eu-central-1"]))
 def test_the_default_network_leads_to_the_internet(region: str) -> None:
     ec2 = boto3.client("ec2", region_name=region)
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
@@ -526,6 +529,7 @@ def test_a_bill_is_by_the_second_and_a_minute_at_least(
     assert second.usd == pytest.approx(second.usd_per_hour / 60)
 
 
+@pytest.mark.slow
 def test_clouds_do_not_see_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first", "second"):
         with Cloud(tmp_path / name) as cloud:
@@ -574,11 +578,13 @@ def in_a_cloud(*command: str) -> subprocess.CompletedProcess[str]:
 RENT = """
 import boto3
 from tests.support.clouds import run_parameters
+from tests.support.marks import but_the_first_slow
 ec2 = boto3.client("ec2")
 identity = ec2.run_instances(**run_parameters())["Instances"][0]["InstanceId"]
 """
 
 
+@pytest.mark.slow
 def test_a_command_runs_in_a_cloud_with_a_summary() -> None:
     script = f"{RENT}ec2.terminate_instances(InstanceIds=[identity])\nraise SystemExit(7)"
     done = in_a_cloud(sys.executable, "-c", script)

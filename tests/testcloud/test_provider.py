@@ -27,6 +27,7 @@ from testcloud.cloud import Cloud, Fault
 from testcloud.provider import AwsProvider
 from testcloud.schema import GROUP, INSTANCE
 from tests.support.clouds import IMAGE, SLEEPER, until
+from tests.support.marks import but_the_first_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,6 +142,7 @@ def test_a_refresh_finds_that_a_machine_is_gone(cloud: Cloud, engine: Engine) ->
 
 @leaves_event_loop
 @pytest.mark.stack
+@pytest.mark.slow
 def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engine: Engine) -> None:
     cloud.boot_seconds = 60
 
@@ -161,6 +163,7 @@ def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engin
 
 @leaves_event_loop
 @pytest.mark.stack
+@pytest.mark.slow
 def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engine) -> None:
     cloud.boot_seconds = 60
 
@@ -180,7 +183,7 @@ def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engi
 
 @leaves_event_loop
 @pytest.mark.stack
-@pytest.mark.parametrize("retries", [1, 4])
+@pytest.mark.parametrize("retries", but_the_first_slow([4, 1]))
 def test_capacity_is_asked_for_as_often_as_configured(
     cloud: Cloud, engine: Engine, retries: int
 ) -> None:
