@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cloudburst import media, userpath
 from cloudburst.job import located
 from cloudburst.language import later, tr
-from cloudburst.videoapi import subtitles
+from cloudburst.videoapi import lettering, subtitles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,10 @@ MAX_PICTURE_BYTES = 64 * 1024**2
 MAX_AUDIO_BYTES = 256 * 1024**2
 MAX_SUBTITLE_BYTES = subtitles.MAX_BYTES
 
-_FILE_FIELDS = ("image", "audio", "subtitle", "watermark")
+MAX_FONT_BYTES = lettering.MAX_FONT_BYTES
+
+_OPTIONS = ("watermark", "font")
+_FIELDS = ("image", "audio", "subtitle", *_OPTIONS)
 
 
 class Probe(NamedTuple):
@@ -36,13 +39,20 @@ class Probe(NamedTuple):
 def _references(raw: dict[str, object]) -> Iterator[tuple[tree.Path, str, str]]:
     """Return every file the document names, as (path of the value, field, text)."""
     defaults = raw.get("defaults")
-    if isinstance(defaults, dict) and isinstance(defaults.get("watermark"), str):
-        yield ("defaults", "watermark"), "watermark", defaults["watermark"]
+    yield from _named(defaults, ("defaults",), _OPTIONS)
     scenes = raw.get("scenes")
     for index, scene in enumerate(scenes if isinstance(scenes, list) else []):
-        for field in _FILE_FIELDS:
-            if isinstance(scene, dict) and isinstance(scene.get(field), str):
-                yield ("scenes", index, field), field, scene[field]
+        yield from _named(scene, ("scenes", index), _FIELDS)
+
+
+def _named(
+    section: object, at: tree.Path, fields: tuple[str, ...]
+) -> Iterator[tuple[tree.Path, str, str]]:
+    for field in fields:
+        text = section.get(field) if isinstance(section, dict) else None
+        # The name of a font is no file.
+        if isinstance(text, str) and (field != "font" or located.is_font_file(text)):
+            yield (*at, field), field, text
 
 
 def probe(raw: dict[str, object], base: Path, base_name: str) -> dict[tuple[str, str], Probe]:
@@ -73,7 +83,7 @@ def _probe(field: str, base: Path, text: str, base_name: str) -> Probe:
         path = located.locate(base, text)
         problem = _no_file(path, base, text, base_name)
         return Probe(problem) if problem else _CHECKS[field](path)
-    except media.MediaError as error:
+    except (media.MediaError, lettering.FontError) as error:
         kind = tr(_KINDS[field])
         return Probe(tr("{file}: {error}; expected {kind}", file=text, error=error, kind=kind))
     except userpath.NoHomeError as error:
@@ -129,6 +139,12 @@ def _check_subtitle(path: Path) -> Probe:
     return Probe()  # cloudburst.job.subtitles reads it, once the narrations are measured
 
 
+def _check_font(path: Path) -> Probe:
+    _check_size(path, MAX_FONT_BYTES)
+    lettering.check_font(path.read_bytes())
+    return Probe()
+
+
 def _check_size(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
@@ -146,6 +162,7 @@ _CHECKS = {
     "audio": _check_audio,
     "subtitle": _check_subtitle,
     "watermark": _check_picture,
+    "font": _check_font,
 }
 SUBTITLES = later("subtitles (SRT, WebVTT, ASS or LRC)")
 _KINDS = {
@@ -153,6 +170,7 @@ _KINDS = {
     "audio": later("an audio file (WAV, MP3, M4A …)"),
     "subtitle": SUBTITLES,
     "watermark": later("a picture (PNG with alpha is best)"),
+    "font": later("a font (TTF, OTF or TTC)"),
 }
 
 

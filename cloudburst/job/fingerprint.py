@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudburst.models import DEFAULT_BACKGROUND
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cloudburst.models import Scene
 
 _FILES = ("subtitle", "watermark")
@@ -21,6 +20,7 @@ _LATER = {
     "background_color": DEFAULT_BACKGROUND,
     "quality": "normal",
     "subtitle_encoding": None,
+    "font": None,
 }
 
 
@@ -39,10 +39,16 @@ def fingerprint(scene: Scene, renderer: str) -> str:
     options = {
         name: value
         for name, value in asdict(scene.options).items()
-        if name not in _FILES and not (name in _LATER and value == _LATER[name])
+        if not isinstance(value, Path)
+        and name not in _FILES
+        and not (name in _LATER and value == _LATER[name])
     }
     files = {"image": scene.image, "audio": scene.audio}
-    files |= {name: path for name in _FILES if (path := getattr(scene.options, name)) is not None}
+    files |= {
+        name: path
+        for name, path in asdict(scene.options).items()
+        if isinstance(path, Path)  # a font may also be a name, and is an option then
+    }
     made_from = {
         "renderer": renderer,
         "options": options,

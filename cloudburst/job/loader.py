@@ -273,17 +273,19 @@ def _scene(
         audio=located.locate(base, section.audio),
         seconds=probes["audio", section.audio].seconds,
         options=_options(chosen, base, defaults),
-        warnings=reading.warnings if reading is not None else (),
+        warnings=(*reading.warnings, *reading.font) if reading is not None else (),
         missing=reading.missing if reading is not None else "",
+        font_missing=reading is not None and bool(reading.font),
     )
 
 
 def _options(chosen: dict[str, object], base: Path, under: VideoOptions) -> VideoOptions:
     """Return options with the keys that were written over those below; a written null wins too."""
     values = dict(chosen)
-    for field in ("watermark", "subtitle"):
-        if isinstance(values.get(field), str):
-            values[field] = located.locate(base, cast("str", values[field]))
+    for field in ("watermark", "subtitle", "font"):
+        text = values.get(field)
+        if isinstance(text, str) and (field != "font" or located.is_font_file(text)):
+            values[field] = located.locate(base, text)
     if "effects" in values:
         values["effects"] = tuple(cast("list[str]", values["effects"]))
     return replace(under, **values)  # type: ignore[arg-type]  # the schema has checked the types

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _URL = re.compile(r"(?i)(?P<scheme>[a-z][a-z0-9+.-]+)://")
+_FONT = re.compile(r"(?i).+\.(ttf|otf|ttc|otc|woff2?|pfb|pfa|dfont|eot|fon)\s*")
 _DRIVE = re.compile(r"(?i)[a-z]:[\\/]")
 _QUOTES = " \t\u3000\ufeff\u200b'\"“”‘’"
 # A search of other folders looks at so many files, so that a home folder is no burden.
@@ -50,6 +51,15 @@ def locate(base: Path, text: str) -> Path:
     if text.isascii() or path.exists():
         return path
     return _walked(path, lambda name: unicodedata.normalize("NFC", name)) or path
+
+
+def is_font_file(text: str) -> bool:
+    """Whether the font that a source names is a file, not a family.
+
+    Args:
+        text: as written: a path has a suffix of fonts, a slash, or a home folder.
+    """
+    return bool(_FONT.fullmatch(text.strip(_QUOTES))) or bool(set(text) & set("/\\~$"))
 
 
 def _expanded(base: Path, text: str) -> str:
@@ -155,6 +165,7 @@ _KINDS = {
         "picture": ".jpg .jpeg .jpe .png .webp .bmp .gif .tif .tiff .heic .avif",
         "sound": ".wav .mp3 .m4a .aac .ogg .opus .flac .wma",
         "subtitles": ".srt .vtt .ass .ssa .lrc .txt",
+        "font": ".ttf .otf .ttc .otc",
     }.items()
     for suffix in suffixes.split()
 }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # What the original did when `enable_zoom` was set.
 ZOOM = ["zoom_in", "zoom_out"]
-_FILES = ("image", "audio", "subtitle", "watermark")
+_FILES = ("image", "audio", "subtitle", "watermark", "font")
 
 
 def effective_key(key: str) -> str:
@@ -183,4 +183,5 @@ def _absolute_items(
 ) -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         is_file = key in _FILES and isinstance(value, str)
+        is_file = is_file and (key != "font" or located.is_font_file(value))
         yield key, str(located.locate(FilePath(base), value)) if is_file else value

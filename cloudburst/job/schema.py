@@ -50,6 +50,7 @@ FilePath = Annotated[
     StringConstraints(min_length=1, max_length=4096, pattern=_PATH),
     Field(description="A file; relative paths start at the folder of this file."),
 ]
+Font = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_PATH)]
 Background = Annotated[str, StringConstraints(pattern=BACKGROUND)]
 Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
@@ -73,6 +74,10 @@ class _JobPart(Section):
         "subtitles": "subtitle",
         "srt": "subtitle",
         "encoding": "subtitle_encoding",
+        "font_family": "font",
+        "font_name": "font",
+        "font_file": "font",
+        "fontname": "font",
         "effect": "effects",
         "portrait": "is_portrait",
         "enable_zoom": "effects",
@@ -131,6 +136,10 @@ class OptionsSection(_JobPart):
     subtitle_encoding: Encoding | None = Field(
         default=None,
         description="Encoding of subtitle files, such as windows-1252; null: found out.",
+    )
+    font: Font | None = Field(
+        default=None,
+        description="Font of the subtitles: a family, or a .ttf, .otf or .ttc file; null: by text.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,22 +13,24 @@ from cloudburst.models import Problem
 from cloudburst.videoapi import lettering, subtitles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cloudburst.job.tree import Path as TreePath
     from cloudburst.job.tree import Tree
+    from cloudburst.videoapi.fonts import Face
 
 _ENCODING = "subtitle_encoding"
 
 
 class _Wanted(NamedTuple):
-    """What decides how a subtitle file is read."""
+    """What decides how a subtitle file is read, and which characters of it can be drawn."""
 
     file: str
     encoding: str | None
     language: str | None
     seconds: float | None
+    font: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class Reading:
         error: why they cannot be used; None if they can.
         warnings: what was repaired, guessed or left out, each with the file and its line.
         missing: characters that no font of this machine has.
+        font: that this machine has no font of the name which the scene asks for, if so.
     """
 
     error: str | None = None
     warnings: tuple[str, ...] = ()
     missing: str = ""
+    font: tuple[str, ...] = ()
 
 
 def read(
@@ -60,11 +65,26 @@ def read(
     """
     known: dict[_Wanted, Reading] = {}
     readings: dict[int, Reading] = {}
+    chosen = functools.cache(functools.partial(_font, base, probes))
     for index, wanted in _wanted(raw, probes):
         if wanted not in known:
-            known[wanted] = _read(wanted, base)
+            known[wanted] = _read(wanted, base, chosen(wanted.font))
         readings[index] = known[wanted]
     return readings
+
+
+def _font(
+    base: Path, probes: Mapping[tuple[str, str], files.Probe], text: str | None
+) -> Face | None:
+    """Return the font that a scene asks for; None if this machine does not have it."""
+    if not text or not located.is_font_file(text):
+        return lettering.own(text)
+    if probes["font", text].error is not None:
+        return None  # reported with the files
+    try:
+        return lettering.own(located.locate(base, text).read_bytes())
+    except (OSError, ValueError):
+        return None  # it has been removed since
 
 
 def _wanted(
@@ -88,11 +108,12 @@ def _wanted(
                 encoding if isinstance(encoding, str) else None,
                 language if isinstance(language, str) else None,
                 (sound.seconds if sound is not None else 0) or None,
+                font if isinstance(font := options.get("font"), str) else None,
             ),
         )
 
 
-def _read(wanted: _Wanted, base: Path) -> Reading:
+def _read(wanted: _Wanted, base: Path, font: Face | None) -> Reading:
     if wanted.encoding is not None and not subtitles.known_encoding(wanted.encoding):
         return Reading()  # reported with the option
     try:
@@ -114,9 +135,18 @@ def _read(wanted: _Wanted, base: Path) -> Reading:
     except (OSError, ValueError) as error:
         why = files.reason(error)
         return Reading(tr("{file} cannot be read: {reason}", file=wanted.file, reason=why))
-    missing = lettering.missing(found.cues)
+    missing = lettering.missing(found.cues, font)
     notices = (*found.notices, *([_left_out(missing)] if missing else []))
-    return Reading(None, tuple(_placed(wanted.file, notice) for notice in notices), missing)
+    warnings = tuple(_placed(wanted.file, notice) for notice in notices)
+    return Reading(None, warnings, missing, _no_font(wanted, found.cues, font))
+
+
+def _no_font(wanted: _Wanted, cues: Sequence[subtitles.Cue], font: Face | None) -> tuple[str, ...]:
+    """Return the warning that there is no font of the name which a scene asks for, if so."""
+    if font is not None or not wanted.font or located.is_font_file(wanted.font):
+        return ()
+    used = lettering.instead("".join(cue.text for cue in cues), wanted.language or "chinese")
+    return (lettering.no_such_font(one_line(wanted.font), tr("this machine"), used),)
 
 
 def _left_out(missing: str) -> subtitles.Notice:
@@ -173,9 +203,17 @@ def warnings(readings: Mapping[int, Reading], tree: Tree, shown: str) -> tuple[s
     """
     lines: dict[str, str] = {}
     for index, reading in readings.items():
-        path: TreePath = ("scenes", index, "subtitle")
-        for warning in reading.warnings:
+        subtitle: TreePath = ("scenes", index, "subtitle")
+        placed = [(subtitle, warning) for warning in reading.warnings]
+        placed += [(_font_path(tree, index), warning) for warning in reading.font]
+        for path, warning in placed:
             # Scenes that share a file share what is odd about it.
             if warning not in lines:
                 lines[warning] = str(Problem(shown, tree.line(path), dotted(path), warning))
     return tuple(lines.values())
+
+
+def _font_path(tree: Tree, index: int) -> TreePath:
+    """Return where a scene's font is written: in the scene, or in the defaults."""
+    scenes = tree.value["scenes"] if isinstance(tree.value, dict) else []
+    return ("scenes", index, "font") if "font" in scenes[index] else ("defaults", "font")

@@ -73,6 +73,8 @@ class VideoOptions:
         quality: how good the picture is, against the bytes of the video.
         subtitle: subtitle file.
         subtitle_encoding: its encoding; None finds it out.
+        font: draws the subtitles: a font file, or the name of a family on the worker; None leaves
+            it to the text.
     """
 
     language: Language = "chinese"
@@ -87,6 +89,7 @@ class VideoOptions:
     background_color: str = DEFAULT_BACKGROUND
     quality: Quality = "normal"
     subtitle_encoding: str | None = None
+    font: Path | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Scene:
         options: how it is rendered.
         warnings: what was noticed in its files, each with the file and its line.
         missing: characters of its subtitles that no font of this machine has; there is a warning.
+        font_missing: whether this machine has no font of the name that it asks for; likewise.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Scene:
     options: VideoOptions = VideoOptions()
     warnings: tuple[str, ...] = ()
     missing: str = ""
+    font_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,23 @@
 Searched in this order: the folders that CLOUDBURST_FONTS names, the packages that CloudBurst
 depends on, its own folder `noto` with the scripts that no package has, the folders of the system.
 Packages come before the system so that the same subtitles look the same on every machine, whether a
-laptop or the container; docs/decisions.md compares them.
+laptop or the container; docs/decisions.md compares them. A font that the user chose for a scene, a
+file or the name of a family, comes before all of them.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import uharfbuzz
-
+from cloudburst.videoapi import fontfile
 from cloudburst.videoapi.subtitles import breaks
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _PICTURE = re.compile("[\ufe0f\u200d\u20e3\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001
 _PLAIN = re.compile(
     "[ -\u02ff\u0370-\u0482\u048a-\u0590\u2010-\u2027\u3000-\u3029\u3030-\u3096\u309b-\u9fff]*"
 )
+# Names of fonts that a message suggests, and how much they have to resemble what was written.
+_NEAR, _RESEMBLANCE = 3, 0.8
 _UNNAMEABLE = set(",\\{}")  # characters that end the name of a font in ASS
 
 
@@ -59,20 +62,22 @@ class Face:
         family: name by which libass finds it.
         file: absolute path of the font file.
         index: its index in a collection.
+        own: a font that libass gets from memory, in a file of its own.
     """
 
     family: str
     file: str
     index: int = 0
+    own: fontfile.Opened | None = field(default=None, compare=False, repr=False)
 
     @property
     def height(self) -> float:
         """Height of a line, in em: libass's font size is this many em."""
-        return _open(self.file, self.index).height
+        return self._opened.height
 
     def has(self, char: str) -> bool:
         """Whether the font has a glyph for a character."""
-        return ord(char) in _open(self.file, self.index).characters
+        return ord(char) in self._opened.characters
 
     def width(self, text: str) -> float:
         """Return the width of a text as HarfBuzz shapes it for libass, in em."""
@@ -80,12 +85,14 @@ class Face:
             return self._advance(text)
         if all(char < "\u0300" or "\u2e80" <= char < "\ua000" for char in text):
             return sum(map(self._advance, text))  # nothing to shape, but kerning
-        return _shaped(self.file, self.index, text)
+        return fontfile.shaped(self.own, text) if self.own else _shaped(self.file, self.index, text)
+
+    @property
+    def _opened(self) -> fontfile.Opened:
+        return self.own or fontfile.opened(self.file, self.index)
 
     def _advance(self, char: str) -> float:
-        font = _open(self.file, self.index).font
-        glyph = font.get_nominal_glyph(ord(char))
-        return 0.0 if glyph is None else font.get_glyph_h_advance(glyph) / font.face.upem
+        return fontfile.advance(self._opened, char)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +151,31 @@ class Faces:
         """
         (folder / "fonts").mkdir()
         faces = {*self.others.values(), *((self.main,) if self.main else ())}
-        for number, file in enumerate(sorted({face.file for face in faces})):
+        for number, file in enumerate(sorted({face.file for face in faces if not face.own})):
             (folder / "fonts" / f"{number}{Path(file).suffix}").symlink_to(file)
+        for face in faces:
+            if face.own and face.own.data:
+                (folder / "fonts" / "own.ttf").write_bytes(face.own.data)
         (folder / "fonts.conf").write_text("<fontconfig></fontconfig>\n", encoding="utf-8")
 
 
-def choose(text: str, sample: str = "A", language: str = "zh-Hans") -> Faces:
+def choose(
+    text: str, sample: str = "A", language: str = "zh-Hans", first: Face | None = None
+) -> Faces:
     """Choose the fonts for a text.
 
     Args:
         text: all that will be drawn.
         sample: a character; a font that has it draws as much of the text as it can.
         language: BCP 47 tag; decides which of the faces for a region draws Chinese characters.
+        first: the font that the user chose; it draws what it can instead.
     """
     clusters = sorted(set(_clusters(text)))
     chars = sorted({char for char in text if not _invisible(char)})
-    main = face_for(sample, language) or next(
-        (face for char in chars if (face := face_for(char, language))), None
+    main = (
+        first
+        or face_for(sample, language)
+        or next((face for char in chars if (face := face_for(char, language))), None)
     )
     others, missing = {}, ""
     for char in chars:
@@ -180,10 +195,15 @@ def choose(text: str, sample: str = "A", language: str = "zh-Hans") -> Faces:
     return Faces(main, others, missing)
 
 
-def missing(text: str) -> str:
-    """Return the characters of a text that no font has, each once, in order."""
+def missing(text: str, first: Face | None = None) -> str:
+    """Return the characters of a text that no font has, each once, in order.
+
+    Args:
+        text: all that will be drawn.
+        first: the font that the user chose.
+    """
     # Nearly all characters are in one of two fonts; the others are searched for one by one.
-    usual = [face for face in (face_for("A"), face_for("中")) if face]
+    usual = [face for face in (first, face_for("A"), face_for("中")) if face]
     rare = (char for char in sorted(set(text)) if not any(face.has(char) for face in usual))
     return "".join(char for char in rare if not _invisible(char) and face_for(char) is None)
 
@@ -195,9 +215,75 @@ def face_for(char: str, language: str = "zh-Hans") -> Face | None:
         char: one code point, or several that are one character.
         language: BCP 47 tag.
     """
-    folders = os.environ.get("CLOUDBURST_FONTS", "")
-    region = _REGIONS.get(language) or _REGIONS.get(language.partition("-")[0], "SC")
-    return _search(char, region, folders)
+    return _search(char, _region(language), os.environ.get("CLOUDBURST_FONTS", ""))
+
+
+def given(data: bytes, language: str = "zh-Hans") -> Face:
+    """Return the font of a file.
+
+    Args:
+        data: TrueType, OpenType, or a collection of such fonts.
+        language: BCP 47 tag; decides which face of a collection for several regions it is.
+
+    Raises:
+        FontError: it cannot be used.
+    """
+    return Face(fontfile.FAMILY, "", own=fontfile.choose(data, _region(language)))
+
+
+def named(family: str) -> Face | None:
+    """Return the font that a user names, None if there is none.
+
+    Args:
+        family: name of a family or of one of its fonts, ignoring case and spaces: of a family, the
+            upright font of regular weight and width.
+    """
+    wanted = _plain(family)
+    for paths in _groups(os.environ.get("CLOUDBURST_FONTS", "")):
+        found = [
+            (font, path)
+            for path in paths
+            for font in fontfile.described(path)
+            if wanted in map(_plain, font.names)
+        ]
+        # Where a font is wanted by its whole name, there is one, in whatever weight.
+        for font, path in sorted(found, key=lambda one: one[0].strangeness):
+            opened = _alone(path, font.index, font.coordinates)
+            if opened:
+                return Face(fontfile.FAMILY, "", own=opened)
+    return None
+
+
+def near(family: str) -> list[str]:
+    """Return names of families that are there and resemble one that is not, the nearest first."""
+    known = {
+        _plain(font.family): font.family
+        for path in _files(os.environ.get("CLOUDBURST_FONTS", ""))
+        for font in fontfile.described(path)
+        if font.family
+    }
+    return [
+        known[name]
+        for name in difflib.get_close_matches(_plain(family), sorted(known), _NEAR, _RESEMBLANCE)
+    ]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+@functools.lru_cache(maxsize=4)
+def _alone(
+    path: Path, index: int, coordinates: tuple[tuple[str, float], ...]
+) -> fontfile.Opened | None:
+    try:
+        return fontfile.alone(path.read_bytes(), index, coordinates)
+    except Exception:  # noqa: BLE001 - the next one may be whole
+        return None
+
+
+def _region(language: str) -> str:
+    return _REGIONS.get(language) or _REGIONS.get(language.partition("-")[0], "SC")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -223,10 +309,16 @@ def _search(char: str, region: str, folders: str) -> Face | None:
 
 
 def _files(folders: str) -> Iterator[Path]:
-    """Yield the font files, best first; system folders are read only if it comes to that."""
-    yield from _listed(tuple(folder for folder in folders.split(os.pathsep) if folder))
-    yield from _packaged()
-    yield from _listed(_INSTALLED)
+    """Yield the font files, best first."""
+    for paths in _groups(folders):
+        yield from paths
+
+
+def _groups(folders: str) -> Iterator[tuple[Path, ...]]:
+    """Yield the font files by origin; system folders are read only if it comes to that."""
+    yield _listed(tuple(folder for folder in folders.split(os.pathsep) if folder))
+    yield _packaged()
+    yield _listed(_INSTALLED)
 
 
 @functools.lru_cache(maxsize=8)
@@ -266,8 +358,8 @@ def _rank(path: Path) -> tuple[int, str]:
 def _faces(path: Path) -> tuple[Face, ...]:
     """Return the upright, proportional faces of a file; none of a file that is not a font."""
     faces = []
-    for index in range(_open(str(path), 0).faces):
-        font = _open(str(path), index)
+    for index in range(fontfile.opened(str(path), 0).faces):
+        font = fontfile.opened(str(path), index)
         named = font.family and not _UNNAMEABLE & set(font.family)
         if (
             named
@@ -280,52 +372,7 @@ def _faces(path: Path) -> tuple[Face, ...]:
 
 @functools.lru_cache(maxsize=16384)
 def _shaped(file: str, index: int, text: str) -> float:
-    opened = _open(file, index)
-    buffer = uharfbuzz.Buffer()
-    buffer.add_str(text)
-    buffer.guess_segment_properties()
-    uharfbuzz.shape(opened.font, buffer)
-    advance = sum(position.x_advance for position in buffer.glyph_positions or ())
-    return float(abs(advance)) / float(opened.font.face.upem)
-
-
-class _Opened(NamedTuple):
-    font: uharfbuzz.Font
-    characters: uharfbuzz.Set
-    faces: int
-    family: str
-    style: str
-    height: float
-
-
-@functools.lru_cache(maxsize=1024)
-def _open(file: str, index: int) -> _Opened:
-    """Open a font; one without characters if the file is unreadable or not a font."""
-    try:
-        blob = uharfbuzz.Blob.from_file_path(file)
-    except uharfbuzz.HarfBuzzError:
-        blob = uharfbuzz.Blob(b"")
-    face = uharfbuzz.Face(blob, index)
-    font = uharfbuzz.Font(face)
-    name = uharfbuzz.OTNameIdPredefined
-    return _Opened(
-        font,
-        face.unicodes,
-        face.count,
-        # libass knows fonts in a folder by this name, not by the typographic family.
-        face.get_name(name.FONT_FAMILY) or "",
-        face.get_name(name.FONT_SUBFAMILY) or "",
-        _height(font) or 1.0,
-    )
-
-
-def _height(font: uharfbuzz.Font) -> float:
-    """Return the height that libass scales to the font size (`set_font_metrics`), in em."""
-    tag = uharfbuzz.OTMetricsTag
-    names = (tag.HORIZONTAL_CLIPPING_ASCENT, tag.HORIZONTAL_CLIPPING_DESCENT)
-    clipping = sum(float(font.get_metric_position(name) or 0) for name in names)
-    extents = font.get_font_extents("ltr")
-    return (clipping or float(extents.ascender - extents.descender)) / float(font.face.upem)
+    return fontfile.shaped(fontfile.opened(file, index), text)
 
 
 def _invisible(char: str) -> bool:

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import media
+from cloudburst.videoapi import lettering
 from cloudburst.videoapi.motion import MOTIONS
 from cloudburst.videoapi.quality import EFFORTS, QUALITIES
 from cloudburst.videoapi.render import Request
@@ -20,6 +21,7 @@ EFFECTS = (*MOTIONS, "random")
 FILENAME = "output.mp4"
 _COLOR = re.compile(r"&H[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?&?")
 
+_MOST_NAME = 200
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -60,6 +62,8 @@ def parse(body: object) -> tuple[Request, str]:
         background_color=_background(body),
         quality=_choice(body, "quality", QUALITIES, "normal"),
         effort=_choice(body, "effort", EFFORTS, "low"),
+        font=_font(body),
+        font_missing=bool(_typed(body, "font_missing", bool, default=False)),
     )
     return request, _filename(body)
 
@@ -84,6 +88,21 @@ def _data(body: dict[str, Any], name: str) -> bytes | None:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise FieldError(f"{name}: not base64 (paths are not accepted here): {error}") from error
+
+
+def _font(body: dict[str, Any]) -> bytes | str | None:
+    """Return the font that draws the subtitles: a file, or the name of a family."""
+    data = _data(body, "font")
+    if data is not None:
+        try:
+            lettering.check_font(data)
+        except lettering.FontError as error:
+            raise FieldError(f"font: {error}") from error
+        return data
+    family = str(_typed(body, "font_family", str, default=""))
+    if len(family) > _MOST_NAME or not family.isprintable():
+        raise FieldError(f"font_family: expected the name of a font, got {family[:50]!r}")
+    return family or None
 
 
 def _language(body: dict[str, Any]) -> str:

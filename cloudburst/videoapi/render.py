@@ -47,6 +47,8 @@ class Request:
         subtitle_encoding: its encoding; None finds it out.
         subtitle_checked: the client knows what is odd about it; no warnings of that.
         subtitle_missing: characters of it for which the client has no font, and warned of that.
+        font: a font file, or the name of a family, that draws them; None leaves it to the text.
+        font_missing: the client has no font of this name, and warned of that.
         effects: camera motions, one of which is chosen.
         language: of the subtitles: ``chinese``, ``english`` or a BCP 47 tag; decides the shapes of
             Chinese characters and where lines are broken.
@@ -78,6 +80,8 @@ class Request:
     subtitle_encoding: str | None = None
     subtitle_checked: bool = False
     subtitle_missing: str = ""
+    font: bytes | str | None = None
+    font_missing: bool = False
 
     @property
     def scenario(self) -> str:
@@ -135,7 +139,7 @@ def render(
     moving = motion.choose(request.effects)
     try:
         scene, warnings = _read(request, folder, moving, threads)
-    except (media.MediaError, subtitles.SubtitleError) as error:
+    except (media.MediaError, subtitles.SubtitleError, lettering.FontError) as error:
         raise UnrenderableRequest(str(error)) from error
     deadline.check()
     if moving:
@@ -199,10 +203,14 @@ def _subtitles(
     parsed, noticed = _parsed(request, request.subtitle, seconds)
     text = "".join(cue.text for cue in parsed)
     language = scripts.language_of(text, request.language)
-    faces = lettering.faces(text, language)
+    first = lettering.own(request.font, language)
+    faces = lettering.faces(text, language, first)
     faces.install(folder)
     style = _style(request, size, faces, language)
     drawable, warnings = _drawable(parsed, faces.missing, request.subtitle_missing)
+    if isinstance(request.font, str) and first is None and not request.font_missing:
+        used = lettering.instead(text, request.language)
+        warnings.insert(0, lettering.no_such_font(request.font, tr("this worker"), used))
     if style is None:
         return [], None, [*noticed, *warnings]
     cues, notes = subtitles.draw(drawable, style)

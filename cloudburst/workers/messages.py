@@ -10,6 +10,7 @@ import json as jsonlib
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import RenderFailed
@@ -17,8 +18,6 @@ from cloudburst.language import tr
 from cloudburst.models import DEFAULT_BACKGROUND
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cloudburst.models import Effort, Scene
 
 # Bytes; a video of the longest narration, with motion, has some 2 GB.
@@ -79,8 +78,19 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         "background_color": None if color == DEFAULT_BACKGROUND else color,
         "quality": options.quality if options.quality != "normal" else None,
         "effort": effort if effort != "low" else None,
+        **_font(scene),
     }
     return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _font(scene: Scene) -> dict[str, object]:
+    """Return the fields that say which font draws the subtitles; the public image ignores them."""
+    font = scene.options.font
+    if font is None or scene.options.subtitle is None:
+        return {}
+    if isinstance(font, Path):
+        return {"font": _b64(font)}
+    return {"font_family": font, "font_missing": True if scene.font_missing else None}
 
 
 def _nearest(tag: str) -> str:

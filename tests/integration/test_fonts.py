@@ -13,7 +13,15 @@ from cloudburst.job.loader import load_job
 from cloudburst.videoapi import fonts, render
 from cloudburst.videoapi.ffmpeg import Deadline
 from tests.support.inputs import EXAMPLE
-from tests.support.letters import drawn, expected, hide_fonts, likeness, pictures
+from tests.support.letters import (
+    CJK,
+    ITALIC,
+    drawn,
+    expected,
+    hide_fonts,
+    likeness,
+    pictures,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +99,69 @@ def test_no_box_is_drawn_for_a_character_that_no_font_has(tmp_path: Path) -> Non
     nothing, warnings = drawn(tmp_path, "\U0010f123")
     assert nothing.shape == (1, 1)
     assert len(warnings) == 1
+
+
+@pytest.mark.video
+@pytest.mark.parametrize("by_name", [False, True], ids=["file", "family"])
+def test_the_font_that_the_user_chose_draws_the_letters(tmp_path: Path, by_name: bool) -> None:
+    text = "affine Hamburg fg"
+    italic = fonts.Face("Noto Sans Italic", str(ITALIC))
+    font = "noto sans italic" if by_name else ITALIC.read_bytes()
+    pixels, warnings = drawn(tmp_path, text, font)
+    plain, _ = drawn(tmp_path, text)
+    upright = fonts.face_for("A")
+    assert upright is not None
+    assert warnings == []
+    assert pixels.shape == pytest.approx(expected(italic, text).shape, abs=8)
+    assert likeness(pixels, expected(italic, text)) > 0.85
+    assert likeness(plain, expected(upright, text)) > 0.85
+    assert likeness(pixels, plain) < 0.6
+
+
+@pytest.mark.video
+def test_a_bold_font_is_a_font_of_its_own(tmp_path: Path) -> None:
+    plain, _ = drawn(tmp_path, "lllllll")
+    bold, warnings = drawn(tmp_path, "lllllll", "Noto Sans Bold")
+    assert warnings == []
+    assert bold.mean() > 1.2 * plain.mean(), "its strokes are wider"
+
+
+@pytest.mark.video
+def test_of_a_collection_the_face_of_the_language_draws(tmp_path: Path) -> None:
+    text = "かな骨直返海"
+    japanese, chinese = (
+        fonts.Face(f"Noto Sans CJK {r}", str(CJK), i) for r, i in (("JP", 0), ("SC", 2))
+    )
+    assert fonts.face_for("中") == chinese
+    pixels, warnings = drawn(tmp_path, text, CJK.read_bytes())
+    assert warnings == []
+    assert likeness(pixels, expected(japanese, text)) > 0.85
+    assert likeness(pixels, expected(japanese, text)) > likeness(pixels, expected(chinese, text))
+    latin, _ = drawn(tmp_path, "Hamburg", CJK.read_bytes())
+    assert likeness(latin, expected(japanese, "Hamburg")) > 0.85
+    assert likeness(latin, drawn(tmp_path, "Hamburg")[0]) < 0.85
+
+
+@pytest.mark.video
+def test_what_the_chosen_font_lacks_is_drawn_in_another(tmp_path: Path) -> None:
+    pixels, warnings = drawn(tmp_path, "中文", ITALIC.read_bytes())
+    face = fonts.face_for("中")
+    assert face is not None
+    assert warnings == []
+    # An em is as large as one of the chosen font.
+    plain = expected(face, "中文")
+    assert likeness(pixels, plain) > 0.8
+    mixed, warnings = drawn(tmp_path, "Hamburg 中\U0010f123", ITALIC.read_bytes())
+    (warning,) = warnings
+    assert "U+10F123" in warning
+    assert mixed.shape[1] > pixels.shape[1]
+
+
+@pytest.mark.video
+def test_a_family_that_the_worker_does_not_have_is_reported_once(tmp_path: Path) -> None:
+    pixels, (warning,) = drawn(tmp_path, "Hamburg", "Zapfino")
+    assert warning == "no font on this worker is called Zapfino; Noto Sans is used instead"
+    assert np.array_equal(pixels, drawn(tmp_path, "Hamburg")[0])
 
 
 def render_sunset(folder: Path) -> Path:

@@ -319,6 +319,8 @@ def test_without_the_key_nothing_is_rendered_or_given(server: str, header: dict[
         ({"input_audio": ""}, "input_audio"),
         ({"input_image": "not base64!"}, "input_image: not base64"),
         ({"input_image": "/etc/hostname"}, "paths are not accepted"),
+        ({"font": base64.b64encode(b"text").decode()}, "font: not a font (it is text: 'text')"),
+        ({"font_family": 1}, "font_family: expected str"),
         ({"effects": "zoom_in"}, "effects: expected a list"),
         ({"effects": ["spin"]}, "got 'spin'"),
         ({"language": "latin"}, "language: expected chinese or english"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -14,14 +16,26 @@ from cloudburst.videoapi.ffmpeg import Deadline
 from tests.support.inputs import write_sound
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.float64]
 
 SIZE = 120
+
+
+def _packaged(package: str, name: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / name
+
+
+# Fonts that are there on every machine.
+LATIN = _packaged("manimgx_fonts", "NotoSans[wght].ttf")
+ITALIC = _packaged("manimgx_fonts", "NotoSans-Italic[wght].ttf")
+HEBREW = _packaged("manimgx_fonts", "NotoSansHebrew[wght].ttf")
+CJK = _packaged("noto_cjk_sans_otc", "NotoSansCJK-Regular.ttc")
 
 
 def hide_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +49,7 @@ def hide_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fonts._search.cache_clear()
 
 
-def drawn(tmp_path: Path, text: str) -> tuple[Pixels, list[str]]:
+def drawn(tmp_path: Path, text: str, font: bytes | str | None = None) -> tuple[Pixels, list[str]]:
     """Render a line of subtitles on black; return it, cropped to the letters."""
     folder = tmp_path / f"scene-{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
@@ -46,6 +60,7 @@ def drawn(tmp_path: Path, text: str) -> tuple[Pixels, list[str]]:
         subtitle=f"1\n00:00:00,000 --> 00:00:09,000\n{text}\n".encode(),
         background_box=False,
         font_size=SIZE,
+        font=font,
     )
     video, warnings = render.render(request, folder, Deadline(60), threads=2)
     return cropped(pictures(video)[0]), warnings

@@ -178,6 +178,7 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     double.api.render(scene, 5)
     optional = {"subtitle", "watermark", "font_size", "is_portrait", "quality", "effort"}
     optional |= {"subtitle_encoding", "subtitle_checked", "subtitle_missing"}
+    optional |= {"font", "font_family", "font_missing"}
     assert not optional & set(double.bodies[0])
 
 

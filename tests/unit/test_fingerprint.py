@@ -74,6 +74,7 @@ CHANGES: dict[str, Any] = {
     "background_color": "white",
     "quality": "small",
     "subtitle_encoding": "big5",
+    "font": "Noto Serif",
 }
 
 
