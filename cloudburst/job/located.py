@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _URL = re.compile(r"(?i)(?P<scheme>[a-z][a-z0-9+.-]+)://")
-_FONT = re.compile(r"(?i).+\.(ttf|otf|ttc|otc|woff2?|pfb|pfa|dfont|eot|fon)\s*")
+_SUFFIX = re.compile(r"(?i).*\.[a-z]{2,5}\d?")
 _DRIVE = re.compile(r"(?i)[a-z]:[\\/]")
 _QUOTES = " \t\u3000\ufeff\u200b'\"“”‘’"
 # A search of other folders looks at so many files, so that a home folder is no burden.
@@ -57,9 +57,9 @@ def is_font_file(text: str) -> bool:
     """Whether the font that a source names is a file, not a family.
 
     Args:
-        text: as written: a path has a suffix of fonts, a slash, or a home folder.
+        text: as written: a path has a suffix, a slash, or a home folder.
     """
-    return bool(_FONT.fullmatch(text.strip(_QUOTES))) or bool(set(text) & set("/\\~$"))
+    return bool(_SUFFIX.fullmatch(text.strip(_QUOTES))) or bool(set(text) & set("/\\~$"))
 
 
 def _expanded(base: Path, text: str) -> str:

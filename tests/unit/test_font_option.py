@@ -88,6 +88,8 @@ def test_a_file_that_is_not_there_is_named_with_the_one_that_was_meant(here: Pat
     assert "did you mean fonts/Mine.ttf?" in bad(here, "Mine.ttf")
     assert "did you mean fonts/Mine.ttf?" in bad(here, "fonts/Mine.otf")
     assert "write / instead of \\" in bad(here, "'fonts\\Mine.ttf'").lower()
+    assert "did you mean fonts/Mine.ttf?" in bad(here, "fonts/Mine.tff")
+    assert "p.png: not a font (it is a PNG file" in bad(here, "p.png")
     assert "a URL; download the file first" in bad(here, "'https://example.com/a.ttf'")
     assert "scenes.yaml:2: defaults.font: file not found: x.ttf" in bad(
         here, "null", "defaults: {font: x.ttf}\n"
