@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudburst.media.kinds import MediaError, describe
+from cloudburst.media.likeness import LEAST_LIKENESS, Stretch, compare, first_difference
 from cloudburst.media.picture import (
     BACKGROUND,
     MAX_PICTURE_PIXELS,
@@ -29,6 +30,7 @@ from cloudburst.media.video import VideoInfo, inspect_video
 
 __all__ = [
     "BACKGROUND",
+    "LEAST_LIKENESS",
     "MAX_AUDIO_SECONDS",
     "MAX_PICTURE_PIXELS",
     "MAX_PICTURE_SIDE",
@@ -39,12 +41,15 @@ __all__ = [
     "MediaError",
     "Picture",
     "Sound",
+    "Stretch",
     "VideoInfo",
     "audio_seconds",
     "check_picture_size",
     "checked_sound",
+    "compare",
     "decode_sound",
     "describe",
+    "first_difference",
     "inspect_picture",
     "inspect_video",
     "lost_ink",

@@ -10,6 +10,7 @@ rendered and verified is one number.
 from __future__ import annotations
 
 import functools
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, cast
 
@@ -34,6 +35,7 @@ RATE = 48_000
 # What `decode_sound` writes, as ffmpeg's options for reading it.
 PCM = ("-f", "s16le", "-ar", str(RATE), "-ch_layout", "stereo")
 _PCM_BYTES = 4  # two channels of 16 bits
+_FULL_SCALE = np.float32(32768)
 
 # Seconds without packets that are silence in the file's own time line: recordings of calls and
 # meetings omit what was lost or silent. Shorter gaps are the rounding of time stamps, longer ones
@@ -96,6 +98,34 @@ def decode_sound(path: Path, pcm: Path) -> Sound:
         return _decode(path, out)
 
 
+def samples(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
+    """Decode a file's first audio stream in stereo, a little at a time, whatever its length.
+
+    Args:
+        path: any file with sound.
+        rate: samples per second.
+
+    Yields:
+        Two rows of samples, left and right, -1 to 1.
+
+    Raises:
+        MediaError: the file has no usable sound.
+        OSError: the file cannot be read.
+    """
+    with _errors_named(path), Content(path) as content:
+        for container, stream in _streams(content):
+            converter = _Converter(rate)
+            for block in _Decoder(container, stream).blocks():
+                for data in converter.convert(block):
+                    yield _as_floats(data)
+            for data in converter.end():
+                yield _as_floats(data)
+
+
+def _as_floats(data: bytes | memoryview) -> NDArray[np.float32]:
+    return np.frombuffer(data, "<i2").reshape(-1, 2).T.astype(np.float32) / _FULL_SCALE
+
+
 def audio_seconds(path: Path) -> float:
     """Return the length of a file's first audio stream, in seconds; see `measure`."""
     return measure(path).seconds
@@ -132,9 +162,15 @@ def checked_sound(sound: Sound) -> Sound:
 
 def _decode(path: Path, pcm: IO[bytes] | None) -> Sound:
     """Decode a file, and write its samples unless `pcm` is None."""
+    with _errors_named(path), Content(path) as content:
+        return _decode_parts(content, pcm)
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Translate the decoder's errors."""
     try:
-        with Content(path) as content:
-            return _decode_parts(content, pcm)
+        yield
     except av.error.InvalidDataError:
         raise MediaError(tr("no sound can be read from it ({what})", what=describe(path))) from None
     except av.error.FFmpegError as error:
@@ -145,17 +181,12 @@ def _decode(path: Path, pcm: IO[bytes] | None) -> Sound:
 def _decode_parts(content: Content, pcm: IO[bytes] | None) -> Sound:
     announced = content.announced_seconds()
     seconds, damaged, streams = 0.0, False, 0
-    for part in content.parts:
-        content.use(part)
-        with _open(content) as container:
-            stream = next(iter(container.streams.audio), None)
-            if stream is None:
-                continue
-            decoder = _Decoder(container, stream)
-            seconds += _decode_stream(decoder, pcm)
-            damaged |= decoder.damaged
-            streams = max(streams, len(container.streams.audio))
-            announced = announced or _announced(container, stream)
+    for container, stream in _streams(content):
+        decoder = _Decoder(container, stream)
+        seconds += _decode_stream(decoder, pcm)
+        damaged |= decoder.damaged
+        streams = max(streams, len(container.streams.audio))
+        announced = announced or _announced(container, stream)
         if seconds > MAX_AUDIO_SECONDS:
             break
     if not streams:
@@ -163,6 +194,18 @@ def _decode_parts(content: Content, pcm: IO[bytes] | None) -> Sound:
     if seconds <= 0:
         raise MediaError(tr("the audio stream has no duration"))
     return Sound(seconds, tuple(_warnings(seconds, announced, streams, damaged=damaged)))
+
+
+def _streams(
+    content: Content,
+) -> Iterator[tuple[av.container.InputContainer, av.audio.stream.AudioStream]]:
+    """Yield the first audio stream of every part of a joined file, open as long as it is used."""
+    for part in content.parts:
+        content.use(part)
+        with _open(content) as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is not None:
+                yield container, stream
 
 
 def _open(content: Content) -> av.container.InputContainer:
@@ -173,16 +216,16 @@ def _open(content: Content) -> av.container.InputContainer:
 
 def _decode_stream(decoder: _Decoder, pcm: IO[bytes] | None) -> float:
     """Return the length of a stream in seconds; decode no more than the limit allows."""
-    writer = _Writer(pcm) if pcm else None
+    converter = _Converter(RATE)
     seconds = 0.0
     for block in decoder.blocks():
         seconds += block.samples / block.rate
-        if writer:
-            writer.write(block)
+        if pcm:
+            pcm.writelines(converter.convert(block))
         if seconds > MAX_AUDIO_SECONDS:
             break
-    if writer:
-        writer.end()
+    if pcm:
+        pcm.writelines(converter.end())
     return seconds
 
 
@@ -267,41 +310,43 @@ class _Decoder:
         return replace(block, samples=samples)
 
 
-class _Writer:
-    """Converts blocks to PCM.
+class _Converter:
+    """Converts blocks to PCM in stereo.
 
     Args:
-        out: is written.
+        rate: samples per second of the PCM.
     """
 
-    def __init__(self, out: IO[bytes]) -> None:
-        self._out = out
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
         self._format: tuple[str, str, int] | None = None
         self._resampler: av.AudioResampler | None = None
 
-    def write(self, block: _Block) -> None:
+    def convert(self, block: _Block) -> Iterator[bytes | memoryview]:
+        """Yield what can be converted by now."""
         if block.frame is None:
-            self.end()
-            self._out.write(bytes(round(block.samples * RATE / block.rate) * _PCM_BYTES))
+            yield from self.end()
+            yield bytes(round(block.samples * self._rate / block.rate) * _PCM_BYTES)
             return
         frame = _first_samples(block.frame, block.samples)
         described = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or described != self._format:
-            self.end()  # the parts of a joined file may differ
+            yield from self.end()  # the parts of a joined file may differ
             self._format = described
-            self._resampler = av.AudioResampler("s16", "stereo", RATE)
+            self._resampler = av.AudioResampler("s16", "stereo", self._rate)
         frame.pts = None  # samples follow each other, whatever their time stamps say
-        self._write(self._resampler.resample(frame))
+        yield from _pcm(self._resampler.resample(frame))
 
-    def end(self) -> None:
-        """Write what the resampler still has."""
-        if self._resampler is not None:
-            self._write(self._resampler.resample(None))
-        self._resampler = None
+    def end(self) -> Iterator[bytes | memoryview]:
+        """Yield what the resampler still has."""
+        resampler, self._resampler = self._resampler, None
+        if resampler is not None:
+            yield from _pcm(resampler.resample(None))
 
-    def _write(self, frames: list[av.AudioFrame]) -> None:
-        for frame in frames:
-            self._out.write(memoryview(frame.planes[0])[: frame.samples * _PCM_BYTES])
+
+def _pcm(frames: list[av.AudioFrame]) -> Iterator[memoryview]:
+    for frame in frames:
+        yield memoryview(frame.planes[0])[: frame.samples * _PCM_BYTES]
 
 
 def _first_samples(frame: av.AudioFrame, samples: int) -> av.AudioFrame:

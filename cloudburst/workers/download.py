@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,7 @@ def as_artifact(path: Path, video: media.VideoInfo) -> Artifact:
 
 
 def verify(path: Path, scene: Scene) -> media.VideoInfo:
-    """Check that a file is a decodable MP4 with both streams, as long as the narration.
+    """Check that a file is a decodable MP4 with both streams, and with the narration as its sound.
 
     The picture may last a little longer than the sound, as with the public image, but it must not
     end before it.
@@ -118,4 +119,43 @@ def verify(path: Path, scene: Scene) -> media.VideoInfo:
                 narration=scene.seconds,
             )
         )
+    _check_sound(path, scene)
     return video
+
+
+def _check_sound(path: Path, scene: Scene) -> None:
+    """Check that a video has the sound of its scene's narration, not that of another scene.
+
+    Raises:
+        ArtifactInvalid: it has not, or the narration cannot be read any more.
+    """
+    try:
+        wrong = media.first_difference(media.compare(scene.audio, path))
+    except (OSError, ValueError, ArithmeticError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactInvalid(
+            tr(
+                "the downloaded video's sound cannot be compared with {file}: {reason}",
+                file=scene.audio.name,
+                reason=reason,
+            )
+        ) from error
+    if wrong is not None:
+        raise ArtifactInvalid(
+            tr(
+                "the downloaded video has another sound than {file}: from {start:.0f} s on, "
+                "likeness {likeness:.2f} (expected at least {least}), {found:.0f} dB (the "
+                "narration has {expected:.0f} dB)",
+                file=scene.audio.name,
+                start=wrong.start,
+                likeness=wrong.likeness,
+                least=media.LEAST_LIKENESS,
+                found=_decibels(wrong.found),
+                expected=_decibels(wrong.expected),
+            )
+        )
+
+
+def _decibels(loudness: float) -> float:
+    """Return a loudness relative to full scale; that of 16-bit silence is the lowest."""
+    return 20 * math.log10(max(loudness, 1 / 32768))

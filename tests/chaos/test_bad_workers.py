@@ -42,7 +42,12 @@ LONGEST = 20.0
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("videos")
     good = stub_video(folder / "v.mp4")
-    return {"good": good, "long": stub_video(folder / "l.mp4", 2)}
+    return {
+        "good": good,
+        "long": stub_video(folder / "l.mp4", 2),
+        # The public image returns it where two scenes share a file: as long, with another sound.
+        "collided": stub_video(folder / "c.mp4", hertz=880),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +112,7 @@ class Crew:
         self, folder: Path, *answers: Answers, count: int = 2, attempts: int = 3, room: int = 1
     ) -> None:
         picture = write_picture(folder / "p.png", (16, 16))
-        sound = write_sound(folder / "a.wav", 0.2, rate=8000)
-        # What is sent is of no interest here; what comes back is one second long.
+        sound = write_sound(folder / "a.wav", 1.0, rate=2000)
         self.scenes = tuple(Scene(f"s{n}", picture, sound, 1.0) for n in range(count))
         self.folder = folder
         self.events: list[Event] = []
@@ -279,6 +283,11 @@ BAD = {
         "audio 2.0",
         post=lambda me, call: me.says(call, size=len(me.videos["long"])),
         get=lambda me, call: call.answer(200, me.videos["long"]),
+    ),
+    "sends another scene's sound": Bad(
+        "another sound than a.wav",
+        post=lambda me, call: me.says(call, size=len(me.videos["collided"])),
+        get=lambda me, call: call.answer(200, me.videos["collided"]),
     ),
     "forgets the video": Bad("answered 404: ", get=says(404, b'{"error": "File not found"}')),
 }

@@ -163,7 +163,7 @@ def test_both_render_the_same_video(
     # Their stills run on after the sound: `-shortest` ends a looped picture late.
     assert theirs.seconds > 0.9
     for side in videos:
-        verify(tmp_path / f"{side}.mp4", Scene("s", tmp_path, tmp_path, 1.0))
+        verify(tmp_path / f"{side}.mp4", Scene("s", tmp_path, files["audio"], 1.0))
 
 
 @pytest.mark.slow

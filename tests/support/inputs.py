@@ -32,15 +32,15 @@ def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
     return path
 
 
-def stub_video(path: Path, seconds: int = 1, title: str = "") -> bytes:
-    """Encode some seconds of real video and sound."""
+def stub_video(path: Path, seconds: int = 1, title: str = "", hertz: int = 440) -> bytes:
+    """Encode some seconds of real video with the sound of `write_sound`, or another tone."""
     import subprocess
 
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
     command += ["-f", "lavfi", "-i", f"testsrc=d={seconds}:s=64x64:r=30"]
-    command += ["-f", "lavfi", "-i", f"sine=d={seconds}", "-pix_fmt", "yuv420p"]
+    command += ["-f", "lavfi", "-i", f"sine=d={seconds}:frequency={hertz}", "-pix_fmt", "yuv420p"]
     command += ["-metadata", f"title={title}", str(path)]
     subprocess.run(command, check=True)
     return path.read_bytes()

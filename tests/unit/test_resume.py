@@ -310,6 +310,7 @@ def test_half_of_a_download_is_removed_and_nothing_else(run: Run) -> None:
 
 @pytest.mark.video
 def test_a_video_that_was_renamed_and_not_noted_is_taken(run: Run, video: bytes) -> None:
+    write_sound(run.job.scenes[0].audio)
     number = run.begin_attempt("a")
     (run.folder / "a.mp4").write_bytes(video)
     past = run.stock()
@@ -373,6 +374,7 @@ def test_an_old_video_is_never_taken_for_a_new_one(run: Run, video: bytes) -> No
 def test_a_new_video_that_was_not_noted_takes_the_place_of_the_old_note(
     run: Run, video: bytes
 ) -> None:
+    write_sound(run.job.scenes[0].audio)
     run.done("a", OLD)
     change_file("a.png")(run, pytest.MonkeyPatch())
     run.stock()
