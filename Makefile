@@ -1,5 +1,6 @@
 # Two commands do everything, set-up included: `make demo` and `make test`.
-# `make demo-aws` runs the same job through EC2 stacks, on a test cloud on this machine.
+# `make demo-aws` runs the same job through EC2 stacks, on a test cloud on this machine, or on the
+# one that AWS_ENDPOINT_URL names.
 # Set-up is kept by what it was made from: a second run finds it done; an interrupted one goes on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
@@ -12,7 +13,8 @@ demo: $(READY)
 	@$(BIN)/cloudburst-run examples/scenes.yaml --output demo-output
 
 demo-aws: $(READY)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m testcloud --policy docs/aws-policy.json -- \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" \
+		$(if $(AWS_ENDPOINT_URL),,$(BIN)/python -m testcloud --policy docs/aws-policy.json --) \
 		cloudburst-run examples/scenes.yaml --target aws --output demo-output
 
 # What everybody waits for: ten minutes on two cores at the most.

@@ -20,14 +20,14 @@ def write_picture(path: Path, size: tuple[int, int] = (320, 180), mode: str = "R
     return path
 
 
-def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000) -> Path:
+def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000, hertz: float = 440) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         count = round(seconds * rate)
-        tone = (round(8000 * math.sin(i * 440 * math.tau / rate)) for i in range(count))
+        tone = (round(8000 * math.sin(i * hertz * math.tau / rate)) for i in range(count))
         file.writeframes(struct.pack(f"<{count}h", *tone))
     return path
 
