@@ -50,6 +50,7 @@ class Call:
         time: when the request arrived, epoch seconds.
         error: AWS's error code; "dropped" when the connection was closed without a response; ""
             on success.
+        key: the caller's access key id.
     """
 
     service: str
@@ -58,6 +59,7 @@ class Call:
     caller: str
     time: float
     error: str = ""
+    key: str = ""
 
 
 class Api:
@@ -70,6 +72,7 @@ class Api:
     Attributes:
         policy: what callers may do, except with the administrator's key; None for everything.
         accesses: what callers asked for under the policy, and whether it was allowed.
+        expired: access keys whose session has expired.
     """
 
     def __init__(self, faults: Faults, calls: list[Call]) -> None:
@@ -77,6 +80,7 @@ class Api:
         self.metadata: metadata.Metadata
         self.policy: iam.Policy | None = None
         self.accesses: list[tuple[iam.Access, bool]] = []
+        self.expired: set[str] = set()
         self._faults, self._calls = faults, calls
         self._moto = DomainDispatcherApplication(create_backend_app)
 
@@ -98,6 +102,7 @@ class Api:
         if request is None:
             return Response(b"<Error><Code>AccessDenied</Code></Error>", 403, "text/xml")
         call = Call(request.service, request.action, request.region, request.caller, time.time())
+        call.key = request.key
         self._calls.append(call)
         try:
             response = self._with_fault(request, environ)
@@ -112,6 +117,8 @@ class Api:
         return response
 
     def _with_fault(self, request: Request, environ: dict[str, Any]) -> Response:
+        if request.key in self.expired:
+            return error_response(request, AwsError(_expired_code(request)))
         with self.ec2.hypervisor.lock:
             facts = self.ec2.facts(request)
         fault = self._faults.take(request.action, facts)
@@ -190,6 +197,13 @@ def _unauthorized(access: iam.Access) -> str:
         f"runner is not authorized to perform: {access.action} on resource: {access.resource}"
         f" because no identity-based policy allows the {access.action} action"
     )
+
+
+def _expired_code(request: Request) -> str:
+    """Return the code for a session that has expired, which differs between services."""
+    if request.service == "ec2":
+        return "RequestExpired"
+    return "ExpiredTokenException" if request.json else "ExpiredToken"
 
 
 def _fails(fault: Fault) -> bool:

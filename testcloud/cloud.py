@@ -128,6 +128,10 @@ class Cloud:
         """Change what callers may do from now on; None allows everything."""
         self._api.policy = policy
 
+    def expire(self, key: str) -> None:
+        """Let the session of an access key expire: it is refused everything from now on."""
+        self._api.expired.add(key)
+
     @property
     def accesses(self) -> list[tuple[Access, bool]]:
         """What callers asked for under the policy, in order, and whether it was allowed."""

@@ -22,6 +22,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from testcloud import checks, groups, instances, invokes, schema, shapes
+from testcloud.callers import Keys, keys_of
 from testcloud.schema import GROUP, INSTANCE
 from testcloud.sdk import Aws, AwsFailure, Cancelled, Clients, attempts_of
 
@@ -74,6 +75,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled: set[str] = set()
         self.start_seconds = 0.0
         self.waiting = instances.Waiting()
+        self._keys: dict[str, Keys] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -113,6 +115,12 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
         with self._lock:
             self._settings[_stack(request.urn)] = self._last = settings
+        keys = keys_of(context.peer())
+        if keys.profile:
+            text = "both a profile and keys are in the environment: the profile would be used"
+            context.abort(grpc.StatusCode.UNKNOWN, f"unable to validate AWS credentials: {text}")
+        with self._lock:
+            self._keys[context.peer()] = keys
         # The real provider validates credentials with this call.
         if str(variables.get("skipCredentialsValidation")).lower() != "true":
             try:
@@ -240,8 +248,9 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _aws(self, settings: Settings, region: str, context: Any) -> Aws:
         peer = context.peer()
+        keys = self._keys.get(peer, Keys())
         return Aws(
-            lambda service: self._clients.get(service, region),
+            lambda service: self._clients.get(service, region, keys),
             settings.attempts,
             lambda: peer in self._cancelled,
         )

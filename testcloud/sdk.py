@@ -16,6 +16,8 @@ from testcloud.wire import PROVIDER_AGENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from testcloud.callers import Keys
+
 MAX_RETRIES = 25
 _NAMES = {"ec2": "EC2", "sts": "STS", "ssm": "SSM"}
 _THROTTLES = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
@@ -105,31 +107,31 @@ def attempts_of(max_retries: str | float | None) -> int:
 
 
 class Clients:
-    """A cache of boto3 clients by service and region, because creating one is slow."""
+    """A cache of boto3 clients by service, region and keys, because creating one is slow."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, Keys], Any] = {}
         self._lock = threading.Lock()
 
-    def get(self, service: str, region: str) -> Any:
-        """Return the client of a service in a region."""
+    def get(self, service: str, region: str, keys: Keys) -> Any:
+        """Return the client of a service in a region, for a caller with some keys."""
         with self._lock:
-            if (service, region) not in self._clients:
+            if (service, region, keys) not in self._clients:
                 config = botocore.config.Config(
                     user_agent_extra=PROVIDER_AGENT,
                     retries={"total_max_attempts": 1},
                     max_pool_connections=64,
                 )
-                self._clients[service, region] = boto3.Session().client(
+                self._clients[service, region, keys] = boto3.session.Session(
+                    keys.access, keys.secret, keys.token or None
+                ).client(
                     service,
                     region_name=region,
                     endpoint_url=self._url,
-                    aws_access_key_id="provider",
-                    aws_secret_access_key="provider",  # noqa: S106 - the test cloud checks no signature
                     config=config,
                 )
-            return self._clients[service, region]
+            return self._clients[service, region, keys]
 
     def close(self) -> None:
         """Close the connections of all clients."""

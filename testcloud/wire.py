@@ -88,6 +88,8 @@ MESSAGES = {
     "InternalError": "An internal error has occurred",
     "DependencyViolation": "resource {group} has a dependent object",
     "ExpiredToken": "The security token included in the request is expired",
+    "ExpiredTokenException": "The security token included in the request is expired",
+    "RequestExpired": "Request has expired.",
     "ThrottlingException": "Rate exceeded",
     "AccessDeniedException": "User is not authorized to perform this action",
 }
@@ -99,6 +101,7 @@ STATUS = {
     "InternalErrorException": 500,
     "UnauthorizedOperation": 403,
     "AccessDenied": 403,
+    "ExpiredToken": 403,
     "AuthFailure": 401,
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": 403,
     "OptInRequired": 401,

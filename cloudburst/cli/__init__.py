@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -154,6 +155,12 @@ def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool, verbose: 
     """Run a job, or resume a run of it; show what happens."""
     with exit_on_interrupt():
         from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+
+    # Before anything is drawn on the terminal at which somebody may have to answer. A run that is
+    # resumed may need no account any more.
+    refused = () if folder is None else (InfrastructureError,)
+    with interruption(NOTHING_STARTED), suppress(*refused):
+        targets.get(job.target).log_in()
 
     def call() -> RunReport:
         # The changing lines are gone before the report is shown.

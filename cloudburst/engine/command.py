@@ -22,7 +22,13 @@ import pulumi.automation as auto
 from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
-from cloudburst.errors import EngineError, StackGone, StackLocked, WrongPassphrase
+from cloudburst.errors import (
+    EngineError,
+    InfrastructureError,
+    StackGone,
+    StackLocked,
+    WrongPassphrase,
+)
 from cloudburst.language import tr
 from cloudburst.models import Refusal
 from cloudburst.surroundings import PASSPHRASE, PASSPHRASE_FILE
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     from cloudburst.engine.toolchain import PulumiCli
 
 OPERATION_TIMEOUT = 1800.0
+# The operations that ask a provider; the others read and write the backend alone.
+_OF_PROVIDERS = {"up", "preview", "destroy", "refresh"}
 _WRONG_PASSPHRASE = "incorrect passphrase"  # noqa: S105 - the engine's words
 
 
@@ -43,13 +51,20 @@ class Command(auto.PulumiCommand):
         cli: which one.
         passphrase: file of CloudBurst's own passphrase, tried where the user's is wrong; None
             where that is used anyway.
+        environment: returns further variables, before each process; an empty one is unset.
     """
 
-    def __init__(self, cli: PulumiCli, passphrase: Path | None = None) -> None:
+    def __init__(
+        self,
+        cli: PulumiCli,
+        passphrase: Path | None = None,
+        environment: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         # Not the parent's __init__: it would start the CLI once more to ask for its version.
         self.command = str(cli.binary.absolute())
         self.version = VersionInfo.parse(cli.version)
         self._passphrase = passphrase
+        self._environment = environment
         self._running: dict[Path, subprocess.Popen[str]] = {}
         self._interrupted: dict[Path, signal.Signals] = {}
         self._lock = threading.Lock()
@@ -95,7 +110,9 @@ class Command(auto.PulumiCommand):
         # A relative folder on PATH starts where this process works, not where the engine does.
         path = os.pathsep.join([*beside, *(os.path.abspath(one) for one in others)])  # noqa: PTH100
         environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        environment.pop(without, None)
+        environment |= (more := self._more(args[0]))
+        for name in (without, *(name for name, value in more.items() if not value)):
+            environment.pop(name, None)
         process = subprocess.Popen(
             [self.command, "--non-interactive", *args],
             cwd=cwd,
@@ -113,6 +130,19 @@ class Command(auto.PulumiCommand):
             if "up" in args and Path(cwd) in self._interrupted:
                 process.send_signal(self._interrupted[Path(cwd)])
         return process
+
+    def _more(self, operation: str) -> Mapping[str, str]:
+        """Return the further variables; what needs no provider does without them.
+
+        Raises:
+            InfrastructureError: there are none, such as of a session that has expired.
+        """
+        try:
+            return self._environment()
+        except InfrastructureError:
+            if operation in _OF_PROVIDERS:
+                raise
+            return {}
 
     def _output(
         self, process: subprocess.Popen[str], operation: str, folder: Path

@@ -57,7 +57,8 @@ class Engine:
     Args:
         cli: the `pulumi` command.
         state: folder of CloudBurst's state.
-        environment: further variables for the CLI, such as attached providers.
+        environment: returns further variables for the CLI, such as credentials; called before
+            each of its processes.
         operation_bytes: memory that one operation takes; as many run at once as fit.
         diagnose: returns what an error message means, see `Target.diagnose`.
     """
@@ -66,17 +67,18 @@ class Engine:
         self,
         cli: PulumiCli,
         state: Path,
-        environment: Mapping[str, str] | None = None,
+        environment: Callable[[], Mapping[str, str]] = dict,
         operation_bytes: int = OPERATION_BYTES,
         diagnose: Callable[[str], Refusal] = lambda _: Refusal(),
     ) -> None:
         sdk.configure()
         self._state = state
         self._work = state / "workspaces"
-        self._environment = {**engine_environment(state), **(environment or {})}
+        self._environment = engine_environment(state)
         own = state / "passphrase"
         used = self._environment.get(PASSPHRASE_FILE)
-        self._command = Command(cli, own if own.exists() and used != str(own) else None)
+        passphrase = own if own.exists() and used != str(own) else None
+        self._command = Command(cli, passphrase, environment)
         self._diagnose = diagnose
         count = slots_for(psutil.virtual_memory().available, operation_bytes)
         self._slots = threading.BoundedSemaphore(count)

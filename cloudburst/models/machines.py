@@ -64,6 +64,7 @@ class Refusal:
         transient: the provider did not answer at all; asking again for minutes makes sense.
         advice: what a person can do; empty when nothing is known.
         cause: what is wrong, where the code alone says it; empty where it does not.
+        login: it lasts until a person logs in again, as the advice says.
     """
 
     code: str | None = None
@@ -71,6 +72,7 @@ class Refusal:
     transient: bool = False
     advice: str = ""
     cause: str = ""
+    login: bool = False
 
     def explain(self, message: str) -> str:
         """Return the provider's message with the advice, and after the cause if it is known."""

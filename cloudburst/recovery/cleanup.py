@@ -33,6 +33,7 @@ from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
 from cloudburst.report import json, summary
 from cloudburst.runner.context import engine_for
+from cloudburst.runner.takeover import with_end
 from cloudburst.runner.teardown import recover
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier, ignore_rental
@@ -274,6 +275,9 @@ def _end_all(
             hurried=lambda: stop.requested,
             log=lambda text: report(stack.name, text),
         )
+        if problem:
+            ends = [one.expires for one in stack.resources if one.expires]
+            problem = with_end(problem, max(ends, default=None))
         done = tr("could not be verified as gone") if problem else tr("nothing is left")
         report(stack.name, done)
         gone = bool(problem) and _shows_nothing(target, stack.name)

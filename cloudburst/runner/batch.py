@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # Throttled, or broken off on the way: so many times on one rung, with pauses that grow, in seconds.
 PATIENCE = 5
+# While the provider's session has expired and somebody may log in: about an hour.
+LOGIN_PATIENCE = 60
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 60.0
 # Seconds: how often a batch that waits for a quota looks whether a worker has ended.
@@ -263,9 +265,9 @@ class BatchRunner:
 
     def _wait(self, launch: WorkerRun) -> bool:
         self._waits += 1
-        if self._waits > PATIENCE:
+        if self._waits > (LOGIN_PATIENCE if launch.refusal.login else PATIENCE):
             return False
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._waits - 1))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._waits - 1, 9))
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - so that batches do not retry together
         failed = f"{launch.spec.rung.shown}: {_answer(launch)}"
         text = tr("{failed}; again in {seconds:.0f} s", failed=failed, seconds=pause)

@@ -182,7 +182,9 @@ def found_engine(timeline: Timeline) -> PulumiCli:
 
 def engine_for(cli: PulumiCli, target: Target) -> Engine:
     """Return an engine that can work on a target's stacks."""
-    return Engine(cli, state_folder(), target.environment, target.operation_bytes, target.diagnose)
+    return Engine(
+        cli, state_folder(), lambda: target.environment, target.operation_bytes, target.diagnose
+    )
 
 
 def with_workers(

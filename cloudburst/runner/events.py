@@ -32,6 +32,7 @@ class Timeline:
         self._on_failure = on_failure
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._failure: Exception | None = None
+        self._noted: set[str] = set()
         self._thread = threading.Thread(target=self._deliver, name="events", daemon=True)
         self._thread.start()
 
@@ -74,6 +75,12 @@ class Timeline:
     ) -> None:
         """Send an event; never waits for the watcher."""
         self._queue.put(Event(kind, self.now(), batch, scene, text, data))
+
+    def note_once(self, text: str) -> None:
+        """Send a note, unless the same one was sent before."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.emit(EventKind.NOTE, text)
 
     def _deliver(self) -> None:
         while (event := self._queue.get()) is not None:

@@ -427,7 +427,8 @@ def _nothing(_downloaded: int) -> None:
 
 def _remaining_line(context: RunContext, batch: BatchRunner) -> str:
     problem = batch.error or tr("its teardown was not waited for")
-    return removal_line(context, batch.on.name, batch.stack, problem)
+    expires = batch.on.workers.expires(batch.stack)
+    return removal_line(context, batch.on.name, batch.stack, problem, expires)
 
 
 def _kept_line(batch: BatchRunner) -> str:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import (
+    InfrastructureError,
     JournalFailed,
     RenderFailed,
     SceneError,
@@ -295,6 +296,11 @@ class RenderLoop:
         """Return what the provider says; None when it does not answer."""
         try:
             return self._on.workers.condition(self._worker)
+        except InfrastructureError as error:
+            if error.refusal.login:
+                # The worker renders all the same, but cannot be ended before somebody logs in.
+                self._context.timeline.note_once(str(error))
+            return None
         except Exception:  # noqa: BLE001 - whatever the reason
             return None
 

@@ -13,7 +13,7 @@ from cloudburst.language import tr
 from cloudburst.models import EventKind
 from cloudburst.runner.batch import worker_spec
 from cloudburst.runner.teardown import recover
-from cloudburst.runner.worker_run import AdoptedWorker
+from cloudburst.runner.worker_run import AdoptedWorker, clock_time
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
@@ -128,8 +128,9 @@ class EarlierWorkers:
         with self._lock:
             problems = dict(self._problems)
         return [
-            removal_line(self._context, self._launch_of(stack).target, stack, problem)
+            removal_line(self._context, launch.target, stack, problem, launch.expires)
             for stack, problem in problems.items()
+            for launch in [self._launch_of(stack)]
         ]
 
     def launches_before(self, worker: AdoptedWorker) -> tuple[Launch, ...]:
@@ -153,15 +154,29 @@ class EarlierWorkers:
         )
 
 
-def removal_line(context: RunContext, target: str, stack: str, problem: str) -> str:
-    """Return the line that says why a stack may still exist, and what removes it."""
+def removal_line(
+    context: RunContext, target: str, stack: str, problem: str, expires: float | None
+) -> str:
+    """Return the line that says why a stack may still exist, what removes it, and when it ends."""
     removal = context.targets[target].resources.removal(stack)
-    return tr(
+    line = tr(
         "{stack}: {problem}; remove it with: cloudburst cleanup {run}, or: {command}",
         stack=stack,
         problem=problem,
         run=context.run_id,
         command=removal,
+    )
+    return with_end(line, expires)
+
+
+def with_end(line: str, expires: float | None) -> str:
+    """Return a line on what may run, with the time at which it ends itself, if that is known."""
+    if not expires:
+        return line
+    return tr(
+        "{line}; if nobody removes it, it ends itself at {time}",
+        line=line,
+        time=clock_time(expires),
     )
 
 

@@ -26,6 +26,8 @@ TRIES = 4
 # Seconds: a laptop that wakes up in another network, a provider that is out for a while.
 PATIENCE = 600.0
 LONGEST_PAUSE = 15.0
+# Seconds: a provider whose session has expired waits for a person. Machines end themselves anyway.
+LOGIN_PATIENCE = 3600.0
 
 
 class _StillThereError(InfrastructureError):
@@ -44,7 +46,7 @@ def tear_down(
     """Destroy a stack of this run until the provider confirms that nothing of it exists.
 
     What fails is tried `TRIES` times; while the provider does not answer at all, for `PATIENCE`
-    seconds.
+    seconds; while its session has expired and a login would help, for `LOGIN_PATIENCE` seconds.
 
     Args:
         engine: destroys.
@@ -99,18 +101,26 @@ def _persist(
     with contextlib.suppress(Exception):
         resources.terminate(stack)
 
+    told = False
+
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         patient = _is_unanswered(error) and not hurried()
         if isinstance(error, WrongPassphrase) and state.attempt_number > 1:
             return True  # after a sweep; it will not become right
         return state.attempt_number >= TRIES and not (
-            patient and (state.seconds_since_start or 0.0) < PATIENCE
+            patient and (state.seconds_since_start or 0.0) < _patience(error)
         )
 
     def before_sleep(state: RetryCallState) -> None:
+        nonlocal told
         error = state.outcome.exception() if state.outcome else None
-        log(tr("destroying the stack, again: {reason}", reason=str(error)[:200]))
+        login = _is_waiting_for_login(error)
+        if login and not told:
+            log(tr("waiting for a login: {reason}", reason=error))
+        elif not login:
+            log(tr("destroying the stack, again: {reason}", reason=str(error)[:200]))
+        told = login
 
     try:
         for attempt in Retrying(
@@ -130,6 +140,16 @@ def _persist(
 def _is_unanswered(error: BaseException | None) -> bool:
     """Whether an error is no answer, but the lack of one."""
     return isinstance(error, InfrastructureError) and error.transient
+
+
+def _is_waiting_for_login(error: BaseException | None) -> bool:
+    """Whether a login ends the error, in a process that goes on."""
+    return isinstance(error, InfrastructureError) and error.refusal.login
+
+
+def _patience(error: BaseException | None) -> float:
+    """Return how long an error without an answer is waited for, in seconds."""
+    return LOGIN_PATIENCE if _is_waiting_for_login(error) else PATIENCE
 
 
 def _recover(engine: Engine, resources: Resources, stack: str, number: int) -> None:

@@ -225,7 +225,14 @@ class Target(Protocol):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Variables that the engine's processes need."""
+        """Variables that the engine's processes need, asked for anew before each of them.
+
+        An empty one is unset.
+
+        Raises:
+            InfrastructureError: there are none at the moment, such as of a session that has
+                expired.
+        """
         ...
 
     @property
@@ -295,6 +302,14 @@ class TargetType(Protocol):
     @property
     def section(self) -> type[Section] | None:
         """The pydantic model of its section of scenes.yaml; None for none."""
+        ...
+
+    def log_in(self) -> None:
+        """Ask for what only a person can say, such as a code, before anything is shown or begun.
+
+        Raises:
+            InfrastructureError: nobody can be asked, or it was wrong.
+        """
         ...
 
     def settings(self, section: Any, environment: Mapping[str, str]) -> Any:

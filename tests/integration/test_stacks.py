@@ -51,7 +51,13 @@ def workers(target: LocalTarget) -> LocalWorkers:
 @pytest.fixture
 def engine(target: LocalTarget, state: Path) -> Engine:
     state.mkdir(exist_ok=True)
-    return Engine(find_engine(), state, target.environment, target.operation_bytes, target.diagnose)
+    return Engine(
+        find_engine(),
+        state,
+        lambda: target.environment,
+        target.operation_bytes,
+        target.diagnose,
+    )
 
 
 @pytest.fixture

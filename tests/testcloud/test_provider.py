@@ -45,7 +45,7 @@ def engine(cloud: Cloud, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     # Log records of a failed program's server would keep its event loop alive.
     monkeypatch.setattr(logging.getLogger("grpc._server"), "disabled", True)
     state.mkdir(exist_ok=True)
-    yield Engine(find_engine(), state, cloud.environment())
+    yield Engine(find_engine(), state, cloud.environment)
     gc.collect()
 
 

@@ -87,6 +87,12 @@ ALLOWED = {
     "console/audit.py": {"bold red", "bold green", " min"},
     "console/live.py": {"bold green", "bold red", "bold white on red"},
     "console/report.py": {"bold green", "bold red"},
+    "targets/aws/access/credentials.py": {"Enter MFA code for "},  # botocore's prompt
+    "targets/aws/access/logins.py": {
+        "aws login",
+        "aws sso login",
+        "aws sts get-caller-identity",
+    },
     "targets/aws/rentals.py": {"public IPv4", "CPU credits beyond the baseline"},  # of report.json
     "targets/aws/prices/pricing.py": {"No License required", "{: USD}"},  # a filter of AWS's; YAML
     "targets/local/__init__.py": {"cloudburst "},

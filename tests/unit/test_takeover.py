@@ -29,7 +29,7 @@ from cloudburst.runner import render_loop, takeover, worker_run
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.takeover import EarlierWorkers
-from cloudburst.runner.worker_run import AdoptedWorker
+from cloudburst.runner.worker_run import AdoptedWorker, clock_time
 from tests.support.fakes import (
     SCENE,
     FakeApi,
@@ -277,9 +277,12 @@ def test_what_cannot_be_verified_as_gone_is_told_with_its_removal(later: Later) 
     later.target.stubborn = True
     found = later.found()
     end_all(found)
-    assert found.remaining == [
-        "run-b01: i-1; remove it with: cloudburst cleanup run, or: remove run-b01"
-    ]
+    (launch,) = later.journal.state().unfinished
+    assert launch.expires is not None
+    (line,) = found.remaining
+    removal, _, end = line.partition("; if nobody removes it, it ends itself at ")
+    assert removal == "run-b01: i-1; remove it with: cloudburst cleanup run, or: remove run-b01"
+    assert end == clock_time(launch.expires)
     assert [one.stack for one in later.journal.state().unfinished] == ["run-b01"]
     (batch,) = found.batches(())
     assert not batch.destroyed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +19,7 @@ from cloudburst.errors import (
     StackLocked,
 )
 from cloudburst.journal.store import Journal
-from cloudburst.models import Event, Job, Lock
+from cloudburst.models import Event, Job, Lock, Refusal, Verdict
 from cloudburst.runner import batch, pipeline, teardown, worker_run
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.teardown import TRIES, recover
@@ -265,6 +265,39 @@ def test_patience_with_a_provider_ends(tmp_path: Path, monkeypatch: pytest.Monke
     runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
     assert engine.calls.count("destroy") == TRIES
     assert "no such host" in str(runner.error)
+
+
+def expired(*, login: bool) -> InfrastructureError:
+    """Return the refusal of a session that has expired; a login may help, or not."""
+    verdict = Verdict.WAIT if login else Verdict.STOP
+    refusal = Refusal("ExpiredToken", verdict, transient=login, advice="log in", login=login)
+    return InfrastructureError("the session has expired (log in)", refusal)
+
+
+def test_a_teardown_waits_for_a_login_longer_than_for_an_answer_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teardown, "PATIENCE", 0.0)
+    engine = FakeEngine(destroy_errors=[expired(login=True) for _ in range(30)])
+    events: list[Event] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    timeline = Timeline(events.append, lambda: None)
+    context = replace(make_context(engine, FakeTarget(engine), tmp_path), timeline=timeline)
+    runner = run_batch(context)
+    timeline.close()
+    assert runner.destroyed
+    assert engine.calls.count("destroy") == 31
+    told = [event.text for event in events if "again" in event.text or "login" in event.text]
+    assert told == ["waiting for a login: the session has expired (log in)"]
+
+
+def test_where_no_login_helps_a_teardown_does_not_wait_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(destroy_errors=[expired(login=False) for _ in range(30)])
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert engine.calls.count("destroy") == TRIES
+    assert not runner.destroyed
 
 
 def test_a_sweep_that_is_refused_does_not_keep_the_engine_from_destroying(

@@ -42,6 +42,17 @@ class AwsType:
 
         return AwsSection
 
+    def log_in(self) -> None:
+        """Find the credentials; a role may ask for the code of an MFA device.
+
+        Raises:
+            CloudRefused: nobody can be asked, or a session has expired.
+        """
+        from cloudburst import environment
+        from cloudburst.targets.aws.access.credentials import Credentials
+
+        Credentials(environment.additions)
+
     def settings(self, section: Any, environment: Mapping[str, str]) -> AwsSettings:
         """Return what is asked of AWS, by the section and, where it is silent, by variables."""
         from cloudburst.targets.aws import settings

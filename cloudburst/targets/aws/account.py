@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cloudburst import environment
+from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.settings import resolve
@@ -65,7 +66,7 @@ def connected() -> Iterator[Account]:
         CloudRefused: no credentials were found.
         BadInput: `.env` cannot be read.
     """
-    aws = Aws(environment.additions())
+    aws = Aws(Credentials(environment.additions))
     try:
         yield Account(aws, resolve(None, environment.environment()))
     finally:

@@ -13,6 +13,7 @@ from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, engine_environment, state_folder
 from cloudburst.targets import public_ip as address
+from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.refusals import family
@@ -38,7 +39,7 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
     """
     yield _plugin()
     try:
-        aws = Aws(environment.additions())
+        aws = Aws(Credentials(environment.additions))
         account, caller = aws.account()
     except CloudRefused as error:
         fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"

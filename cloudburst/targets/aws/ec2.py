@@ -1,4 +1,4 @@
-"""The AWS APIs, each call by its own name. The only module that imports boto3.
+"""The AWS APIs, each call by its own name.
 
 Foreign errors become `CloudRefused` here, with AWS's code, its message and what it means.
 """
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cloudburst.models import Rung
+    from cloudburst.targets.aws.access.credentials import Credentials
 
 # Where the Price List API answers: docs.aws.amazon.com/awsaccountbilling/.../using-price-list-query
 PRICE_REGION = "us-east-1"
@@ -40,17 +40,12 @@ class Aws:
     """AWS for one caller, in any region. Every method may be called from any thread.
 
     Args:
-        credentials: ``AWS_…`` variables that the environment lacks, see `cloudburst.environment`.
+        credentials: the caller's.
     """
 
-    def __init__(self, credentials: Mapping[str, str]) -> None:
-        with _translated("finding credentials"):
-            self._session = boto3.Session(
-                aws_access_key_id=credentials.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=credentials.get("AWS_SECRET_ACCESS_KEY"),
-                aws_session_token=credentials.get("AWS_SESSION_TOKEN"),
-                profile_name=credentials.get("AWS_PROFILE"),
-            )
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+        self._session = credentials.session
         self._clients: dict[tuple[str, str, bool], Any] = {}
         # Making clients is not safe from several threads; using them is.
         self._lock = threading.Lock()
@@ -71,7 +66,7 @@ class Aws:
 
     def account(self) -> tuple[str, str]:
         """Return the caller's account number and ARN."""
-        with _translated("sts get-caller-identity"):
+        with self._translated("sts get-caller-identity"):
             response = self._client("sts", self.home_region).get_caller_identity()
         return str(response["Account"]), str(response["Arn"])
 
@@ -120,14 +115,14 @@ class Aws:
 
     def subnet(self, region: str, subnet: str) -> tuple[str, str]:
         """Return a subnet's zone and VPC."""
-        with _translated(f"ec2 describe-subnets {subnet} in {region}"):
+        with self._translated(f"ec2 describe-subnets {subnet} in {region}"):
             response = self._client("ec2", region).describe_subnets(SubnetIds=[subnet])
         (described,) = response["Subnets"]
         return str(described["AvailabilityZone"]), str(described["VpcId"])
 
     def default_vpc(self, region: str) -> str | None:
         """Return the region's default VPC, None when it has none."""
-        with _translated(f"ec2 describe-vpcs in {region}"):
+        with self._translated(f"ec2 describe-vpcs in {region}"):
             response = self._client("ec2", region).describe_vpcs(
                 Filters=[{"Name": "is-default", "Values": ["true"]}]
             )
@@ -135,7 +130,7 @@ class Aws:
 
     def has_way_out(self, region: str, vpc: str, subnet: str | None) -> bool:
         """Whether a subnet, or a VPC's main table, has a route to an internet gateway."""
-        with _translated(f"ec2 describe-route-tables of {vpc} in {region}"):
+        with self._translated(f"ec2 describe-route-tables of {vpc} in {region}"):
             response = self._client("ec2", region).describe_route_tables(
                 Filters=[{"Name": "vpc-id", "Values": [vpc]}]
             )
@@ -152,7 +147,7 @@ class Aws:
 
     def firewalls(self, region: str, groups: Sequence[str]) -> list[Firewall]:
         """Return security groups."""
-        with _translated(f"ec2 describe-security-groups {', '.join(groups)} in {region}"):
+        with self._translated(f"ec2 describe-security-groups {', '.join(groups)} in {region}"):
             response = self._client("ec2", region).describe_security_groups(GroupIds=list(groups))
         return [
             Firewall(str(item["GroupId"]), str(item.get("VpcId", "")), described.tcp(item))
@@ -168,14 +163,14 @@ class Aws:
         where: dict[str, Any] = {"Placement": {"AvailabilityZone": rung.zone}}
         if subnet is not None:
             where = {"SubnetId": subnet}
-        with _translated(f"ec2 run-instances --dry-run in {rung.region}", known=_ALLOWED):
+        with self._translated(f"ec2 run-instances --dry-run in {rung.region}", known=_ALLOWED):
             self._client("ec2", rung.region).run_instances(
                 DryRun=True, ImageId=ami, InstanceType=rung.type, MinCount=1, MaxCount=1, **where
             )
 
     def parameter(self, region: str, name: str) -> str:
         """Return the value of a public SSM parameter."""
-        with _translated(f"ssm get-parameter {name} in {region}"):
+        with self._translated(f"ssm get-parameter {name} in {region}"):
             response = self._client("ssm", region).get_parameter(Name=name)
         return str(response["Parameter"]["Value"])
 
@@ -187,10 +182,10 @@ class Aws:
         call = f"service-quotas get-service-quota ec2 {code} in {region}"
         client = self._client("service-quotas", region)
         response = None
-        with _translated(call, known=("NoSuchResourceException",)):
+        with self._translated(call, known=("NoSuchResourceException",)):
             response = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)
         if response is None:
-            with _translated(call.replace("get-service", "get-aws-default-service")):
+            with self._translated(call.replace("get-service", "get-aws-default-service")):
                 response = client.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode=code)
         return float(response["Quota"]["Value"])
 
@@ -215,7 +210,7 @@ class Aws:
 
     def spot_price(self, instance_type: str, region: str, zone: str) -> float | None:
         """Return the current spot price in a zone, in USD per hour; None when there is none."""
-        with _translated(f"ec2 describe-spot-price-history of {instance_type} in {zone}"):
+        with self._translated(f"ec2 describe-spot-price-history of {instance_type} in {zone}"):
             response = self._client("ec2", region).describe_spot_price_history(
                 InstanceTypes=[instance_type],
                 AvailabilityZone=zone,
@@ -274,13 +269,13 @@ class Aws:
 
     def all_regions(self) -> list[str]:
         """List the regions that the account has enabled."""
-        with _translated("ec2 describe-regions"):
+        with self._translated("ec2 describe-regions"):
             response = self._client("ec2", self.home_region).describe_regions()
         return sorted(str(region["RegionName"]) for region in response["Regions"])
 
     def spot_codes(self, region: str, requests: Sequence[str]) -> dict[str, str]:
         """Return the status codes of spot requests, such as ``marked-for-termination``."""
-        with _translated(f"ec2 describe-spot-instance-requests in {region}"):
+        with self._translated(f"ec2 describe-spot-instance-requests in {region}"):
             response = self._client("ec2", region).describe_spot_instance_requests(
                 Filters=[{"Name": "spot-instance-request-id", "Values": list(requests)}]
             )
@@ -291,7 +286,7 @@ class Aws:
 
     def console(self, region: str, instance: str) -> str:
         """Return what an instance wrote to its console, the boot log."""
-        with _translated(f"ec2 get-console-output of {instance}"):
+        with self._translated(f"ec2 get-console-output of {instance}"):
             client = self._client("ec2", region)
             response = client.get_console_output(InstanceId=instance, Latest=True)
         return str(response.get("Output", ""))
@@ -314,7 +309,8 @@ class Aws:
             CloudRefused: AWS refused, or did not answer.
         """
         for instance in instances:  # AWS refuses a whole call for one unknown id
-            with _translated(f"ec2 terminate-instances {instance} in {region}", known=_NOT_FOUND):
+            call = f"ec2 terminate-instances {instance} in {region}"
+            with self._translated(call, known=_NOT_FOUND):
                 self._client("ec2", region).terminate_instances(InstanceIds=[instance])
 
     def terminate(self, region: str, instances: Sequence[str]) -> None:
@@ -346,17 +342,17 @@ class Aws:
         """Delete security groups and volumes. One that does not exist is no error."""
         client = self._client("ec2", region)
         for group in groups:
-            with _translated(f"ec2 delete-security-group {group}", known=_NOT_FOUND):
+            with self._translated(f"ec2 delete-security-group {group}", known=_NOT_FOUND):
                 client.delete_security_group(GroupId=group)
         for volume in volumes:
-            with _translated(f"ec2 delete-volume {volume}", known=_NOT_FOUND):
+            with self._translated(f"ec2 delete-volume {volume}", known=_NOT_FOUND):
                 client.delete_volume(VolumeId=volume)
 
     # -- calls --------------------------------------------------------------------------------
 
     def _client(self, service: str, region: str, *, patient: bool = True) -> Any:
         key = (service, region, patient)
-        with self._lock, _translated(f"making a client of {service}"):
+        with self._lock, self._translated(f"making a client of {service}"):
             if key not in self._clients:
                 self._clients[key] = self._session.client(
                     service,
@@ -374,24 +370,23 @@ class Aws:
         self, service: str, region: str, operation: str, *, patient: bool = True, **arguments: Any
     ) -> Iterator[Any]:
         client = self._client(service, region, patient=patient)
-        with _translated(f"{service} {operation.replace('_', '-')} in {region}"):
+        with self._translated(f"{service} {operation.replace('_', '-')} in {region}"):
             yield from client.get_paginator(operation).paginate(**arguments)
 
-
-@contextmanager
-def _translated(call: str, known: Sequence[str] = ()) -> Iterator[None]:
-    """Translate AWS's errors into ours, once; codes in `known` are no errors."""
-    try:
-        yield
-    except ClientError as error:
-        response = error.response.get("Error", {})
-        code = str(response.get("Code", ""))
-        if code in known:
-            return
-        message = f"{call}: {code}: {response.get('Message', '')}"
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        refusal = refusals.of_code(code, message, int(status))
-        raise CloudRefused(refusal.explain(message), refusal) from error
-    except BotoCoreError as error:
-        message = f"{call}: {error}"
-        raise CloudRefused(message, refusals.of_code(None, message)) from error
+    @contextmanager
+    def _translated(self, call: str, known: Sequence[str] = ()) -> Iterator[None]:
+        """Translate AWS's errors into ours, once; codes in `known` are no errors."""
+        try:
+            yield
+        except ClientError as error:
+            response = error.response.get("Error", {})
+            code = str(response.get("Code", ""))
+            if code in known:
+                return
+            message = f"{call}: {code}: {response.get('Message', '')}"
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            refusal = self.credentials.judge(refusals.of_code(code, message, int(status)))
+            raise CloudRefused(refusal.explain(message), refusal) from error
+        except BotoCoreError as error:
+            message = f"{call}: {error}"
+            raise CloudRefused(message, refusals.of_code(None, message)) from error

@@ -87,6 +87,10 @@ _LATER = {
     "InvalidSecurityGroupID.NotFound",
 }
 _SERVER_ERRORS = 500
+# Of temporary credentials, by EC2 and by other services.
+EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+)
 # What is wrong with the account, and what its owner can do. No other rung helps.
 _SEE = "see docs/aws.md, Suspended accounts"
 _BLOCKED = ("AWS has blocked this account", f"only AWS Support can unblock it; {_SEE}")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from cloudburst import clock, environment
 from cloudburst.engine.engine import OPERATION_BYTES
 from cloudburst.targets.aws import refusals, workers
+from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.fleet import Fleet
 from cloudburst.targets.aws.prices.quotes import Quotes, price_book
 from cloudburst.targets.aws.resources import AwsResources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from cloudburst.models import Plan, Refusal, Rental
     from cloudburst.targets.aws.rentals import Rentals
@@ -42,12 +43,11 @@ def open_target(
         record: called with every rental, when it begins, changes and ends.
         now: seconds since 1970.
     """
-    credentials = environment.additions()
-    aws = Aws(credentials)
+    aws = Aws(Credentials(environment.additions))
     try:
         if not settings.regions:
             settings = replace(settings, regions=(aws.home_region,))
-        yield AwsTarget(aws, settings, credentials, earlier, record, now)
+        yield AwsTarget(aws, settings, earlier, record, now)
     finally:
         aws.close()
 
@@ -58,7 +58,6 @@ class AwsTarget:
     Args:
         aws: is asked.
         settings: what the user asked for, with regions.
-        credentials: those that are not in the environment, for the engine.
         earlier: what earlier sessions of the run have created.
         record: called with every rental, when it begins, changes and ends.
         now: seconds since 1970.
@@ -71,7 +70,6 @@ class AwsTarget:
         self,
         aws: Aws,
         settings: AwsSettings,
-        credentials: Mapping[str, str],
         earlier: Earlier,
         record: Callable[[Rental], None],
         now: Callable[[], float],
@@ -81,8 +79,16 @@ class AwsTarget:
         self._now = now
         self._fleet = Fleet(aws, earlier, record, now)
         self._quotes = Quotes(aws, price_book(aws, settings, now), now)
-        self.environment = dict(credentials)
         self.resources = AwsResources(aws, self._fleet, self._quotes, settings.regions)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The credentials of the moment, for the engine's provider.
+
+        Raises:
+            CloudRefused: their session has expired.
+        """
+        return self._aws.credentials.environment()
 
     @property
     def billing(self) -> Rentals:
@@ -105,4 +111,4 @@ class AwsTarget:
 
     def diagnose(self, message: str) -> Refusal:
         """Return what an engine's error message means."""
-        return refusals.diagnose(message)
+        return self._aws.credentials.judge(refusals.diagnose(message))

@@ -12,6 +12,7 @@ from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
+from cloudburst.targets.aws.access import logins
 from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.prices.pricing import surplus_per_hour
@@ -115,6 +116,10 @@ class AwsWorkers:
         sized = estimate.lease_minutes(self.plan, self.room(1, rung))
         kept = 0 if self.plan.job.auto_terminate else KEEP_MINUTES
         return self.settings.lease_minutes or sized + kept
+
+    def last_end(self) -> float:
+        """Return when a machine that is launched now ends itself, seconds since 1970."""
+        return self.clock() + self._lease_minutes(self.ladder.first) * 60
 
     # -- creating -----------------------------------------------------------------------------
 
@@ -307,7 +312,7 @@ def prepare(
     if settings.security_groups:
         aws.firewalls(first, settings.security_groups)  # they have to exist
     vpc = aws.subnet(first, settings.subnet)[1] if settings.subnet else None
-    return AwsWorkers(
+    source = AwsWorkers(
         aws=aws,
         fleet=fleet,
         quotes=quotes,
@@ -321,6 +326,14 @@ def prepare(
         ingress=ingress,
         clock=clock,
     )
+    return replace(source, notes=(*source.notes, *_session_notes(source)))
+
+
+def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
+    """Return that the session ends before the machines do, if it does."""
+    credentials = source.aws.credentials
+    text = logins.note(credentials.login, credentials.ends, source.last_end())
+    return (text,) if text else ()
 
 
 def _ladder(settings: AwsSettings, found: Regions) -> Ladder:

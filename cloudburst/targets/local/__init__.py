@@ -34,6 +34,9 @@ class LocalType:
     def section(self) -> None:
         """There is nothing to set."""
 
+    def log_in(self) -> None:
+        """Ask for nothing."""
+
     def settings(self, section: Any, environment: Mapping[str, str]) -> None:
         """Return nothing: there is nothing to set."""
 

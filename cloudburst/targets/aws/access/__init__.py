@@ -1,0 +1,1 @@
+"""By what right AWS is called."""
