@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from cloudburst.videoapi import fonts
-from tests.support.letters import SIZE, cropped, drawn, hide_fonts, likeness
+from tests.support.letters import SIZE, cropped, drawn, frame, hide_fonts, likeness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +74,16 @@ def test_each_line_has_its_own_direction(tmp_path: Path) -> None:
     alone = [drawn(tmp_path, line)[0] for line in ("שלום לכולם.", "Hello, all.")]
     for part, one in zip((both[: gap[0] + 1], both[gap[0] + 1 :]), alone, strict=True):
         assert likeness(cropped(part.astype(np.uint8)), one) > 0.9
+
+
+@pytest.mark.video
+@pytest.mark.parametrize("line", ["בָּרָ", "ދިވެހި ބަސް", "ܫܠܳܡܳ", "ߒߞߏ߫", "שלום", "Vowels"])
+def test_the_box_has_the_same_room_on_both_sides_of_the_letters(tmp_path: Path, line: str) -> None:
+    picture, warnings = frame(tmp_path, line, "#3060a0", background_opacity=0)
+    assert warnings == []
+    letters = np.nonzero((picture > 180).any(axis=0))[0]
+    box = np.nonzero((picture < 40).any(axis=0))[0]
+    left, right = letters.min() - box.min(), box.max() - letters.max()
+    assert left == pytest.approx(right, abs=14)  # letters have some room of their own
+    assert left > 20
+    assert (letters.min() + letters.max()) / 2 == pytest.approx(960, abs=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -51,19 +51,26 @@ def hide_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(tmp_path: Path, text: str, font: bytes | str | None = None) -> tuple[Pixels, list[str]]:
     """Render a line of subtitles on black; return it, cropped to the letters."""
+    picture, warnings = frame(tmp_path, text, "black", background_box=False, font=font)
+    return cropped(picture), warnings
+
+
+def frame(
+    tmp_path: Path, text: str, background: str, **options: Any
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Render a line of subtitles; return the first frame, in grey."""
     folder = tmp_path / f"scene-{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
-    Image.new("RGB", (1920, 1080)).save(tmp_path / "black.png")
+    Image.new("RGB", (1920, 1080), background).save(tmp_path / "plain.png")
     request = render.Request(
-        image=(tmp_path / "black.png").read_bytes(),
+        image=(tmp_path / "plain.png").read_bytes(),
         audio=write_sound(tmp_path / "a.wav", 0.5, rate=8000).read_bytes(),
         subtitle=f"1\n00:00:00,000 --> 00:00:09,000\n{text}\n".encode(),
-        background_box=False,
         font_size=SIZE,
-        font=font,
+        **options,
     )
     video, warnings = render.render(request, folder, Deadline(60), threads=2)
-    return cropped(pictures(video)[0]), warnings
+    return pictures(video)[0], warnings
 
 
 def cropped(picture: NDArray[np.uint8]) -> Pixels:

@@ -131,7 +131,7 @@ def bitmap_font() -> bytes:
     (count,) = struct.unpack_from(">H", data, 4)
     for number in range(count):
         at = 12 + 16 * number
-        if data[at : at + 4] in (b"glyf", b"loca"):
+        if bytes(data[at : at + 4]) in {b"glyf", b"loca"}:
             data[at : at + 4] = b"none"
     return bytes(data)
 

@@ -7,6 +7,7 @@ size, and the text of a cue must never act as ASS commands.
 from __future__ import annotations
 
 import functools
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,10 @@ def _text(fitted: fit.Fitted, style: Style) -> str:
     if size < style.size:
         edge = round(size * 0.28) if style.box else 0
         smaller = rf"{{\fs{size}\bord{max(1, round(size / 24))}\shad{edge}}}"
-    lines = (_mark(line, rtl) + _in_fonts(line, style, size) for line, rtl in fitted.lines)
+    lines = (
+        _mark(line, rtl) + _in_fonts(line + _edge(line, rtl), style, size)
+        for line, rtl in fitted.lines
+    )
     return smaller + r"\N".join(lines)
 
 
@@ -160,6 +164,15 @@ def _mark(line: str, rtl: bool) -> str:
     if scripts.is_rtl(line) == rtl:
         return script
     return script + ("\u200f" if rtl else "\u200e")
+
+
+def _edge(line: str, rtl: bool) -> str:
+    """Return the mark that a line from right to left needs behind an accent, at its left end.
+
+    libass takes the place of a letter's accent for the left edge of the letter: the box would end
+    within it, and the line would not be centred.
+    """
+    return "\u200f" if rtl and unicodedata.category(line[-1:] or " ").startswith("M") else ""
 
 
 def _in_fonts(line: str, style: Style, size: int) -> str:
