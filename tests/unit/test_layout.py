@@ -180,7 +180,6 @@ def test_a_cue_that_would_fill_the_picture_is_shown_in_parts(
     lines = max(one.text.count(r"\N") + 1 for one in drawn)
     assert lines * sizes.pop() <= 0.4 * where.height
     assert "in parts" in notes[0]
-    assert ("too fast" in " ".join(notes)) == (seconds < 100)
 
 
 def test_lines_that_are_written_stay_together() -> None:
@@ -200,16 +199,6 @@ def test_a_size_that_the_user_chose_is_changed_only_with_a_warning() -> None:
     drawn, _ = draw([Cue(0, 60, "word " * 2000)], style(font_size=20))
     assert all("\\fs" not in one.text for one in drawn)
     assert len(drawn) > 1
-
-
-def test_what_nobody_can_read_is_warned_of() -> None:
-    assert "too fast" in parts("x" * 90, 2)[1][0]
-    assert parts("x" * 70, 2)[1] == []
-    assert "too fast" in parts("字" * 45, 2)[1][0]
-    assert parts("字" * 35, 2)[1] == []
-    # A moment in which two cues overlap is none in which both must be read.
-    _, notes = draw([Cue(0, 4, "x" * 60), Cue(3.9, 8, "y" * 60)], style())
-    assert notes == []
 
 
 def test_a_line_has_the_direction_of_its_first_letter() -> None:

@@ -329,3 +329,36 @@ def test_more_cues_than_anybody_can_read_are_refused() -> None:
     text = "00:00:00,000 --> 00:00:00,100\nx\n" * 10_001
     with pytest.raises(SubtitleError, match="more than 10000 cues"):
         read(text.encode())
+
+
+def fast(text: str, seconds: float | None = None) -> list[str]:
+    found = read(text.encode(), seconds=seconds)
+    return [f"{one.line}: {one.message}" for one in found.notices if "too briefly" in one.message]
+
+
+def cue(text: str, end: str, start: str = "00:00:01,000") -> str:
+    return f"1\n{start} --> {end}\n{text}\n\n"
+
+
+def test_cues_that_nobody_can_read_are_one_notice_of_the_fastest() -> None:
+    assert fast(cue("x" * 90, "00:00:03,000")) == [
+        "2: 1 cue is shown too briefly to be read: 90 characters in 2 s"
+    ]
+    assert fast(cue("x" * 70, "00:00:03,000")) == []
+    # A character of CJK takes as long as two letters.
+    assert fast(cue("字" * 35, "00:00:03,000")) == []
+    text = cue("字" * 45, "00:00:03,000") + cue("a", "00:00:05,000", "00:00:04,000")
+    text += cue("字" * 45, "00:00:06,250", "00:00:05,000")
+    (message,) = fast(text)
+    assert message.startswith("10: 2 cues are shown too briefly to be read; the fastest has 45 ")
+    assert message.endswith("45 characters in 1.2 s")
+    # A moment in which two cues overlap is none in which both must be read.
+    text = cue("x" * 60, "00:00:04,000") + cue("y" * 60, "00:00:08,000", "00:00:03,900")
+    assert fast(text) == []
+
+
+def test_the_end_of_the_narration_ends_the_time_to_read_a_cue() -> None:
+    text = cue("x" * 90, "00:00:09,000")
+    assert fast(text, 9.0) == []
+    assert fast(text, 1.5) == ["2: 1 cue is shown too briefly to be read: 90 characters in 0.5 s"]
+    assert fast(text, 0.5) == [], "it is not shown at all, of which there is another notice"

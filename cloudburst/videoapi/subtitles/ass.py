@@ -96,7 +96,7 @@ def draw(cues: list[Cue], style: Style) -> tuple[list[Drawn], list[str]]:
 
     fitted = fit.fit(flatten(texts), where, measure, tallness, style.language)
     drawn = [Drawn(one.start, one.end, _text(one, style)) for one in fitted]
-    return drawn, fit.notes(texts, fitted, where, chosen=bool(style.font_size))
+    return drawn, fit.notes(fitted, where, chosen=bool(style.font_size))
 
 
 def to_ass(drawn: list[Drawn], style: Style) -> str:

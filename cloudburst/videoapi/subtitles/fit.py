@@ -28,9 +28,6 @@ _SHRINK = 0.9
 _PART = 1.5
 # What the end of a part is worth: by this share of its length the part may miss the goal for it.
 _MERIT = {wrap.WITHIN: 0.0, wrap.CLAUSE: 0.15, wrap.SENTENCE: 0.4, wrap.LINE: 0.5}
-# Twice what guides for subtitles call fast, 20 characters per second of an alphabet or 10 of
-# Chinese: a character of CJK counts as two.
-_READABLE = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,18 +198,16 @@ def _paragraphs(divided: wrap.Pieces) -> list[int]:
     return numbers
 
 
-def notes(cues: list[Cue], fitted: list[Fitted], where: Room, *, chosen: bool) -> list[str]:
-    """Return warnings about cues that are not shown as they were written, or cannot be read.
+def notes(fitted: list[Fitted], where: Room, *, chosen: bool) -> list[str]:
+    """Return warnings about cues that are not shown as they were written.
 
     Args:
-        cues: as they were written.
         fitted: what `fit` made of them.
         where: the room that they had.
         chosen: whether the user chose the font size.
     """
     smaller = [one for one in fitted if one.size < where.size and not one.part]
     split = [first for first, second in pairwise(fitted) if second.part == 1]
-    fast = [cue for cue in cues if _speed(cue) > _READABLE]
     found = []
     if chosen and smaller:
         found.append(_smaller_note(smaller, where.size))
@@ -227,8 +222,6 @@ def notes(cues: list[Cue], fitted: list[Fitted], where: Room, *, chosen: bool) -
                 first=_clock(split[0].start),
             )
         )
-    if fast:
-        found.append(_fast_note(fast))
     return found
 
 
@@ -242,25 +235,6 @@ def _smaller_note(smaller: list[Fitted], size: int) -> str:
         first=_clock(smaller[0].start),
         least=min(one.size for one in smaller),
     )
-
-
-def _fast_note(fast: list[Cue]) -> str:
-    worst = max(fast, key=_speed)
-    return ntr(
-        "{count} subtitle is too fast to be read: {length} characters in {seconds:.1f} s, at "
-        "{worst}",
-        "{count} subtitles are too fast to be read, the fastest at {worst}: {length} characters "
-        "in {seconds:.1f} s",
-        len(fast),
-        length=len(worst.text),
-        seconds=worst.end - worst.start,
-        worst=_clock(worst.start),
-    )
-
-
-def _speed(cue: Cue) -> float:
-    """Return how many characters per second must be read."""
-    return (len(cue.text) + scripts.count_cjk(cue.text)) / max(cue.end - cue.start, 0.01)
 
 
 def _clock(seconds: float) -> str:

@@ -129,6 +129,16 @@ def _late(count: int, values: Mapping[str, str]) -> str:
     )
 
 
+def _fast(count: int, values: Mapping[str, str]) -> str:
+    return ntr(
+        "{count} cue is shown too briefly to be read: {length} characters in {seconds} s",
+        "{count} cues are shown too briefly to be read; the fastest has {length} characters in "
+        "{seconds} s",
+        count,
+        **values,
+    )
+
+
 def guessed(encoding: str) -> str:
     """Return the message about an encoding that is a guess."""
     return tr(
@@ -148,4 +158,5 @@ _MESSAGES: dict[str, Callable[[int, Mapping[str, str]], str]] = {
     "damaged": _damaged,
     "shifted": _shifted,
     "late": _late,
+    "fast": _fast,
 }
