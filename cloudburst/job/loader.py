@@ -267,6 +267,8 @@ def _scene(
     reading: subtitles.Reading | None,
 ) -> Scene:
     chosen = section.model_dump(exclude_unset=True, exclude={"name", "image", "audio"})
+    if reading is not None and reading.decided:
+        chosen["subtitle_encoding"] = reading.encoding  # the worker has not seen the other files
     return Scene(
         name=names.safe_name(section.name),
         image=located.locate(base, section.image),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.job import files, located
@@ -13,7 +13,7 @@ from cloudburst.models import Problem
 from cloudburst.videoapi import lettering, subtitles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cloudburst.job.tree import Path as TreePath
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudburst.videoapi.fonts import Face
 
 _ENCODING = "subtitle_encoding"
+_UTF_8 = "utf-8"
 
 
 class _Wanted(NamedTuple):
@@ -41,12 +42,18 @@ class Reading:
         error: why they cannot be used; None if they can.
         warnings: what was repaired, guessed or left out, each with the file and its line.
         missing: characters that no font of this machine has.
+        encoding: of the file; None if it has nothing but ASCII.
+        rival: an encoding that fits as well.
+        decided: whether the other files of the job decided between the two.
         font: that this machine has no font of the name which the scene asks for, if so.
     """
 
     error: str | None = None
     warnings: tuple[str, ...] = ()
     missing: str = ""
+    encoding: str | None = None
+    rival: str | None = None
+    decided: bool = False
     font: tuple[str, ...] = ()
 
 
@@ -70,7 +77,32 @@ def read(
         if wanted not in known:
             known[wanted] = _read(wanted, base, chosen(wanted.font))
         readings[index] = known[wanted]
+    usual = _usual_encoding(known.values())
+    for index, wanted in _wanted(raw, probes):
+        rival = readings[index].rival
+        if rival is not None and usual in {rival, _UTF_8}:
+            again = _read(wanted._replace(encoding=usual), base, chosen(wanted.font))
+            readings[index] = _decided(wanted.file, again) if usual == rival else again
     return readings
+
+
+def _decided(file: str, reading: Reading) -> Reading:
+    """Return what was read in the encoding of the other files, with a warning if it is a guess."""
+    if reading.encoding == _UTF_8:
+        return replace(reading, decided=True)
+    message = tr(
+        "the text may be utf-8 or {encoding}; {encoding} is a guess, by the other files, so look "
+        "at the text, and set subtitle_encoding if it is wrong",
+        encoding=reading.encoding,
+    )
+    told = _placed(file, subtitles.Notice(0, message))
+    return replace(reading, decided=True, warnings=(told, *reading.warnings))
+
+
+def _usual_encoding(readings: Iterable[Reading]) -> str | None:
+    """Return the one encoding of the files that leave no doubt; None if they differ."""
+    clear = {reading.encoding for reading in readings if reading.rival is None} - {None}
+    return clear.pop() if len(clear) == 1 else None
 
 
 def _font(
@@ -138,7 +170,14 @@ def _read(wanted: _Wanted, base: Path, font: Face | None) -> Reading:
     missing = lettering.missing(found.cues, font)
     notices = (*found.notices, *([_left_out(missing)] if missing else []))
     warnings = tuple(_placed(wanted.file, notice) for notice in notices)
-    return Reading(None, warnings, missing, _no_font(wanted, found.cues, font))
+    return Reading(
+        None,
+        warnings,
+        missing,
+        found.encoding,
+        found.rival,
+        font=_no_font(wanted, found.cues, font),
+    )
 
 
 def _no_font(wanted: _Wanted, cues: Sequence[subtitles.Cue], font: Face | None) -> tuple[str, ...]:

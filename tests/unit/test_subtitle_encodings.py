@@ -105,4 +105,40 @@ def test_damaged_characters_are_told(data: bytes) -> None:
 
 def test_utf_8_is_not_a_guess_in_any_language() -> None:
     text = "Größe Привет שלום สวัสดี 你好 안녕"
-    assert decode(text.encode()) == (text, None)
+    assert decode(text.encode()) == (text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "name"),
+    [
+        ("谢谢", "chinese", "gb18030"),  # лл in UTF-8: no word has no vowel
+        ("谢谢", "zh-Hans", "gb18030"),
+        ("谢谢", "english", None),
+        ("谢谢！谢谢", "chinese", "gb18030"),
+    ],
+)
+def test_what_is_utf_8_by_chance_is_chinese_where_it_is_no_word(
+    text: str, language: str, name: str | None
+) -> None:
+    data = (HEAD + text + "\n").encode("gb18030")
+    found = read(data, language=language)
+    assert (found.cues[0].text == text) == (name is not None)
+    assert [one.message for one in found.notices if f"{name} is a guess" in one.message] or not name
+
+
+def test_what_may_be_either_is_a_guess_that_is_told() -> None:
+    data = (HEAD + "дома\n").encode()
+    found = read(data, language="chinese")
+    assert (found.cues[0].text, found.encoding, found.rival) == ("дома", "utf-8", "gb18030")
+    (notice,) = found.notices
+    assert notice.message.startswith("the text may be utf-8 or gb18030; utf-8 is a guess, so look")
+    assert read(data, language="ru").notices == ()
+    assert read(data, encoding="utf-8", language="chinese").notices == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["café", "Ça va, père Noël ?", "Привет, мир", "дома, сказал он", "谢谢", "שלום", "½ l"]
+)
+def test_utf_8_that_is_nothing_else_is_certain(text: str) -> None:
+    found = read((HEAD + text + "\n").encode(), language="chinese")
+    assert (found.cues[0].text, found.notices, found.rival) == (text, (), None)

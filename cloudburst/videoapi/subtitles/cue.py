@@ -67,10 +67,14 @@ class Subtitles:
     Args:
         cues: in order of time; they may overlap, see `flatten`.
         notices: what was repaired, guessed or left out, one for each kind.
+        encoding: of the file; None if it has nothing but ASCII.
+        rival: an encoding that fits as well; None for most files.
     """
 
     cues: tuple[Cue, ...]
     notices: tuple[Notice, ...] = ()
+    encoding: str | None = None
+    rival: str | None = None
 
 
 @dataclass

@@ -68,6 +68,19 @@ _COMMON = {
     "cp949": re.compile(rb"[\xa1\xa3\xb0-\xc8][\xa1-\xfe]"),
 }
 _PAIR = re.compile(rb"[\x81-\xfe][\x30-\xfe]")
+# Where a language has one encoding besides Unicode.
+_LOCAL = {
+    **dict.fromkeys(("chinese", "zh-Hans"), "gb18030"),
+    **dict.fromkeys(("zh-Hant", "zh-HK"), "big5"),
+    "ko": "cp949",
+}
+_ALPHABETS = ("LATIN ", "GREEK ", "CYRILLIC ")
+# Of each of them, without accents.
+_VOWEL = re.compile(
+    "[aeiouy\xe6\xf8\u0153\u0131"
+    "\u03b1\u03b5\u03b7\u03b9\u03bf\u03c5\u03c9"
+    "\u0430\u0435\u0438\u043e\u0443\u044b\u044d\u044e\u044f\u0456]"
+)
 _CHINESE = {"gb18030": 1.15, "big5": 1.15}
 # Letters of an alphabet touch no Latin letters in a word, and lower case follows no mark.
 _MIXED = re.compile(
@@ -87,10 +100,12 @@ class Decoded(NamedTuple):
     Args:
         text: without byte order marks.
         guess: name of the encoding if it is a guess, None if it is certain.
+        rival: another encoding that fits as well: the other files of a job may show which it is.
     """
 
     text: str
     guess: str | None = None
+    rival: str | None = None
 
 
 def known_encoding(name: str) -> bool:
@@ -118,6 +133,11 @@ def decode(data: bytes, *, encoding: str | None = None, language: str | None = N
     if encoding is not None:
         return Decoded(_plain(_as_told(data, encoding)))
     certain = _without_mark(data) or _as_utf8(data)
+    rival = _rival(data, certain, language)
+    if certain is not None and rival is not None:
+        if _unspeakable(certain):
+            return Decoded(_plain(data.decode(rival)), rival, "utf-8")
+        return Decoded(_plain(certain), "utf-8", rival)
     if certain is not None:
         return Decoded(_plain(certain))
     text, guess = _guessed(data, language)
@@ -178,6 +198,40 @@ def _as_utf8(data: bytes) -> str | None:
     whole = sum(1 for char in text if ord(char) > 127) - broken  # noqa: PLR2004 - ASCII ends there
     # Two bytes that happen to be UTF-8 are common in other encodings; many are not.
     return text if whole >= 4 * broken and whole >= 4 else None  # noqa: PLR2004
+
+
+def _rival(data: bytes, text: str | None, language: str | None) -> str | None:
+    """Return the encoding of Chinese or Korean that may be meant by what is UTF-8 by chance.
+
+    A character of those has two bytes, which are a letter of another alphabet in UTF-8, now and
+    then: 谢谢 in GB 2312 is лл. Only where all of a file is so, it may be either.
+
+    Args:
+        data: the file.
+        text: what it is as UTF-8; None if it is not.
+        language: of the scene.
+    """
+    encoding = _LOCAL.get(language or "")
+    if text is None or encoding is None or text.isascii():
+        return None
+    if not all(char.isascii() or char.isalpha() for char in text):
+        return None  # no sign is a character by chance where it makes sense
+    touching = re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", data)
+    pairs = re.findall(rb"[\x80-\xff]+", data)
+    common = all(re.fullmatch(rb"(?:%b)+" % _COMMON[encoding].pattern, run) for run in pairs)
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return encoding if common and not touching else None
+
+
+def _unspeakable(text: str) -> bool:
+    """Whether a text has Latin, Greek or Cyrillic letters, and no vowel among them."""
+    letters = [char for char in text if char.isalpha() and not char.isascii()]
+    known = all(unicodedata.name(char, "").startswith(_ALPHABETS) for char in letters)
+    bare = unicodedata.normalize("NFD", text).casefold()
+    return bool(letters) and known and not _VOWEL.search(bare)
 
 
 def _guessed(data: bytes, language: str | None) -> tuple[str, str]:

@@ -148,6 +148,16 @@ def guessed(encoding: str) -> str:
     )
 
 
+def undecided(encoding: str, rival: str) -> str:
+    """Return the message about an encoding where another one fits as well."""
+    return tr(
+        "the text may be {encoding} or {rival}; {encoding} is a guess, so look at the text, and "
+        "set subtitle_encoding if it is wrong",
+        encoding=encoding,
+        rival=rival,
+    )
+
+
 _MESSAGES: dict[str, Callable[[int, Mapping[str, str]], str]] = {
     "repaired": _repaired,
     "joined": _joined,

@@ -73,13 +73,17 @@ def read(
     _note_damage(lines, found)
     cues = _timed(found, seconds)
     _check_cues(cues, found)
-    return Subtitles(tuple(cues), (*_guess(decoded, lines), *messages.notices(found)))
+    notices = (*_guess(decoded, lines), *messages.notices(found))
+    name = decoded.guess or (None if decoded.text.isascii() else "utf-8")
+    return Subtitles(tuple(cues), notices, encoding or name, decoded.rival)
 
 
 def _guess(decoded: Decoded, lines: list[str]) -> list[Notice]:
     if decoded.guess is None:
         return []
     line = next((number for number, text in enumerate(lines, 1) if not text.isascii()), 0)
+    if decoded.rival is not None:
+        return [Notice(line, messages.undecided(decoded.guess, decoded.rival))]
     return [Notice(line, messages.guessed(decoded.guess))]
 
 
