@@ -66,6 +66,7 @@ def frame(
         image=(tmp_path / "plain.png").read_bytes(),
         audio=write_sound(tmp_path / "a.wav", 0.5, rate=8000).read_bytes(),
         subtitle=f"1\n00:00:00,000 --> 00:00:09,000\n{text}\n".encode(),
+        subtitle_checked=True,  # so short a sound leaves no time to read
         font_size=SIZE,
         **options,
     )
