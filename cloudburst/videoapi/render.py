@@ -383,7 +383,7 @@ def _states(scene: _Scene) -> tuple[list[int], list[str]]:
 
 @functools.lru_cache(maxsize=4)
 def _skips(size: tuple[int, int], threads: int) -> still.Skips:
-    """Return the slices that repeat a picture, from an encoding of black, once per size.
+    """Return the slices that repeat a picture, from encodings of black, once per size.
 
     Raises:
         StillUnsupportedError: the slices are not as expected.
@@ -399,7 +399,13 @@ def _skips(size: tuple[int, int], threads: int) -> still.Skips:
             *("-f", "h264", "black.h264"),
         ]
         ffmpeg.run(arguments, folder, Deadline(60), [black])
-        return still.Skips((folder / "black.h264").read_bytes())
+        arguments = [
+            *(*_raw(size), "-vf", _TAGS, *_x264(threads), *quality.moving(quality.HIGHEST)),
+            *("-f", "h264", "moving.h264"),
+        ]
+        ffmpeg.run(arguments, folder, Deadline(60), [black])
+        streams = [(folder / f"{name}.h264").read_bytes() for name in ("black", "moving")]
+        return still.Skips(*streams)
 
 
 def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None:

@@ -5,18 +5,14 @@ skipped: some 70 bytes that do not depend on the picture. So a still needs only 
 followed by such slices; subtitles need one more frame for each change. The cost of encoding does
 not grow with length.
 
-The slices are taken from an encoding of black frames by x264. The only field that changes from
-frame to frame is ``frame_num``, which counts reference frames modulo 16 (x264's choice for
-one reference and no B-frames; display order is decoding order, ``pic_order_cnt_type`` 2).
-It has a fixed position in the slice header, ITU-T H.264 (08/2021) section 7.3.3::
+The slices are taken from an encoding of black frames by x264. What changes from frame to frame is
+``frame_num``, which counts reference frames modulo 16, and the order of display. `Skips` verifies
+this: it compares its slices with those that x264 writes and raises `StillUnsupportedError` if one
+bit differs; the caller then encodes every frame.
 
-    first_mb_in_slice ue(v)  1        = 0
-    slice_type        ue(v)  00110    = 5, P
-    pic_parameter_set ue(v)  1        = 0
-    frame_num         u(4)   xxxx
-
-`Skips` verifies all of this: it compares its slices with those that x264 writes and raises
-`StillUnsupportedError` if one bit differs; the caller then encodes every frame.
+x264 writes these frames without B-frames and with one reference, which is what makes them so
+predictable. `h264` then gives them the parameter sets of moving pictures, so that the clips of one
+run can follow each other in any player.
 """
 
 from __future__ import annotations
@@ -24,6 +20,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from cloudburst.videoapi import h264
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,8 +33,6 @@ KEY_EVERY = 300
 X264 = "weightp=0:scenecut=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:aud=1:keyint=infinite:ref=1"
 
 _START = re.compile(rb"\x00\x00\x01")
-_P_HEADER = 0b10011010  # the three fields above, then the first bit of frame_num
-_AUD, _IDR, _SLICE, _SPS, _PPS = 9, 5, 1, 7, 8
 
 
 class StillUnsupportedError(ValueError):
@@ -97,38 +93,60 @@ def units(stream: bytes) -> list[bytes]:
     starts = [
         match.start() - (stream[match.start() - 1 : match.start()] == b"\0")
         for match in _START.finditer(stream)
-        if stream[match.end()] & 31 == _AUD
+        if stream[match.end()] & 31 == h264.AUD
     ]
     if not starts:
         raise StillUnsupportedError("no access unit delimiters")
     return [stream[a:b] for a, b in zip(starts, [*starts[1:], len(stream)], strict=True)]
 
 
-def _nals(unit: bytes) -> dict[int, tuple[int, bytes]]:
-    """Return the last NAL unit of each type, as (offset of its header, bytes)."""
+def _nals(unit: bytes) -> list[bytes]:
+    """Return the NAL units of an access unit, without start codes."""
     offsets = [match.end() for match in _START.finditer(unit)]
     ends = [*(match.start() for match in _START.finditer(unit)), len(unit)][1:]
-    return {
-        unit[offset] & 31: (offset, unit[offset:end].rstrip(b"\0"))
-        for offset, end in zip(offsets, ends, strict=True)
-    }
+    return [unit[offset:end].rstrip(b"\0") for offset, end in zip(offsets, ends, strict=True)]
 
 
-def numbered(unit: bytes, number: int) -> bytes:
-    """Return a P frame with another ``frame_num``.
+def _kinds(unit: bytes) -> dict[int, bytes]:
+    """Return the last NAL unit of each type."""
+    return {nal[0] & 31: nal for nal in _nals(unit)}
+
+
+def parameter_sets(stream: bytes) -> h264.Sets:
+    """Read the parameter sets at the start of a stream.
 
     Raises:
-        StillUnsupportedError: its slice header does not have the expected structure.
+        StillUnsupportedError: there are none, or of a kind that is not known.
     """
-    offset = _nals(unit).get(_SLICE, (0, b""))[0]
-    if not offset or unit[offset + 1] & 0b11111110 != _P_HEADER:
-        raise StillUnsupportedError("not a P slice of the known shape")
-    changed = bytearray(unit)
-    changed[offset + 1] = _P_HEADER | number >> 3
-    changed[offset + 2] = unit[offset + 2] & 0b00011111 | (number & 7) << 5
-    if changed[offset + 2] == 0:
-        raise StillUnsupportedError("the header would need an emulation prevention byte")
-    return bytes(changed)
+    nals = _kinds(stream)
+    if h264.SPS not in nals or h264.PPS not in nals:
+        raise StillUnsupportedError("no parameter sets before the first frame")
+    try:
+        return h264.sets(nals[h264.SPS], nals[h264.PPS])
+    except h264.UnknownStreamError as error:
+        raise StillUnsupportedError(str(error)) from error
+
+
+def _rewritten(unit: bytes, own: h264.Sets, target: h264.Sets, since: int) -> bytes:
+    """Return an access unit as it is with other parameter sets.
+
+    Args:
+        unit: a frame in one slice.
+        own: its parameter sets.
+        target: those it shall have.
+        since: number of frames since the last key frame.
+    """
+    nals = []
+    for nal in _nals(unit):
+        kind = nal[0] & 31
+        if kind in {h264.P_SLICE, h264.IDR}:
+            try:
+                nals.append(h264.rewritten(nal, own, target, since))
+            except h264.UnknownStreamError as error:
+                raise StillUnsupportedError(str(error)) from error
+        else:
+            nals.append({h264.SPS: target.sps, h264.PPS: target.pps}.get(kind, nal))
+    return b"".join(b"\0\0\0\1" + nal for nal in nals)
 
 
 class Skips:
@@ -136,20 +154,26 @@ class Skips:
 
     Args:
         black: an encoding of more than `PERIOD` black frames.
+        moving: the start of a moving picture of the same size, with its parameter sets.
 
     Raises:
-        StillUnsupportedError: it differs from the expected stream.
+        StillUnsupportedError: they differ from the expected streams.
     """
 
-    def __init__(self, black: bytes) -> None:
+    def __init__(self, black: bytes, moving: bytes) -> None:
         frames = units(black)
         if len(frames) < PERIOD + 3:
             raise StillUnsupportedError("too few frames to see a whole period")
-        self._parameter_sets = _parameter_sets(frames[0])
-        self._by_number = [numbered(frames[1], number) for number in range(PERIOD)]
+        self._own = parameter_sets(frames[0])
+        self._target = parameter_sets(moving)
+        if not self._own.fit(self._target):
+            raise StillUnsupportedError("the parameter sets of stills and motion differ too much")
         for index, frame in enumerate(frames[1:], start=1):
-            if frame != self._by_number[index % PERIOD]:
+            if _nals(frame) != _nals(_rewritten(frames[1], self._own, self._own, index)):
                 raise StillUnsupportedError(f"frame {index} is not the expected slice")
+        self._since = [
+            _rewritten(frames[1], self._own, self._target, since) for since in range(KEY_EVERY)
+        ]
 
     def assemble(self, stream: bytes, parts: Sequence[Segment]) -> Iterator[bytes]:
         """Yield the frames of the video: each encoded picture, repeated for its segment.
@@ -163,29 +187,18 @@ class Skips:
                 key frames.
         """
         pictures = units(stream)
-        keys = [_IDR in _nals(picture) for picture in pictures]
+        keys = [h264.IDR in _kinds(picture) for picture in pictures]
         fresh = encoded(parts)
-        if (
-            keys != [part.key for part in fresh]
-            or _parameter_sets(pictures[0]) != self._parameter_sets
-        ):
+        if keys != [part.key for part in fresh] or parameter_sets(pictures[0]) != self._own:
             raise StillUnsupportedError("the pictures are not encoded as asked")
         pending = iter(zip(pictures, fresh, strict=True))
         following = next(pending, None)
-        picture, number = b"", 0
+        picture, since = b"", 0
         for part in parts:
             if following is not None and part is following[1]:
                 picture, following = following[0], next(pending, None)
-            number = 0 if part.key else (number + 1) % PERIOD
-            yield picture if part.key else numbered(picture, number)
+            since = 0 if part.key else since + 1
+            yield _rewritten(picture, self._own, self._target, since)
             for _ in range(part.frames - 1):
-                number = (number + 1) % PERIOD
-                yield self._by_number[number]
-
-
-def _parameter_sets(unit: bytes) -> tuple[bytes, bytes]:
-    """Return the parameter sets: slices are interchangeable only under identical ones."""
-    nals = _nals(unit)
-    if _SPS not in nals or _PPS not in nals:
-        raise StillUnsupportedError("no parameter sets before the first frame")
-    return nals[_SPS][1], nals[_PPS][1]
+                since += 1
+                yield self._since[since]

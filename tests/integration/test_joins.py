@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,21 @@ pytestmark = [pytest.mark.video, pytest.mark.xdist_group("joins")]
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 PICTURES = EXAMPLE.parent / "pictures"
+ROOT = EXAMPLE.parent.parent
 SRT = b"1\n00:00:00,300 --> 00:00:00,900\nHello\n"
 CLICK = 0.5
 # No whole numbers of frames of either stream, and different ones.
 LENGTHS = {"still": 1.337, "subtitles": 1.51, "motion": 1.222, "full": 1.45}
 OPTIONS: dict[str, dict[str, Any]] = {
     "still": {},
-    "subtitles": {"subtitle": SRT, "language": "english"},
+    "subtitles": {"subtitle": SRT, "language": "english", "quality": "small"},
     "motion": {"effects": ("zoom_in",)},
     "full": {
         "effects": ("pan_left",),
         "subtitle": SRT,
         "watermark": (PICTURES / "sunset.jpg").read_bytes(),
+        "quality": "high",
+        "effort": "high",
     },
 }
 Shown = list[tuple[float, Any]]
@@ -65,12 +69,22 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
-def join(clips: dict[str, Path], names: list[str], folder: Path) -> Path:
-    script = folder / "list.txt"
-    script.write_text("".join(f"file '{clips[name]}'\n" for name in names))
-    command = [FFMPEG, "-v", "error", "-y", "-f", "concat", "-safe", "0", "-i", str(script)]
-    subprocess.run([*command, "-c", "copy", str(folder / "joined.mp4")], check=True)
-    return folder / "joined.mp4"
+def documented() -> list[list[str]]:
+    """Return the arguments of the two commands in docs/scenes.md: for players, for counters."""
+    lines = (ROOT / "docs" / "scenes.md").read_text(encoding="utf-8").splitlines()
+    return [
+        shlex.split(line, comments=True)[1:]
+        for line in lines
+        if line.startswith("ffmpeg -f concat")
+    ]
+
+
+def join(clips: dict[str, Path], names: list[str], folder: Path, command: int = 0) -> Path:
+    lines = "".join(f"file '{clips[name]}'\n" for name in names)
+    (folder / "list.txt").write_text(lines)
+    arguments = [FFMPEG, "-v", "error", "-y", *documented()[command]]
+    subprocess.run(arguments, check=True, cwd=folder)
+    return folder / "film.mp4"
 
 
 def shown(path: Path) -> Shown:
@@ -92,6 +106,16 @@ def clicks(path: Path) -> list[float]:
     return [
         time for before, time in zip([-1.0, *times], times, strict=False) if time > before + 0.1
     ]
+
+
+def test_all_clips_have_the_same_parameter_sets(clips: dict[str, Path]) -> None:
+    """Players may read these once, from the index of the joined file."""
+    sets = {}
+    for name, path in clips.items():
+        with av.open(str(path)) as container:
+            sets[name] = container.streams.video[0].codec_context.extradata
+    assert sets["still"][:4] == b"\x01\x64\x00\x28", "avcC, High, level 4.0"
+    assert len(set(sets.values())) == 1, sets
 
 
 # The two that differ most come first.
@@ -133,3 +157,30 @@ def test_sound_does_not_drift_over_twenty_clips(clips: dict[str, Path], tmp_path
     drift = np.array(clicks(joined)) - starts - CLICK
     assert np.abs(drift - drift[0]).max() < 0.003
     assert abs(drift[0]) < 0.03
+
+
+def counted(path: Path) -> list[float]:
+    """Return the times of the clicks for whoever counts samples instead of heeding time stamps."""
+    command = [FFMPEG, "-v", "error", "-i", str(path), "-f", "f32le", "-ac", "1", "-"]
+    samples = np.frombuffer(
+        subprocess.run(command, capture_output=True, check=True).stdout, np.float32
+    )
+    loud = np.flatnonzero(np.abs(samples) > 0.2)
+    return [float(loud[0] / 48000), *(loud[1:][np.diff(loud) > 4800] / 48000)]
+
+
+def test_counted_samples_stay_in_step_with_the_command_for_them(
+    clips: dict[str, Path], tmp_path: Path
+) -> None:
+    names = list(OPTIONS) * 5
+    frames = [math.ceil(LENGTHS[name] * render.FPS) for name in names]
+    starts = np.cumsum([0, *frames[:-1]]) / render.FPS
+    late = np.array(counted(join(clips, names, tmp_path))) - starts - CLICK
+    # What the documentation says of copied sound.
+    assert late[-1] == pytest.approx(0.16, abs=0.02)
+    joined = join(clips, names, tmp_path, command=1)
+    late = np.array(counted(joined)) - starts - CLICK
+    assert np.abs(late - late[0]).max() < 0.003
+    assert abs(late[0]) < 0.025  # one block of AAC, before the first sound
+    assert np.abs(np.array(clicks(joined)) - starts - CLICK).max() < 0.03
+    assert len(shown(joined)) == sum(frames)

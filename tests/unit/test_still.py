@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 from cloudburst import media
-from cloudburst.videoapi import render, still
+from cloudburst.videoapi import ffmpeg, h264, quality, render, still
 from cloudburst.videoapi.ffmpeg import Deadline
-from cloudburst.videoapi.still import KEY_EVERY, Segment, Skips, StillUnsupportedError, segments
+from cloudburst.videoapi.still import (
+    KEY_EVERY,
+    PERIOD,
+    Segment,
+    Skips,
+    StillUnsupportedError,
+    segments,
+)
 from tests.support.inputs import EXAMPLE, write_sound
 
 if TYPE_CHECKING:
@@ -154,66 +161,89 @@ def test_an_encoder_of_another_kind_falls_back_to_encoding_every_frame(
 
 # -- what the module refuses --------------------------------------------------------------------
 
-START = b"\x00\x00\x00\x01"
-AUD = START + b"\x09\xf0"
+X264 = ["-c:v", "libx264", "-profile:v", "high", "-threads", "1"]
+STILL = [*X264, *quality.still_picture("-qp", "20")]
 
 
-def slice_of(number: int, more: bytes = b"\x80\x07") -> bytes:
-    first = 0b10011010 | number >> 3
-    return AUD + START + b"\x41" + bytes([first, (number & 7) << 5 | 2]) + more
+def encoding(folder: Path, source: str, frames: int, options: list[str]) -> bytes:
+    """Encode frames of the size of videos: in others, x264 varies the end of a slice."""
+    arguments = ["-f", "lavfi", "-i", f"{source}s=1920x1080:r=30", "-frames:v", str(frames)]
+    arguments += ["-pix_fmt", "yuv420p", *options, "-f", "h264", "stream.h264"]
+    ffmpeg.run(arguments, folder, Deadline(60))
+    return (folder / "stream.h264").read_bytes()
 
 
-def key(parameters: bytes = b"\x67\x01") -> bytes:
-    return AUD + START + parameters + START + b"\x68\x01" + START + b"\x65\x88\x84"
+@pytest.fixture(scope="module")
+def black(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return encoding(tmp_path_factory.mktemp("black"), "color=c=black:", PERIOD + 3, STILL)
 
 
-BLACK = key() + b"".join(slice_of(i % 16) for i in range(1, 19))
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return encoding(tmp_path_factory.mktemp("moving"), "testsrc2=", 9, [*X264, *quality.moving(20)])
 
 
-def test_frame_numbers_are_written_where_they_stand() -> None:
-    for number in range(16):
-        assert still.numbered(slice_of(5), number) == slice_of(number)
-
-
-def test_pictures_are_held_for_their_frames() -> None:
-    stream = key() + slice_of(1, b"\xaa") + key()
-    parts = [Segment(3, 0, key=True), Segment(20, 1, key=False), Segment(2, 1, key=True)]
-    # Shown once more, the same key frame is used once more.
-    parts.append(Segment(1, 1, key=True))
+@pytest.mark.video
+def test_pictures_are_held_for_their_frames(tmp_path: Path, black: bytes, moving: bytes) -> None:
+    pictures = encoding(tmp_path, "testsrc2=", 3, [*STILL, "-force_key_frames", "0.06"])
+    # More frames than either number in a slice's header can count.
+    parts = [Segment(3, 0, key=True), Segment(150, 1, key=False), Segment(2, 2, key=True)]
+    parts.append(Segment(1, 2, key=True))  # shown once more, the same key frame is used once more
     assert still.encoded(parts) == parts[:3]
-    made = list(Skips(BLACK).assemble(stream, parts))
-    expected = [key(), slice_of(1), slice_of(2), slice_of(3, b"\xaa")]
-    expected += [slice_of(number % 16) for number in range(4, 23)]
-    assert made == [*expected, key(), slice_of(1), key()]
+    made = list(Skips(black, moving).assemble(pictures, parts))
+    (tmp_path / "made.h264").write_bytes(b"".join(made))
+    shown, alone = frames(tmp_path / "made.h264"), frames(tmp_path / "stream.h264")
+    assert len(shown) == len(made) == 156
+    for place, frame in enumerate(shown):
+        assert np.array_equal(frame, alone[0 if place < 3 else 1 if place < 153 else 2]), place
 
 
-@pytest.mark.parametrize(
-    ("black", "words"),
-    [
+def without(stream: bytes, kind: int) -> bytes:
+    """Return a stream without the NAL units of a type."""
+    parts = stream.split(b"\0\0\1")
+    return b"\0\0\1".join(part for part in parts if not part or part[0] & 31 != kind)
+
+
+@pytest.mark.video
+def test_an_unknown_encoding_of_black_is_refused(
+    tmp_path: Path, black: bytes, moving: bytes
+) -> None:
+    gray = encoding(tmp_path, "testsrc2=", PERIOD + 3, STILL)
+    sliced = encoding(tmp_path, "color=c=black:", PERIOD + 3, [*STILL, "-slices", "2"])
+    skipped = b"".join(unit for place, unit in enumerate(still.units(gray)) if place != 5)
+    main = [option if option != "high" else "main" for option in STILL]
+    refused = [
         (b"", "delimiters"),
-        (key() + slice_of(1), "too few"),
-        (key() + b"".join(slice_of(i % 32 % 16) for i in range(2, 20)), "not the expected"),
-        (key() + b"".join(slice_of(i % 16, bytes([1, i])) for i in range(1, 19)), "not the exp"),
-        (AUD + START + b"\x65\x88" + BLACK[len(key()) :], "parameter sets"),
-        (BLACK.replace(b"\x41\x9a", b"\x41\x5a"), "not a P slice"),
-    ],
-)
-def test_an_unknown_encoding_of_black_is_refused(black: bytes, words: str) -> None:
-    with pytest.raises(StillUnsupportedError, match=words):
-        Skips(black)
+        (b"".join(still.units(black)[:4]), "too few"),
+        (gray, "not the expected"),
+        (skipped + still.units(gray)[1], "not the expected"),
+        (sliced, "is"),
+        (without(black, h264.SPS), "parameter sets"),
+        (encoding(tmp_path, "color=c=black:", PERIOD + 3, main), "not High"),
+        (encoding(tmp_path, "color=c=black:", PERIOD + 3, [*X264, "-aud", "1"]), "differ|weighted"),
+    ]
+    for stream, words in refused:
+        with pytest.raises(StillUnsupportedError, match=words):
+            Skips(stream, moving)
 
 
-@pytest.mark.parametrize(
-    "stream",
-    [
-        key(),
-        key() + key(),
-        key() + slice_of(1) + slice_of(2),
-        key(b"\x67\x02") + slice_of(1),
-    ],
-    ids=["one missing", "a key too many", "one too many", "other parameters"],
-)
-def test_pictures_that_are_not_as_asked_are_refused(stream: bytes) -> None:
+@pytest.mark.video
+def test_motion_with_other_settings_is_refused(tmp_path: Path, black: bytes) -> None:
+    for more in (["-x264-params", "cabac=0"], ["-x264-params", "8x8dct=0:weightp=0"]):
+        moving = encoding(tmp_path, "testsrc2=", 3, [*X264, "-preset", "superfast", *more])
+        with pytest.raises(StillUnsupportedError):
+            Skips(black, moving)
+
+
+@pytest.mark.video
+def test_pictures_that_are_not_as_asked_are_refused(
+    tmp_path: Path, black: bytes, moving: bytes
+) -> None:
+    skips = Skips(black, moving)
     parts = [Segment(3, 0, key=True), Segment(2, 1, key=False)]
-    with pytest.raises(StillUnsupportedError):
-        list(Skips(BLACK).assemble(stream, parts))
+    two_keys = encoding(tmp_path, "testsrc2=", 2, [*STILL, "-force_key_frames", "0.03"])
+    one, three = (encoding(tmp_path, "testsrc2=", count, STILL) for count in (1, 3))
+    weighted = encoding(tmp_path, "testsrc2=", 2, [*X264, "-aud", "1", "-bf", "0"])
+    for stream in (one, two_keys, three, weighted):
+        with pytest.raises(StillUnsupportedError):
+            list(skips.assemble(stream, parts))
