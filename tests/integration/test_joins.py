@@ -120,12 +120,13 @@ def test_all_clips_have_the_same_parameter_sets(clips: dict[str, Path]) -> None:
 
 # The two that differ most come first.
 @pytest.mark.parametrize(
-    ("first", "second"),
+    "pair",
     but_the_first_slow(sorted(itertools.product(OPTIONS, OPTIONS), key=("still", "full").__ne__)),
 )
 def test_any_two_clips_can_be_joined(
-    clips: dict[str, Path], tmp_path: Path, first: str, second: str
+    clips: dict[str, Path], tmp_path: Path, pair: tuple[str, str]
 ) -> None:
+    first, second = pair
     joined = join(clips, [first, second], tmp_path)
     checked = subprocess.run(
         [FFMPEG, "-v", "error", "-i", str(joined), "-map", "0:v", "-f", "null", "-"],
