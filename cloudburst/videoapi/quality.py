@@ -129,6 +129,9 @@ _PART = 4
 # Pixels of the blocks whose contrasts are compared, and the quantiles of these.
 _BLOCK = 40
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+# Per step of the quantiser beyond this one, by how much the whole video's VMAF is above that of the
+# samples; below it, the other way round. Over the same pictures, what remains is -0.1 to 0.8.
+_LOW, _EXACT = 0.04, 14.5
 # How VMAF bends down, per square of the quantiser: 0.01 to 0.03 over the pictures of
 # docs/performance.md.
 _BEND = 0.022
@@ -150,11 +153,7 @@ class Sample:
 
 
 def choose(first: Sample, second: Sample, goal: Goal) -> float:
-    """Return the largest quantiser, in steps of a half, that meets a goal.
-
-    The whole video has some 0.25 more than the samples on average, but of some pictures less: so
-    nearly all meet the goal.
-    """
+    """Return the largest quantiser, in steps of a half, that meets a goal."""
     span = second.quantiser - first.quantiser
     slope = (second.vmaf - first.vmaf) / span + _BEND * span
 
@@ -163,9 +162,14 @@ def choose(first: Sample, second: Sample, goal: Goal) -> float:
         return first.vmaf + slope * over - _BEND * over**2
 
     steps = [half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)]
-    good = [step for step in steps if vmaf(step) >= goal.vmaf]
+    good = [step for step in steps if vmaf(step) + _low(step) >= goal.vmaf]
     affordable = [step for step in steps if bits(first, second, step) <= goal.bits]
     return max(good[-1] if good else LOWEST, affordable[0] if affordable else HIGHEST)
+
+
+def _low(quantiser: float) -> float:
+    """Return how much lower the samples are than the whole video, on average."""
+    return _LOW * (quantiser - _EXACT)
 
 
 def bits(first: Sample, second: Sample, quantiser: float) -> float:

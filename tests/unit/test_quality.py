@@ -73,7 +73,18 @@ def test_the_coarsest_quantiser_that_meets_the_goal_is_chosen() -> None:
     chosen = quality.choose(*samples((96, 94), (4, 2)), NORMAL)
     assert 17.5 <= chosen <= 19
     assert chosen * 2 == int(chosen * 2)
-    assert quality.choose(*samples((95, 93), (4, 2)), NORMAL) in {14, 14.5, 15}
+    assert quality.choose(*samples((95, 93), (4, 2)), NORMAL) in {13.5, 14, 14.5}
+
+
+def test_samples_are_too_low_at_coarse_quantisers_and_too_high_at_fine_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = [samples((96.9, 95.9), (4, 2)), samples((93.5, 92.0), (4, 2))]
+    chosen = [quality.choose(*pair, NORMAL) for pair in measured]
+    monkeypatch.setattr(quality, "_LOW", 0)
+    plain = [quality.choose(*pair, NORMAL) for pair in measured]
+    assert chosen[0] > plain[0] > 20
+    assert chosen[1] < plain[1] < 14
 
 
 def test_qualities_are_in_order() -> None:
