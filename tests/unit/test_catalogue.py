@@ -37,6 +37,7 @@ ENGLISH = {
     "videoapi/ffmpeg.py",
     "videoapi/protocol.py",
     "videoapi/quality.py",
+    "videoapi/h264.py",
     "videoapi/still.py",
     "targets/local/provider.py",
     # prints what the original tool prints

@@ -79,7 +79,7 @@ def test_the_coarsest_quantiser_that_meets_the_goal_is_chosen() -> None:
 def test_samples_are_too_low_at_coarse_quantisers_and_too_high_at_fine_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    measured = [samples((96.9, 95.9), (4, 2)), samples((93.5, 92.0), (4, 2))]
+    measured = [samples((96.9, 95.9), (4, 2)), samples((94.0, 91.0), (4, 2))]
     chosen = [quality.choose(*pair, NORMAL) for pair in measured]
     monkeypatch.setattr(quality, "_LOW", 0)
     plain = [quality.choose(*pair, NORMAL) for pair in measured]
