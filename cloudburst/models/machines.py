@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cloudburst.language import tr
 
@@ -97,6 +97,7 @@ class MachineSpec:
         lease_minutes: after which the machine ends itself.
         tags: put on everything, in the call that creates it.
         kms_key: ARN of the key that encrypts the disk, None for the account's default.
+        architecture: of the instance type's processor; the newest machine image is for it.
     """
 
     ami: str | None
@@ -110,6 +111,7 @@ class MachineSpec:
     lease_minutes: int
     tags: dict[str, str]
     kms_key: str | None = None
+    architecture: Literal["amd64", "arm64"] = "amd64"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -25,7 +24,7 @@ from pulumi_aws.ssm import get_parameter_output
 from cloudburst_stacks.user_data import user_data
 
 if TYPE_CHECKING:
-    from cloudburst.models import MachineSpec, WorkerSpec
+    from cloudburst.models import MachineSpec, Rung, WorkerSpec
 
 PORT = 5000
 # Amazon Linux 2023 with Docker, so that no package is installed while the machine is billed.
@@ -35,10 +34,14 @@ AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommen
 MAX_RETRIES = 3
 
 
-def ami_parameter(instance_type: str) -> str:
-    """Return the name of the public SSM parameter with the newest AMI for an instance type."""
-    graviton = re.match(r"[a-z]+\d+g", instance_type) is not None
-    kind = "gpu/" if has_gpu(instance_type) else "arm64/" if graviton else ""
+def ami_parameter(instance_type: str, architecture: str) -> str:
+    """Return the name of the public SSM parameter with the newest AMI for an instance type.
+
+    Args:
+        instance_type: those with a GPU have an AMI of their own.
+        architecture: ``amd64`` or ``arm64``.
+    """
+    kind = "arm64/" if architecture == "arm64" else "gpu/" if has_gpu(instance_type) else ""
     return AMI_PARAMETER.format(kind=kind)
 
 
@@ -69,7 +72,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
         region=rung.region,
         instance_type=rung.type,
         availability_zone=None if machine.subnet else rung.zone,
-        ami=machine.ami or _newest_ami(rung.type, rung.region, provider),
+        ami=machine.ami or _newest_ami(rung, machine.architecture, provider),
         instance_market_options=spot if rung.market == "spot" else None,
         # The dead-man switch shuts the instance down: only termination ends the bill. A one-time
         # spot instance is terminated by it anyway, and the provider sets the attribute with a call
@@ -142,11 +145,11 @@ def _security_group(
     )
 
 
-def _newest_ami(instance_type: str, region: str, provider: Provider) -> pulumi.Output[str]:
+def _newest_ami(rung: Rung, architecture: str, provider: Provider) -> pulumi.Output[str]:
     # Looked up in the stack: AMI ids differ by region, and a rung may be in any of them.
     parameter = get_parameter_output(
-        name=ami_parameter(instance_type),
-        region=region,
+        name=ami_parameter(rung.type, architecture),
+        region=rung.region,
         opts=pulumi.InvokeOutputOptions(provider=provider),
     )
     # The SDK marks every parameter's value as a secret; this one is public.

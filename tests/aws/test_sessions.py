@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from cloudburst import EventKind, preview
 from cloudburst.errors import CloudRefused, LeftRunning
@@ -318,3 +319,8 @@ def test_a_role_that_the_aws_cli_has_assumed_asks_nobody(
     assert frozen.access_key == NEW
     assert made.ends == pytest.approx(time.time() + 3600, abs=10)
     assert cloud.calls == []
+    # While machines run nobody may be asked, even at a terminal: an answer may take for ever.
+    monkeypatch.setattr(credentials, "_has_terminal", lambda: True)
+    monkeypatch.setattr(credentials.getpass, "getpass", lambda _: "000000")
+    with pytest.raises(BotoCoreError, match="would be needed again"):
+        made._ask(f"Enter MFA code for {SERIAL}: ")

@@ -300,6 +300,7 @@ def test_the_users_own_image_is_used_and_nobody_is_asked() -> None:
     ],
 )
 def test_the_image_fits_the_processor(instance_type: str, kind: str) -> None:
-    assert aws.ami_parameter(instance_type) == (
+    architecture = "arm64" if kind == "arm64/" else "amd64"
+    assert aws.ami_parameter(instance_type, architecture) == (
         f"/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
     )

@@ -98,10 +98,15 @@ def _image(image: str) -> Check:
 def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iterator[Check]:
     types = settings.instance_types
     try:
-        offers, vcpus = offered(aws, settings, region)
+        offers, kinds = offered(aws, settings, region)
     except CloudRefused as error:
         yield _refused(f"{region} types", error)
         return
+    except InfrastructureError as error:
+        fix = "change aws.instance_types"
+        yield Check(f"{region} types", Finding.ERROR, str(error), fix)
+        return
+    vcpus = {name: kind.vcpus for name, kind in kinds.items()}
     steps = [rung for rung in rungs(settings, offers) if rung.region == region]
     missing = [kind for kind in types if not offers.get((region, kind))]
     if not steps:
@@ -117,7 +122,7 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
     yield network
     if settings.security_groups:
         yield _firewalls(aws, settings, region, vpc)
-    ami, check = _ami(aws, settings, first)
+    ami, check = _ami(aws, settings, first, kinds[first.type].architecture)
     yield check
     if ami:
         yield _launch(aws, settings, first, ami)
@@ -192,13 +197,13 @@ def _firewalls(aws: Aws, settings: AwsSettings, region: str, vpc: str) -> Check:
     return Check(name, Finding.OK, f"{named}: {block} reaches port {PORT}")
 
 
-def _ami(aws: Aws, settings: AwsSettings, rung: Rung) -> tuple[str, Check]:
+def _ami(aws: Aws, settings: AwsSettings, rung: Rung, architecture: str) -> tuple[str, Check]:
     """Check the machine image; return its id too, empty when there is none."""
     name = f"{rung.region} AMI"
     if settings.ami:
         return settings.ami, Check(name, Finding.OK, f"{settings.ami}, as given")
     try:
-        ami = aws.parameter(rung.region, ami_parameter(rung.type))
+        ami = aws.parameter(rung.region, ami_parameter(rung.type, architecture))
     except CloudRefused as error:
         return "", _refused(name, error, "name aws.ami in scenes.yaml")
     return ami, Check(name, Finding.OK, f"{ami}, Amazon's newest with Docker")

@@ -15,7 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudburst.errors import CloudRefused
-from cloudburst.targets.aws import described, refusals
+from cloudburst.targets.aws import architecture, described, refusals
+from cloudburst.targets.aws.architecture import InstanceKind
 from cloudburst.targets.aws.described import STACK_TAG, Firewall, Instance
 
 if TYPE_CHECKING:
@@ -86,12 +87,15 @@ class Aws:
                 zones[offer["InstanceType"]].add(offer["Location"])
         return zones
 
-    def vcpus(self, region: str, types: Sequence[str]) -> dict[str, int]:
-        """Return the number of virtual CPUs of the instance types that a region has."""
+    def kinds(self, region: str, types: Sequence[str]) -> dict[str, InstanceKind]:
+        """Return what EC2 says of the instance types that a region has."""
         filters = [{"Name": "instance-type", "Values": list(types)}]
         pages = self._pages("ec2", region, "describe_instance_types", Filters=filters)
         return {
-            kind["InstanceType"]: int(kind["VCpuInfo"]["DefaultVCpus"])
+            kind["InstanceType"]: InstanceKind(
+                int(kind["VCpuInfo"]["DefaultVCpus"]),
+                architecture.named(kind["ProcessorInfo"]["SupportedArchitectures"]),
+            )
             for page in pages
             for kind in page["InstanceTypes"]
         }

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cloudburst.errors import CloudRefused
+from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.language import tr
 from cloudburst.models import Verdict
+from cloudburst.targets.aws.architecture import problem
 from cloudburst.targets.aws.refusals import family
 from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cloudburst.targets.aws.architecture import InstanceKind
     from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.settings import AwsSettings
     from cloudburst.targets.failover import Quota
@@ -29,15 +31,20 @@ class Regions:
 
     Args:
         offers: (region, instance type) → zones in which it can be launched.
-        vcpus: virtual CPUs by instance type.
+        kinds: what EC2 says of each instance type.
         free: vCPUs that are free, by quota; one that is not known is missing.
         notes: what was left out and why, for people.
     """
 
     offers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    vcpus: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, InstanceKind] = field(default_factory=dict)
     free: dict[Quota, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def vcpus(self) -> dict[str, int]:
+        """Virtual CPUs by instance type."""
+        return {name: kind.vcpus for name, kind in self.kinds.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +67,7 @@ def look(aws: Aws, settings: AwsSettings, run_id: str = "") -> Regions:
     refused: list[CloudRefused] = []
     for region in settings.regions:
         try:
-            offers, vcpus = offered(aws, settings, region)
+            offers, kinds = offered(aws, settings, region)
         except CloudRefused as error:
             if error.refusal.verdict is not Verdict.STOP:
                 raise
@@ -68,8 +75,8 @@ def look(aws: Aws, settings: AwsSettings, run_id: str = "") -> Regions:
             found.notes.append(left_out(region, error))
             continue
         found.offers |= offers
-        found.vcpus |= vcpus
-        found.free |= _free(aws, settings, region, vcpus, run_id)
+        found.kinds |= kinds
+        found.free |= _free(aws, settings, region, found.vcpus, run_id)
     if refused and not found.offers:
         raise refused[0]
     return found
@@ -89,19 +96,24 @@ def left_out(region: str, error: CloudRefused) -> str:
 
 def offered(
     aws: Aws, settings: AwsSettings, region: str
-) -> tuple[dict[tuple[str, str], set[str]], dict[str, int]]:
-    """Return the zones in which each type can be launched, and the types' vCPUs.
+) -> tuple[dict[tuple[str, str], set[str]], dict[str, InstanceKind]]:
+    """Return the zones in which each type can be launched, and what EC2 says of the types.
 
     Raises:
         CloudRefused: AWS refused, or did not answer.
+        InfrastructureError: the container image does not run on a type.
     """
-    vcpus = aws.vcpus(region, settings.instance_types)
+    kinds = aws.kinds(region, settings.instance_types)
+    for name, kind in kinds.items():
+        wrong = problem(name, kind.architectures, settings.image, settings.architectures)
+        if wrong:
+            raise InfrastructureError(f"aws.instance_types: {wrong}")
     offers = aws.offers(region, settings.instance_types)
     if settings.subnet is None:
         zones = aws.default_zones(region)
     else:
         zones = {aws.subnet(region, settings.subnet)[0]}
-    return {(region, kind): some & zones for kind, some in offers.items()}, vcpus
+    return {(region, kind): some & zones for kind, some in offers.items()}, kinds
 
 
 def _free(
@@ -130,6 +142,7 @@ def in_use(
     """
     running = [machine for machine in aws.running(region) if machine.run_id != run_id or not run_id]
     others = sorted({machine.type for machine in running} - vcpus.keys())
-    known = vcpus | (aws.vcpus(region, others) if others else {})
+    described = aws.kinds(region, others) if others else {}
+    known = vcpus | {name: kind.vcpus for name, kind in described.items()}
     for machine in running:
         yield quota_of(machine.rung), known.get(machine.type, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -12,6 +13,8 @@ from pydantic import Field, StringConstraints, ValidationError
 from cloudburst.language import later, tr
 from cloudburst.models import Axis, Market
 from cloudburst.section import Section, problems
+from cloudburst.targets.aws import architecture
+from cloudburst.targets.aws.architecture import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +58,7 @@ class AwsSettings:
         price_per_hour: USD by instance type, wins over the price list.
         tags: the user's own, for everything that is created.
         kms_key: ARN of the key that encrypts disks; None for the account's default.
+        architectures: what the user's own image is for; none: it is not known.
     """
 
     regions: tuple[str, ...] = ()
@@ -80,6 +84,7 @@ class AwsSettings:
     price_per_hour: tuple[tuple[str, float], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     kms_key: str | None = None
+    architectures: tuple[Architecture, ...] = ()
 
 
 _REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
@@ -94,6 +99,9 @@ _AMI, _SUBNET, _GROUP = (rf"^{prefix}-[0-9a-f]{{8,17}}$" for prefix in ("ami", "
 _TAG_KEY = r"^[\w .:/=+@-]+$"
 _TAG_VALUE = r"^[\w .:/=+@-]*$"
 _MAX_TAGS = 42
+# docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names: a g after the generation is
+# AWS's own processor; a1 was the first.
+_GRAVITON = re.compile(r"a1\.|[a-z]+\d+g")
 _OWN_TAGS = ("project", "cloudburst:")
 _KMS_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]+$"
 
@@ -156,6 +164,11 @@ class AwsSection(Section):
         pattern=_IMAGE,
         max_length=300,
         description="Container image of the video API; name@sha256:… pins it.",
+    )
+    architectures: list[Architecture] = Field(
+        default=[],
+        max_length=2,
+        description="What your own image is for; instance types have to be for one of them.",
     )
     ami: AmiId | None = Field(
         default=None, description="Machine image with cloud-init; default: Amazon's, with Docker."
@@ -232,6 +245,7 @@ def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSe
         price_per_hour=tuple(section.price_per_hour.items()),
         tags=tuple(section.tags.items()),
         kms_key=section.kms_key,
+        architectures=tuple(section.architectures),
     )
 
 
@@ -288,6 +302,7 @@ def section_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...
             yield ("tags", key), tr("AWS keeps keys that begin with aws: to itself")
     yield from _network_problems(section)
     yield from _key_problems(section)
+    yield from _architecture_problems(section)
 
 
 def _network_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -327,6 +342,20 @@ def _group_problems(
     if (single or several) and regions > 1:
         message = tr("got {count} regions; expected one: a security group is in one", count=regions)
         yield (field,), message
+
+
+def _architecture_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Return what is wrong by the names of types alone: AWS is asked later, about all of them."""
+    image = section.image or AwsSettings().image
+    if section.image is None and section.architectures:
+        return  # of an image that DOCKER_IMAGE names
+    if architecture.is_public(image) and "arm64" in section.architectures:
+        yield ("architectures",), tr("got arm64; expected amd64: {image} is for that", image=image)
+    for index, kind in enumerate(section.instance_types or ()):
+        if _GRAVITON.match(kind):
+            wrong = architecture.problem(kind, ["arm64"], image, section.architectures)
+            if wrong:
+                yield ("instance_types", index), wrong
 
 
 def _key_problems(section: AwsSection) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
+    from cloudburst.targets.aws.architecture import InstanceKind
     from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.fleet import Fleet
     from cloudburst.targets.aws.prices.quotes import Quotes
@@ -54,7 +55,7 @@ class AwsWorkers:
         settings: what the user asked for, with regions.
         plan: which scenes go to which batch.
         ladder: every rung that exists.
-        vcpus: virtual CPUs by instance type.
+        kinds: what EC2 says of each instance type.
         disks: price of a GB of disk by the hour, by region.
         vpc: of the user's subnet; None for the default one.
         ingress: who may reach the machines.
@@ -68,7 +69,7 @@ class AwsWorkers:
     settings: AwsSettings
     plan: Plan
     ladder: Ladder
-    vcpus: Mapping[str, int]
+    kinds: Mapping[str, InstanceKind]
     disks: Mapping[str, Quote]
     vpc: str | None
     ingress: Ingress
@@ -79,7 +80,7 @@ class AwsWorkers:
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Return how many scenes a machine of a rung renders at once."""
-        return max(1, self.vcpus[rung.type] // VCPUS_PER_SCENE)
+        return max(1, self.kinds[rung.type].vcpus // VCPUS_PER_SCENE)
 
     def estimate(self) -> Estimate:
         """Return the estimate of the plan on the ladder's first rung.
@@ -109,7 +110,7 @@ class AwsWorkers:
         return self.quotes.of(rung)
 
     def _surplus(self, rung: Rung) -> float:
-        return surplus_per_hour(rung.type, self.vcpus[rung.type])
+        return surplus_per_hour(rung.type, self.kinds[rung.type].vcpus)
 
     def _lease_minutes(self, rung: Rung) -> int:
         """Return after how many minutes a machine of a rung ends itself: a small one needs more."""
@@ -158,6 +159,7 @@ class AwsWorkers:
             disk_gb=settings.disk_gb,
             lease_minutes=lease,
             kms_key=settings.kms_key,
+            architecture=self.kinds[spec.rung.type].architecture,
             tags={"Name": spec.stack}
             | dict(settings.tags)
             | {
@@ -319,7 +321,7 @@ def prepare(
         settings=settings,
         plan=plan,
         ladder=_ladder(settings, found),
-        vcpus=found.vcpus,
+        kinds=found.kinds,
         notes=tuple(found.notes),
         disks={region: quotes.disk(region) for region in settings.regions},
         vpc=vpc,
