@@ -124,6 +124,15 @@ class Cloud:
             "CLOUDBURST_CHECKIP_URL": f"{self._server.url}/checkip",
         }
 
+    @property
+    def url(self) -> str:
+        """The API's URL."""
+        return self._server.url
+
+    def through(self, url: str) -> None:
+        """Let the provider's calls go through a proxy of the API at a URL."""
+        self._provider.use(url)
+
     def set_policy(self, policy: Policy | None) -> None:
         """Change what callers may do from now on; None allows everything."""
         self._api.policy = policy

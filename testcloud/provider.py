@@ -78,6 +78,11 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._keys: dict[str, Keys] = {}
         self._lock = threading.Lock()
 
+    def use(self, url: str) -> None:
+        """Call the AWS API at another URL."""
+        self._clients.close()
+        self._clients = Clients(url)
+
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()

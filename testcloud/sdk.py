@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from testcloud.wire import PROVIDER_AGENT
 
@@ -80,6 +81,13 @@ class Aws:
                 code, transient = "", True
                 text = (
                     f"https response error StatusCode: 0, RequestID: , request send failed, {error}"
+                )
+            except ResponseParserError as error:
+                # What smithy-go says of a body that ends early; it may be asked for again.
+                code, transient = "", True
+                text = (
+                    "https response error StatusCode: 200, RequestID: , deserialization failed,"
+                    f" failed to decode response body, unexpected EOF: {str(error).splitlines()[0]}"
                 )
             if transient and attempt == self._attempts:
                 text = f"exceeded maximum number of attempts, {attempt}, {text}"

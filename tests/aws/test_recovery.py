@@ -17,6 +17,7 @@ from testcloud.cloud import Cloud, Fault
 from tests.support.aws import ONE_ZONE, assert_cloud_empty, stacks
 from tests.support.clouds import administrator, until
 from tests.support.inputs import scenes_yaml
+from tests.support.patience import SOON
 from tests.support.runs import (
     cli_run,
     command,
@@ -258,7 +259,7 @@ def test_what_others_have_begun_elsewhere_is_ended_only_by_its_name(
 def test_who_asks_three_times_is_told_what_is_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
-    cloud.shutdown_seconds = 20.0
+    cloud.shutdown_seconds = SOON
     with cli_run(long_job(job_file), tmp_path / "out") as running:
         running.until(scene_started)
         for _ in range(3):
@@ -266,7 +267,7 @@ def test_who_asks_three_times_is_told_what_is_left(
             time.sleep(1.0)
         asked = time.monotonic()
         code, err = running.finish()
-    assert time.monotonic() - asked < 10, "it did not wait for the teardown"
+    assert time.monotonic() - asked < SOON / 2, "it did not wait for the teardown"
     assert code == 4, err
     assert f"cloudburst cleanup {run_id(state)}" in err
     cloud.shutdown_seconds = 0.1

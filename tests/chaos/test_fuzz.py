@@ -38,6 +38,7 @@ from cloudburst.workers.download import verify
 from cloudburst.workers.messages import Rendered
 from tests.chaos.loopback import KEY, Call, Loopback, connections, within
 from tests.support.inputs import SRT, stub_video, write_picture, write_sound
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -1008,7 +1009,7 @@ def test_a_client_that_cannot_get_rid_of_its_request_gives_up(scene: Scene, fold
     (folder / "big.wav").write_bytes(b"x" * 30_000_000)
     big = replace(scene, audio=folder / "big.wav")
     with (
-        Loopback(lambda call: call.ended.wait(20) and None, reads=False) as server,
+        Loopback(lambda call: call.ended.wait(4 * SOON) and None, reads=False) as server,
         within(LIMIT + 3),
         pytest.raises(SceneError, match="took longer than"),
     ):

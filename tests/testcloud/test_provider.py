@@ -28,6 +28,7 @@ from testcloud.provider import AwsProvider
 from testcloud.schema import GROUP, INSTANCE
 from tests.support.clouds import IMAGE, SLEEPER, until
 from tests.support.marks import but_the_first_slow
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,7 +166,7 @@ def test_a_create_that_fails_half_way_is_known_to_the_engine(cloud: Cloud, engin
 @pytest.mark.stack
 @pytest.mark.slow
 def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engine) -> None:
-    cloud.boot_seconds = 60
+    cloud.boot_seconds = 3600
 
     def interrupt() -> None:
         until(lambda: cloud.machines)
@@ -176,7 +177,7 @@ def test_an_interrupt_ends_the_wait_of_its_own_engine(cloud: Cloud, engine: Engi
     began = time.monotonic()
     message = failure_of(engine, worker())
     interrupting.join()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 2 * SOON
     assert "context canceled" in message
     engine.destroy("s1")
 

@@ -49,6 +49,7 @@ from tests.support.fakes import (
     on_local,
     run_batch,
 )
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -304,7 +305,7 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
 ) -> None:
     engine = FakeEngine(up_errors=[refused("RequestLimitExceeded") for _ in range(9)])
     context = make_context(engine, FakeTarget(engine, rungs=(A, B)), tmp_path)
-    monkeypatch.setattr(batch, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(batch, "FIRST_PAUSE", 3600.0)
 
     def tell(*_: object, **__: object) -> None:
         context.stop.request()
@@ -312,7 +313,7 @@ def test_a_request_to_stop_ends_the_wait_and_the_climb(
     monkeypatch.setattr(BatchRunner, "_report_failover", tell)
     began = time.monotonic()
     run_batch(context)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON
     assert engine.calls == ["up", "sweep", "destroy"]
 
 

@@ -7,6 +7,7 @@ import time
 
 from cloudburst.models import Event, EventKind
 from cloudburst.runner.events import Timeline
+from tests.support.patience import SOON
 
 
 def test_every_event_is_handed_over_before_the_end() -> None:
@@ -25,11 +26,11 @@ def test_every_event_is_handed_over_before_the_end() -> None:
 
 def test_who_has_asked_to_leave_does_not_wait_for_a_terminal_that_has_stopped() -> None:
     stopped = threading.Event()
-    timeline = Timeline(lambda _: stopped.wait(10) and None, lambda: None)
+    timeline = Timeline(lambda _: stopped.wait(10 * SOON) and None, lambda: None)
     timeline.emit(EventKind.ENGINE)
     hurried = threading.Event()
     threading.Timer(0.2, hurried.set).start()
     began = time.monotonic()
     timeline.close(hurried.is_set)
-    assert 0.15 < time.monotonic() - began < 5
+    assert 0.15 < time.monotonic() - began < SOON
     stopped.set()

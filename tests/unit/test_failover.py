@@ -47,7 +47,10 @@ LATER = [
     "ResourceCountExceeded",
     "RequestResourceCountExceeded",
     "DependencyViolation",
+    "InvalidGroup.Duplicate",
     "InvalidGroup.NotFound",
+    "InvalidPermission.Duplicate",
+    "InvalidPermission.NotFound",
 ]
 REGION = ["VPCIdNotSpecified", "MissingInput"]
 FINAL = [

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from cloudburst.errors import CloudRefused
 from cloudburst.targets.aws import architecture, described, refusals
@@ -30,6 +31,8 @@ PRICE_REGION = "us-east-1"
 GONE = "terminated"
 END_TIMEOUT = 180.0
 _POLL = 1.0
+# How often an answer is asked for that cannot be read.
+_READINGS = 4
 # Volumes are still described for a moment while they are deleted.
 _VOLUME_EXISTS = ["creating", "available", "in-use", "error"]
 # What AWS answers to a dry run of what the caller may do.
@@ -372,10 +375,14 @@ class Aws:
 
     def _pages(
         self, service: str, region: str, operation: str, *, patient: bool = True, **arguments: Any
-    ) -> Iterator[Any]:
-        client = self._client(service, region, patient=patient)
+    ) -> list[Any]:
+        paginator = self._client(service, region, patient=patient).get_paginator(operation)
         with self._translated(f"{service} {operation.replace('_', '-')} in {region}"):
-            yield from client.get_paginator(operation).paginate(**arguments)
+            for _ in range(_READINGS - 1):
+                # An answer that is cut short is the one failure that boto3 does not retry.
+                with suppress(ResponseParserError):
+                    return list(paginator.paginate(**arguments))
+            return list(paginator.paginate(**arguments))
 
     @contextmanager
     def _translated(self, call: str, known: Sequence[str] = ()) -> Iterator[None]:
@@ -393,4 +400,8 @@ class Aws:
             raise CloudRefused(refusal.explain(message), refusal) from error
         except BotoCoreError as error:
             message = f"{call}: {error}"
+            raise CloudRefused(message, refusals.of_code(None, message)) from error
+        except ResponseParserError as error:
+            # What follows the first line is the answer, of any length.
+            message = f"{call}: {str(error).splitlines()[0]}"
             raise CloudRefused(message, refusals.of_code(None, message)) from error

@@ -80,6 +80,10 @@ _LATER = {
     "ServerInternal",
     "ServiceUnavailable",
     "Unavailable",
+    # The answer to a call was lost, and its repetition finds that it had taken effect.
+    "InvalidGroup.Duplicate",
+    "InvalidPermission.Duplicate",
+    "InvalidPermission.NotFound",
     # Just created, and not known everywhere yet.
     "InvalidInstanceID.NotFound",
     "InvalidGroup.NotFound",
