@@ -187,6 +187,10 @@ class RenderFailed(SceneError):
     """The video API took the scene and failed to render it (5xx, time-out)."""
 
 
+class RenderTimedOut(RenderFailed):
+    """The video API did not answer in time; it may go on rendering."""
+
+
 class WorkerUnreachable(SceneError):
     """The worker stopped answering in the middle of a scene."""
 

@@ -67,6 +67,8 @@ class Cloud:
         calls: every API call received, in order.
         faults: faults to inject into API calls.
         machine_faults: faults of machines that boot from now on.
+        images: by name of a container image, the command of its server instead of the video API
+            of this environment; ``{address}`` and ``{port}`` in it are replaced.
         expect_remaining: the test leaves resources behind on purpose.
     """
 
@@ -74,13 +76,14 @@ class Cloud:
         self.calls: list[Call] = []
         self.faults = Faults()
         self.machine_faults: list[MachineFault] = []
+        self.images: dict[str, list[str]] = {}
         self.expect_remaining = False
         self._folder, self._minute = folder, minute
         self._policy = None if policy is None else Policy.parse(policy)
 
     def __enter__(self) -> Self:
         BackendDict.reset()
-        self._hypervisor = Hypervisor(self._minute, self.machine_faults)
+        self._hypervisor = Hypervisor(self._minute, self.machine_faults, self.images)
         api = self._api = Api(self.faults, self.calls)
         api.policy = self._policy
         self._server = Server(api)

@@ -44,6 +44,7 @@ class Hypervisor:
     Args:
         minute: seconds that one minute of a machine lasts.
         faults: faults of machines that boot.
+        images: commands of container images, see `Cloud`.
 
     Attributes:
         machines: all machines ever launched.
@@ -53,10 +54,13 @@ class Hypervisor:
         caller: the address from which the runner reaches machines.
     """
 
-    def __init__(self, minute: float, faults: list[MachineFault]) -> None:
+    def __init__(
+        self, minute: float, faults: list[MachineFault], images: dict[str, list[str]]
+    ) -> None:
         self.minute = minute
         self.machines: list[Machine] = []
         self.faults = faults
+        self.images = images
         self.lock = threading.RLock()
         self.clock = Clock()
         self.boot_seconds = 0.1
@@ -82,6 +86,7 @@ class Hypervisor:
             if machine.instance.public_wanted:
                 machine.address = free_address({other.address for other in self.machines})
                 machine.instance.nics[0].public_ip = machine.address
+            machine.images = self.images
             set_state(machine, "running")
         self.clock.after(machine.faults.get("slow_boot", 0.0), machine.start)
 

@@ -43,6 +43,7 @@ class Machine:
         launched, ended: epoch seconds; ended is when the shutdown began.
         notice: when a spot machine will be reclaimed, epoch seconds.
         faults: the machine's faults by kind, with the seconds of each.
+        images: commands of container images, see `Cloud`.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Machine:
     notice: float | None = None
     reason: str = ""
     faults: dict[str, float] = field(default_factory=dict)
+    images: dict[str, list[str]] = field(default_factory=dict)
     instance: Any = field(default=None, repr=False)
     spot_request: Any = field(default=None, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -191,6 +193,7 @@ def _write_files(machine: Machine) -> None:
         "pull_fails": "pull_fails" in machine.faults,
         "never_healthy": "never_healthy" in machine.faults,
         "slots": vcpus(machine.type) // 2 or 1,
+        "images": machine.images,
     }
     (machine.folder / "machine.json").write_text(json.dumps(settings))
 

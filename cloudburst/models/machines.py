@@ -224,12 +224,14 @@ class Condition:
         reason: the provider's code and message.
         blameless: the end had nothing to do with what the worker was doing.
         refusal: what it means for the ladder.
+        of_scene: a scene's attempt was the reason; how often that can be is bounded by attempts.
     """
 
     health: Health = Health.FINE
     reason: str = ""
     blameless: bool = False
     refusal: Refusal = Refusal(verdict=Verdict.NEXT)
+    of_scene: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ class BatchRunner:
         """
         if launch.lost is None:
             return False
-        productive = self._context.results.done_by(launch.label) > 0
+        productive = self._context.results.done_by(launch.label) > 0 or launch.lost.of_scene
         self._futile = 0 if productive else self._futile + 1
         self._tried.clear()
         self._waits = 0

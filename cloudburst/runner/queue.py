@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cloudburst.models import Batch, Scene
 
@@ -54,21 +54,34 @@ class SceneQueue:
             self._stopped = True
             self._changed.notify_all()
 
-    def take(self, worker: str, batch: str) -> Scene | None:
+    def take(
+        self, worker: str, batch: str, admits: Callable[[Scene], bool] = lambda _: True
+    ) -> Scene | None:
         """Return the next scene for a worker of a batch, or None when nothing is left for it.
 
         Waits only while every queued scene has failed on this worker and another worker may take
-        it.
+        it, or is one that the worker does not admit now.
+
+        Args:
+            worker: label of the worker.
+            batch: label of its batch.
+            admits: whether the worker can begin a scene now; called for one caller at a time, and
+                the first scene for which it returns True is taken. `wake` says that it changed.
         """
         with self._changed:
             while not self._stopped and worker in self._joined:
-                scene = self._choose(worker, batch)
+                scene = self._choose(worker, batch, admits)
                 if scene is not None:
                     return scene
                 if not self._waiting():
                     return None
                 self._changed.wait()
             return None
+
+    def wake(self) -> None:
+        """Let those who wait ask again: a worker may admit what it did not."""
+        with self._changed:
+            self._changed.notify_all()
 
     def failed(self, scene: Scene, worker: str, batch: str, *, retry: bool) -> bool:
         """Note a failed attempt; return whether the scene was queued again."""
@@ -101,22 +114,22 @@ class SceneQueue:
     def _waiting(self) -> list[Scene]:
         return [scene for queue in self._queues.values() for scene in queue]
 
-    def _choose(self, worker: str, batch: str) -> Scene | None:
+    def _choose(self, worker: str, batch: str, admits: Callable[[Scene], bool]) -> Scene | None:
         """Pick from the worker's own batch, then from the one with the most narration left."""
-        own = self._first_from(batch, worker)
+        own = self._first_from(batch, worker, admits)
         if own is not None:
             return own
         fullest_first = sorted(
             (label for label, queue in self._queues.items() if queue),
             key=lambda label: -sum(scene.seconds for scene in self._queues[label]),
         )
-        candidates = (self._first_from(label, worker) for label in fullest_first)
+        candidates = (self._first_from(label, worker, admits) for label in fullest_first)
         return next((scene for scene in candidates if scene is not None), None)
 
-    def _first_from(self, label: str, worker: str) -> Scene | None:
+    def _first_from(self, label: str, worker: str, admits: Callable[[Scene], bool]) -> Scene | None:
         queue = self._queues.get(label, [])
         for index, scene in enumerate(queue):
-            if self._may_take(worker, scene):
+            if self._may_take(worker, scene) and admits(scene):
                 del queue[index]
                 self._changed.notify_all()
                 return scene

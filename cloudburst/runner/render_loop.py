@@ -10,6 +10,7 @@ from cloudburst.errors import (
     InfrastructureError,
     JournalFailed,
     RenderFailed,
+    RenderTimedOut,
     SceneError,
     SceneRejected,
     WorkerUnreachable,
@@ -77,6 +78,8 @@ class RenderLoop:
         self._context = context
         self._on = on
         self._slots = threading.Semaphore(worker.room)
+        # Name of the scene that has the turn of moving scenes, see `_admits`.
+        self._moving: str | None = None
         self._flights = InFlight()
         self._lock = threading.Lock()
         self._heard = self._asked = self._watched = time.monotonic()
@@ -130,14 +133,34 @@ class RenderLoop:
         while True:
             # The slot comes first: a scene that is taken but waits could render elsewhere.
             self._slots.acquire()
-            scene = self._context.queue.take(self._label, self._batch)
+            scene = self._context.queue.take(self._label, self._batch, self._admits)
             flight = self._start(scene) if scene is not None else None
             if flight is not None:
                 self._run_flight(flight)
                 continue
-            self._slots.release()
+            self._release(scene)
             if scene is None:
                 return
+
+    def _admits(self, scene: Scene) -> bool:
+        """Whether the worker can begin a scene now; a moving one then has the turn.
+
+        A server that reports no capacity renders whatever it gets at once, as the public image,
+        which mixes up the sounds of moving scenes (docs/protocol.md).
+        """
+        if not scene.options.effects or self._api.capacity is not None:
+            return True
+        if self._moving is not None:
+            return False
+        self._moving = scene.name
+        return True
+
+    def _release(self, scene: Scene | None) -> None:
+        """Give back the slot of a scene that is not rendering any more, and its turn."""
+        self._slots.release()
+        if scene is not None and self._moving == scene.name:
+            self._moving = None
+            self._context.queue.wake()
 
     def _start(self, scene: Scene) -> Flight | None:
         """Start an attempt, unless the worker was found gone since the scene was taken."""
@@ -171,8 +194,12 @@ class RenderLoop:
         try:
             try:
                 rendered = self._render(flight.scene)
+            except SceneError as error:
+                if self._goes_on(flight.scene, error):
+                    self._replace(flight, error)
+                raise
             finally:
-                self._slots.release()
+                self._release(flight.scene)
             allowed = not self._context.stop.requested
             if self._flights.start_download(flight, allowed=allowed):
                 self._download(flight, rendered)
@@ -193,6 +220,23 @@ class RenderLoop:
         rendered = self._api.render(scene, self._context.limits.scene_timeout)
         self._heard = time.monotonic()
         return rendered
+
+    def _goes_on(self, scene: Scene, error: SceneError) -> bool:
+        """Whether the server renders on what was given up, so that it must get nothing more."""
+        if self._api.capacity is not None or self._context.stop.requested:
+            return False
+        if isinstance(error, WorkerUnreachable):
+            # One that answers at once has lost a connection, not its process. Beside a still that
+            # is rendered on, another scene is only slower.
+            return bool(scene.options.effects) and self._api.healthy() is None
+        return isinstance(error, RenderTimedOut)
+
+    def _replace(self, flight: Flight, error: SceneError) -> None:
+        """Note the failed attempt, then let the worker finish what it has and be replaced."""
+        reason = tr("the worker is replaced: its server does not stop what was given up")
+        self._context.queue.leave(self._label)
+        self._settle_failed(flight, type(error)(f"{error}; {reason}"))
+        self._lose(Condition(Health.LEAVING, reason, of_scene=True))
 
     def _download(self, flight: Flight, rendered: Rendered) -> None:
         context, label, scene = self._context, self._label, flight.scene

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
+    RenderTimedOut,
     SceneRejected,
     WorkerUnhealthy,
     WorkerUnreachable,
@@ -53,14 +54,20 @@ _BROKEN = (OSError, ValueError, HTTPError, HTTPException)
 
 
 class VideoApi:
-    """One worker's video API. Thread-safe: requests share no state.
+    """One worker's video API. Thread-safe: requests share nothing but what is noted of it.
 
     Args:
         worker: the worker.
         effort: how much CPU it spends for how few bytes, see `Effort`.
+
+    Attributes:
+        capacity: scenes that it renders at once, by its last healthy answer. None if it reports
+            none, as the public image: it renders whatever comes, at once, and goes on with what
+            was given up (docs/protocol.md).
     """
 
     def __init__(self, worker: Worker, effort: Effort = "low") -> None:
+        self.capacity: int | None = None
         self._effort = effort
         self._base = worker.endpoint.rstrip("/")
         self._headers = {HEADER: worker.key}
@@ -78,6 +85,7 @@ class VideoApi:
             return str(error)
         health = messages.json(body)
         if status == _OK and isinstance(health, dict) and health.get("status") == "healthy":
+            self.capacity = messages.capacity(health)
             return None
         return tr("/health answered {status}: {text}", status=status, text=messages.printable(body))
 
@@ -116,7 +124,8 @@ class VideoApi:
 
         Raises:
             SceneRejected: the scene cannot be rendered on any worker.
-            RenderFailed: the scene was not rendered in time or at all, or the response is invalid.
+            RenderTimedOut: the scene was not rendered in time.
+            RenderFailed: the scene was not rendered at all, or the response is invalid.
             WorkerUnreachable: the worker does not answer any more.
         """
         try:
@@ -133,7 +142,8 @@ class VideoApi:
         except _NoAnswerError as error:
             raise WorkerUnreachable(f"POST {path}: {error}") from error
         except _TooMuchError as error:
-            raise RenderFailed(f"POST {path} {error}") from error
+            failure = RenderTimedOut if budget.over else RenderFailed
+            raise failure(f"POST {path} {error}") from error
         parsed = messages.json(content)
         response = parsed if isinstance(parsed, dict) else {}
         if status == _OK and response.get("success") is True:

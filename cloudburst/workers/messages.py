@@ -110,6 +110,12 @@ def json(body: bytes) -> object:
         return None
 
 
+def capacity(health: dict[str, Any]) -> int | None:
+    """Return the number of scenes that a server says it renders at once; None if it says none."""
+    value = health.get("capacity")
+    return value if type(value) is int and value > 0 else None
+
+
 def rendered(response: dict[str, Any]) -> Rendered:
     """Parse the response to a render; the fields that the download needs must be valid.
 

@@ -31,7 +31,10 @@ def main() -> None:
 
 
 def video_api(settings: dict[str, Any]) -> list[str]:
-    """Return the command of the video API."""
+    """Return the command of the image's server, by default of this environment's video API."""
+    if settings["command"]:
+        place = {"address": settings["address"], "port": settings["port"]}
+        return [str(word).format(**place) for word in settings["command"]]
     arguments = [str(argument) for argument in settings["arguments"]]
     command = [sys.executable, "-m", "cloudburst.videoapi"]
     command += ["--host", str(settings["address"]), "--port", str(settings["port"])]

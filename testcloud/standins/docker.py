@@ -1,4 +1,4 @@
-"""docker: a container is a process of the bundled video API, restarted as docker would."""
+"""docker: a container is a process of a video API, restarted as docker would."""
 
 # ruff: noqa: T201 - a command prints its output
 import json
@@ -84,6 +84,7 @@ def run(arguments: list[str]) -> None:
         "restart": options.get("--restart", ["no"])[-1],
         "published": published if listening else None,
         "slots": MACHINE["slots"],
+        "command": MACHINE["images"].get(image),
         "arguments": api_arguments(image_arguments),
         "unhealthy": MACHINE["never_healthy"],
         **address,

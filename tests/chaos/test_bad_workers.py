@@ -88,7 +88,7 @@ class Answers:
         if call.path != "/health" and call.headers.get("X-Authentication-Key") != KEY:
             call.answer(401, b'{"error": "Authentication failed"}')
         elif call.path == "/health":
-            call.answer(200, b'{"status": "healthy"}')
+            call.answer(200, b'{"status": "healthy", "capacity": 1}')
         elif call.method == "POST":
             self.says(call)
         else:
@@ -134,7 +134,9 @@ class Crew:
             label = f"b{number:02d}"
             self.context.queue.join(label)
             rented = one.server.worker(room)
-            self.drives.append(RenderLoop(label, "b01", rented, one.server.api, self.context, on))
+            api = one.server.api
+            api.capacity = room  # as the bundled server reports: it stops what is given up
+            self.drives.append(RenderLoop(label, "b01", rented, api, self.context, on))
 
     def run(self) -> dict[str, SceneResult]:
         """Let each worker in turn try what those before could not; give what became of all."""

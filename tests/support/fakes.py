@@ -274,6 +274,7 @@ class FakeApi:
     ) -> None:
         self.errors = list(errors)
         self.sick = sick
+        self.capacity: int | None = 1
         self.asked: list[str] = []
         self.began = threading.Event()
         self.go_on = threading.Event()

@@ -12,6 +12,7 @@ import sys
 import time
 import venv
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
@@ -20,7 +21,6 @@ from cloudburst.paths import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 REQUIREMENT = "video-generation-api==1.0.1"
 
@@ -49,6 +49,23 @@ def interpreter() -> Path:
     return python
 
 
+def copy_package(work: Path) -> Path:
+    """Copy its package into a folder: it writes to its working directory, which must be its own."""
+    package = work / "video_generation_api"
+    find = "import video_generation_api as p; print(p.__path__[0])"
+    command = [str(interpreter()), "-c", find]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    shutil.copytree(result.stdout.strip(), package, dirs_exist_ok=True)
+    return package
+
+
+def container(work: Path) -> list[str]:
+    """Return its command as an image of the test cloud, see `testcloud.cloud.Cloud.images`."""
+    copy_package(work)
+    script = Path(__file__).with_name("peer_container.py")
+    return [str(interpreter()), str(script), "{address}", "{port}", str(work)]
+
+
 @contextmanager
 def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run the server in a folder; yield its URL and its process."""
@@ -60,10 +77,7 @@ def server(work: Path, key: str | None = None) -> Iterator[tuple[str, subprocess
     if key:
         environment["AUTHENTICATION_KEY"] = key
     # It writes to its working directory and reads from its package: they must be the same.
-    package = work / "video_generation_api"
-    find = "import video_generation_api as p; print(p.__path__[0])"
-    result = subprocess.run([str(python), "-c", find], capture_output=True, text=True, check=True)
-    shutil.copytree(result.stdout.strip(), package, dirs_exist_ok=True)
+    package = copy_package(work)
     environment["PYTHONPATH"] = str(work)
     with (work / "peer.log").open("wb") as log:
         process = subprocess.Popen(

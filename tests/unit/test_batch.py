@@ -12,6 +12,7 @@ import pytest
 from cloudburst.errors import (
     EngineError,
     PriceUnknown,
+    RenderTimedOut,
     WorkerTerminated,
     WorkerUnreachable,
 )
@@ -469,6 +470,29 @@ def test_workers_that_are_taken_away_through_no_fault_of_theirs_are_replaced_at_
     target = FakeTarget(engine, rungs=(A, B), conditions=[TAKEN] * 5)
     runner = run_batch(make_context(engine, target, tmp_path, attempts=2))
     assert [one.label for one in runner.launches][-1] == "b01.6"
+    assert runner.error is None
+
+
+def test_a_scene_that_always_times_out_on_a_foreign_image_costs_the_others_no_worker(
+    tmp_path: Path, apis: list[FakeApi]
+) -> None:
+    """Its server renders on, so each attempt needs another worker; then the others get one, too."""
+    apis += [FakeApi([RenderTimedOut("too long")]) for _ in range(3)] + [FakeApi()]
+    for api in apis:
+        api.capacity = None
+    engine = FakeEngine()
+    target = FakeTarget(engine, rungs=(A, B))
+    context = make_context(engine, target, tmp_path, attempts=3)
+    scenes = tuple(replace(SCENE, name=name) for name in ("a", "b"))
+    context = replace(context, results=SceneResults(scenes, context.journal))
+    runner = BatchRunner(Batch(1, scenes), 1, context, on_local(context))
+    context.queue.add([runner.batch])
+    runner.run()
+    slow, other = context.results.all()
+    assert [one.label for one in runner.launches] == ["b01", "b01.2", "b01.3", "b01.4"]
+    assert [str(one.error).partition(";")[0] for one in slow.attempts] == ["too long"] * 3
+    assert other.status is SceneStatus.DONE
+    assert all(launch.destroyed for launch in runner.launches)
     assert runner.error is None
 
 

@@ -16,6 +16,7 @@ import pytest
 from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
+    RenderTimedOut,
     SceneError,
     SceneRejected,
     WorkerUnhealthy,
@@ -199,7 +200,7 @@ def test_effort_is_sent_where_it_is_not_the_renderers_default(double: Double, sc
         (says(502, b"<html>bad gateway"), RenderFailed, True, "502: <html>bad gateway"),
         (says(200, {"success": False, "error": "odd"}), RenderFailed, True, "odd"),
         (hangs_up, WorkerUnreachable, True, "closed the connection"),
-        (sleeps, RenderFailed, True, "took longer than 1 s"),
+        (sleeps, RenderTimedOut, True, "took longer than 1 s"),
     ],
 )
 def test_an_answer_becomes_the_right_error(
@@ -253,6 +254,20 @@ def test_health_that_does_not_come_is_told_with_its_last_answer(double: Double) 
         double.api.wait_healthy(0.2, lambda seconds: bool(time.sleep(seconds)))
     with pytest.raises(WorkerUnhealthy, match="stopped waiting"):
         double.api.wait_healthy(60, lambda _: True)
+
+
+@pytest.mark.parametrize(
+    ("said", "capacity"),
+    [({}, None), ({"capacity": 4}, 4), ({"capacity": 0}, None), ({"capacity": "4"}, None)],
+)
+def test_a_server_says_how_many_scenes_it_renders_at_once(
+    double: Double, said: dict[str, object], capacity: int | None
+) -> None:
+    api = double.api
+    assert api.capacity is None
+    double.answer = says(200, {"status": "healthy", **said})
+    assert api.healthy() is None
+    assert api.capacity == capacity
 
 
 # -- downloads ----------------------------------------------------------------------------------

@@ -45,6 +45,26 @@ def test_nothing_is_left_for_a_worker_when_all_is_taken() -> None:
     assert made.take("b01", "b01") is None
 
 
+def test_a_worker_gets_the_first_scene_that_it_admits_and_waits_while_it_admits_none() -> None:
+    made = queue()
+    made.join("b02")
+    first = made.take("b02", "b02", lambda scene: scene.name != "c")
+    assert first is not None
+    assert first.name != "c"
+    taken: list[Scene | None] = []
+    admitted: set[str] = set()
+    waiting = threading.Thread(
+        target=lambda: taken.append(made.take("b02", "b02", lambda one: one.name in admitted))
+    )
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive(), "it waits for what it does not admit"
+    admitted.add("c")
+    made.wake()
+    waiting.join(5)
+    assert [one and one.name for one in taken] == ["c"]
+
+
 def test_a_failed_scene_goes_to_another_worker_while_there_is_one() -> None:
     made = SceneQueue(3)
     made.add([Batch(1, (scene("a", 9),))])

@@ -12,6 +12,7 @@ import pytest
 from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
+    RenderTimedOut,
     SceneRejected,
     WorkerUnreachable,
 )
@@ -145,6 +146,100 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
     driven.run()
     assert most == 2
     assert done_count(driven.context) == 8
+
+
+class Counting(FakeApi):
+    """Counts the moving and the still scenes that it renders at once."""
+
+    def __init__(self, capacity: int | None) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.now = {True: 0, False: 0}
+        self.most = {True: 0, False: 0}
+        self.both = False
+        self._lock = threading.Lock()
+
+    def render(self, scene: Scene, timeout: float) -> Rendered:
+        kind = bool(scene.options.effects)
+        with self._lock:
+            self.now[kind] += 1
+            self.most[kind] = max(self.most[kind], self.now[kind])
+            self.both |= all(self.now.values())
+        time.sleep(0.05)
+        with self._lock:
+            self.now[kind] -= 1
+        return super().render(scene, timeout)
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(None, 1), (4, 4)])
+def test_a_server_without_a_capacity_gets_one_moving_scene_at_a_time_and_stills_beside_it(
+    tmp_path: Path, capacity: int | None, most: int
+) -> None:
+    api = Counting(capacity)
+    driven = Driven(tmp_path, api, scenes="abcdef", room=4)
+    moving = replace(SCENE.options, effects=("zoom_in",))
+    mixed = tuple(
+        replace(one, options=moving) if one.name in "abcd" else one for one in driven.scenes
+    )
+    driven.context.queue.add([Batch(1, mixed)])
+    driven.run()
+    assert sorted(api.asked) == ["a", "b", "c", "d", "e", "f"]
+    assert api.most[True] == most
+    assert api.both or capacity is not None, "a still need not wait for the moving scene"
+    assert driven.render_loop.lost is None
+
+
+def moving_scenes(driven: Driven) -> None:
+    """Make every scene of a worker's queue a moving one."""
+    options = replace(SCENE.options, effects=("zoom_in",))
+    scenes = tuple(replace(one, options=options) for one in driven.scenes)
+    driven.context.queue.add([Batch(1, scenes)])
+
+
+@pytest.mark.parametrize("error", [RenderTimedOut, WorkerUnreachable])
+@pytest.mark.parametrize("capacity", [None, 1])
+def test_a_server_that_renders_on_what_was_given_up_gets_nothing_more(
+    tmp_path: Path, error: type[Exception], capacity: int | None
+) -> None:
+    """The retry on top of what still renders would get its sound, or its processor."""
+    api = FakeApi([error("no answer")])
+    api.capacity = capacity
+    driven = Driven(tmp_path, api, scenes="ab", attempts=2)
+    moving_scenes(driven)
+    driven.run()
+    lost = driven.render_loop.lost
+    failed, other = driven.context.results.all()
+    if capacity is not None:
+        assert lost is None
+        assert api.asked == ["a", "a", "b"]
+        return
+    assert lost is not None
+    assert (lost.health, lost.of_scene) == (Health.LEAVING, True)
+    assert api.asked == ["a"]
+    assert "no answer; the worker is replaced" in str(failed.attempts[0].error)
+    assert other.attempts == ()
+    assert driven.pending() == ["a", "b"]
+
+
+def test_a_still_whose_connection_breaks_off_is_tried_again_beside_what_may_render_on(
+    tmp_path: Path,
+) -> None:
+    api = FakeApi([WorkerUnreachable("reset")])
+    api.capacity = None
+    driven = Driven(tmp_path, api, scenes="a", attempts=2)
+    driven.run()
+    assert driven.render_loop.lost is None
+    assert api.asked == ["a", "a"]
+
+
+def test_a_process_that_ended_renders_nothing_on(tmp_path: Path) -> None:
+    api = Away(2)
+    api.capacity = None
+    driven = Driven(tmp_path, api, scenes="a", attempts=2)
+    moving_scenes(driven)
+    driven.run()
+    assert driven.render_loop.lost is None
+    assert api.asked == ["a", "a"]
 
 
 def test_the_next_scene_renders_while_the_last_one_comes_home(
