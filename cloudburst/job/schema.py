@@ -172,8 +172,11 @@ class DistributionSection(_JobPart):
 class LimitsSection(_JobPart):
     """When to stop waiting."""
 
-    scene_timeout: float = Field(
-        default=600, ge=1, le=MAX_SCENE_TIMEOUT, description="Seconds per attempt."
+    scene_timeout: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_SCENE_TIMEOUT,
+        description="Seconds per attempt; null: three times the likely length, at least 600.",
     )
     health_timeout: float | None = Field(
         default=None,

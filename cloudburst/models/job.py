@@ -145,14 +145,14 @@ class Limits:
     """When to stop waiting.
 
     Args:
-        scene_timeout: seconds for one attempt at one scene.
+        scene_timeout: seconds for one attempt at one scene; None for as long as each may need.
         health_timeout: seconds from a worker's creation to its first healthy answer.
         attempts: of one scene, on different workers where there are any.
         max_cost_usd: most that the run may cost, in USD; None for no limit.
         on_max_cost: ``finish`` what is being rendered and download it, or ``cancel`` it.
     """
 
-    scene_timeout: float = 600.0
+    scene_timeout: float | None = None
     health_timeout: float = 180.0
     attempts: int = 3
     max_cost_usd: float | None = None

@@ -28,7 +28,7 @@ from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudburst.models import Batch, Launch, Limits, Rung, RunRecord
+    from cloudburst.models import Batch, Launch, Rung, RunRecord
     from cloudburst.runner.context import OpenTarget, RunContext
     from cloudburst.runner.takeover import EarlierWorkers
 
@@ -295,13 +295,13 @@ class BatchRunner:
         room = self.on.workers.room(self._workers, rung)
         context = self._context
         return worker_spec(
-            context.record, context.limits, self.batch.label, rung, room, str(label), key
+            context.record, context.longest_timeout, self.batch.label, rung, room, str(label), key
         )
 
 
 def worker_spec(
     record: RunRecord,
-    limits: Limits,
+    scene_timeout: float,
     batch: str,
     rung: Rung,
     room: int,
@@ -312,7 +312,7 @@ def worker_spec(
 
     Args:
         record: the run.
-        limits: when it stops waiting.
+        scene_timeout: seconds after which it gives a scene up.
         batch: label of the batch.
         rung: how and where its worker is created.
         room: scenes it renders at once.
@@ -325,7 +325,7 @@ def worker_spec(
         job=record.job,
         key=key or secrets.token_urlsafe(24),
         room=room,
-        scene_timeout=limits.scene_timeout,
+        scene_timeout=scene_timeout,
         log=record.path / "logs" / f"{label}.log",
         rung=rung,
     )

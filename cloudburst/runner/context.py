@@ -18,6 +18,7 @@ from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
 from cloudburst.runner.planner import spread
+from cloudburst.targets.durations import LEAST_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,7 @@ class RunContext:
         targets: by name, those that the run has or had workers on.
         keep: workers outlive the run, for a person who downloads by hand.
         pace: when launches may begin.
+        longest_timeout: seconds after which an attempt at any of its scenes is given up.
     """
 
     record: RunRecord
@@ -115,6 +117,7 @@ class RunContext:
     targets: Mapping[str, OpenTarget] = field(default_factory=dict)
     keep: bool = False
     pace: LaunchPace = field(default_factory=LaunchPace)
+    longest_timeout: float = LEAST_TIMEOUT
 
     @property
     def run_id(self) -> str:

@@ -29,6 +29,7 @@ from cloudburst.runner.context import (
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.planner import plan
 from cloudburst.stop import Stop, on_signals
+from cloudburst.targets.durations import longest_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,8 @@ def _stacks(
 ) -> tuple[StackPreview, ...]:
     quotes = {name: on.workers.quote(on.workers.ladder.first) for name, on in ready.items()}
 
+    timeout = longest_timeout(job.scenes, job.limits)
+
     def stack_preview(batch: Batch) -> StackPreview:
         if stop.requested:
             raise KeyboardInterrupt
@@ -109,7 +112,7 @@ def _stacks(
         rung = on.workers.ladder.first
         count = sum(other.target == batch.target for other in batches)
         room, label = on.workers.room(count, rung), str(WorkerLabel(batch.number))
-        spec = worker_spec(record, job.limits, batch.label, rung, room, label)
+        spec = worker_spec(record, timeout, batch.label, rung, room, label)
         program = on.workers.program(spec, quotes[batch.target])
         return StackPreview(batch, spec.stack, on.engine.preview(spec.stack, program))
 

@@ -27,6 +27,7 @@ from cloudburst.models import (
     Span,
 )
 from cloudburst.runner.in_flight import Flight, InFlight
+from cloudburst.targets.durations import scene_timeout
 from cloudburst.workers.download import download
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class RenderLoop:
 
     def _render(self, scene: Scene) -> Rendered:
         self._report(EventKind.SCENE_STARTED, scene, tr("rendering {scene}", scene=scene.name))
-        rendered = self._api.render(scene, self._context.limits.scene_timeout)
+        rendered = self._api.render(scene, scene_timeout(scene, self._context.limits))
         self._heard = time.monotonic()
         return rendered
 

@@ -72,7 +72,7 @@ class EarlierWorkers:
             key = str(on.engine.outputs(launch.stack)["key"])
             spec = worker_spec(
                 self._context.record,
-                self._context.limits,
+                self._context.longest_timeout,
                 launch.batch,
                 launch.rung,
                 launch.room,

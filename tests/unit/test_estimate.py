@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudburst.models import Batch, Distribution, Job, Plan, Price, Rung, Scene, VideoOptions
+from cloudburst.models import (
+    Batch,
+    Distribution,
+    Job,
+    Limits,
+    Plan,
+    Price,
+    Rung,
+    Scene,
+    VideoOptions,
+)
+from cloudburst.targets import durations
 from cloudburst.targets.aws import estimate
 from cloudburst.targets.aws.prices.rates import RateCard
 
@@ -46,13 +57,15 @@ SMALL = plan(
     ("options", "seconds"), [(STILL, 12.5), (SUBTITLED, 21.2), (MOVING, 66.5), (FULL, 66.8)]
 )
 def test_a_scene_takes_what_the_public_image_takes(options: VideoOptions, seconds: float) -> None:
-    assert estimate.render_seconds(scene("a", 8, options)) == pytest.approx(seconds)
+    assert durations.render_seconds(scene("a", 8, options)) == pytest.approx(seconds)
 
 
 def test_a_worker_takes_the_mean_load_or_its_longest_scene() -> None:
     long = Batch(1, (scene("a", 80, FULL), scene("b", 16)))
     assert estimate.drive_seconds(long, 1) == pytest.approx(693)
     assert estimate.drive_seconds(long, 4) == pytest.approx(668), "one scene is not shared"
+    moving = Batch(1, tuple(scene(str(number), 8, MOVING) for number in range(4)))
+    assert estimate.drive_seconds(moving, 4) == pytest.approx(4 * 66.5), "one after the other"
     even = Batch(1, tuple(scene(str(number), 8) for number in range(6)))
     assert estimate.drive_seconds(even, 1) == pytest.approx(75)
     assert estimate.drive_seconds(even, 2) == pytest.approx(37.5)
@@ -79,7 +92,7 @@ def test_a_small_plan_by_hand() -> None:
     assert (made.lease_minutes, made.first, made.price) == (65, RUNG, Price(0.34, "a test"))
     assert made.assumptions == (
         "with a 30 GB disk, a public IPv4 address, 26 MB egress",
-        "2 scenes at once on a c5.2xlarge, at the public image's speed",
+        "2 scenes at once on a c5.2xlarge, of which one moves, at the public image's speed",
         "the first rung of the ladder is available for every batch",
         "worst: every machine runs until its dead-man switch, 65 minutes",
     )
@@ -110,6 +123,12 @@ def test_a_lease_is_thrice_the_likely_length_and_twenty_minutes() -> None:
 def test_a_lease_has_bounds() -> None:
     assert estimate.lease_minutes(plan((scene("a", 1),)), 1) == 30
     assert estimate.lease_minutes(plan((scene("a", 1_000_000),)), 1) == 1440
+
+
+def test_a_lease_outlasts_the_attempt_at_any_scene() -> None:
+    own = replace(SMALL.job, limits=Limits(scene_timeout=7200))
+    # 3 * 120 to boot, 7200, 45 to end.
+    assert estimate.lease_minutes(replace(SMALL, job=own), 2) == 127
 
 
 SCENES = st.builds(

@@ -41,7 +41,7 @@ def test_defaults_are_those_of_the_video_api(job_file: Callable[..., Path]) -> N
     assert (options.font_size, options.outline_color) == (None, "&H00000000")
     assert options.quality == "normal"
     assert job.distribution == Distribution(10, 10, 5)
-    assert job.limits == Limits(600, 180, 3)
+    assert job.limits == Limits(None, 180, 3)
     assert job.name == "scenes"
     assert job.scenes[0].seconds == pytest.approx(1.0, abs=0.001)
 
@@ -128,7 +128,7 @@ aws:
 """)
     job = load_job(path)
     assert job.target == "aws"
-    assert job.limits == Limits(600, 600, 3, 2.5, "cancel")
+    assert job.limits == Limits(None, 600, 3, 2.5, "cancel")
     assert job.settings["aws"] == AwsSettings(
         regions=("eu-central-1",),
         markets=("spot", "on-demand"),
@@ -160,8 +160,8 @@ def test_a_rented_machine_gets_more_time_to_become_healthy(job_file: Callable[..
 
 def test_an_arguments_budget_wins_over_the_files(job_file: Callable[..., Path]) -> None:
     path = job_file(scenes_yaml(1, "limits: {max_cost_usd: 2, attempts: 2}\n"))
-    assert load_job(path).limits == Limits(600, 180, 2, 2.0)
-    assert load_job(path, max_cost_usd=0.5).limits == Limits(600, 180, 2, 0.5)
+    assert load_job(path).limits == Limits(None, 180, 2, 2.0)
+    assert load_job(path, max_cost_usd=0.5).limits == Limits(None, 180, 2, 0.5)
     assert load_job(job_file(scenes_yaml(1))).limits.max_cost_usd is None
 
 

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
 from cloudburst.models import Estimate
+from cloudburst.targets.durations import longest_timeout, render_seconds
 
 if TYPE_CHECKING:
-    from cloudburst.models import Batch, Plan, Price, Rung, Scene
+    from cloudburst.models import Batch, Plan, Price, Rung
     from cloudburst.targets.aws.prices.rates import RateCard
 
-# Seconds on two vCPUs for a second of narration, by scenario (subtitled?, moving?): the public
-# image, measured on two cores with 8 s of narration at 1080p (docs/performance.md).
-_RATE = {
-    (False, False): 12.5 / 8,
-    (True, False): 21.2 / 8,
-    (False, True): 66.5 / 8,
-    (True, True): 66.8 / 8,
-}
 # From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
 # and the pull of a 1 GB container; the original tool took 2 minutes without the first.
 _BOOT = {"low": 60.0, "likely": 120.0}
@@ -40,29 +33,28 @@ MAX_LEASE_MINUTES = 24 * 60
 _GB = 1e9
 
 
-def render_seconds(scene: Scene) -> float:
-    """Return the estimated seconds that two vCPUs take for a scene with the public image."""
-    kind = (scene.options.subtitle is not None, bool(scene.options.effects))
-    return scene.seconds * _RATE[kind]
-
-
 def drive_seconds(batch: Batch, room: int) -> float:
     """Return the estimated seconds that a worker takes for a batch, `room` scenes at once.
 
-    No schedule beats the mean load or the longest scene; longest first comes close to both.
+    No schedule beats the mean load or the longest scene; longest first comes close to both. Moving
+    scenes are rendered one after the other (docs/protocol.md).
     """
     each = [render_seconds(scene) for scene in batch.scenes]
-    return max(sum(each) / room, max(each, default=0.0))
+    moving = sum(render_seconds(scene) for scene in batch.scenes if scene.options.effects)
+    return max(sum(each) / room, moving, max(each, default=0.0))
 
 
 def lease_minutes(plan: Plan, room: int) -> int:
     """Return the minutes of the dead-man switch.
 
-    Three times the likely length and 20 minutes, at least 30. A replacement worker begins with a
-    lease of its own, and a worker takes scenes of other batches: the longest batch counts.
+    Three times the likely length and 20 minutes, at least 30, and not before an attempt at any
+    scene is given up. A replacement worker begins with a lease of its own, and a worker takes
+    scenes of other batches: the longest batch counts.
     """
     longest = max(drive_seconds(batch, room) for batch in plan.batches)
     seconds = _LEASE_FACTOR * (longest + _BOOT["likely"]) + _LEASE_MARGIN
+    attempt = longest_timeout(plan.job.scenes, plan.job.limits)
+    seconds = max(seconds, _LEASE_FACTOR * _BOOT["likely"] + attempt + _END)
     return min(MAX_LEASE_MINUTES, max(MIN_LEASE_MINUTES, math.ceil(seconds / 60)))
 
 
@@ -120,7 +112,7 @@ def _assumptions(
             egress=egress * 1000,
         ),
         tr(
-            "{room} scenes at once on a {type}, at the public image's speed",
+            "{room} scenes at once on a {type}, of which one moves, at the public image's speed",
             room=room,
             type=rung.type,
         ),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError
+from cloudburst.language import ntr
 from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
@@ -19,12 +20,13 @@ from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
 from cloudburst.targets.aws.rungs import rungs
+from cloudburst.targets.durations import render_seconds, slower_than_limit
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
     from cloudburst.targets.aws.architecture import InstanceKind
@@ -322,7 +324,7 @@ def prepare(
         plan=plan,
         ladder=_ladder(settings, found),
         kinds=found.kinds,
-        notes=tuple(found.notes),
+        notes=(*found.notes, *_too_slow(plan, settings.image)),
         disks={region: quotes.disk(region) for region in settings.regions},
         vpc=vpc,
         ingress=ingress,
@@ -336,6 +338,26 @@ def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
     credentials = source.aws.credentials
     text = logins.note(credentials.login, credentials.ends, source.last_end())
     return (text,) if text else ()
+
+
+def _too_slow(plan: Plan, image: str) -> Iterator[str]:
+    """Return a warning of scenes that are likely to be given up before they are rendered."""
+    limit = plan.job.limits.scene_timeout
+    slow = slower_than_limit(plan.job.scenes, plan.job.limits)
+    if limit is None or not slow:
+        return
+    longest = max(slow, key=render_seconds)
+    yield ntr(
+        "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
+        "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        "limits.scene_timeout is {limit:.0f} s; {count} scenes are likely to take longer with "
+        "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        len(slow),
+        limit=limit,
+        image=image,
+        scene=longest.name,
+        seconds=render_seconds(longest),
+    )
 
 
 def _ladder(settings: AwsSettings, found: Regions) -> Ladder:
