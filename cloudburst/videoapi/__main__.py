@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cloudburst.videoapi.app import Server
 
 _REAP_EVERY = 30.0
+_REMOVALS = 100  # tries to remove the work folder, 10 ms apart
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
@@ -159,7 +160,12 @@ def _watch(lifeline: int, work: Path) -> None:
 
 def _end(work: Path) -> NoReturn:
     """Remove the files and kill this process group, ffmpeg children included."""
-    shutil.rmtree(work, ignore_errors=True)
+    for _ in range(_REMOVALS):
+        # A render that goes on may make a file in a folder that is just being removed.
+        shutil.rmtree(work, ignore_errors=True)
+        if not work.exists():
+            break
+        time.sleep(0.01)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(0)

@@ -210,7 +210,7 @@ def test_after_kill_9_the_machine_ends_itself(
     (machine,) = cloud.machines
     assert machine.state == "running"
     cloud.end_lease(machine)
-    until(lambda: machine.state == "terminated", 20)
+    until(lambda: machine.state == "terminated")
     assert machine.alive() == []
     until(lambda: not processes_of(state))
     assert len(stacks(state)) == 1, "what stays is the record, for audit and cleanup"

@@ -83,10 +83,10 @@ def test_a_machine_that_was_being_created_when_its_run_was_killed_is_found(
     cloud.boot_seconds = 3.0
     with cli_run(small_job(job_file), tmp_path / "out") as running:
         running.until(state_is("creating"))
-        until(lambda: cloud.machines, 60)
+        until(lambda: cloud.machines)
         running.process.kill()
         running.process.communicate()
-    until(lambda: not processes_of(state), 30)
+    until(lambda: not processes_of(state))
     (folder,) = (tmp_path / "out").iterdir()
     (machine,) = cloud.machines
     told = json.loads(command("audit", "--json").stdout)
@@ -162,7 +162,7 @@ def test_a_machine_that_ended_itself_long_ago_is_not_billed_until_today(
     folder = killed(path, tmp_path / "out", scene_started, state)
     (machine,) = cloud.machines
     cloud.end_lease(machine)
-    until(lambda: machine.state == "terminated", 60)
+    until(lambda: machine.state == "terminated")
     # The cleanup comes an hour after the lease was over.
     with journal.sqlite3.connect(folder / "journal.db") as db:
         db.execute("UPDATE rental SET since = since - 7200, expires = expires - 7200")
@@ -271,10 +271,10 @@ def test_who_asks_three_times_is_told_what_is_left(
     assert code == 4, err
     assert f"cloudburst cleanup {run_id(state)}" in err
     cloud.shutdown_seconds = 0.1
-    until(lambda: not processes_of(state), 30)
+    until(lambda: not processes_of(state))
     done = command("cleanup", run_id(state), "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    until(lambda: not cloud.remaining(), 30)
+    until(lambda: not cloud.remaining())
     assert_cloud_empty(cloud, state)
 
 

@@ -18,6 +18,7 @@ from cloudburst.workers.client import VideoApi
 from cloudburst.workers.download import verify
 from tests.support import peer
 from tests.support.inputs import SRT, write_picture, write_sound
+from tests.support.patience import SOON
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         process, url = serve(folder / "ours", AUTHENTICATION_KEY=KEY)
         yield {"ours": url, "theirs": theirs}
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=SOON)
 
 
 def ask(url: str, case: Case) -> requests.Response:
@@ -219,6 +220,6 @@ assert client.cleanup_expired_files()["active_files"] == 3
 """
     done = subprocess.run([str(python), "-c", program], capture_output=True, text=True, check=False)
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=SOON)
     assert done.returncode == 0, done.stderr
     assert media.inspect_video(tmp_path / "v.mp4").frames == 30

@@ -22,6 +22,7 @@ from cloudburst.models import Scene
 from cloudburst.workers.download import verify
 from tests.support.inputs import EXAMPLE, SRT, write_sound
 from tests.support.marks import but_the_first_slow
+from tests.support.patience import SOON
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     children = psutil.Process(process.pid).children(recursive=True)
     assert [child for child in children if child.status() != psutil.STATUS_ZOMBIE] == []
     process.terminate()
-    process.wait(10)
+    process.wait(SOON)
     drain.close()
     assert not work.exists()
 

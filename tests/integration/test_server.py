@@ -194,7 +194,7 @@ def test_a_graceful_end_lets_renders_finish_and_takes_nothing_new(
         time.sleep(0.3)
         assert running.post(body(tmp_path)).status_code == 503
         assert sent.result().status_code == 200
-    running.process.wait(10)
+    running.process.wait(SOON)
     assert not running.work.exists()
 
 

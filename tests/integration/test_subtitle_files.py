@@ -20,6 +20,7 @@ from tests.integration import test_corpus
 from tests.support.inputs import scenes_yaml, write_sound
 from tests.support.letters import SIZE, cropped, expected, likeness, pictures
 from tests.support.marks import but_the_first_slow
+from tests.support.patience import SOON
 from tests.support.runs import assert_nothing_left, cli_run
 from tests.support.servers import serve
 from tests.unit import test_subtitle_encodings as encodings
@@ -139,7 +140,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     options = {"language": "english", "background_box": False, "font_size": SIZE}
     yield Api(url, body | options, folder=folder)
     process.terminate()
-    process.wait(10)
+    process.wait(SOON)
     log.close()
 
 

@@ -22,6 +22,7 @@ from cloudburst.models import Worker
 from cloudburst.workers.client import VideoApi
 from tests.support.inputs import EXAMPLE, SRT, write_picture, write_sound
 from tests.support.marks import but_the_first_slow
+from tests.support.patience import SOON
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
     process.stderr.close()
-    process.wait(10)
+    process.wait(SOON)
 
 
 def b64(path: Path) -> str:
@@ -430,15 +431,15 @@ def test_a_worker_ends_with_its_lifeline_and_takes_its_ffmpeg_along(tmp_path: Pa
     request = threading.Thread(target=send)
     request.start()
     worker = psutil.Process(process.pid)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SOON
     while not (children := worker.children()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert children, "ffmpeg has started"
     os.close(ours)
-    assert process.wait(10) is not None
+    assert process.wait(SOON) is not None
     process.stderr.close()
-    gone, alive = psutil.wait_procs(children, timeout=5)
+    gone, alive = psutil.wait_procs(children, timeout=SOON)
     assert alive == []
     assert gone
     assert not work.exists()
-    request.join(10)
+    request.join(SOON)

@@ -11,6 +11,7 @@ import boto3
 import pytest
 
 from testcloud.cloud import ADMINISTRATOR, Cloud
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ say "healthy"
 SLEEPER = "#!/bin/bash\necho up\nexec sleep 600\n"
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = SOON) -> Any:
     """Wait until a condition returns a true value; return that value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

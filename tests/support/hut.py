@@ -25,6 +25,7 @@ from cloudburst.models import (
     Worker,
 )
 from cloudburst.targets.failover import Ladder
+from tests.support.patience import SOON
 from tests.support.servers import serve
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class HutResources:
         if stack in TABLE:
             process, _ = TABLE.pop(stack)
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(SOON)
             assert process.stderr is not None
             process.stderr.close()
 

@@ -240,10 +240,11 @@ until curl -sf -H "X-aws-ec2-metadata-token: $t" $m/meta-data/spot/instance-acti
 
     assert request()["SpotInstanceRequestId"] == shown["SpotInstanceRequestId"]
     assert (request()["State"], request()["Status"]["Code"]) == ("active", "fulfilled")
-    cloud.spot_notice(machine, 0.8)
+    cloud.spot_notice(machine, 10 * SOON)
     assert request()["Status"]["Code"] == "marked-for-termination"
     until(lambda: '"action": "terminate"' in machine.boot_log())
     assert machine.state == "running"
+    cloud.spot_notice(machine, 0.1)
     until(lambda: machine.state == "terminated")
     assert state_of(ec2, machine)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
     after = request()
@@ -299,7 +300,7 @@ def test_machines_end_with_the_process_of_the_cloud(tmp_path: Path) -> None:
         identity = holder.stdout.readline().strip()
         assert processes(identity)
         holder.kill()
-    until(lambda: not processes(identity), 5)
+    until(lambda: not processes(identity))
 
 
 # -- what RunInstances refuses ------------------------------------------------------------------

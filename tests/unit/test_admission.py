@@ -8,6 +8,7 @@ import time
 import pytest
 
 from cloudburst.videoapi.admission import Admission, AdmissionFullError, ClientDisconnectedError
+from tests.support.patience import SOON
 
 
 def until(condition: object, seconds: float = 5.0) -> None:
@@ -32,7 +33,7 @@ def test_first_come_first_served_and_never_more_than_the_slots(slots: int) -> No
                 order.append(number)
                 inside.append(number)
                 most = max(most, len(inside))
-            gate.wait(5)
+            gate.wait(SOON)
             with lock:
                 inside.remove(number)
 
@@ -77,7 +78,7 @@ def test_a_disconnected_client_does_not_block_the_others() -> None:
         thread.start()
         until(lambda: admission.queued == 1)
         gone.set()
-        thread.join(5)
+        thread.join(SOON)
         assert outcomes == ["disconnected"]
         assert admission.queued == 0
     assert admission.in_flight == 0

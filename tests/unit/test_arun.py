@@ -14,6 +14,7 @@ from cloudburst import BadInput, Event, EventKind, Outcome, Stop, arun
 from cloudburst.api import asynchronous
 from cloudburst.errors import Interrupted, LeftRunning
 from cloudburst.runner import pipeline
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ class Stopped:
         self.stop = stop
         self.began.set()
         assert stop.sleep(10)
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(SOON)
         raise self._error
 
     async def cancelled(self, times: int = 1) -> asyncio.Task[Any]:

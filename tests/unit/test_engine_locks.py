@@ -20,6 +20,7 @@ from cloudburst.engine.toolchain import VERSION, PulumiCli
 from cloudburst.errors import StackLocked
 from cloudburst.models import Lock
 from cloudburst.paths import PROJECT, state_folder
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +159,7 @@ def test_an_engine_whose_workspace_is_gone_is_still_known(
         lock(state / "backend", process.pid)
         shutil.rmtree(tmp_path / "workspaces")
         made.end_owners("run-b01")
-        assert process.wait(5) == 0
+        assert process.wait(SOON) == 0
 
 
 def test_an_engine_that_has_ended_is_no_obstacle(made: Engine, state: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cloudburst.models import Batch, Scene
 from cloudburst.runner.queue import SceneQueue
+from tests.support.patience import SOON
 
 
 def scene(name: str, seconds: float) -> Scene:
@@ -79,7 +80,7 @@ def test_a_failed_scene_goes_to_another_worker_while_there_is_one() -> None:
     waiting.join(0.2)
     assert waiting.is_alive(), "b01 waits, for b02 may take it"
     assert made.take("b02", "b02") == first
-    waiting.join(5)
+    waiting.join(SOON)
     assert got == [None]
 
 

@@ -90,7 +90,7 @@ class Driven:
         self.start()
         self.end()
         if self.api.go_on.is_set():
-            self.render_loop.join(10)
+            self.render_loop.join(SOON)
 
     def told(self) -> list[tuple[str, str | None]]:
         self.context.timeline.close()
@@ -279,7 +279,7 @@ def test_a_worker_that_is_gone_while_a_render_hangs(
     assert driven.pending() == pending
     # The answer comes all the same, much too late.
     driven.api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     (scene,) = driven.context.results.all()
     assert scene.artifact is None
     assert [(one.worker, one.error) for one in scene.attempts] == [("b01", condition.reason)]
@@ -292,7 +292,7 @@ def test_an_error_that_comes_late_does_not_count_either(tmp_path: Path) -> None:
     driven = Driven(tmp_path, api, FINE, TAKEN)
     driven.run()
     api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert driven.told() == [("scene_started", "a"), ("scene_retry", "a")]
     assert len(driven.context.results.all()[0].attempts) == 1
     assert driven.pending() == ["a"]
@@ -304,7 +304,7 @@ def test_all_scenes_in_flight_go_back(tmp_path: Path) -> None:
     assert len(driven.api.asked) == 3
     assert sorted(driven.pending()) == ["a", "b", "c", "d"]
     driven.api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert done_count(driven.context) == 0
     assert len(driven.api.asked) == 3, "nothing new was begun"
 
@@ -314,7 +314,7 @@ def test_a_worker_about_to_leave_finishes_what_it_renders_and_takes_nothing_new(
 ) -> None:
     driven = Driven(tmp_path, FakeApi(holds=True), scenes="ab")
     driven.start()
-    assert driven.api.began.wait(10)
+    assert driven.api.began.wait(SOON)
     driven.target.conditions[:] = [LEAVING] * 10_000
     deadline = time.monotonic() + 10
     while driven.render_loop.lost is None and time.monotonic() < deadline:
@@ -336,7 +336,7 @@ def test_a_worker_that_was_about_to_leave_may_be_gone_before_it_finishes(tmp_pat
     assert driven.render_loop.lost == TAKEN
     assert driven.pending() == ["a"]
     driven.api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
 
 
 def test_a_silent_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +351,7 @@ def test_a_silent_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert driven.pending() == ["a"]
     driven.api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
 
 
 def test_a_worker_that_answers_now_and_then_is_kept(
@@ -444,13 +444,13 @@ def test_a_lost_worker_has_not_ended_before_its_scenes_are_queued_again(
 
     def slow(scene: Scene, batch: str) -> bool:
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(SOON)
         return give_back(scene, batch)
 
     monkeypatch.setattr(driven.context.queue, "give_back", slow)
     monkeypatch.setattr(render_loop, "WATCH_EVERY", 60.0)
     driven.start()
-    assert began.wait(10)
+    assert began.wait(SOON)
     driven._thread.join(0.5)
     assert driven._thread.is_alive()
     go_on.set()
@@ -517,11 +517,11 @@ def test_a_bug_costs_its_scene_a_try_and_no_more(tmp_path: Path) -> None:
 def test_once_asked_to_stop_nobody_waits_for_a_render(tmp_path: Path) -> None:
     driven = Driven(tmp_path, FakeApi([WorkerUnreachable("POST: reset")], holds=True))
     driven.start()
-    assert driven.api.began.wait(10)
+    assert driven.api.began.wait(SOON)
     driven.context.stop.request()
     driven.end()
     driven.api.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert driven.told() == [("scene_started", "a")], "its end is no failure of the scene"
 
 
@@ -600,7 +600,7 @@ def test_a_request_to_stop_ends_the_wait_for_a_worker(tmp_path: Path) -> None:
     api = FakeApi([WorkerUnreachable("POST: connection reset")], sick="connection refused")
     driven = Driven(tmp_path, api)
     driven.start()
-    assert api.began.wait(10)
+    assert api.began.wait(SOON)
     driven.context.stop.request()
     driven.end()
     began = time.monotonic()
@@ -622,12 +622,12 @@ def test_a_stop_while_a_worker_starts_again_leaves_its_other_videos_time_to_come
 
     monkeypatch.setattr(api, "healthy", unhealthy)
     driven = coming_home(tmp_path, slow, api=api, scenes="ab")
-    assert asked.wait(10), "b has broken off, and its worker is being asked after"
+    assert asked.wait(SOON), "b has broken off, and its worker is being asked after"
     driven.context.stop.request()
     time.sleep(0.3)
     slow.go_on.set()
     driven.end()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert driven.render_loop.lost is None
     first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
@@ -642,7 +642,7 @@ def test_a_video_that_is_being_verified_is_waited_for_when_its_worker_is_gone(
     def verifying(*given: Any, **how: Any) -> tuple[Artifact, str] | None:
         assert how["wanted"]()
         here.set()
-        assert go_on.wait(10)
+        assert go_on.wait(SOON)
         if not whole:
             raise ArtifactInvalid("it is damaged")
         return fake_download(*given, **{**how, "wanted": lambda: True})
@@ -651,7 +651,7 @@ def test_a_video_that_is_being_verified_is_waited_for_when_its_worker_is_gone(
     monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.0)
     driven = Driven(tmp_path, FakeApi(), attempts=2)
     driven.start()
-    assert here.wait(10)
+    assert here.wait(SOON)
     driven.target.conditions[:] = [DIED] * 1000
     time.sleep(0.5)
     assert driven.render_loop.lost == DIED
@@ -676,7 +676,7 @@ class Slow:
 
     def _download(self, *given: Any, **how: Any) -> tuple[Artifact, str] | None:
         self.began.set()
-        assert self.go_on.wait(10), "a test let a download go on for ever"
+        assert self.go_on.wait(SOON), "a test let a download go on for ever"
         return fake_download(*given, **how)
 
 
@@ -685,7 +685,7 @@ def coming_home(folder: Path, slow: Slow, api: FakeApi | None = None, **more: An
     driven = Driven(folder, api or FakeApi(), **more)
     driven.context.stop.on_request = lambda _: driven.context.queue.stop()
     driven.start()
-    assert slow.began.wait(10)
+    assert slow.began.wait(SOON)
     return driven
 
 
@@ -699,7 +699,7 @@ def test_asked_to_stop_a_run_waits_for_a_video_on_its_way(
     assert driven._thread.is_alive(), "the worker is not ended under it"
     slow.go_on.set()
     driven.end()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert done_count(driven.context) == 1
     assert driven.told() == [("scene_started", "a"), ("scene_done", "a")]
     assert list(driven.context.journal.state().videos) == ["a"]
@@ -712,21 +712,21 @@ def test_asked_to_stop_a_run_does_not_wait_for_what_renders(
         def render(self, scene: Scene, timeout: float) -> Rendered:
             if scene.name == "b":
                 hanging.set()
-                assert let.wait(10)
+                assert let.wait(SOON)
             return super().render(scene, timeout)
 
     slow, hanging, let = Slow(monkeypatch), threading.Event(), threading.Event()
     driven = Driven(tmp_path, HoldsB(), scenes="ab")
     driven.context.stop.on_request = lambda _: driven.context.queue.stop()
     driven.start()
-    assert slow.began.wait(10)
-    assert hanging.wait(10)
+    assert slow.began.wait(SOON)
+    assert hanging.wait(SOON)
     driven.context.stop.request()
     slow.go_on.set()
     driven.end()
     assert done_count(driven.context) == 1, "b renders still"
     let.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     first, second = driven.context.results.all()
     assert (first.status, second.status) == (SceneStatus.DONE, SceneStatus.UNFINISHED)
     assert driven.told()[-1] == ("scene_done", "a")
@@ -738,11 +738,11 @@ def test_what_is_rendered_when_a_run_is_asked_to_stop_is_not_sent_for(
     slow = Slow(monkeypatch)
     driven = Driven(tmp_path, FakeApi(holds=True))
     driven.start()
-    assert driven.api.began.wait(10)
+    assert driven.api.began.wait(SOON)
     driven.context.stop.request()
     driven.api.go_on.set()
     driven.end()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
     assert not slow.began.is_set()
     assert done_count(driven.context) == 0
 
@@ -759,7 +759,7 @@ def test_asked_twice_a_run_waits_for_no_video(
     driven.end()
     assert done_count(driven.context) == 0
     slow.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
 
 
 def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
@@ -773,7 +773,7 @@ def test_a_video_that_does_not_come_is_not_waited_for_for_ever(
     driven.end()
     assert 0.1 < time.monotonic() - began < SOON
     slow.go_on.set()
-    driven.render_loop.join(10)
+    driven.render_loop.join(SOON)
 
 
 def test_a_video_whose_worker_is_gone_is_not_waited_for(

@@ -37,7 +37,7 @@ class Asked(Stop):
         self.told.release()
 
     def state(self) -> tuple[bool, bool, bool]:
-        assert self.told.acquire(timeout=10)
+        assert self.told.acquire(timeout=SOON)
         return self.requested, self.hurried, self.abandoned
 
 
@@ -116,7 +116,7 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(10)
+    thread.join(SOON)
     assert seen == [before]
 
 
@@ -178,7 +178,7 @@ def destroys(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
 
 def test_asked_to_stop_a_run_ends_when_all_is_destroyed(whole: Whole, destroys: Held) -> None:
     going = Going(whole)
-    assert destroys.began.wait(10)
+    assert destroys.began.wait(SOON)
     going.ask(2)
     assert not going.ended(0.2)
     assert whole.engine.calls == ["up"]
@@ -192,7 +192,7 @@ def test_asked_three_times_a_run_leaves_and_says_what_it_leaves(
     whole: Whole, destroys: Held
 ) -> None:
     going = Going(whole)
-    assert destroys.began.wait(10)
+    assert destroys.began.wait(SOON)
     going.ask(3)
     error = going.end()
     assert isinstance(error, LeftRunning)
@@ -225,7 +225,7 @@ def test_asked_three_times_what_an_earlier_session_left_is_told_too(
     destroys.began.clear()
     destroys.go_on.clear()
     going = Going(whole, resume=first.directory)
-    assert destroys.began.wait(10)
+    assert destroys.began.wait(SOON)
     going.ask(3)
     error = going.end()
     assert isinstance(error, LeftRunning)

@@ -242,7 +242,7 @@ def test_launches_before_the_one_that_was_taken_over_are_kept(later: Later) -> N
 def end_all(found: EarlierWorkers) -> None:
     for thread in found.threads():
         thread.start()
-        thread.join(10)
+        thread.join(SOON)
         assert not thread.is_alive()
 
 
@@ -295,7 +295,7 @@ def test_what_was_not_waited_for_is_not_called_gone(
     go_on = threading.Event()
 
     def slowly(*_: object, **__: object) -> str:
-        go_on.wait(10)
+        go_on.wait(SOON)
         return ""
 
     monkeypatch.setattr(takeover, "recover", slowly)
@@ -308,7 +308,7 @@ def test_what_was_not_waited_for_is_not_called_gone(
     (batch,) = found.batches(())
     assert not batch.destroyed
     go_on.set()
-    thread.join(10)
+    thread.join(SOON)
     assert found.remaining == []
     (batch,) = found.batches(())
     assert batch.destroyed
