@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from cloudburst import EventKind, doctor
 from cloudburst.errors import InfrastructureError
+from cloudburst.models import Finding
 from testcloud.faults import Fault, MachineFault
 from testcloud.iam import Access, Policy
 from tests.support.aws import Watch, aws_job, run_watched
@@ -132,6 +133,28 @@ def cloud_without(cloud: Cloud, action: str) -> Iterator[Cloud]:
     cloud.set_policy(Policy.parse(POLICY).without(action))
     yield cloud
     cloud.set_policy(None)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("action", "check"),
+    [
+        ("ec2:RunInstances", "us-east-1 launch"),
+        ("ec2:CreateSecurityGroup", "us-east-1 firewall"),
+        ("ec2:CreateTags", "us-east-1 launch"),
+    ],
+)
+def test_the_doctor_names_a_right_that_is_missing_and_creates_nothing(
+    cloud_without: Cloud, action: str, check: str
+) -> None:
+    found = {one.name: one for one in doctor.examine("aws", None)}
+    assert found[check].finding is Finding.ERROR
+    assert f"not authorized to perform: {action}" in found[check].text
+    assert found[check].fix == "give the caller the policy in docs/aws.md"
+    cloud_without.set_policy(Policy.parse(POLICY))
+    found = {one.name: one for one in doctor.examine("aws", None)}
+    assert found[check].finding is Finding.OK, found[check]
+    assert cloud_without.machines == []
 
 
 @pytest.mark.usefixtures("cloud")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.errors import PriceUnknown
+from cloudburst.errors import CloudRefused, PriceUnknown
 from cloudburst.models import Basis, Price, Quote
 from cloudburst.targets.aws.prices.pricing import (
     PriceBook,
@@ -20,6 +20,7 @@ from cloudburst.targets.aws.prices.pricing import (
     surplus_per_hour,
 )
 from testcloud.prices import get_products
+from tests.support.fakes import cloud_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -184,6 +185,31 @@ def test_what_the_list_does_not_have_is_to_be_given(tmp_path: Path) -> None:
         "Give it as aws.price_per_hour: {c9.huge: USD} in scenes.yaml"
     )
     assert not (tmp_path / "prices.json").exists(), "what is not known is not kept"
+
+
+@pytest.mark.parametrize("code", ["UnrecognizedClientException", "AccessDeniedException"])
+def test_where_the_list_cannot_be_asked_the_price_is_to_be_given(tmp_path: Path, code: str) -> None:
+    """Keys of an account in China or GovCloud are none of the partition that has the list."""
+
+    def refused(_: object) -> list[str]:
+        raise cloud_refused(f"pricing get-products: {code}", code)
+
+    book = PriceBook(refused, {"c5.large": 0.1}, tmp_path / "prices.json")
+    with pytest.raises(CloudRefused) as caught:
+        book.on_demand("c5.2xlarge", "cn-north-1")
+    assert str(caught.value).endswith(f". {ADVICE}")
+    assert caught.value.code == code
+    assert book.on_demand("c5.large", "cn-north-1").price.usd_per_hour == 0.1
+
+
+def test_a_list_that_does_not_answer_for_now_asks_for_no_price(tmp_path: Path) -> None:
+    def away(_: object) -> list[str]:
+        raise cloud_refused("pricing get-products: connection refused")
+
+    book = PriceBook(away, {}, tmp_path / "prices.json")
+    with pytest.raises(CloudRefused) as caught:
+        book.on_demand("c5.2xlarge", "us-east-1")
+    assert "price_per_hour" not in str(caught.value)
 
 
 class Asked:

@@ -126,6 +126,8 @@ def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iter
     yield check
     if ami:
         yield _launch(aws, settings, first, ami)
+    if vpc and not settings.security_groups:
+        yield _firewall(aws, settings, region, vpc)
     yield _price(aws, settings, first)
 
 
@@ -209,11 +211,28 @@ def _ami(aws: Aws, settings: AwsSettings, rung: Rung, architecture: str) -> tupl
     return ami, Check(name, Finding.OK, f"{ami}, Amazon's newest with Docker")
 
 
+def _tags(settings: AwsSettings) -> dict[str, str]:
+    """Return the tags that a policy, the account's or an organization's, may ask for."""
+    return dict(settings.tags) | {"project": "cloudburst"}
+
+
+def _firewall(aws: Aws, settings: AwsSettings, region: str, vpc: str) -> Check:
+    """Check that the account may create security groups, by a dry run."""
+    name = f"{region} firewall"
+    try:
+        aws.try_firewall(region, vpc, _tags(settings))
+    except CloudRefused as error:
+        check = _refused(name, error)
+        final = error.refusal.verdict is Verdict.STOP
+        return check if final else replace(check, finding=Finding.WARNING, fix="try again later")
+    return Check(name, Finding.OK, f"a dry run of a security group in {vpc} is allowed")
+
+
 def _launch(aws: Aws, settings: AwsSettings, rung: Rung, ami: str) -> Check:
     """Check that the account may launch machines, by a dry run."""
     name = f"{rung.region} launch"
     try:
-        aws.try_launch(rung, ami, settings.subnet)
+        aws.try_launch(rung, ami, settings.subnet, _tags(settings))
     except CloudRefused as error:
         check = _refused(name, error)
         final = error.refusal.verdict is Verdict.STOP

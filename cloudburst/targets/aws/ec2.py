@@ -161,8 +161,8 @@ class Aws:
             for item in response["SecurityGroups"]
         ]
 
-    def try_launch(self, rung: Rung, ami: str, subnet: str | None) -> None:
-        """Ask whether a machine may be launched, by a dry run: it checks permissions.
+    def try_launch(self, rung: Rung, ami: str, subnet: str | None, tags: Mapping[str, str]) -> None:
+        """Ask whether a tagged machine may be launched, by a dry run: it checks permissions.
 
         Raises:
             CloudRefused: it may not, or AWS did not answer.
@@ -172,7 +172,29 @@ class Aws:
             where = {"SubnetId": subnet}
         with self._translated(f"ec2 run-instances --dry-run in {rung.region}", known=_ALLOWED):
             self._client("ec2", rung.region).run_instances(
-                DryRun=True, ImageId=ami, InstanceType=rung.type, MinCount=1, MaxCount=1, **where
+                DryRun=True,
+                ImageId=ami,
+                InstanceType=rung.type,
+                MinCount=1,
+                MaxCount=1,
+                TagSpecifications=_specified(tags, "instance", "volume"),
+                **where,
+            )
+
+    def try_firewall(self, region: str, vpc: str, tags: Mapping[str, str]) -> None:
+        """Ask whether a tagged security group may be created, by a dry run.
+
+        Raises:
+            CloudRefused: it may not, or AWS did not answer.
+        """
+        call = f"ec2 create-security-group --dry-run in {region}"
+        with self._translated(call, known=_ALLOWED):
+            self._client("ec2", region).create_security_group(
+                DryRun=True,
+                GroupName="cloudburst-dry-run",
+                Description="CloudBurst: a dry run",
+                VpcId=vpc,
+                TagSpecifications=_specified(tags, "security-group"),
             )
 
     def parameter(self, region: str, name: str) -> str:
@@ -405,3 +427,9 @@ class Aws:
             # What follows the first line is the answer, of any length.
             message = f"{call}: {str(error).splitlines()[0]}"
             raise CloudRefused(message, refusals.of_code(None, message)) from error
+
+
+def _specified(tags: Mapping[str, str], *kinds: str) -> list[dict[str, Any]]:
+    """Return the tags of what a call creates, by the kind of resource."""
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return [{"ResourceType": kind, "Tags": pairs} for kind in kinds]
