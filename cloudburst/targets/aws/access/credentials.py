@@ -22,6 +22,7 @@ import botocore.config
 import botocore.credentials
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
 from botocore.utils import JSONFileCache
 
 from cloudburst.errors import CloudRefused
@@ -41,6 +42,8 @@ _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # Other sources of credentials: the engine's provider takes keys from its environment, and would
 # rather take a profile. Empty: unset.
 _OTHERS = dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"), "")
+# A RuntimeError: of credentials that were refreshed, and are those that have expired.
+_FAILURES = (BotoCoreError, ClientError, ResponseParserError, RuntimeError)
 _PROMPT = "Enter MFA code for "  # what botocore asks
 
 
@@ -163,7 +166,7 @@ class Credentials:
                 return None
             try:
                 self._last = self._source.get_frozen_credentials()
-            except (BotoCoreError, ClientError, RuntimeError) as error:
+            except _FAILURES as error:
                 end = _end(self._source)
                 if self._last is not None and end is not None and end > time.time():
                     return self._last  # refreshed too early to matter
@@ -213,7 +216,7 @@ class Credentials:
     def _refused(self, error: Exception) -> CloudRefused:
         """Return why credentials could not be refreshed."""
         text = tr("getting credentials: {reason}", reason=error)
-        if isinstance(error, HTTPClientError):
+        if isinstance(error, HTTPClientError | ResponseParserError):  # no answer, or half of one
             return CloudRefused(text, refusals.of_code(None, text))
         if isinstance(error, _NobodyAskedError) and self._may_ask:
             return CloudRefused(str(error), Refusal(verdict=Verdict.STOP))
@@ -340,7 +343,7 @@ def _is_accepted(source: botocore.credentials.Credentials, region: str | None) -
             client.get_caller_identity()
         finally:
             client.close()
-    except (BotoCoreError, ClientError, RuntimeError):
+    except _FAILURES:
         return False
     return True
 
