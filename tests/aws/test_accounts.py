@@ -140,6 +140,58 @@ def test_the_word_in_another_codes_message_changes_nothing(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "message", "advice"),
+    [
+        # docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_tag-policies-
+        # enforcement: what does not comply is refused.
+        (
+            "TagPolicyViolation",
+            "The tag policy does not allow the specified value for the following tag key: 'team'.",
+            "a tag policy of the organization does not allow the tags",
+        ),
+        (
+            "UnauthorizedOperation",
+            "not authorized to perform: ec2:RunInstances, explicit deny in a service control policy",
+            "a service control policy of the organization denies it",
+        ),
+    ],
+)
+def test_what_an_organization_forbids_is_said_with_what_helps(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    code: str,
+    message: str,
+    advice: str,
+) -> None:
+    cloud.faults.add(Fault("RunInstances", code, times=None, message=message))
+    with pytest.raises(InfrastructureError, match=code) as caught:
+        run_watched(aws_job(job_file, 1, ONE_ZONE))
+    assert message in str(caught.value)
+    assert advice in str(caught.value)
+    assert "give the caller the policy" not in str(caught.value), "it would not help"
+    assert len(calls(cloud, "RunInstances")) == 1
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.video
+@pytest.mark.slow
+def test_without_the_role_for_spot_instances_the_run_goes_on_on_demand(
+    cloud: Cloud, job_file: Callable[..., Path], state: Path
+) -> None:
+    """The role was deleted, and the caller may not create it again."""
+    code = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
+    cloud.faults.add(Fault("RunInstances", code, times=None, where={"market": "spot"}))
+    more = "aws: {zones: [us-east-1a, us-east-1b], instance_types: [c5.2xlarge], "
+    report, _ = run_watched(aws_job(job_file, 2, more + "markets: [spot, on-demand]}\n"))
+    assert report.outcome is Outcome.COMPLETE
+    assert codes(report)[0] == code
+    assert [code for code in codes(report) if code is not None] == [code]
+    assert_cloud_empty(cloud, state)
+
+
 # -- the doctor ---------------------------------------------------------------------------------
 
 
