@@ -153,7 +153,7 @@ def test_the_word_in_another_codes_message_changes_nothing(
         ),
         (
             "UnauthorizedOperation",
-            "not authorized to perform: ec2:RunInstances, explicit deny in a service control policy",
+            "not authorized to perform: ec2:RunInstances: denied by a service control policy",
             "a service control policy of the organization denies it",
         ),
     ],
