@@ -34,7 +34,7 @@ from cloudburst.targets.durations import longest_timeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from cloudburst.models import Batch, Job, RunRecord
+    from cloudburst.models import Batch, Job, RunRecord, WorkerSpec
 
 
 def preview(
@@ -105,20 +105,31 @@ def _stacks(
 
     timeout = longest_timeout(job.scenes, job.limits)
 
+    def spec_of(batch: Batch) -> WorkerSpec:
+        workers = ready[batch.target].workers
+        rung = workers.ladder.first
+        count = sum(other.target == batch.target for other in batches)
+        room, label = workers.room(count, rung), str(WorkerLabel(batch.number))
+        return worker_spec(record, timeout, batch.label, rung, room, label)
+
     def stack_preview(batch: Batch) -> StackPreview:
         if stop.requested:
             raise KeyboardInterrupt
-        on = ready[batch.target]
-        rung = on.workers.ladder.first
-        count = sum(other.target == batch.target for other in batches)
-        room, label = on.workers.room(count, rung), str(WorkerLabel(batch.number))
-        spec = worker_spec(record, timeout, batch.label, rung, room, label)
+        on, spec = ready[batch.target], spec_of(batch)
         program = on.workers.program(spec, quotes[batch.target])
         return StackPreview(batch, spec.stack, on.engine.preview(spec.stack, program))
 
-    # As many threads as batches: the engine itself bounds its operations by memory.
-    with ThreadPoolExecutor(len(batches)) as pool:
-        return tuple(pool.map(stack_preview, batches))
+    # Stacks of one target differ in names and tags only: the engine is asked about the first.
+    firsts = list({batch.target: batch for batch in reversed(batches)}.values())
+    with ThreadPoolExecutor(len(firsts)) as pool:
+        made = {one.batch.target: one for one in pool.map(stack_preview, firsts)}
+    return tuple(_like(made[batch.target], batch, spec_of(batch).stack) for batch in batches)
+
+
+def _like(first: StackPreview, batch: Batch, stack: str) -> StackPreview:
+    """Return the preview of a batch whose stack is declared as another one's."""
+    resources = (replace(one, name=one.name.replace(first.stack, stack)) for one in first.resources)
+    return StackPreview(batch, stack, tuple(resources))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst import EventKind, load_job, media, preview
+from cloudburst.engine.engine import Engine
 from cloudburst.errors import BadInput
 from cloudburst.models import Basis, Outcome
 from tests.support.aws import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cloudburst.models import PlannedResource
     from testcloud.cloud import Cloud
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
@@ -102,10 +104,25 @@ def test_the_machine_is_as_the_stack_declares_it(
 
 
 def test_a_dry_run_previews_every_stack_and_its_cost_and_creates_nothing(
-    cloud: Cloud, job_file: Callable[..., Path], state: Path
+    cloud: Cloud, job_file: Callable[..., Path], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+    real = Engine.preview
+
+    def count(
+        engine: Engine, stack: str, program: Callable[[], None]
+    ) -> tuple[PlannedResource, ...]:
+        asked.append(stack)
+        return real(engine, stack, program)
+
+    monkeypatch.setattr(Engine, "preview", count)
     found = preview(aws_job(job_file, 4, TWO_BATCHES, max_cost_usd=5.0))
-    assert len(found.stacks) == 2
+    first, second = found.stacks
+    assert asked == [first.stack], "stacks that are alike are previewed once"
+    assert second.stack == first.stack.replace("-b01", "-b02")
+    names = [resource.name.replace("-b01", "-b02") for resource in first.resources]
+    assert [resource.name for resource in second.resources] == names
+    assert any(second.stack in name for name in names)
     for one in found.stacks:
         kinds = {(resource.operation, resource.type) for resource in one.resources}
         assert ("create", "aws:ec2/instance:Instance") in kinds
