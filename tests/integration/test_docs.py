@@ -5,6 +5,7 @@ Python examples have tests of their own.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -20,6 +21,7 @@ import yaml
 
 from cloudburst import cli
 from cloudburst.job.schema import json_schema, validate
+from cloudburst.targets.base import Resources, Target, TargetType, WorkerSource
 from tests.support.documents import ROOT, SHELL, Page, page, parse, prompted, simple_commands
 from tests.support.inputs import SRT, write_picture, write_sound
 from tests.support.runs import RUN, assert_nothing_left
@@ -375,3 +377,33 @@ def test_mistakes_are_reported_as_the_readme_shows(
     assert done.returncode == 2
     assert done.stderr in page(name).blocks_of("text")
     assert not state.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [
+        ("HutType", TargetType),
+        ("HutTarget", Target),
+        ("HutWorkers", WorkerSource),
+        ("HutResources", Resources),
+    ],
+)
+def test_a_target_as_the_docs_show_it_has_every_member_of_its_protocol(
+    name: str, protocol: type
+) -> None:
+    text = (ROOT / "docs/extending.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    classes = {
+        node.name: node
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ClassDef)
+    }
+    members = {
+        getattr(node, "name", None) or getattr(node, "id", None) or getattr(node, "attr", "")
+        for node in ast.walk(classes[name])
+        if isinstance(node, ast.FunctionDef)
+        or (isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store))
+    }
+    declared = {*vars(protocol), *vars(protocol).get("__annotations__", ())}
+    assert {each for each in declared if not each.startswith("_")} - members == set()

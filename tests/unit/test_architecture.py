@@ -61,7 +61,7 @@ def test_an_image_runs_where_one_architecture_is_both_of_it_and_of_the_type() ->
     assert problem("c5.2xlarge", {"amd64"}, PUBLIC, ["amd64"]) == ""
     assert problem("c7g.large", {"arm64"}, "mine:1", ["amd64", "arm64"]) == ""
     assert "c7g.large, whose processor is arm64" in problem("c7g.large", {"arm64"}, PUBLIC, [])
-    assert "c5.large, whose processor is amd64; expected a type for arm64" in problem(
+    assert "c5.large, whose processor is amd64; the image" in problem(
         "c5.large", {"amd64"}, "mine:1", ["arm64"]
     )
 

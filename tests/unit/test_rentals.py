@@ -209,6 +209,13 @@ def test_an_earlier_machine_is_billed_until_its_end_or_its_lease(
     assert kept.recorded == [replace(ONE, until=until, at_most=not known)]
 
 
+def test_an_end_that_becomes_known_is_no_upper_bound() -> None:
+    """As a journal of an earlier release has every machine, also one that was left running."""
+    kept = Kept(replace(ONE, at_most=True), now=9000.0)
+    kept.rentals.close("run-b01", set(), {"i-1": 1500.0})
+    assert kept.recorded == [replace(ONE, until=1501.0, at_most=False)]
+
+
 def test_an_earlier_machine_that_has_ended_keeps_its_end() -> None:
     kept = Kept(replace(ONE, until=1500.0), now=9000.0)
     kept.rentals.close("run-b01", set(), {"i-1": 1400.0})

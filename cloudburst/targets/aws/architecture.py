@@ -73,8 +73,7 @@ def problem(
     if set(architectures) & set(wanted):
         return ""
     return tr(
-        "got {type}, whose processor is {architecture}; expected a type for {wanted}, as the image "
-        "{image} is",
+        "got {type}, whose processor is {architecture}; the image {image} is for {wanted}",
         type=kind,
         architecture=tr(", ").join(sorted(architectures)) or tr("another"),
         wanted=tr(", ").join(wanted),

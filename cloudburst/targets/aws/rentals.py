@@ -122,7 +122,7 @@ class Rentals:
         now = self._clock()
         # AWS cuts off the fraction of a second; and clocks may differ.
         if ended is not None and rental.since <= ended + 1 and ended <= now:
-            return replace(rental, until=min(ended + 1, now))
+            return replace(rental, until=min(ended + 1, now), at_most=False)
         latest = min(rental.expires, now) if rental.since < self._began else now
         return replace(rental, until=max(rental.since, latest), at_most=True)
 
