@@ -129,9 +129,10 @@ def run(
         return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet, verbose=verbose)
     folder = None
     if resume:
-        from cloudburst.runner.resume import newest  # noqa: PLC0415
+        with exit_on_interrupt():
+            from cloudburst.runner.resume import newest  # noqa: PLC0415
 
-        job, folder = newest(job) or (job, None)
+            job, folder = newest(job) or (job, None)
     return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
@@ -243,7 +244,8 @@ def serve(options: tuple[str, ...]) -> None:
 @group.command()
 def schema() -> None:
     """Print the JSON Schema of scenes.yaml, for editors."""
-    from cloudburst.job.schema import json_schema  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.job.schema import json_schema  # noqa: PLC0415
 
     streams.write_line(json.dumps(json_schema(), indent=2))
 
@@ -296,7 +298,8 @@ def scan(
     """
     if run_it and (as_json or output == "-"):
         raise click.UsageError(tr("--run goes with neither --json nor --output -"))
-    from cloudburst.job.folder import scan as folders  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.job.folder import scan as folders  # noqa: PLC0415
 
     folder = userpath.expanded(folder)
     path = (
@@ -334,10 +337,11 @@ def scan(
     )
     if not run_it:
         return 0
-    from cloudburst.job.loader import load_job  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.job.loader import load_job  # noqa: PLC0415
 
-    job = load_job(str(path))
-    console.show_warnings(job.warnings, job.unused)
+        job = load_job(str(path))
+        console.show_warnings(job.warnings, job.unused)
     return _run(job, None, as_json=False, quiet=False, verbose=verbose)
 
 
@@ -352,11 +356,12 @@ def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     Builds the Pulumi engine if there is none, and creates nothing else. The exit code is 3 when
     something is missing that a run needs.
     """
-    from cloudburst.environment import environment  # noqa: PLC0415
-    from cloudburst.job.loader import default_target, load_job  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.environment import environment  # noqa: PLC0415
+        from cloudburst.job.loader import default_target, load_job  # noqa: PLC0415
 
-    job = load_job(scenes, target=target) if scenes else None
-    from cloudburst.doctor import examine  # noqa: PLC0415
+        job = load_job(scenes, target=target) if scenes else None
+        from cloudburst.doctor import examine  # noqa: PLC0415
 
     checks = examine(
         target or (job.target if job else default_target(environment())),

@@ -125,7 +125,8 @@ class Plain(Silent):
 
     def __exit__(self, *_: object) -> None:
         """Print no further line."""
-        self._ended.set()
+        with self._lock:
+            self._ended.set()
 
     def __call__(self, event: Event) -> None:
         """Write the event, if it matters."""
@@ -151,6 +152,8 @@ class Plain(Silent):
         """Print what is due while no event comes."""
         while not self._ended.wait(1):
             with self._lock:
+                if self._ended.is_set():
+                    return
                 self._print_due(time.monotonic() + self._offset)
 
     def _print_due(self, seconds: float, *, last: bool = False) -> None:

@@ -162,6 +162,72 @@ def test_ctrl_c_says_so_in_one_line(
     assert "Traceback" not in errors
 
 
+# Interrupts a command where MODULE is imported, or MODULE:FUNCTION called, and swallows what that
+# raises, as callbacks of decoders and `except` around C modules do.
+SWALLOWS = """
+import importlib, os, signal, sys
+from cloudburst.__main__ import main
+from cloudburst import cli
+
+module, _, function = sys.argv.pop(1).partition(":")
+
+def swallow(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.sigpending()
+    except KeyboardInterrupt:
+        pass
+    os.write(2, b"swallowed\\n")
+    os._exit(1)
+
+class Finder:
+    def find_spec(self, name, *_):
+        return swallow() if name == module else None
+
+if function:
+    setattr(importlib.import_module(module), function, swallow)
+else:
+    assert module not in sys.modules
+    sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "command"),
+    [
+        ("cloudburst.job.loader:load_job", ["run", "scenes.yaml"]),
+        ("cloudburst.job.loader:load_job", ["doctor", "scenes.yaml"]),
+        ("cloudburst.job.loader:load_job", ["scan", ".", "--run", "--force"]),
+        ("cloudburst.runner.resume:load", ["resume", "20261124-185549-39b168"]),
+        ("cloudburst.runner.resume:newest", ["run", "scenes.yaml", "--resume"]),
+        ("cloudburst.job.loader", ["run", "scenes.yaml"]),
+        ("cloudburst.job.loader", ["doctor"]),
+        ("cloudburst.doctor", ["doctor"]),
+        ("cloudburst.job.folder.scan", ["scan", "."]),
+        ("cloudburst.job.loader", ["scan", ".", "--run", "--force"]),
+        ("cloudburst.job.schema", ["schema"]),
+        ("cloudburst.api", ["audit"]),
+    ],
+)
+def test_ctrl_c_counts_where_a_library_would_swallow_it(
+    job_file: Callable[..., Path], where: str, command: list[str]
+) -> None:
+    folder = job_file(scenes_yaml(1)).parent
+    (folder / "p.wav").write_bytes((folder / "a.wav").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS, where, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted; nothing was started\n")
+    # What was printed before is not lost in a buffer.
+    assert ("1 scene in" in done.stdout) == ("--run" in command)
+
+
 @pytest.mark.stack
 def test_ctrl_c_during_the_last_preview_is_no_success(
     job_file: Callable[..., Path], state: Path

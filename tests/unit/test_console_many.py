@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -38,9 +39,21 @@ from cloudburst.models import (
     StackPreview,
 )
 from cloudburst.targets.local.target import PROCESS
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _no_line_comes_later() -> Iterator[None]:
+    """Let no thread print into the output of the tests that follow."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "progress":
+            thread.join(SOON)
+            assert not thread.is_alive(), "a run's view was not closed"
+
 
 STATES = {"creating": "creating the stack", "starting": "waiting for it", "working": "rendering"}
 NAMES = ("scene_{:04d}_a_rather_long_name_of_a_scene", "第{:04d}章：山里的一天与很长的名字")
@@ -145,6 +158,23 @@ def test_what_changed_is_printed_while_no_event_comes(
     assert lines[-1].endswith("0 of 300 scenes; 10 workers: 1 creating, 9 starting")
 
 
+def test_no_line_comes_after_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that was due, and waited only for an event to be printed."""
+    monkeypatch.setattr("cloudburst.console.progress._SECONDS_UNTIL", 0.5)
+    plain = console.Plain()
+    for event in list(run_of(300, 10))[:20]:
+        plain(replace(event, seconds=0.0))
+    before = capsys.readouterr().out
+    with plain._lock:
+        time.sleep(2.5)
+        plain._ended.set()
+    (ticker,) = [thread for thread in threading.enumerate() if thread.name == "progress"]
+    ticker.join(SOON)
+    assert (bool(before), capsys.readouterr().out) == (True, "")
+
+
 def screen(live: console.LiveLines, terminal: Console) -> list[str]:
     rendered = terminal.render_lines(live._draw(), pad=False)
     return ["".join(segment.text for segment in line).rstrip() for line in rendered]
@@ -216,7 +246,8 @@ def test_what_happens_to_a_run_is_shown_of_every_kind(capsys: pytest.CaptureFixt
         terminal = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
         event = Event(kind, 1.0, "b01", "scene", "the [text]", begun)
         console.LiveLines(terminal)(event)
-        console.Plain()(event)
+        with console.Plain() as plain:
+            plain(event)
         assert isinstance(terminal.file, io.StringIO)
         assert "the [text]" in terminal.file.getvalue(), kind
         assert "the [text]" in capsys.readouterr().out, kind
