@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def examine(
     target: str, job: Job | None, log: Callable[[str], None] = lambda _: None
 ) -> Iterator[Check]:
-    """Check everything a run needs; make the engine if there is none, and nothing else.
+    """Check everything a run needs; make the engine, and fetch its provider, if there is none.
 
     Args:
         target: name of the target on which the workers are to run.

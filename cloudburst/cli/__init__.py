@@ -353,8 +353,8 @@ def scan(
 def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     """Check this machine, and on aws the account, for a run of SCENES, with a fix for each problem.
 
-    Builds the Pulumi engine if there is none, and creates nothing else. The exit code is 3 when
-    something is missing that a run needs.
+    Builds the Pulumi engine and downloads its AWS provider if there is none, and creates nothing
+    else. The exit code is 3 when something is missing that a run needs.
     """
     with exit_on_interrupt():
         from cloudburst.environment import environment  # noqa: PLC0415

@@ -60,14 +60,11 @@ def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
         EngineMissing: nothing worked; the message lists what was tried and what to install.
     """
     tried: list[str] = []
-    on_path = _on_path(tried)
-    if on_path:
-        return on_path
-    root = cache_folder() / "engine" / VERSION
+    found = _existing(tried)
+    if found:
+        return found
+    root = _root()
     binary = root / "bin" / "pulumi"
-    if binary.exists():
-        _check_runs(binary)
-        return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=root))
     with _alone(root):
         if binary.exists():  # made by another run while this one waited
             return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=root))
@@ -96,6 +93,30 @@ def find_engine(log: Callable[[str], None] = lambda _: None) -> PulumiCli:
             lines=lines,
         )
     )
+
+
+def existing_engine() -> PulumiCli | None:
+    """Return a fitting engine that is there; make none.
+
+    Raises:
+        EngineMissing: there is one that may not be executed.
+    """
+    return _existing([])
+
+
+def _existing(tried: list[str]) -> PulumiCli | None:
+    on_path = _on_path(tried)
+    if on_path:
+        return on_path
+    binary = _root() / "bin" / "pulumi"
+    if not binary.exists():
+        return None
+    _check_runs(binary)
+    return PulumiCli(binary, VERSION, tr("the cache, {folder}", folder=_root()))
+
+
+def _root() -> Path:
+    return cache_folder() / "engine" / VERSION
 
 
 def version_of(binary: str | Path) -> str | None:

@@ -59,6 +59,7 @@ ENGLISH = {
 }
 # What looks like a sentence and is none, by its first line.
 ALLOWED = {
+    "engine/plugins.py": {"Error downloading plugin: "},  # the engine's words
     "__init__.py": {"module  has no attribute "},  # an AttributeError, as Python words it
     "cli/__init__.py": {"export =", "\b"},  # `cloudburst env`; the exit codes of --help
     "engine/command.py": {"incorrect passphrase"},  # what the engine says

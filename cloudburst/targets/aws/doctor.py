@@ -1,17 +1,19 @@
-"""Checks an AWS account for what a run needs. Asks only; creates nothing."""
+"""Checks an AWS account for what a run needs; creates nothing there."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudburst import environment
+from cloudburst.engine import plugins
+from cloudburst.engine.toolchain import existing_engine
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.language import tr
 from cloudburst.models import Check, Finding, Verdict
-from cloudburst.paths import PROJECT, engine_environment, state_folder
+from cloudburst.paths import PROJECT, state_folder
 from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.ec2 import Aws
@@ -23,21 +25,27 @@ from cloudburst_stacks.aws import PORT, ami_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from cloudburst.models import Rung
     from cloudburst.targets.aws.settings import AwsSettings
 
+ATTACHED = "PULUMI_DEBUG_PROVIDERS"
 _POLICY = "give the caller the policy in docs/aws.md"
 
 
 def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
-    """Check everything that a run needs, on the ladder's first rung.
+    """Check everything that a run needs, on the ladder's first rung; fetch the engine's provider.
 
     Args:
         settings: what the user asks for.
         machines: how many are rented at once, for the quotas.
     """
-    yield _plugin()
+    yield from _account(settings, machines)
+    yield _provider()  # last: a download takes its time
+
+
+def _account(settings: AwsSettings, machines: int) -> Iterator[Check]:
     try:
         aws = Aws(Credentials(environment.additions))
         account, caller = aws.account()
@@ -55,21 +63,49 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
     aws.close()
 
 
-def _plugin() -> Check:
-    """Check where the engine's AWS provider is."""
-    wanted = version("pulumi-aws")
-    if "aws:" in os.environ.get("PULUMI_DEBUG_PROVIDERS", ""):
-        return Check("provider", Finding.OK, "pulumi-aws, attached by PULUMI_DEBUG_PROVIDERS")
-    own = engine_environment(state_folder()).get("PULUMI_HOME")
-    home = Path(own or os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    if (home / "plugins" / f"resource-aws-v{wanted}").is_dir():
-        return Check("provider", Finding.OK, f"pulumi-aws {wanted}")
-    return Check(
-        "provider",
-        Finding.WARNING,
-        f"pulumi-aws {wanted} is not installed yet; the first run downloads it",
-        f'eval "$({PROJECT} env)"; pulumi plugin install resource aws v{wanted}',
+def _provider() -> Check:
+    """Check that the engine has its AWS provider; download it, so that no run waits for that.
+
+    A run downloads what is missing, so a failure is a warning, and not an error.
+    """
+    wanted, state = version("pulumi-aws"), state_folder()
+    if "aws:" in os.environ.get(ATTACHED, ""):
+        text = tr("pulumi-aws {version}, attached by {name}", version=wanted, name=ATTACHED)
+        return Check("provider", Finding.OK, text)
+    command = f'eval "$({PROJECT} env)"; pulumi plugin install resource aws v{wanted}'
+    try:
+        if plugins.is_installed("aws", wanted, state):
+            text = tr("pulumi-aws {version} is installed", version=wanted)
+            return Check("provider", Finding.OK, text)
+        if not plugins.may_download(os.environ):
+            text = tr(
+                "pulumi-aws {version} is not installed, and {name} forbids its download",
+                version=wanted,
+                name=plugins.NO_DOWNLOADS,
+            )
+            fix = tr("unset {name}, or: {command}", name=plugins.NO_DOWNLOADS, command=command)
+            return Check("provider", Finding.WARNING, text, fix)
+        return _download(wanted, state, command)
+    except InfrastructureError as error:
+        return Check("provider", Finding.WARNING, str(error), command)
+
+
+def _download(wanted: str, state: Path, command: str) -> Check:
+    """Download the provider of a version; `command` does it by hand."""
+    cli = existing_engine()
+    if cli is None:
+        text = tr("pulumi-aws {version} is not installed: no engine yet", version=wanted)
+        return Check("provider", Finding.WARNING, text, tr("see engine, above"))
+    reason = plugins.install(cli, "aws", wanted, state)
+    if reason is None:
+        text = tr("pulumi-aws {version} has been downloaded", version=wanted)
+        return Check("provider", Finding.OK, text)
+    text = tr("downloading pulumi-aws {version}: {reason}", version=wanted, reason=reason)
+    fix = tr(
+        "check the connection, or the proxy (HTTPS_PROXY); a run tries again. By hand: {command}",
+        command=command,
     )
+    return Check("provider", Finding.WARNING, text, fix)
 
 
 def masked(account: str) -> str:
