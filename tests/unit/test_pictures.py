@@ -13,9 +13,10 @@ from PIL import Image, ImageCms, ImageDraw
 
 from cloudburst import media
 from cloudburst.errors import BadInput
+from cloudburst.job.folder.pairing import SUFFIXES
 from cloudburst.job.loader import load_job
 from cloudburst.videoapi import canvas
-from tests.support.inputs import EXAMPLE, scenes_yaml
+from tests.support.inputs import EXAMPLE, scenes_yaml, write_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,6 +211,28 @@ def test_heic_and_avif_are_read() -> None:
     got = media.read_picture(HEIC)
     assert got.image.size == (64, 64)
     assert np.abs(middle(got) - COLOUR).max() <= 6
+
+
+# By Pillow's name of the format; `HEIC` is encoded already.
+_SAVED_AS = {"jpg": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "tif": "TIFF"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES["picture"])
+def test_a_scan_finds_every_kind_of_picture_that_a_scene_may_have(
+    tmp_path: Path, suffix: str
+) -> None:
+    kind = suffix.removeprefix(".")
+    named = _SAVED_AS.get(kind, kind.upper())
+    data = HEIC if kind in ("heic", "heif") else saved(PHOTO, named)
+    (tmp_path / f"1{suffix}").write_bytes(data)
+    write_sound(tmp_path / "1.wav")
+    (scene,) = load_job(tmp_path).scenes
+    assert scene.image.name == f"1{suffix}"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif", ".heic"])
+def test_a_scan_passes_over_no_picture_that_the_documentation_names(suffix: str) -> None:
+    assert suffix in SUFFIXES["picture"]
 
 
 def test_only_the_first_frame_of_an_animation_is_shown() -> None:

@@ -28,7 +28,10 @@ FileKind = Literal["picture", "sound", "subtitle"]
 
 # The first of a name wins: the original's kinds come first.
 SUFFIXES: dict[FileKind, tuple[str, ...]] = {
-    "picture": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    "picture": (
+        *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+        *(".heic", ".heif", ".avif", ".jfif"),
+    ),
     "sound": (".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"),
     "subtitle": (".srt", ".vtt", ".ass", ".ssa", ".lrc"),
 }

@@ -47,7 +47,7 @@ _UNSUPPORTED = {
         later("videos are not read; expected a picture (.png, .jpg …) and a sound (.mp3, .wav …)"),
     ),
     **dict.fromkeys(
-        (".heic", ".heif", ".svg", ".psd", ".ai", ".pdf", ".cr2", ".nef", ".dng"),
+        (".svg", ".psd", ".ai", ".pdf", ".cr2", ".nef", ".dng"),
         later("pictures of this kind are not read; expected PNG, JPEG or WebP"),
     ),
     **dict.fromkeys(
