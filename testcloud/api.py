@@ -14,6 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 from testcloud import iam, metadata, prices
+from testcloud.registry import Registries, pulls
 from testcloud.wire import (
     ACCOUNT,
     AwsError,
@@ -73,6 +74,7 @@ class Api:
         policy: what callers may do, except with the administrator's key; None for everything.
         accesses: what callers asked for under the policy, and whether it was allowed.
         expired: access keys whose session has expired.
+        registries: the private ones of ECR.
     """
 
     def __init__(self, faults: Faults, calls: list[Call]) -> None:
@@ -81,6 +83,7 @@ class Api:
         self.policy: iam.Policy | None = None
         self.accesses: list[tuple[iam.Access, bool]] = []
         self.expired: set[str] = set()
+        self.registries = Registries()
         self._faults, self._calls = faults, calls
         self._moto = DomainDispatcherApplication(create_backend_app)
 
@@ -146,15 +149,40 @@ class Api:
     def _authorize(self, request: Request) -> None:
         """Refuse what the policy does not allow, before anything else, as AWS does."""
         if self.policy is not None and request.key != ADMINISTRATOR:
-            for access in iam.accesses(request, self.ec2.tags(request.region)):
-                allowed = self.policy.allows(access)
-                self.accesses.append((access, allowed))
-                if not allowed:
-                    code = "AccessDeniedException" if request.json else "UnauthorizedOperation"
-                    raise AwsError(code, _unauthorized(access))
+            denied = self._denied(iam.accesses(request, self.ec2.tags(request.region)))
+            if denied:
+                code = "AccessDeniedException" if request.json else "UnauthorizedOperation"
+                raise AwsError(code, _unauthorized(denied))
             self._authorize_spot(request)
         if request.service == "ec2" and request.params.get("DryRun") == "true":
             raise AwsError("DryRunOperation")
+
+    def _denied(self, accesses: Iterable[iam.Access]) -> iam.Access | None:
+        """Note what is asked for; return the first thing that the policy does not allow."""
+        for access in accesses:
+            allowed = self.policy is None or self.policy.allows(access)
+            self.accesses.append((access, allowed))
+            if not allowed:
+                return access
+        return None
+
+    def registry(self, action: str, login: Mapping[str, str]) -> str:
+        """Handle docker's `login` or `pull` with a login; return its error, "" on success."""
+        host = login["host"]
+        issued = self.registries.accepts(login["user"], login["password"], host)
+        if issued is None:
+            # github.com/aws/aws-cli issue 5317, with a token of another region.
+            return f"login attempt to https://{host}/v2/ failed with status: 400 Bad Request"
+        if action == "pull" and issued.key != ADMINISTRATOR:
+            denied = self._denied(pulls(login["image"]))
+            if denied:
+                # github.com/moby/moby, distribution/errors.go, with ECR's message.
+                name = login["image"].partition("@")[0].partition(":")[0]
+                return (
+                    f"pull access denied for {name}, repository does not exist or may require "
+                    f"'docker login': denied: {_unauthorized(denied)}"
+                )
+        return ""
 
     def _authorize_spot(self, request: Request) -> None:
         """Create the role for spot instances at an account's first one, if the caller may."""
@@ -169,6 +197,8 @@ class Api:
     def _own(self, request: Request) -> Response | None:
         if request.service == "ec2":
             return self.ec2.handle(request)
+        if request.service == "ecr" and request.action == "GetAuthorizationToken":
+            return json_response(self.registries.issue(request))
         if request.service == "pricing" and request.action == "GetProducts":
             return json_response(prices.get_products(request.params))
         if request.service == "servicequotas":

@@ -89,7 +89,7 @@ class Cloud:
         self._server = Server(api)
         control = f"{self._server.url}{PREFIX.rstrip('/')}"
         self._ec2 = api.ec2 = Ec2(self._hypervisor, self._folder, control)
-        api.metadata = Metadata(self._hypervisor)
+        api.metadata = Metadata(self._hypervisor, api.registry)
         self._server.start()
         self._provider = AwsProvider(self._server.url)
         self._grpc, self._port = serve(self._provider)

@@ -12,6 +12,8 @@ from urllib.parse import parse_qs
 from testcloud.wire import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from testcloud.hypervisor import Hypervisor
     from testcloud.machine import Machine
 
@@ -22,10 +24,18 @@ _LONGEST_TTL = 21600
 
 
 class Metadata:
-    """Responds to machines; the path names the machine: ``/machine/<id>/…``."""
+    """Responds to machines; the path names the machine: ``/machine/<id>/…``.
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
+    Args:
+        hypervisor: runs the machines.
+        registry: handles docker's `login` and `pull`, see `Api.registry`.
+    """
+
+    def __init__(
+        self, hypervisor: Hypervisor, registry: Callable[[str, Mapping[str, str]], str]
+    ) -> None:
         self._hypervisor = hypervisor
+        self._registry = registry
         self._tokens: dict[str, tuple[str, float]] = {}
 
     def respond(self, environ: dict[str, Any]) -> Response:
@@ -42,6 +52,9 @@ class Metadata:
                 return Response(b"401 - Unauthorized", 401)
             text = _item(machine, path.removeprefix("latest/"))
             return Response(b"404 - Not Found", 404) if text is None else Response(text.encode())
+        if path in ("login", "pull"):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return _json({"error": self._registry(path, json.loads(body))})
         return self._control(machine, path, parse_qs(environ.get("QUERY_STRING", "")))
 
     def _token(self, machine: Machine, method: str, ttl: str) -> Response:
@@ -72,7 +85,11 @@ class Metadata:
             machine.freeze()
         else:
             return Response(b"{}", 404)
-        return Response(json.dumps(content).encode(), kind="application/json")
+        return _json(content)
+
+
+def _json(content: Mapping[str, object]) -> Response:
+    return Response(json.dumps(content).encode(), kind="application/json")
 
 
 def _item(machine: Machine, path: str) -> str | None:

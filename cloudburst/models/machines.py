@@ -82,6 +82,21 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """With what a machine logs in to the registry of its container image.
+
+    Args:
+        host: of the registry.
+        user: name of the user.
+        token: short-lived; it is written nowhere but into the machine's user-data.
+    """
+
+    host: str
+    user: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What the stack of a rented worker declares besides the worker itself.
 
@@ -98,6 +113,7 @@ class MachineSpec:
         tags: put on everything, in the call that creates it.
         kms_key: ARN of the key that encrypts the disk, None for the account's default.
         architecture: of the instance type's processor; the newest machine image is for it.
+        login: to the registry of the container image; None where anyone may pull it.
     """
 
     ami: str | None
@@ -112,6 +128,7 @@ class MachineSpec:
     tags: dict[str, str]
     kms_key: str | None = None
     architecture: Literal["amd64", "arm64"] = "amd64"
+    login: RegistryLogin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
                 key=spec.key,
                 lease_minutes=machine.lease_minutes,
                 gpu=has_gpu(rung.type),
+                login=machine.login,
             )
         ),
         vpc_security_group_ids=[*groups],

@@ -19,11 +19,12 @@ def record(arguments: list[str]) -> None:
         log.write(shlex.join([COMMAND, *arguments]) + "\n")
 
 
-def notify(call: str) -> dict[str, Any]:
-    """Call the cloud's control endpoint; return the response."""
+def notify(call: str, content: dict[str, str] | None = None) -> dict[str, Any]:
+    """Call the cloud's control endpoint, with content as JSON; return the response."""
     control = urlsplit(MACHINE["control"])
     connection = http.client.HTTPConnection(str(control.hostname), control.port, timeout=30)
-    connection.request("POST", f"{control.path}/{call}")
+    body = None if content is None else json.dumps(content)
+    connection.request("POST", f"{control.path}/{call}", body)
     response = json.loads(connection.getresponse().read() or b"{}")
     connection.close()
     return dict(response)

@@ -1,8 +1,10 @@
 """docker: a container is a process of a video API, restarted as docker would."""
 
 # ruff: noqa: T201 - a command prints its output
+import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,12 +24,15 @@ VALUES |= {"-v", "--volume", "--mount", "--label", "-l", "--hostname", "-h", "--
 VALUES |= {"--pids-limit", "--gpus", "--stop-timeout", "--entrypoint", "-w", "--workdir"}
 VALUES |= {"--health-cmd", "--health-interval", "--env-file", "--runtime", "--ipc", "--platform"}
 SECRET = {"-e", "--env"}
+# A private registry of ECR; nothing can be pulled from it without a login.
+PRIVATE = re.compile(r"(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?)/([^:@]+)[:@]?(.*)")
 
 
 def main() -> None:
     """Run the command."""
     verbs = {"pull": pull, "run": run, "logs": logs, "inspect": inspect, "ps": ps, "rm": remove}
     verbs |= {"stop": remove, "kill": remove, "info": info, "version": info}
+    verbs |= {"login": login, "logout": logout}
     verb = ARGUMENTS[0] if ARGUMENTS else "help"
     if verb not in verbs:
         record(ARGUMENTS)
@@ -44,13 +49,72 @@ def pull(arguments: list[str]) -> None:
         fail(f"unknown flag: {unknown[0]}", 125)
     if len(images) != 1:
         fail('"docker pull" requires exactly 1 argument.', 1)
-    refuse_pull(1)
+    refuse_pull(images[0], 1)
     (FOLDER / "images").open("a").write(images[0] + "\n")
     print(images[0])
 
 
-def refuse_pull(code: int) -> None:
-    """Exit with a code if the machine has the fault `pull_fails`."""
+def settings_file() -> Path:
+    """Return the file in which the client keeps logins."""
+    folder = os.environ.get("DOCKER_CONFIG")
+    return (Path(folder) if folder else FOLDER / ".docker") / "config.json"
+
+
+def logins() -> dict[str, str]:
+    """Return what is known of each registry: user and password, encoded as docker does."""
+    path = settings_file()
+    entries = json.loads(path.read_text())["auths"] if path.exists() else {}
+    return {host: entry["auth"] for host, entry in entries.items()}
+
+
+def keep(auths: dict[str, str]) -> None:
+    """Write the logins as the client does without a credential store: readable."""
+    path = settings_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entries = {host: {"auth": auth} for host, auth in auths.items()}
+    path.write_text(json.dumps({"auths": entries}))
+    path.chmod(0o600)
+
+
+def login(arguments: list[str]) -> None:
+    """Run `docker login`, with the password on standard input alone."""
+    record(["login", *arguments])
+    if arguments[:1] != ["--username"] or arguments[2:3] != ["--password-stdin"]:
+        fail("Error: Cannot perform an interactive login from a non TTY device", 1)
+    user, host, password = arguments[1], arguments[3], sys.stdin.read()
+    if MACHINE["pull_fails"]:
+        fail(f'Error response from daemon: Get "https://{host}/v2/": net/http: timeout', 1)
+    error = notify("login", {"host": host, "user": user, "password": password})["error"]
+    if error:
+        fail(f"Error response from daemon: {error}", 1)
+    keep({**logins(), host: base64.b64encode(f"{user}:{password}".encode()).decode()})
+    # github.com/docker/cli, cli/command/registry/login.go and cli/config/credentials.
+    warning = f"WARNING! Your password will be stored unencrypted in {settings_file()}."
+    print(warning, file=sys.stderr)
+    print("Login Succeeded")
+
+
+def logout(arguments: list[str]) -> None:
+    """Run `docker logout`."""
+    record(["logout", *arguments])
+    keep({host: auth for host, auth in logins().items() if host not in arguments})
+
+
+def refuse_pull(image: str, code: int) -> None:
+    """Exit with a code if the registry refuses a pull, or if the machine has `pull_fails`."""
+    private = PRIVATE.fullmatch(image)
+    if private and not MACHINE["pull_fails"]:
+        host, name, tag = private.groups()
+        auth = logins().get(host, "")
+        if not auth:
+            # github.com/aws/amazon-vpc-cni-k8s issue 1217.
+            where = f"https://{host}/v2/{name}/manifests/{tag or 'latest'}"
+            fail(f'Error response from daemon: Head "{where}": no basic auth credentials', code)
+        user, _, password = base64.b64decode(auth).decode().partition(":")
+        content = {"host": host, "user": user, "password": password, "image": image}
+        error = notify("pull", content)["error"]
+        if error:
+            fail(f"Error response from daemon: {error}", code)
     if MACHINE["pull_fails"]:
         fail(
             'Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: request'
@@ -63,7 +127,7 @@ def run(arguments: list[str]) -> None:
     """Run `docker run`."""
     options, image, image_arguments = parse(arguments)
     if not (FOLDER / "images").exists() or image not in (FOLDER / "images").read_text().split():
-        refuse_pull(125)
+        refuse_pull(image, 125)
         (FOLDER / "images").open("a").write(image + "\n")
     if container():
         fail(

@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from cloudburst.models import RegistryLogin
 from cloudburst_stacks import user_data as module
 from cloudburst_stacks.user_data import MAX_BYTES, user_data
 
@@ -31,8 +32,15 @@ NASTY = [
 ]
 
 
-def script(image: str = IMAGE, key: str = KEY, *, lease: int = 45, gpu: bool = False) -> str:
-    return user_data(image=image, key=key, lease_minutes=lease, gpu=gpu)
+def script(
+    image: str = IMAGE,
+    key: str = KEY,
+    *,
+    lease: int = 45,
+    gpu: bool = False,
+    login: RegistryLogin | None = None,
+) -> str:
+    return user_data(image=image, key=key, lease_minutes=lease, gpu=gpu, login=login)
 
 
 @pytest.mark.parametrize("lease", [5, 45, 1440])
@@ -62,6 +70,10 @@ STUB = """#!/bin/bash
   printf '\\n--\\0'
 } >> "$NOTES/calls"
 if [ "${1-}" = run ]; then printf '%s' "$AUTHENTICATION_KEY" > "$NOTES/key"; fi
+if [ "${1-}" = login ]; then cat > "$NOTES/token"; echo "$DOCKER_CONFIG" > "$NOTES/config"; fi
+case " ${DOCKER_FAILS-} " in
+  *" ${1-} "*) echo 'docker: first'; echo 'docker: refused' >&2; exit 1 ;;
+esac
 if [ -n "${AUTHENTICATION_KEY+set}" ]; then printf '%s ' "${0##*/}" >> "$NOTES/saw-key"; fi
 """
 
@@ -69,7 +81,7 @@ if [ -n "${AUTHENTICATION_KEY+set}" ]; then printf '%s ' "${0##*/}" >> "$NOTES/s
 class Ran:
     """What a machine's script did, with stubs for what it would do to a machine."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str, fails: str = "") -> None:
         stubs, notes, work = (folder / name for name in ("stubs", "notes", "work"))
         for place in (stubs, notes, work):
             place.mkdir()
@@ -80,7 +92,8 @@ class Ran:
         done = subprocess.run(
             ["/bin/bash", folder / "user-data.sh"],
             cwd=work,
-            env={"PATH": f"{stubs}:{os.environ['PATH']}", "NOTES": str(notes), "HOME": "/home"},
+            env={"PATH": f"{stubs}:{os.environ['PATH']}", "NOTES": str(notes), "HOME": "/home"}
+            | {"DOCKER_FAILS": fails},
             capture_output=True,
             text=True,
             timeout=60,
@@ -90,6 +103,7 @@ class Ran:
         self.left = sorted(path.name for path in work.iterdir())
         calls = (notes / "calls").read_text().split("\n--\0")[:-1]
         self.calls = [call.split("\0")[:-1] for call in calls]
+        self.notes = notes
         self.key = (notes / "key").read_text()
         self.saw_key = (notes / "saw-key").read_text().split()
 
@@ -157,3 +171,60 @@ def test_a_name_that_the_template_misspells_is_an_error(
     monkeypatch.setattr(module.resources, "files", lambda _: tmp_path)
     with pytest.raises(jinja2.UndefinedError, match="lease_minute"):
         script()
+
+
+HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+TOKEN = "eyJ-t0ken+that/nobody=guesses=="  # noqa: S105 - a test's
+LOGIN = RegistryLogin(HOST, "AWS", TOKEN)
+LOG_IN = ["login", "--username", "AWS", "--password-stdin", HOST]
+
+
+@pytest.mark.parametrize("value", [TOKEN, *NASTY])
+def test_shellcheck_finds_nothing_with_a_login(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "user-data.sh"
+    path.write_text(script(login=RegistryLogin(value, value, value)))
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    command: list[str | Path] = [shellcheck, "--exclude=SC1003,SC2016", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("value", [TOKEN, *NASTY])
+def test_a_machine_logs_in_pulls_and_forgets_the_login(tmp_path: Path, value: str) -> None:
+    ran = Ran(tmp_path, script(login=RegistryLogin(HOST, "AWS", value)))
+    assert (ran.code, ran.complaints, ran.left) == (0, "", [])
+    assert ran.docker() == [LOG_IN, ["pull", "--quiet", IMAGE], [*RUN.split(), IMAGE]]
+    assert (ran.notes / "token").read_text() == value
+    config = (ran.notes / "config").read_text().strip()
+    assert config
+    assert not Path(config).exists()
+    if value == TOKEN:
+        assert not [call for call in ran.calls if any(value in word for word in call)]
+        assert value not in ran.said
+
+
+def test_a_tracing_shell_does_not_show_the_token(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, script(login=LOGIN).replace("set -u", "set -ux"))
+    assert "+ image=" in ran.complaints, "it traces"
+    assert TOKEN not in ran.complaints + ran.said
+
+
+@pytest.mark.parametrize(
+    ("fails", "problem"),
+    [
+        ("login", f"the login to {HOST} failed: docker: refused"),
+        ("pull run", f"the pull failed after a login to {HOST}: docker: refused"),
+    ],
+)
+def test_what_failed_is_said_with_the_login(tmp_path: Path, fails: str, problem: str) -> None:
+    ran = Ran(tmp_path, script(login=LOGIN), f"{fails} run")
+    lines = [line.partition(" ")[2].partition(" ")[2] or line for line in ran.said.splitlines()]
+    assert sum(line.endswith(problem) for line in lines) == 6, "five tries, and at the end"
+    assert f"the container did not start: {problem}" in ran.said
+    assert len([call for call in ran.docker() if call == LOG_IN]) == 5
+    assert not Path((ran.notes / "config").read_text().strip()).exists()
+
+
+def test_a_long_token_fits() -> None:
+    assert len(script(login=RegistryLogin(HOST, "AWS", "t" * 8000)).encode()) < MAX_BYTES
+    assert TOKEN not in repr(LOGIN)

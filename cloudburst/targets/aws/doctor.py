@@ -16,6 +16,7 @@ from cloudburst.models import Check, Finding, Verdict
 from cloudburst.paths import PROJECT, state_folder
 from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.access.credentials import Credentials
+from cloudburst.targets.aws.access.registry import private_registry
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.refusals import family
@@ -58,6 +59,7 @@ def _account(settings: AwsSettings, machines: int) -> Iterator[Check]:
     yield Check("region", Finding.OK, ", ".join(regions))
     yield _address(settings)
     yield _image(settings.image)
+    yield from _registry(aws, settings.image)
     for region in regions:
         yield from _region(aws, settings, region, machines)
     aws.close()
@@ -129,6 +131,19 @@ def _address(settings: AwsSettings) -> Check:
 def _image(image: str) -> Check:
     pinned = "@sha256:" in image
     return Check("image", Finding.OK, image if pinned else f"{image} (not pinned by its digest)")
+
+
+def _registry(aws: Aws, image: str) -> Iterator[Check]:
+    """Check that the account may log in to the registry of a private image."""
+    registry = private_registry(image)
+    if registry is None:
+        return
+    try:
+        aws.registry_token(registry.region)
+    except CloudRefused as error:
+        yield _refused("registry", error, error.refusal.advice)
+        return
+    yield Check("registry", Finding.OK, tr("{host}: a login is allowed", host=registry.host))
 
 
 def _region(aws: Aws, settings: AwsSettings, region: str, machines: int) -> Iterator[Check]:

@@ -5,6 +5,7 @@ Foreign errors become `CloudRefused` here, with AWS's code, its message and what
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -202,6 +203,17 @@ class Aws:
         with self._translated(f"ssm get-parameter {name} in {region}"):
             response = self._client("ssm", region).get_parameter(Name=name)
         return str(response["Parameter"]["Value"])
+
+    def registry_token(self, region: str) -> tuple[str, str]:
+        """Return user and password for ECR's registries in a region, valid for twelve hours.
+
+        Every registry in it, of other accounts too, that lets the caller in.
+        """
+        with self._translated(f"ecr get-authorization-token in {region}"):
+            response = self._client("ecr", region).get_authorization_token()
+        token = str(response["authorizationData"][0]["authorizationToken"])
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        return user, password
 
     def quota(self, region: str, code: str) -> float:
         """Return an EC2 quota, such as ``L-1216C47A`` (vCPUs of standard on-demand machines).

@@ -148,6 +148,8 @@ _BLAMELESS = (
 )
 
 _POLICY = "give the caller the policy in docs/aws.md"
+# Of ECR's actions the first alone is the runner's; the others are of the machine, which pulls.
+_ECR = "to the policy, add the statements of docs/aws.md, Private images: EcrLogin and EcrPull"
 _DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "TagPolicyViolation")
 # AWS names the kind of policy that denies, docs.aws.amazon.com/IAM/latest/UserGuide/
 # troubleshoot_access-denied. No permission of the caller helps against these.
@@ -310,6 +312,8 @@ def advice(code: str | None, message: str = "") -> str:
         for words, fix in _ORGANIZATION.items():
             if words in message.lower():
                 return fix
+        if "perform: ecr:" in message:
+            return _ECR
     return _ADVICE.get(code or "", "")
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError
 from cloudburst.language import ntr
-from cloudburst.models import Condition, Health, MachineSpec, Rental, Worker
+from cloudburst.models import Condition, Health, MachineSpec, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
 from cloudburst.targets.aws.access import logins
+from cloudburst.targets.aws.access.registry import private_registry
 from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
 from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.prices.pricing import surplus_per_hour
@@ -132,6 +133,9 @@ class AwsWorkers:
         Args:
             spec: what the stack declares.
             quote: what `quote` has returned for its rung.
+
+        Raises:
+            CloudRefused: its image is in a private registry that does not let the caller in.
         """
         quoted = quote or self.quote(spec.rung)
         lease = self._lease_minutes(spec.rung)
@@ -162,6 +166,7 @@ class AwsWorkers:
             lease_minutes=lease,
             kms_key=settings.kms_key,
             architecture=self.kinds[spec.rung.type].architecture,
+            login=self._login(),
             tags={"Name": spec.stack}
             | dict(settings.tags)
             | {
@@ -173,6 +178,13 @@ class AwsWorkers:
                 OWNER_TAG: owner(),
             },
         )
+
+    def _login(self) -> RegistryLogin | None:
+        """Return a login to the image's registry, if it needs one: for each machine a new one."""
+        registry = private_registry(self.settings.image)
+        if registry is None:
+            return None
+        return RegistryLogin(registry.host, *self.aws.registry_token(registry.region))
 
     def _rental(self, spec: WorkerSpec, quote: Quote, expires: float) -> Rental:
         disk = self.disks[spec.rung.region]
