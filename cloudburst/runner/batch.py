@@ -81,6 +81,7 @@ class BatchRunner:
         self._before = before
         self._tried: set[Rung] = set()
         self._waits = 0
+        self._login_waits = 0
         self._futile = 0
 
     @property
@@ -232,6 +233,7 @@ class BatchRunner:
         self._futile = 0 if productive else self._futile + 1
         self._tried.clear()
         self._waits = 0
+        self._login_waits = 0
         refusal = launch.refusal
         if refusal.code and refusal.verdict is Verdict.NEXT:
             self.on.workers.ladder.close(launch.spec.rung, Verdict.NEXT)
@@ -255,6 +257,7 @@ class BatchRunner:
         ladder, rung = self.on.workers.ladder, launch.spec.rung
         self._tried.update(ladder.close(rung, verdict))
         self._waits = 0
+        self._login_waits = 0
         candidate = ladder.pick(self._tried)
         failed = f"{rung.shown}: {_answer(launch)}"
         text = tr("{failed}; no rung is left", failed=failed)
@@ -264,10 +267,16 @@ class BatchRunner:
         return True
 
     def _wait(self, launch: WorkerRun) -> bool:
-        self._waits += 1
-        if self._waits > (LOGIN_PATIENCE if launch.refusal.login else PATIENCE):
+        if launch.refusal.login:
+            # What else is waited for after it has all of its patience.
+            self._waits = 0
+            self._login_waits += 1
+        else:
+            self._waits += 1
+        if self._waits > PATIENCE or self._login_waits > LOGIN_PATIENCE:
             return False
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._waits - 1, 9))
+        waits = self._waits or self._login_waits
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(waits - 1, 9))
         pause *= random.uniform(0.5, 1.5)  # noqa: S311 - so that batches do not retry together
         failed = f"{launch.spec.rung.shown}: {_answer(launch)}"
         text = tr("{failed}; again in {seconds:.0f} s", failed=failed, seconds=pause)

@@ -102,15 +102,23 @@ def _persist(
         resources.terminate(stack)
 
     told = False
+    # The try that last waited for a login, and when it was: what else fails after it is given the
+    # tries and the patience that it would have had without the wait.
+    tries, since = 0, 0.0
 
     def give_up(state: RetryCallState) -> bool:
+        nonlocal tries, since
         error = state.outcome.exception() if state.outcome else None
-        patient = _is_unanswered(error) and not hurried()
-        if isinstance(error, WrongPassphrase) and state.attempt_number > 1:
+        hurry = hurried()
+        number, seconds = state.attempt_number, state.seconds_since_start or 0.0
+        if isinstance(error, WrongPassphrase) and number > 1:
             return True  # after a sweep; it will not become right
-        return state.attempt_number >= TRIES and not (
-            patient and (state.seconds_since_start or 0.0) < _patience(error)
-        )
+        if _is_waiting_for_login(error):
+            tries, since = number, seconds
+        elif not hurry:
+            number, seconds = number - tries, seconds - since
+        patient = _is_unanswered(error) and not hurry
+        return number >= TRIES and not (patient and seconds < _patience(error))
 
     def before_sleep(state: RetryCallState) -> None:
         nonlocal told

@@ -11,6 +11,7 @@ import pytest
 
 from cloudburst.errors import (
     EngineError,
+    InfrastructureError,
     PriceUnknown,
     RenderTimedOut,
     WorkerTerminated,
@@ -289,6 +290,22 @@ def test_a_pause_has_an_upper_bound(
     runner = run_batch(make_context(engine, target, tmp_path))
     assert pauses == [25, 50, 60]
     assert runner.error is None, "the fourth try came through"
+
+
+@pytest.mark.usefixtures("pauses")
+def test_a_glitch_does_not_end_a_launchs_wait_for_a_login(tmp_path: Path) -> None:
+    refusal = Refusal("ExpiredToken", Verdict.WAIT, transient=True, advice="log in", login=True)
+    waits = [InfrastructureError("the session has expired", refusal) for _ in range(20)]
+    glitch = refused("RequestLimitExceeded")
+    engine = FakeEngine(up_errors=[*waits, glitch, *waits, *[glitch] * batch.PATIENCE])
+    target = FakeTarget(engine, rungs=(A,))
+    runner = run_batch(make_context(engine, target, tmp_path))
+    assert runner.error is None, "it came through"
+    (tmp_path / "again").mkdir()
+    engine = FakeEngine(up_errors=[glitch, *waits * 5])
+    runner = run_batch(make_context(engine, FakeTarget(engine, rungs=(A,)), tmp_path / "again"))
+    assert engine.calls.count("up") == 1 + batch.LOGIN_PATIENCE + 1
+    assert runner.error is not None
 
 
 @pytest.mark.usefixtures("pauses")

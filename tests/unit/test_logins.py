@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cloudburst.targets.aws.access import logins
 from cloudburst.targets.aws.access.logins import Login, login_of, moment, note, sso_end
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
 CONFIG: dict[str, Any] = {
@@ -77,3 +80,21 @@ def test_a_session_is_noted_only_if_it_ends_before_the_machines() -> None:
     text = note(login, now - 60, now)
     assert "aws sso login --profile dev" in text
     assert time.strftime("%H:%M", time.localtime(now - 60)) in text
+    assert "before the lease of the machines launched now" in text
+
+
+def test_a_time_of_another_day_has_its_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases last up to a day: 09:00 may be tomorrow's."""
+
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Noon:
+            return cls(2026, 11, 27, 12, 0, tzinfo=tz)
+
+    monkeypatch.setattr(logins, "datetime", Noon)
+    login = Login("sso", "dev", "sso", "corp", temporary=True)
+    today = datetime(2026, 11, 27, 20, 30).timestamp()  # noqa: DTZ001 - local, as it is shown
+    tomorrow = datetime(2026, 11, 28, 9, 0).timestamp()  # noqa: DTZ001
+    text = note(login, today, tomorrow)
+    assert "ends at 20:30:00 " in text
+    assert "at the latest 2026-11-28 09:00:00 " in text

@@ -291,6 +291,22 @@ def test_a_teardown_waits_for_a_login_longer_than_for_an_answer_and_says_so_once
     assert told == ["waiting for a login: the session has expired (log in)"]
 
 
+@pytest.mark.parametrize("other", [EngineError("a glitch"), AWAY], ids=["refused", "unanswered"])
+def test_a_glitch_does_not_end_the_wait_for_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: EngineError
+) -> None:
+    monkeypatch.setattr(teardown, "PATIENCE", 0.0)
+    waits = [expired(login=True) for _ in range(8)]
+    engine = FakeEngine(destroy_errors=[*waits, *[other] * (TRIES - 1), *waits, other])
+    runner = run_one(engine, FakeTarget(engine), tmp_path, monkeypatch)
+    assert runner.destroyed
+    (tmp_path / "again").mkdir()
+    engine = FakeEngine(destroy_errors=[*waits, *[other] * 100])
+    runner = run_one(engine, FakeTarget(engine), tmp_path / "again", monkeypatch)
+    assert engine.calls.count("destroy") == 8 + TRIES, "what lasts is no glitch"
+    assert not runner.destroyed
+
+
 def test_where_no_login_helps_a_teardown_does_not_wait_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,8 +66,9 @@ def connected() -> Iterator[Account]:
         CloudRefused: no credentials were found.
         BadInput: `.env` cannot be read.
     """
-    aws = Aws(Credentials(environment.additions))
+    settings = resolve(None, environment.environment())
+    aws = Aws(Credentials(environment.additions, next(iter(settings.regions), "")))
     try:
-        yield Account(aws, resolve(None, environment.environment()))
+        yield Account(aws, settings)
     finally:
         aws.close()

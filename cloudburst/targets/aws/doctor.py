@@ -48,7 +48,7 @@ def examine(settings: AwsSettings, machines: int) -> Iterator[Check]:
 
 def _account(settings: AwsSettings, machines: int) -> Iterator[Check]:
     try:
-        aws = Aws(Credentials(environment.additions))
+        aws = Aws(Credentials(environment.additions, next(iter(settings.regions), "")))
         account, caller = aws.account()
     except CloudRefused as error:
         fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"

@@ -43,7 +43,7 @@ def open_target(
         record: called with every rental, when it begins, changes and ends.
         now: seconds since 1970.
     """
-    aws = Aws(Credentials(environment.additions))
+    aws = Aws(Credentials(environment.additions, next(iter(settings.regions), "")))
     try:
         if not settings.regions:
             settings = replace(settings, regions=(aws.home_region,))

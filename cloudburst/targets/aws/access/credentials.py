@@ -8,12 +8,15 @@ its operations, in its process's environment. They are never written anywhere.
 from __future__ import annotations
 
 import getpass
+import math
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,12 @@ import boto3
 import botocore.config
 import botocore.credentials
 import botocore.session
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+)
 from botocore.parsers import ResponseParserError
 from botocore.utils import JSONFileCache
 
@@ -29,7 +37,14 @@ from cloudburst.errors import CloudRefused
 from cloudburst.language import tr
 from cloudburst.models import Refusal, Verdict
 from cloudburst.targets.aws import refusals
-from cloudburst.targets.aws.access.logins import ROLE_CACHE, Login, login_of, moment, sso_end
+from cloudburst.targets.aws.access.logins import (
+    ROLE_CACHE,
+    Login,
+    login_of,
+    moment,
+    process_of,
+    sso_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,6 +59,11 @@ _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _OTHERS = dict.fromkeys(("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"), "")
 # A RuntimeError: of credentials that were refreshed, and are those that have expired.
 _FAILURES = (BotoCoreError, ClientError, ResponseParserError, RuntimeError)
+# What botocore lets through: of a `credential_process` that is missing, or prints something else.
+_RAW = (OSError, ValueError, TypeError, AttributeError)
+_PROCESS = "custom-process"  # botocore's name for it
+# EC2's code for a session that is over, and for a request of a machine whose clock is wrong.
+_AMBIGUOUS = "RequestExpired"
 _PROMPT = "Enter MFA code for "  # what botocore asks
 
 
@@ -53,6 +73,9 @@ class Credentials:
     Args:
         additions: returns the ``AWS_…`` variables that the environment lacks, see
             `cloudburst.environment`; called again when a session has expired.
+        region: of the job; there AWS is asked whether it accepts a session, as each of its
+            partitions knows only its own. Empty: that of the environment or the profile, us-east-1
+            where neither has one.
 
     Raises:
         CloudRefused: there are some, but they cannot be used: nobody can be asked for the code of
@@ -60,43 +83,49 @@ class Credentials:
         BadInput: `.env` cannot be read.
     """
 
-    def __init__(self, additions: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, additions: Callable[[], Mapping[str, str]], region: str = "") -> None:
         self._additions = additions
+        self._region = region
         self._lock = threading.RLock()
+        self._looking = threading.Lock()
         self._may_ask = True
         self._expired = False
-        self._looked = 0.0
-        self._regions: dict[str, str] = {}
-        self._login = Login("")
+        self._looked = -math.inf
         self._last: ReadOnlyCredentials | None = None
-        self._source, self.session = self._resolved()
+        # What the source is of, before anything of it may fail.
+        self._now = self._resolved()
+        self.session = self._now.session
         self.frozen()
         self._may_ask = False
 
-    def _resolved(self) -> tuple[botocore.credentials.Credentials | None, boto3.Session]:
-        """Find credentials; return them, and a session whose clients always use the current ones.
+    def _resolved(self) -> _Found:
+        """Find credentials.
 
         Raises:
             CloudRefused: they cannot be found, such as those of a profile that does not exist.
+            BadInput: `.env` cannot be read.
         """
         given = self._additions()
-        self._regions = {name: given[name] for name in _REGIONS if name in given}
+        process = ("", "")
         try:
             core, outer = (botocore.session.Session(profile=given.get("AWS_PROFILE")) for _ in "12")
+            profile = str(core.get_config_variable("profile") or "default")
+            process = process_of(core.full_config, profile)
             source = self._found(core, given)
-            # What the source is of, before anything of it may fail.
-            self._login = login_of(
-                source.method if source else "",
-                temporary=_is_temporary(source),
-                config=core.full_config,
-                profile=str(core.get_config_variable("profile") or "default"),
-            )
-        except BotoCoreError as error:
-            message = tr("finding credentials: {reason}", reason=error)
+        except (*_FAILURES, *_RAW) as error:
+            reason = _reason(error, *process)
+            message = tr("finding credentials: {reason}", reason=reason)
             raise CloudRefused(message, Refusal(verdict=Verdict.STOP)) from error
+        login = login_of(
+            source.method if source else "",
+            temporary=_is_temporary(source),
+            config=core.full_config,
+            profile=profile,
+        )
         if source is not None:
             outer.register_component("credential_provider", _Current(self))
-        return source, boto3.Session(botocore_session=outer)
+        regions = {name: given[name] for name in _REGIONS if name in given}
+        return _Found(source, boto3.Session(botocore_session=outer), login, regions, process)
 
     def _found(
         self, core: botocore.session.Session, given: Mapping[str, str]
@@ -120,7 +149,7 @@ class Credentials:
     @property
     def login(self) -> Login:
         """How the session is renewed."""
-        return self._login
+        return self._now.login
 
     @property
     def ends(self) -> float | None:
@@ -128,10 +157,10 @@ class Credentials:
 
         None where it does not end, renews itself, or does not say.
         """
-        if self._login.kind == "sso":
-            return sso_end(self._login.session)
-        if self._login.kind in ("mfa", "environment", ".env", "file"):
-            return _end(self._source)
+        if self._now.login.kind == "sso":
+            return sso_end(self._now.login.session)
+        if self._now.login.kind in ("mfa", "environment", ".env", "file"):
+            return _end(self._now.source)
         return None
 
     def environment(self) -> dict[str, str]:
@@ -144,9 +173,9 @@ class Credentials:
         """
         frozen = self.frozen()
         if frozen is None:
-            return dict(self._regions)
+            return dict(self._now.regions)
         return {
-            **self._regions,
+            **self._now.regions,
             **_OTHERS,
             "AWS_ACCESS_KEY_ID": frozen.access_key,
             "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
@@ -159,15 +188,18 @@ class Credentials:
         Raises:
             CloudRefused: their session has expired; or a network that they need does not answer.
         """
+        if self._expired:
+            self._renew()
         with self._lock:
-            if self._expired:
-                self._renew()
-            if self._source is None:
+            if self._expired:  # since this thread waits for the lock
+                raise self._still_expired()
+            source = self._now.source
+            if source is None:
                 return None
             try:
-                self._last = self._source.get_frozen_credentials()
-            except _FAILURES as error:
-                end = _end(self._source)
+                self._last = source.get_frozen_credentials()
+            except (*_FAILURES, *_RAW) as error:
+                end = _end(source)
                 if self._last is not None and end is not None and end > time.time():
                     return self._last  # refreshed too early to matter
                 raise self._refused(error) from error
@@ -180,20 +212,33 @@ class Credentials:
 
         A session that a person can renew while this process runs is worth waiting for.
         """
-        if refusal.code not in refusals.EXPIRED or not self._login.temporary:
+        if refusal.code not in refusals.EXPIRED or not self._now.login.temporary:
+            return refusal
+        if refusal.code == _AMBIGUOUS and not self._expired and not self._has_ended():
             return refusal
         with self._lock:
             if not self._expired:
-                self._expired, self._looked = True, 0.0
+                self._expired, self._looked = True, -math.inf
         return self._over(refusal.code)
 
+    def _has_ended(self) -> bool:
+        """Whether the session is over, as far as its end or AWS says."""
+        found, last = self._now, self._last
+        end = _end(found.source)
+        if last is None or (end is not None and end <= time.time()):
+            return True
+        code = _asked(last, self._region_of(found))
+        if code is None:  # a person's session may be over; another one renews itself
+            return bool(found.login.kind)
+        return code in refusals.EXPIRED and code != _AMBIGUOUS
+
     def _over(self, code: str | None) -> Refusal:
-        waited = self._login.is_awaited
+        waited = self._now.login.is_awaited
         return Refusal(
             code,
             Verdict.WAIT if waited else Verdict.STOP,
             transient=waited,
-            advice=self._login.advice,
+            advice=self._now.login.advice,
             login=waited,
         )
 
@@ -203,19 +248,40 @@ class Credentials:
         Raises:
             CloudRefused: nobody has, yet.
         """
-        if time.monotonic() - self._looked >= RENEW_EVERY:
-            self._looked = time.monotonic()
-            source, session = self._resolved()
-            if source is not None and _is_accepted(source, session.region_name):
-                self._source, self._last, self._expired = source, None, False
-                return
-        raise CloudRefused(
-            self._text(tr("the AWS session has expired")), self._over("ExpiredToken")
-        )
+        # One looks; nobody else waits for that, which may take long.
+        if self._looking.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._looked >= RENEW_EVERY:
+                    self._look()
+            finally:
+                self._looking.release()
+        if self._expired:
+            raise self._still_expired()
+
+    def _look(self) -> None:
+        # Whatever fails, nobody has logged in yet: a tool may be writing a file this moment. What
+        # was found is only kept when AWS accepts it.
+        with suppress(Exception):
+            found = self._resolved()
+            if found.source is not None:
+                frozen = found.source.get_frozen_credentials()
+                code = _asked(frozen, self._region_of(found))
+                # Without an answer, the next call judges keys that are new.
+                if code == "" or (code is None and frozen != self._last):
+                    with self._lock:
+                        self._now, self._last, self._expired = found, None, False
+        self._looked = time.monotonic()
+
+    def _region_of(self, found: _Found) -> str:
+        return self._region or found.session.region_name or "us-east-1"
+
+    def _still_expired(self) -> CloudRefused:
+        text = tr("the AWS session has expired")
+        return CloudRefused(self._text(text), self._over("ExpiredToken"))
 
     def _refused(self, error: Exception) -> CloudRefused:
         """Return why credentials could not be refreshed."""
-        text = tr("getting credentials: {reason}", reason=error)
+        text = tr("getting credentials: {reason}", reason=_reason(error, *self._now.process))
         if isinstance(error, HTTPClientError | ResponseParserError):  # no answer, or half of one
             return CloudRefused(text, refusals.of_code(None, text))
         if isinstance(error, _NobodyAskedError) and self._may_ask:
@@ -226,7 +292,7 @@ class Credentials:
                 refusal = refusals.of_code(code, text)
                 return CloudRefused(refusal.explain(text), refusal)
         if self._may_ask:  # at the start nobody waits
-            refusal = Refusal("ExpiredToken", Verdict.STOP, advice=self._login.advice)
+            refusal = Refusal("ExpiredToken", Verdict.STOP, advice=self._now.login.advice)
             return CloudRefused(refusal.explain(text), refusal)
         self._expired = True
         return CloudRefused(self._text(text), self._over("ExpiredToken"))
@@ -244,9 +310,9 @@ class Credentials:
                 reason=tr(
                     "the profile {profile} asks for the code of the MFA device {serial}, and there "
                     "is no terminal to ask at; run this first, where there is one: {command}",
-                    profile=self._login.profile or "default",
+                    profile=self._now.login.profile or "default",
                     serial=serial,
-                    command=Login("", self._login.profile, "mfa").command,
+                    command=Login("", self._now.login.profile, "mfa").command,
                 )
             )
         with _interruptible():
@@ -255,6 +321,25 @@ class Credentials:
             except EOFError:
                 raise _NobodyAskedError(reason=tr("no code was given")) from None
         return code.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Credentials, as they are found at one time.
+
+    Args:
+        source: None for none.
+        session: its clients always use the current ones.
+        login: how they are renewed.
+        regions: variables that the environment lacks.
+        process: see `process_of`.
+    """
+
+    source: botocore.credentials.Credentials | None
+    session: boto3.Session
+    login: Login
+    regions: Mapping[str, str]
+    process: tuple[str, str]
 
 
 class _NobodyAskedError(BotoCoreError):  # type: ignore[misc]
@@ -325,13 +410,16 @@ def _end(source: botocore.credentials.Credentials | None) -> float | None:
     return float(end.timestamp()) if end is not None else None
 
 
-def _is_accepted(source: botocore.credentials.Credentials, region: str | None) -> bool:
-    """Whether AWS accepts credentials now."""
+def _asked(frozen: ReadOnlyCredentials, region: str) -> str | None:
+    """Ask AWS whether it accepts credentials now.
+
+    Returns:
+        The code with which it refuses them; empty when it accepts them; None without an answer.
+    """
     try:
-        frozen = source.get_frozen_credentials()
         client = botocore.session.Session().create_client(
             "sts",
-            region_name=region or "us-east-1",
+            region_name=region,
             aws_access_key_id=frozen.access_key,
             aws_secret_access_key=frozen.secret_key,
             aws_session_token=frozen.token,
@@ -343,9 +431,38 @@ def _is_accepted(source: botocore.credentials.Credentials, region: str | None) -
             client.get_caller_identity()
         finally:
             client.close()
+    except ClientError as error:
+        return str(error.response.get("Error", {}).get("Code", "")) or "Unknown"
     except _FAILURES:
-        return False
-    return True
+        return None
+    return ""
+
+
+def _reason(error: Exception, profile: str, command: str) -> str:
+    """Return why there are no credentials: what a `credential_process` does, with its name."""
+    # botocore keeps what it fills its messages with.
+    kwargs = getattr(error, "kwargs", {}) if isinstance(error, CredentialRetrievalError) else {}
+    own = kwargs.get("provider") == _PROCESS
+    if not command or not (own or isinstance(error, _RAW)):
+        return str(error)
+    reason = kwargs.get("error_msg", "") if own else error
+    return tr(
+        "the credential_process of the profile {profile}, {command}: {reason}; expected a program "
+        "that prints JSON with Version 1, AccessKeyId and SecretAccessKey, and for a session with "
+        "SessionToken and Expiration (ISO 8601)",
+        profile=profile,
+        command=_program(command),
+        reason=str(reason).strip() or tr("it failed, and said nothing"),
+    )
+
+
+def _program(command: str) -> str:
+    """Return the program of a command; the rest of it may hold a secret."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    return words[0] if words else command
 
 
 def _has_terminal() -> bool:

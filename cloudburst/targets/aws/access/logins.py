@@ -131,6 +131,19 @@ def _of_chain(method: str, config: Mapping[str, Any], profile: str) -> Login:
     return Login(method, last, "file" if "aws_session_token" in settings else "", temporary=True)
 
 
+def process_of(config: Mapping[str, Any], profile: str) -> tuple[str, str]:
+    """Return the profile whose `credential_process` gives the keys, and the command; or nothing.
+
+    Args:
+        config: see `login_of`.
+        profile: the one in use, or one whose role is assumed with the keys.
+    """
+    for name, settings in _chain(config.get("profiles", {}), profile):
+        if "credential_process" in settings:
+            return name, str(settings["credential_process"])
+    return "", ""
+
+
 def _chain(profiles: Mapping[str, Profile], name: str) -> Iterator[tuple[str, Profile]]:
     """Yield a profile, the one that its role is assumed with, and so on."""
     seen: set[str] = set()
@@ -141,7 +154,7 @@ def _chain(profiles: Mapping[str, Profile], name: str) -> Iterator[tuple[str, Pr
 
 
 def note(login: Login, ends: float | None, until: float) -> str:
-    """Return what to know of a session that ends before the machines do; empty for nothing.
+    """Return what to know of a session that ends before the machines' leases; empty for nothing.
 
     Args:
         login: how it is renewed.
@@ -151,7 +164,7 @@ def note(login: Login, ends: float | None, until: float) -> str:
     if ends is None or ends >= until:
         return ""
     return tr(
-        "the AWS session ends at {end}, before the machines do that are launched now (at the "
+        "the AWS session ends at {end}, before the lease of the machines launched now (at the "
         "latest {until}); without another session they could not be ended before: {advice}",
         end=_clock(ends),
         until=_clock(until),
@@ -160,7 +173,10 @@ def note(login: Login, ends: float | None, until: float) -> str:
 
 
 def _clock(time: float) -> str:
-    return f"{datetime.fromtimestamp(time).astimezone():%H:%M:%S %Z}"
+    """Return a local time for people, with its date unless that is today's."""
+    local = datetime.fromtimestamp(time).astimezone()
+    day = "" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d} "
+    return f"{day}{local:%H:%M:%S %Z}"
 
 
 def sso_end(session: str, folder: Path = SSO_CACHE) -> float | None:
