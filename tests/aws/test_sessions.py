@@ -118,7 +118,7 @@ def test_a_launch_whose_session_expired_after_it_had_taken_effect_leaves_nothing
         cloud.expire(OLD)
 
     cloud.faults.add(
-        Fault("RunInstances", "" if lost else "RequestExpired", after=True, drop=lost, times=1)
+        Fault("RunInstances", "" if lost else "ExpiredToken", after=True, drop=lost, times=1)
     )
     watch.when(lambda event: event.data.get("state") == WorkerState.DESTROYING, expire)
     watch.when(lambda event: "waiting for a login" in event.text, lambda: account.log_in(NEW))
