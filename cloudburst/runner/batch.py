@@ -304,7 +304,13 @@ class BatchRunner:
         room = self.on.workers.room(self._workers, rung)
         context = self._context
         return worker_spec(
-            context.record, context.longest_timeout, self.batch.label, rung, room, str(label), key
+            context.record,
+            context.longest_timeout(self.on),
+            self.batch.label,
+            rung,
+            room,
+            str(label),
+            key,
         )
 
 

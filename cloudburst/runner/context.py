@@ -18,7 +18,7 @@ from cloudburst.models import EventKind, Plan, RunRecord
 from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
 from cloudburst.runner.planner import spread
-from cloudburst.targets.durations import LEAST_TIMEOUT
+from cloudburst.targets.durations import longest_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
-    from cloudburst.models import Batch, Effort, Job, Limits
+    from cloudburst.models import Batch, Effort, Job, Limits, Scene
     from cloudburst.runner.events import Timeline
     from cloudburst.runner.queue import SceneQueue
     from cloudburst.runner.results import SceneResults
@@ -104,7 +104,7 @@ class RunContext:
         targets: by name, those that the run has or had workers on.
         keep: workers outlive the run, for a person who downloads by hand.
         pace: when launches may begin.
-        longest_timeout: seconds after which an attempt at any of its scenes is given up.
+        scenes: all of the job's, those that are rendered already included.
     """
 
     record: RunRecord
@@ -117,7 +117,7 @@ class RunContext:
     targets: Mapping[str, OpenTarget] = field(default_factory=dict)
     keep: bool = False
     pace: LaunchPace = field(default_factory=LaunchPace)
-    longest_timeout: float = LEAST_TIMEOUT
+    scenes: tuple[Scene, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -128,6 +128,10 @@ class RunContext:
     def folder(self) -> Path:
         """The run's folder."""
         return self.record.path
+
+    def longest_timeout(self, on: OpenTarget) -> float:
+        """Return the seconds after which an attempt at any scene is given up on a target."""
+        return longest_timeout(self.scenes, self.limits, on.workers.terms)
 
     def stop_launching(self, reason: str) -> None:
         """Let no target create another worker."""

@@ -46,7 +46,6 @@ from cloudburst.runner.takeover import EarlierWorkers, removal_line
 from cloudburst.runner.worker_run import clock_time
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier
-from cloudburst.targets.durations import longest_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -275,7 +274,7 @@ class Run:
             targets=prepared.targets,
             keep=not job.auto_terminate,
             pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
-            longest_timeout=longest_timeout(job.scenes, job.limits),
+            scenes=job.scenes,
         )
 
     def _report_start(self, record: RunRecord, batches: int) -> None:

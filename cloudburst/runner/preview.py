@@ -103,10 +103,9 @@ def _stacks(
 ) -> tuple[StackPreview, ...]:
     quotes = {name: on.workers.quote(on.workers.ladder.first) for name, on in ready.items()}
 
-    timeout = longest_timeout(job.scenes, job.limits)
-
     def spec_of(batch: Batch) -> WorkerSpec:
         workers = ready[batch.target].workers
+        timeout = longest_timeout(job.scenes, job.limits, workers.terms)
         rung = workers.ladder.first
         count = sum(other.target == batch.target for other in batches)
         room, label = workers.room(count, rung), str(WorkerLabel(batch.number))

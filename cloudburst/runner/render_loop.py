@@ -218,7 +218,8 @@ class RenderLoop:
 
     def _render(self, scene: Scene) -> Rendered:
         self._report(EventKind.SCENE_STARTED, scene, tr("rendering {scene}", scene=scene.name))
-        rendered = self._api.render(scene, scene_timeout(scene, self._context.limits))
+        timeout = scene_timeout(scene, self._context.limits, self._on.workers.terms)
+        rendered = self._api.render(scene, timeout)
         self._heard = time.monotonic()
         return rendered
 

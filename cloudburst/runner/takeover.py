@@ -72,7 +72,7 @@ class EarlierWorkers:
             key = str(on.engine.outputs(launch.stack)["key"])
             spec = worker_spec(
                 self._context.record,
-                self._context.longest_timeout,
+                self._context.longest_timeout(on),
                 launch.batch,
                 launch.rung,
                 launch.room,

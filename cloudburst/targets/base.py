@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         WorkerSpec,
     )
     from cloudburst.section import Section
+    from cloudburst.targets.durations import RenderTerms
     from cloudburst.targets.failover import Ladder
 
 
@@ -68,6 +69,11 @@ class WorkerSource(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """What the target leaves out of what was asked for, and why: a line each, for people."""
+        ...
+
+    @property
+    def terms(self) -> RenderTerms:
+        """How fast its workers render, and how long an attempt can take before they end."""
         ...
 
     def room(self, workers: int, rung: Rung) -> int:

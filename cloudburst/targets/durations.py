@@ -5,7 +5,10 @@ Speeds are measured, not promised: docs/performance.md has the measurements and 
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,19 +17,37 @@ if TYPE_CHECKING:
     from cloudburst.models import Limits, Scene
 
 # Seconds on two vCPUs for a second of narration, by scenario (subtitled?, moving?): the public
-# image, measured on two cores with 8 s of narration at 1080p (docs/performance.md). The bundled
-# server is more than ten times as fast.
+# image, measured on two cores with 8 s of narration at 1080p (docs/performance.md).
 _RATE = {
     (False, False): 12.5 / 8,
     (True, False): 21.2 / 8,
     (False, True): 66.5 / 8,
     (True, True): 66.8 / 8,
 }
+# The bundled server is about ten times as fast; 7.5 times for the picture for which it is least.
+BUNDLED_SPEED = 7.5
 _PATIENCE = 3.0
 LEAST_TIMEOUT = 600.0
 # Of a home connection with 2 Mbit/s up, in bytes per second; base64 adds a third.
 _UPLOAD_SPEED = 250_000
 _BASE64 = 4 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class RenderTerms:
+    """On what terms workers of one kind render.
+
+    Args:
+        speed: how many times as fast as the public image.
+        longest: seconds that an attempt may take, whatever the scene, because the worker ends.
+    """
+
+    speed: float = 1.0
+    longest: float = math.inf
+
+
+# Of a worker that does not end before it is told to, and may run the public image.
+PUBLIC_TERMS = RenderTerms()
 
 
 def render_seconds(scene: Scene) -> float:
@@ -35,32 +56,46 @@ def render_seconds(scene: Scene) -> float:
     return scene.seconds * _RATE[kind]
 
 
-def scene_timeout(scene: Scene, limits: Limits) -> float:
+def scene_timeout(scene: Scene, limits: Limits, terms: RenderTerms = PUBLIC_TERMS) -> float:
     """Return the seconds after which an attempt at a scene is given up.
 
     The user's own limit, or three times what the scene is likely to take and what sending its files
-    takes over a slow connection, but at least ten minutes.
+    takes over a slow connection, but at least ten minutes. Never more than the worker has: a render
+    that hangs has to fail before its machine ends, which would count as no fault of the scene's.
+
+    Args:
+        scene: the scene.
+        limits: the user's own.
+        terms: of the worker that renders it.
     """
+    return min(_wanted_timeout(scene, limits, terms.speed), terms.longest)
+
+
+def _wanted_timeout(scene: Scene, limits: Limits, speed: float) -> float:
     if limits.scene_timeout is not None:
         return limits.scene_timeout
-    return max(LEAST_TIMEOUT, _PATIENCE * render_seconds(scene) + _upload_seconds(scene))
+    likely = render_seconds(scene) / speed
+    return max(LEAST_TIMEOUT, _PATIENCE * likely + _upload_seconds(scene))
 
 
-def longest_timeout(scenes: Iterable[Scene], limits: Limits) -> float:
+def longest_timeout(
+    scenes: Iterable[Scene], limits: Limits, terms: RenderTerms = PUBLIC_TERMS
+) -> float:
     """Return the longest of the scenes' time-outs, in seconds."""
-    return max((scene_timeout(scene, limits) for scene in scenes), default=LEAST_TIMEOUT)
+    timeouts = (scene_timeout(scene, limits, terms) for scene in scenes)
+    return max(timeouts, default=LEAST_TIMEOUT)
 
 
-def slower_than_limit(scenes: Iterable[Scene], limits: Limits) -> list[Scene]:
-    """Return the scenes that are likely to take longer than the user's own limit allows."""
-    limit = limits.scene_timeout
-    return [] if limit is None else [one for one in scenes if render_seconds(one) > limit]
+def slower_than(scenes: Iterable[Scene], seconds: float) -> list[Scene]:
+    """Return the scenes for which two vCPUs with the public image are likely to take longer."""
+    return [one for one in scenes if render_seconds(one) > seconds]
 
 
 def _upload_seconds(scene: Scene) -> float:
     options, size = scene.options, 0
-    for path in (scene.image, scene.audio, options.subtitle, options.watermark):
-        if path is not None:
+    font = options.font if options.subtitle is not None else None
+    for path in (scene.image, scene.audio, options.subtitle, options.watermark, font):
+        if isinstance(path, Path):  # a font may be the name of a family
             with suppress(OSError):  # it is missed, with its name, when it is sent
                 size += path.stat().st_size
     return size * _BASE64 / _UPLOAD_SPEED

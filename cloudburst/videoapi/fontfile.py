@@ -30,6 +30,8 @@ FAMILY = "CloudBurstSubtitles"
 _SFNT = (b"\x00\x01\x00\x00", b"OTTO", b"true")
 _COLLECTION = b"ttcf"
 _MOST_FACES = 64
+# Of a font: the registered ones are 60, the largest number in the bundled fonts is 23.
+_MOST_TABLES = 200
 _WEB = {b"wOFF": "WOFF", b"wOF2": "WOFF2"}
 _OUTLINES = ("glyf", "CFF ", "CFF2")
 # Of a line, in em; of some decorative fonts it is three.
@@ -337,11 +339,26 @@ def _check_file(data: bytes) -> None:
 
 
 def _check_tables(data: bytes, start: int) -> None:
+    """Check what a font says of its tables, each of which will be copied.
+
+    Raises:
+        FontError: one is not in the file, or they have more bytes than the file, so that they
+            overlap: a few megabytes could fill the memory.
+    """
     (count,) = struct.unpack_from(">H", data, start + 4)
+    if count > _MOST_TABLES:
+        text = tr(
+            "the font has {count} tables; the limit is {most}", count=count, most=_MOST_TABLES
+        )
+        raise FontError(text)
+    total = 0
     for number in range(count):
         offset, length = struct.unpack_from(">II", data, start + 12 + 16 * number + 8)
         if offset + length > len(data):
             raise FontError(tr("the font is truncated"))
+        total += length
+    if total > len(data):
+        raise FontError(tr("the font's tables overlap"))
 
 
 def _check_drawing(made: Opened, data: bytes) -> None:

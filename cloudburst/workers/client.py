@@ -129,7 +129,8 @@ class VideoApi:
             WorkerUnreachable: the worker does not answer any more.
         """
         try:
-            body = messages.body(scene, self._effort)
+            # Who reports no capacity is the public image, or one that is no more than that.
+            body = messages.body(scene, self._effort, fonts=self.capacity is not None)
         except OSError as error:
             raise SceneRejected(
                 tr("{file} cannot be read: {reason}", file=error.filename, reason=error.strerror)

@@ -45,8 +45,14 @@ class Rendered:
     warnings: tuple[str, ...]
 
 
-def body(scene: Scene, effort: Effort) -> dict[str, object]:
+def body(scene: Scene, effort: Effort, *, fonts: bool = True) -> dict[str, object]:
     """Return the JSON of a request to render a scene, without what the renderer takes anyway.
+
+    Args:
+        scene: the scene; its files are read.
+        effort: how much CPU the renderer spends for few bytes.
+        fonts: whether it draws in the font that is asked for. A file may have 20 MiB: it is not
+            sent to who ignores it.
 
     Raises:
         OSError: one of its files cannot be read.
@@ -78,13 +84,13 @@ def body(scene: Scene, effort: Effort) -> dict[str, object]:
         "background_color": None if color == DEFAULT_BACKGROUND else color,
         "quality": options.quality if options.quality != "normal" else None,
         "effort": effort if effort != "low" else None,
-        **_font(scene),
+        **(_font(scene) if fonts else {}),
     }
     return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def _font(scene: Scene) -> dict[str, object]:
-    """Return the fields that say which font draws the subtitles; the public image ignores them."""
+    """Return the fields that say which font draws the subtitles."""
     font = scene.options.font
     if font is None or scene.options.subtitle is None:
         return {}

@@ -39,6 +39,7 @@ from cloudburst.runner.queue import SceneQueue
 from cloudburst.runner.results import SceneResults
 from cloudburst.stop import Stop
 from cloudburst.targets.aws import refusals
+from cloudburst.targets.durations import PUBLIC_TERMS, RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local.target import PROCESS
 from cloudburst.workers.download import as_artifact
@@ -169,6 +170,10 @@ class FakeTarget:
 
     def estimate(self) -> None:
         pass
+
+    @property
+    def terms(self) -> RenderTerms:
+        return PUBLIC_TERMS
 
     def room(self, workers: int, rung: Rung) -> int:
         return 1

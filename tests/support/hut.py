@@ -24,6 +24,7 @@ from cloudburst.models import (
     StackName,
     Worker,
 )
+from cloudburst.targets.durations import PUBLIC_TERMS
 from cloudburst.targets.failover import Ladder
 from tests.support.patience import SOON
 from tests.support.servers import serve
@@ -108,6 +109,7 @@ class HutWorkers:
         self.ladder = Ladder([RUNG], time.monotonic)
 
     notes = ()
+    terms = PUBLIC_TERMS
 
     def room(self, workers: int, rung: Rung) -> int:
         return 1

@@ -126,6 +126,29 @@ def measure(seconds: float, folder: Path) -> tuple[dict[str, float], float, str]
     return same, worst[0], f"{worst[1]}, of {len(others)} pairs"
 
 
+def paused(decibels: float, kind: str, folder: Path) -> dict[str, float]:
+    """Return the lowest likeness of a pause and its own encoding, after a loud intro.
+
+    Args:
+        decibels: of what is in the pause.
+        kind: what that is: ``noise``, ``room`` (noise with a falling spectrum) or ``speech``.
+        folder: for the files.
+    """
+    seconds = 8.0
+    white = noise(1, seconds)
+    kinds = {
+        "noise": lambda: white,
+        "room": lambda: np.convolve(white, np.exp(-np.arange(400) / 60), "same"),
+        "speech": lambda: np.tile(next(iter(speech(4.5).values())).mean(axis=0), 2),
+    }
+    rest = kinds[kind]()
+    rest *= 10 ** (decibels / 20) / np.sqrt(np.mean(rest**2))
+    loud = music(1, 4.0)
+    loud *= 10 ** (-10 / 20) / np.sqrt(np.mean(loud**2))
+    path = write(folder / f"{kind} {decibels}.wav", np.concatenate([loud, rest]))
+    return {name: lowest(path, encoded(path, name)) for name in ENCODINGS}
+
+
 def _decoded(path: Path) -> Any:
     return np.concatenate(list(samples(path, likeness.RATE)), axis=1)
 
@@ -138,6 +161,12 @@ def main() -> None:
         cells = " | ".join(f"{value:.2f}" for value in same.values())
         sys.stdout.write(f"| {seconds} s | {cells} | {other:.2f} | {whose}\n")
         sys.stdout.flush()
+    for kind in ("noise", "room", "speech"):
+        for decibels in (-40, -44, -48, -50):
+            with tempfile.TemporaryDirectory() as folder:
+                likenesses = paused(decibels, kind, Path(folder)).values()
+            cells = " | ".join(f"{value:.2f}" for value in likenesses)
+            sys.stdout.write(f"| {kind} at {decibels} dB in a pause | {cells} |\n")
 
 
 if __name__ == "__main__":

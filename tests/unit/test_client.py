@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -181,6 +182,22 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     optional |= {"subtitle_encoding", "subtitle_checked", "subtitle_missing"}
     optional |= {"font", "font_family", "font_missing"}
     assert not optional & set(double.bodies[0])
+
+
+def test_a_font_is_sent_only_where_it_is_used(double: Double, scene: Scene) -> None:
+    """The public image ignores it, and reports no capacity."""
+    options = replace(scene.options, subtitle=scene.image, font=scene.audio)
+    bold = replace(scene, options=options)
+    for healthy in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
+        api = double.api
+        double.answer = says(200, healthy)
+        assert api.healthy() is None
+        double.answer = says(200, DONE)
+        api.render(bold, 5)
+    assert ["font" in body for body in double.bodies] == [False, True]
+    named = replace(scene, options=replace(options, font="Noto Sans"))
+    double.api.render(named, 5)
+    assert "font_family" not in double.bodies[-1]
 
 
 def test_effort_is_sent_where_it_is_not_the_renderers_default(double: Double, scene: Scene) -> None:

@@ -136,7 +136,23 @@ def bitmap_font() -> bytes:
     return bytes(data)
 
 
+def overlapping(copies: int) -> bytes:
+    """Return a font with more tables, each of which is the whole file."""
+    font = HEBREW.read_bytes()
+    (count,) = struct.unpack_from(">H", font, 4)
+    head = 12 + 16 * (count + copies)
+    records = [struct.unpack_from(">4sIII", font, 12 + 16 * number) for number in range(count)]
+    moved = [(tag, check, offset + head, length) for tag, check, offset, length in records]
+    names = [bytes([90, 90, 65 + number // 25, 65 + number % 25]) for number in range(copies)]
+    moved += [(name, 0, 0, head + len(font)) for name in names]
+    listed = b"".join(struct.pack(">4sIII", *record) for record in sorted(moved))
+    return font[:4] + struct.pack(">HHHH", count + copies, 0, 0, 0) + listed + font
+
+
 BAD = {
+    "tables that are the whole file": (overlapping(1), "tables overlap"),
+    "many such tables": (overlapping(180), "tables overlap"),
+    "more tables than there are": (overlapping(250), r"has 2\d\d tables; the limit is 200"),
     "text": (b"just some words, no font", r"not a font \(it is text"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a font"),
     "nothing": (b"", "not a font"),
@@ -156,6 +172,13 @@ BAD = {
 def test_what_is_no_font_is_refused_with_the_reason(data: bytes, words: str) -> None:
     with pytest.raises(FontError, match=words):
         fontfile.choose(data)
+
+
+def test_every_font_that_comes_with_cloudburst_passes() -> None:
+    files = list(fonts._files(""))
+    assert len(files) > 50
+    for path in files:
+        fontfile._check_file(path.read_bytes())
 
 
 @pytest.mark.parametrize("seed", range(6))

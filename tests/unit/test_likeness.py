@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cloudburst import media
+from cloudburst.media import likeness
 from cloudburst.media.likeness import RATE, Stretch, _stretches, first_difference
 from tests.support import likeness as sounds
 
@@ -106,6 +107,29 @@ def test_a_delay_of_the_encoder_and_pauses_are_no_difference(tmp_path: Path) -> 
     assert differs(path, video) is None
     filled = np.concatenate([talk, sounds.music(3, 9.0), talk])
     assert differs(path, sounds.write(tmp_path / "c.wav", filled)) is not None
+
+
+@pytest.mark.video
+@pytest.mark.parametrize("decibels", [-36, -40, -44])
+def test_soft_speech_after_a_loud_intro_is_no_pause(tmp_path: Path, decibels: int) -> None:
+    intro = sounds.music(1, 4.0)
+    intro *= 10 ** (-7 / 20) / np.sqrt(np.mean(intro**2))
+    mine, other = (one.mean(axis=0) for one in list(sounds.speech(4.5).values())[:2])
+    paths = []
+    for name, spoken in (("mine", mine), ("other", other)):
+        soft = spoken * 10 ** (decibels / 20) / np.sqrt(np.mean(spoken**2))
+        paths.append(sounds.write(tmp_path / f"{name}.wav", np.concatenate([intro, soft, soft])))
+    for name in sounds.ENCODINGS:
+        assert differs(paths[0], sounds.encoded(paths[0], name)) is None
+    wrong = differs(paths[0], sounds.encoded(paths[1], "128 kbit/s"))
+    assert wrong is not None
+    assert wrong.start == 4.0
+
+
+@pytest.mark.video
+@pytest.mark.parametrize("kind", ["noise", "room"])
+def test_the_noise_of_a_pause_that_is_heard_is_its_own(tmp_path: Path, kind: str) -> None:
+    assert min(sounds.paused(-46, kind, tmp_path).values()) > likeness.LEAST_LIKENESS
 
 
 def test_an_hour_is_compared_in_little_memory() -> None:

@@ -1,4 +1,4 @@
-"""What a run on rented machines will take and cost, before it begins. Pure.
+"""What a run on rented machines will take and cost, and what will go wrong, beforehand. Pure.
 
 Speeds are measured, not promised: docs/performance.md has the measurements and the command.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cloudburst.language import tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import Estimate
-from cloudburst.targets.durations import longest_timeout, render_seconds
+from cloudburst.targets.aws import architecture
+from cloudburst.targets.durations import longest_timeout, render_seconds, slower_than
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloudburst.models import Batch, Plan, Price, Rung
     from cloudburst.targets.aws.prices.rates import RateCard
+    from cloudburst.targets.aws.settings import AwsSettings
 
 # From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
 # and the pull of a 1 GB container; the original tool took 2 minutes without the first.
@@ -56,6 +60,16 @@ def lease_minutes(plan: Plan, room: int) -> int:
     attempt = longest_timeout(plan.job.scenes, plan.job.limits)
     seconds = max(seconds, _LEASE_FACTOR * _BOOT["likely"] + attempt + _END)
     return min(MAX_LEASE_MINUTES, max(MIN_LEASE_MINUTES, math.ceil(seconds / 60)))
+
+
+def longest_attempt(lease: int) -> float:
+    """Return the seconds that an attempt at a scene may take on a machine with a lease.
+
+    Args:
+        lease: minutes after which the machine ends itself. From the launch on: it boots first, and
+            where that leaves less than half of so short a lease, half of it.
+    """
+    return max(lease * 60 - _LEASE_FACTOR * _BOOT["likely"] - _END, lease * 30)
 
 
 def estimate(
@@ -121,3 +135,94 @@ def _assumptions(
     )
     short = tr("the lease is shorter than the likely length: raise aws.lease_minutes")
     return (*lines, short) if too_short else lines
+
+
+# -- warnings -----------------------------------------------------------------------------------
+
+
+def warnings(plan: Plan, settings: AwsSettings) -> tuple[str, ...]:
+    """Return what people should know of a plan before machines are rented for it, a line each."""
+    return (
+        *_slower_than_limit(plan, settings.image),
+        *_beyond_lease(plan, settings),
+        *_fonts(plan, settings.image),
+    )
+
+
+def _slower_than_limit(plan: Plan, image: str) -> Iterator[str]:
+    """Yield that the user's own limit is likely to end scenes before they are rendered."""
+    limit = plan.job.limits.scene_timeout
+    slow = [] if limit is None else slower_than(plan.job.scenes, limit)
+    if limit is None or not slow:
+        return
+    longest = max(slow, key=render_seconds)
+    yield ntr(
+        "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
+        "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        "limits.scene_timeout is {limit:.0f} s; {count} scenes are likely to take longer with "
+        "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        len(slow),
+        limit=limit,
+        image=image,
+        scene=longest.name,
+        seconds=render_seconds(longest),
+    )
+
+
+def _beyond_lease(plan: Plan, settings: AwsSettings) -> Iterator[str]:
+    """Yield that machines end before a scene is likely to be rendered, or is given up."""
+    lease, limit = settings.lease_minutes, plan.job.limits.scene_timeout
+    most = longest_attempt(lease or MAX_LEASE_MINUTES)
+    slow = slower_than(plan.job.scenes, most)
+    if slow:
+        longest = max(slow, key=render_seconds)
+        yield ntr(
+            "a machine ends itself after {lease} minutes, {most:.0f} s of which are for rendering; "
+            "{count} scene is likely to take longer with {image}: {scene}, {seconds:.0f} s. "
+            "{advice}",
+            "a machine ends itself after {lease} minutes, {most:.0f} s of which are for rendering; "
+            "{count} scenes are likely to take longer with {image}, {scene} {seconds:.0f} s. "
+            "{advice}",
+            len(slow),
+            lease=lease or MAX_LEASE_MINUTES,
+            most=most,
+            image=settings.image,
+            scene=longest.name,
+            seconds=render_seconds(longest),
+            advice=_advice(lease),
+        )
+    elif limit is not None and limit > most:
+        yield tr(
+            "limits.scene_timeout is {limit:.0f} s, but a machine ends itself after {lease} "
+            "minutes: a scene is given up after {most:.0f} s. {advice}",
+            limit=limit,
+            lease=lease or MAX_LEASE_MINUTES,
+            most=most,
+            advice=_advice(lease),
+        )
+
+
+def _advice(lease: int | None) -> str:
+    if lease is None or lease >= MAX_LEASE_MINUTES:
+        return tr("That is the longest that there is")
+    return tr("Raise aws.lease_minutes, or leave it out: it is then sized from the plan")
+
+
+def _fonts(plan: Plan, image: str) -> Iterator[str]:
+    """Yield that the public image draws subtitles in its own font, whatever is asked for."""
+    asking = [
+        scene
+        for scene in plan.job.scenes
+        if scene.options.font is not None and scene.options.subtitle is not None
+    ]
+    if not asking or not architecture.is_public(image):
+        return
+    yield ntr(
+        "{image} draws subtitles in a font of its own: font of {count} scene, {scene}, has no "
+        "effect. Name an image of the bundled video API as aws.image, or leave font out",
+        "{image} draws subtitles in a font of its own: font of {count} scenes, such as {scene}, "
+        "has no effect. Name an image of the bundled video API as aws.image, or leave font out",
+        len(asking),
+        image=image,
+        scene=asking[0].name,
+    )

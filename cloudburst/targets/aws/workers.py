@@ -21,13 +21,13 @@ from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
 from cloudburst.targets.aws.rungs import rungs
-from cloudburst.targets.durations import render_seconds, slower_than_limit
+from cloudburst.targets.durations import RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
     from cloudburst.targets.aws.architecture import InstanceKind
@@ -80,6 +80,15 @@ class AwsWorkers:
     notes: tuple[str, ...] = ()
 
     # -- before -------------------------------------------------------------------------------
+
+    @property
+    def terms(self) -> RenderTerms:
+        """Those of the public image: what renders in an image of the user's own is not known.
+
+        A lease that is sized from the plan is long enough, up to the longest that there is.
+        """
+        lease = self.settings.lease_minutes or estimate.MAX_LEASE_MINUTES
+        return RenderTerms(longest=estimate.longest_attempt(lease))
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Return how many scenes a machine of a rung renders at once."""
@@ -336,7 +345,7 @@ def prepare(
         plan=plan,
         ladder=_ladder(settings, found),
         kinds=found.kinds,
-        notes=(*found.notes, *_too_slow(plan, settings.image)),
+        notes=(*found.notes, *estimate.warnings(plan, settings)),
         disks={region: quotes.disk(region) for region in settings.regions},
         vpc=vpc,
         ingress=ingress,
@@ -350,26 +359,6 @@ def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
     credentials = source.aws.credentials
     text = logins.note(credentials.login, credentials.ends, source.last_end())
     return (text,) if text else ()
-
-
-def _too_slow(plan: Plan, image: str) -> Iterator[str]:
-    """Return a warning of scenes that are likely to be given up before they are rendered."""
-    limit = plan.job.limits.scene_timeout
-    slow = slower_than_limit(plan.job.scenes, plan.job.limits)
-    if limit is None or not slow:
-        return
-    longest = max(slow, key=render_seconds)
-    yield ntr(
-        "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
-        "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
-        "limits.scene_timeout is {limit:.0f} s; {count} scenes are likely to take longer with "
-        "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
-        len(slow),
-        limit=limit,
-        image=image,
-        scene=longest.name,
-        seconds=render_seconds(longest),
-    )
 
 
 def _ladder(settings: AwsSettings, found: Regions) -> Ladder:

@@ -24,6 +24,7 @@ from cloudburst.models import (
     Worker,
 )
 from cloudburst.targets import network
+from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local import provider
 from cloudburst_stacks import local as local_stack
@@ -102,6 +103,11 @@ class LocalWorkers:
     def notes(self) -> tuple[str, ...]:
         """Nothing: nothing is left out."""
         return ()
+
+    @property
+    def terms(self) -> RenderTerms:
+        """Those of the bundled server, which ends when the run does."""
+        return RenderTerms(BUNDLED_SPEED)
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - there is one kind
         """Return each worker's share of this machine's cores, in scenes."""
