@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError
-from cloudburst.language import ntr
 from cloudburst.models import Condition, Health, MachineSpec, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
