@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst.job.loader import load_job
+from cloudburst.videoapi import fonts
 from tests.support import fakes
 from tests.support.fakes import Whole
 from tests.support.inputs import scenes_yaml
@@ -22,6 +23,14 @@ def journals() -> Iterator[None]:
     yield
     while fakes.HELD:
         fakes.HELD.pop().__exit__(None, None, None)
+
+
+@pytest.fixture
+def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the packaged fonts be the only ones there are."""
+    monkeypatch.setattr(fonts, "_INSTALLED", ())
+    monkeypatch.delenv("CLOUDBURST_FONTS", raising=False)
+    fonts._search.cache_clear()
 
 
 @pytest.fixture

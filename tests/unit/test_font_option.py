@@ -28,11 +28,7 @@ SRT = "1\n00:00:00,100 --> 00:00:02,000\n{}\n"
 FILES = "image: p.png, audio: a.wav, subtitle: s.srt"
 
 
-@pytest.fixture(autouse=True)
-def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_INSTALLED", ())
-    monkeypatch.delenv("CLOUDBURST_FONTS", raising=False)
-    fonts._search.cache_clear()
+pytestmark = pytest.mark.usefixtures("packages_only")
 
 
 @pytest.fixture

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_INSTALLED", ())
-    monkeypatch.delenv("CLOUDBURST_FONTS", raising=False)
-    fonts._search.cache_clear()
+pytestmark = pytest.mark.usefixtures("packages_only")
 
 
 def length(face: fonts.Face | fontfile.Opened, text: str) -> float:

@@ -12,12 +12,7 @@ from cloudburst.targets.local import doctor
 from cloudburst.videoapi import fonts
 from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass
 
-
-@pytest.fixture(autouse=True)
-def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_INSTALLED", ())
-    monkeypatch.delenv("CLOUDBURST_FONTS", raising=False)
-    fonts._search.cache_clear()
+pytestmark = pytest.mark.usefixtures("packages_only")
 
 
 def family(char: str, language: str = "chinese") -> str:

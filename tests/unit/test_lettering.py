@@ -22,11 +22,7 @@ NOWHERE = "\U0010f123"  # for private use: no packaged font has it
 LINE = "1\n00:00:00,200 --> 00:00:02,000\n"
 
 
-@pytest.fixture(autouse=True)
-def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_INSTALLED", ())
-    monkeypatch.delenv("CLOUDBURST_FONTS", raising=False)
-    fonts._search.cache_clear()
+pytestmark = pytest.mark.usefixtures("packages_only")
 
 
 def with_subtitles(job_file: Callable[..., Path], *texts: str) -> Path:
