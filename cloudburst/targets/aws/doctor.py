@@ -273,9 +273,7 @@ def _firewall(aws: Aws, settings: AwsSettings, region: str, vpc: str) -> Check:
     try:
         aws.try_firewall(region, vpc, _tags(settings))
     except CloudRefused as error:
-        check = _refused(name, error)
-        final = error.refusal.verdict is Verdict.STOP
-        return check if final else replace(check, finding=Finding.WARNING, fix="try again later")
+        return _refused_dry_run(name, error)
     return Check(name, Finding.OK, f"a dry run of a security group in {vpc} is allowed")
 
 
@@ -285,10 +283,15 @@ def _launch(aws: Aws, settings: AwsSettings, rung: Rung, ami: str) -> Check:
     try:
         aws.try_launch(rung, ami, settings.subnet, _tags(settings))
     except CloudRefused as error:
-        check = _refused(name, error)
-        final = error.refusal.verdict is Verdict.STOP
-        return check if final else replace(check, finding=Finding.WARNING, fix="try again later")
+        return _refused_dry_run(name, error)
     return Check(name, Finding.OK, f"a dry run of {rung} is allowed")
+
+
+def _refused_dry_run(name: str, error: CloudRefused) -> Check:
+    """Return the check of a dry run that AWS refused: only a final refusal is an error."""
+    check = _refused(name, error)
+    final = error.refusal.verdict is Verdict.STOP
+    return check if final else replace(check, finding=Finding.WARNING, fix="try again later")
 
 
 def _refused(name: str, error: CloudRefused, fix: str = _POLICY) -> Check:
