@@ -24,7 +24,7 @@ def create(aws: Aws, inputs: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     """
     parameters: dict[str, Any] = {
         "GroupName": inputs["name"],
-        "Description": inputs.get("description") or "Managed by Pulumi",
+        "Description": inputs["description"],
     }
     if inputs.get("vpcId"):
         parameters["VpcId"] = inputs["vpcId"]
