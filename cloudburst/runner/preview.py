@@ -102,14 +102,18 @@ def _stacks(
     stop: Stop,
 ) -> tuple[StackPreview, ...]:
     quotes = {name: on.workers.quote(on.workers.ladder.first) for name, on in ready.items()}
+    # Each looks at the sizes of all files, so once for each target and not for each batch.
+    timeouts = {
+        name: longest_timeout(job.scenes, job.limits, on.workers.terms)
+        for name, on in ready.items()
+    }
 
     def spec_of(batch: Batch) -> WorkerSpec:
         workers = ready[batch.target].workers
-        timeout = longest_timeout(job.scenes, job.limits, workers.terms)
         rung = workers.ladder.first
         count = sum(other.target == batch.target for other in batches)
         room, label = workers.room(count, rung), str(WorkerLabel(batch.number))
-        return worker_spec(record, timeout, batch.label, rung, room, label)
+        return worker_spec(record, timeouts[batch.target], batch.label, rung, room, label)
 
     def stack_preview(batch: Batch) -> StackPreview:
         if stop.requested:
