@@ -67,9 +67,9 @@ def _keep_memory_flat() -> None:
 
 
 def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) -> None:
-    import waitress  # noqa: PLC0415 - slow; see `main`
-
+    # Slow; see `main`.
     from cloudburst.videoapi.app import Server, Settings  # noqa: PLC0415
+    from cloudburst.videoapi.listener import serve  # noqa: PLC0415
 
     settings = Settings(
         work=work,
@@ -91,18 +91,12 @@ def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) ->
         signal.signal(signal.SIGINT, stop)
     host, port = listening.getsockname()[:2]
     print(f"video API on http://{host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    waitress.serve(
+    serve(
         server.app,
-        sockets=[listening],
-        # Each queued request occupies a thread; health checks and downloads always need a free one.
-        threads=options.slots + options.queue + 8,
-        max_request_body_size=settings.max_body,
-        # Lets a request find out whether its client has disconnected.
-        channel_request_lookahead=1,
-        channel_timeout=int(options.timeout) + 60,
-        connection_limit=options.slots + options.queue + 200,
-        ident=None,
+        listening,
+        requests=options.slots + options.queue,
+        max_body=settings.max_body,
+        idle=options.timeout + 60,
     )
 
 

@@ -9,6 +9,7 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import imageio_ffmpeg
 import psutil
@@ -28,6 +30,7 @@ from cloudburst import media
 from cloudburst.videoapi.app import Server, Settings, Store
 from tests.support.inputs import EXAMPLE, write_picture, write_sound
 from tests.support.patience import SOON
+from tests.support.runs import jumping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +166,30 @@ def test_a_client_that_goes_away_ends_its_render(
     children = psutil.Process(running.process.pid).children(recursive=True)
     assert [child for child in children if child.status() != psutil.STATUS_ZOMBIE] == []
     assert len(list(running.work.iterdir())) == 1
+
+
+@pytest.mark.parametrize("by", [7200.0, -7200.0])
+def test_a_clock_that_is_set_closes_no_connection(
+    start: Callable[..., Running], tmp_path: Path, by: float
+) -> None:
+    jump, environment = jumping(tmp_path, by)
+    running = start("--timeout", "60", **environment)
+    content = json.dumps(body(tmp_path)).encode()
+    head = (
+        "POST /create_video_onestep HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    where = urlsplit(running.url)
+    with socket.create_connection((str(where.hostname), where.port or 0), SOON) as connection:
+        connection.sendall(head.encode() + content[:100])
+        assert requests.get(f"{running.url}/health", timeout=SOON).ok
+        jump.touch()
+        # The server closes idle connections whenever it accepts one.
+        assert requests.get(f"{running.url}/health", timeout=SOON).ok
+        connection.sendall(content[100:])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["success"] is True
 
 
 def test_a_body_that_is_too_large_is_413(tmp_path: Path) -> None:
