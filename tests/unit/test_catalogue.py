@@ -52,13 +52,21 @@ ENGLISH = {
         for name in (
             "doctor",
             "ec2",
-            "refusals",
             "workers",
         )
     ),
 }
 # What looks like a sentence and is none, by its first line.
 ALLOWED = {
+    # in the errors of AWS and terraform
+    "targets/aws/refusals.py": {
+        "perform: ecr:",
+        "waiting for state to become",
+        "No default subnet",
+        "permissions boundary",
+        "service control policy",
+        "tag policy",
+    },
     "engine/plugins.py": {"Error downloading plugin: "},  # the engine's words
     "__init__.py": {"module  has no attribute "},  # an AttributeError, as Python words it
     "cli/__init__.py": {"export =", "\b"},  # `cloudburst env`; the exit codes of --help

@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 
 from cloudburst.errors import CloudRefused
 from cloudburst.targets.aws import architecture, described, refusals
+from cloudburst.targets.aws.access.credentials import DEFAULT_REGION
 from cloudburst.targets.aws.architecture import InstanceKind
 from cloudburst.targets.aws.described import STACK_TAG, Firewall, Instance
 
@@ -58,7 +59,7 @@ class Aws:
     @property
     def home_region(self) -> str:
         """The region of the environment or the profile, us-east-1 where neither has one."""
-        return str(self._session.region_name or PRICE_REGION)
+        return str(self._session.region_name or DEFAULT_REGION)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from cloudburst.language import later, tr
 from cloudburst.models import Refusal, Verdict
 from cloudburst.targets import network
 
@@ -96,18 +97,26 @@ EXPIRED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 )
 # What is wrong with the account, and what its owner can do. No other rung helps.
-_SEE = "see docs/aws.md, Suspended accounts"
-_BLOCKED = ("AWS has blocked this account", f"only AWS Support can unblock it; {_SEE}")
+_BLOCKED = (
+    later("AWS has blocked this account"),
+    later("only AWS Support can unblock it; see docs/aws.md, Suspended accounts"),
+)
 _ACCOUNT = {
     "Blocked": _BLOCKED,
     "AccountBlocked": _BLOCKED,
     "PendingVerification": (
-        "AWS is still verifying this account for the region",
-        f"run the job again in some minutes, at most four hours; {_SEE}",
+        later("AWS is still verifying this account for the region"),
+        later(
+            "run the job again in some minutes, at most four hours; see docs/aws.md, Suspended "
+            "accounts"
+        ),
     ),
     "OptInRequired": (
-        "this account is not signed up for EC2, or not subscribed to the machine image",
-        f"complete the sign-up in the AWS console, or check aws.ami; {_SEE}",
+        later("this account is not signed up for EC2, or not subscribed to the machine image"),
+        later(
+            "complete the sign-up in the AWS console, or check aws.ami; see docs/aws.md, Suspended "
+            "accounts"
+        ),
     ),
 }
 _VERDICTS = {
@@ -147,76 +156,87 @@ _BLAMELESS = (
     "Server.ScheduledStop",
 )
 
-_POLICY = "give the caller the policy in docs/aws.md"
+# What a person can do.
+_POLICY = later("give the caller the policy in docs/aws.md")
 # Of ECR's actions the first alone is the runner's; the others are of the machine, which pulls.
-_ECR = "to the policy, add the statements of docs/aws.md, Private images: EcrLogin and EcrPull"
+_ECR = later(
+    "to the policy, add the statements of docs/aws.md, Private images: EcrLogin and EcrPull"
+)
 _DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "TagPolicyViolation")
 # AWS names the kind of policy that denies, docs.aws.amazon.com/IAM/latest/UserGuide/
 # troubleshoot_access-denied. No permission of the caller helps against these.
-_TAGS = "if it asks for tags, give them as aws.tags in scenes.yaml"
 _ORGANIZATION = {
-    "service control policy": (
-        f"a service control policy of the organization denies it; {_TAGS}, else ask its "
-        "administrators"
+    "service control policy": later(
+        "a service control policy of the organization denies it; if it asks for tags, give them as "
+        "aws.tags in scenes.yaml, else ask its administrators"
     ),
-    "permissions boundary": "the caller's permissions boundary denies it: ask who set it",
-    "tag policy": f"a tag policy of the organization does not allow the tags: {_TAGS}",
+    "permissions boundary": later("the caller's permissions boundary denies it: ask who set it"),
+    "tag policy": later(
+        "a tag policy of the organization does not allow the tags: if it asks for tags, give them "
+        "as aws.tags in scenes.yaml"
+    ),
 }
-_LOG_IN = "log in again: aws sso login"
-_KMS = (
-    "the caller may not use the KMS key that encrypts the account's disks, or it is disabled: see "
-    "docs/aws.md, The minimal IAM policy"
+_LOG_IN = later("log in again: aws sso login")
+_IDENTITY = later("check the credentials: aws sts get-caller-identity")
+_SECRET = later("check the secret key and this machine's clock")
+_SUBNET = later("check aws.subnet and aws.regions in scenes.yaml")
+_NO_VPC = later("the region has no default VPC: name aws.subnet in scenes.yaml")
+_KMS = later(
+    "the caller may not use the KMS key of the disks (aws.kms_key in scenes.yaml, else the "
+    "account's default key for EBS), or it is disabled: see docs/aws.md, The minimal IAM policy"
+)
+_KMS_STATE = later(
+    "the KMS key of the disks is disabled or pending deletion: enable it, or name another one as "
+    "aws.kms_key in scenes.yaml"
 )
 _ADVICE = {
     **{code: fix for code, (_, fix) in _ACCOUNT.items()},
-    "Client.InstanceInitiatedShutdown": "its lease was over: raise aws.lease_minutes",
-    "Client.UserInitiatedShutdown": "somebody else terminates the machines",
+    "Client.InstanceInitiatedShutdown": later("its lease was over: raise aws.lease_minutes"),
+    "Client.UserInitiatedShutdown": later("somebody else terminates the machines"),
     "UnauthorizedOperation": _POLICY,
     "AccessDenied": _POLICY,
     "AccessDeniedException": _POLICY,
-    "AuthFailure": "check the credentials: aws sts get-caller-identity",
-    "InvalidClientTokenId": "check the credentials: aws sts get-caller-identity",
-    "SignatureDoesNotMatch": "check the secret key and this machine's clock",
-    "RequestExpired": f"{_LOG_IN}; or this machine's clock is wrong",
+    "AuthFailure": _IDENTITY,
+    "InvalidClientTokenId": _IDENTITY,
+    "SignatureDoesNotMatch": _SECRET,
+    "RequestExpired": later("log in again: aws sso login; or this machine's clock is wrong"),
     "ExpiredToken": _LOG_IN,
     "ExpiredTokenException": _LOG_IN,
     "TokenRefreshRequired": _LOG_IN,
-    "IncompleteSignature": "check the secret key",
-    "InvalidSignatureException": "check the secret key and this machine's clock",
-    "MissingAuthenticationToken": "check the credentials: aws sts get-caller-identity",
-    "UnrecognizedClientException": "check the credentials: aws sts get-caller-identity",
-    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": (
+    "IncompleteSignature": later("check the secret key"),
+    "InvalidSignatureException": _SECRET,
+    "MissingAuthenticationToken": _IDENTITY,
+    "UnrecognizedClientException": _IDENTITY,
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": later(
         "once per account: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
     ),
-    "InvalidAMIID.NotFound": "check aws.ami in scenes.yaml; AMIs differ by region",
-    "InvalidAMIID.Malformed": "check aws.ami in scenes.yaml",
-    "InvalidSubnetID.NotFound": "check aws.subnet and aws.regions in scenes.yaml",
-    "InvalidSubnet": "check aws.subnet and aws.regions in scenes.yaml",
-    "InvalidKeyPair.NotFound": "check aws.key_name and aws.regions in scenes.yaml",
-    "VPCIdNotSpecified": "the region has no default VPC: name aws.subnet in scenes.yaml",
-    "MissingInput": "the region has no default VPC: name aws.subnet in scenes.yaml",
-    "DefaultVpcDoesNotExist": "the region has no default VPC: name aws.subnet in scenes.yaml",
-    "DefaultSubnetDoesNotExist": "the zone has no default subnet: name aws.subnet in scenes.yaml",
-    "SecurityGroupLimitExceeded": (
+    "InvalidAMIID.NotFound": later("check aws.ami in scenes.yaml; AMIs differ by region"),
+    "InvalidAMIID.Malformed": later("check aws.ami in scenes.yaml"),
+    "InvalidSubnetID.NotFound": _SUBNET,
+    "InvalidSubnet": _SUBNET,
+    "InvalidKeyPair.NotFound": later("check aws.key_name and aws.regions in scenes.yaml"),
+    "VPCIdNotSpecified": _NO_VPC,
+    "MissingInput": _NO_VPC,
+    "DefaultVpcDoesNotExist": _NO_VPC,
+    "DefaultSubnetDoesNotExist": later(
+        "the zone has no default subnet: name aws.subnet in scenes.yaml"
+    ),
+    "SecurityGroupLimitExceeded": later(
         "delete security groups, name your own as aws.security_group, or ask for a higher quota "
         "(L-E79EC296)"
     ),
-    "SecurityGroupsPerInterfaceLimitExceeded": "name fewer aws.security_groups",
-    "RulesPerSecurityGroupLimitExceeded": "name your own group as aws.security_group",
-    "Client.VolumeLimitExceeded": (
+    "SecurityGroupsPerInterfaceLimitExceeded": later("name fewer aws.security_groups"),
+    "RulesPerSecurityGroupLimitExceeded": later("name your own group as aws.security_group"),
+    "Client.VolumeLimitExceeded": later(
         "the account's quota of disk space is used up: delete volumes, set a smaller aws.disk_gb, "
         "or ask for a higher quota (L-7A658B76)"
     ),
-    "VolumeLimitExceeded": "delete volumes, or ask for a higher quota of disk space (L-7A658B76)",
+    "VolumeLimitExceeded": later(
+        "delete volumes, or ask for a higher quota of disk space (L-7A658B76)"
+    ),
     "Client.InternalError": _KMS,
-    "Client.InvalidKMSKey.InvalidState": (
-        "the KMS key of the account's disks is disabled or pending deletion: enable it, or set "
-        "another default key for EBS"
-    ),
-    "InvalidKMSKey.InvalidState": (
-        "the KMS key of the account's disks is disabled or pending deletion: enable it, or set "
-        "another default key for EBS"
-    ),
+    "Client.InvalidKMSKey.InvalidState": _KMS_STATE,
+    "InvalidKMSKey.InvalidState": _KMS_STATE,
     "KMSKeyNotAccessibleFault": _KMS,
     "KMSKeyNotAccessible": _KMS,
 }
@@ -311,16 +331,20 @@ def advice(code: str | None, message: str = "") -> str:
     if code in _DENIED:
         for words, fix in _ORGANIZATION.items():
             if words in message.lower():
-                return fix
+                return tr(fix)
         if "perform: ecr:" in message:
-            return _ECR
-    return _ADVICE.get(code or "", "")
+            return tr(_ECR)
+    return _translated(_ADVICE.get(code or "", ""))
 
 
 def account_problem(code: str | None) -> str:
     """Return what is wrong with the account by a code; empty when the code does not say that."""
     problem, _ = _ACCOUNT.get(code or "", ("", ""))
-    return problem
+    return _translated(problem)
+
+
+def _translated(message: str) -> str:
+    return tr(message) if message else ""
 
 
 def family(instance_type: str) -> str:

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
     from botocore.credentials import ReadOnlyCredentials
 
+# Where neither the environment nor the profile names a region.
+DEFAULT_REGION = "us-east-1"
 # Seconds: how often an expired session is looked at anew, whoever asks.
 RENEW_EVERY = 2.0
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -273,7 +275,7 @@ class Credentials:
         self._looked = time.monotonic()
 
     def _region_of(self, found: _Found) -> str:
-        return self._region or found.session.region_name or "us-east-1"
+        return self._region or found.session.region_name or DEFAULT_REGION
 
     def _still_expired(self) -> CloudRefused:
         text = tr("the AWS session has expired")
