@@ -51,7 +51,8 @@ docs: $(READY)
 	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs/reference build/reference
 	@echo "API reference: build/reference/index.html"
 
-$(READY): requirements.lock pyproject.toml
+# The editable package has a copy of the container's lock.
+$(READY): requirements.lock pyproject.toml tools/container/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "CloudBurst needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=/path/to/python3.11")'
 	@echo "Setting up $(VENV) (about a minute, once) ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "python -m venv failed: on Debian and Ubuntu the package python3.11-venv carries it"; exit 1; }

@@ -23,7 +23,7 @@ from cloudburst.videoapi import fontfile
 from cloudburst.videoapi.subtitles import breaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Noto Sans first, because other packaged fonts have Latin letters, too, for mixed text.
 _PACKAGES = ("manimgx_fonts", "noto_cjk_sans_otc")
@@ -296,10 +296,27 @@ def _has_all(face: Face, cluster: str) -> bool:
     return all(_invisible(char) or face.has(char) for char in cluster)
 
 
+def own_files(text: str) -> frozenset[str]:
+    """Return the names of the files in `noto` that a machine without other fonts needs for a text.
+
+    It has those of the packages, which are installed there, too.
+
+    Args:
+        text: all that will be drawn.
+    """
+    parts = set(text).union(_clusters(text))
+    faces = [_first(_packaged(), part, "SC") for part in parts if part.strip()]
+    files = {Path(face.file) for face in faces if face is not None}
+    return frozenset(file.name for file in files if file.parent == _OWN)
+
+
 @functools.lru_cache(maxsize=4096)
 def _search(char: str, region: str, folders: str) -> Face | None:
+    return _first(_files(folders), char, region)
+
+
+def _first(paths: Iterable[Path], char: str, region: str) -> Face | None:
     picture = len(char) > 1 and _PICTURE.search(char)
-    paths = _files(folders)
     for path in sorted(paths, key=lambda path: not _is_emoji(path)) if picture else paths:
         faces = [face for face in _faces(path) if _has_all(face, char)]
         faces.sort(key=lambda face: f" {region}" not in face.family)

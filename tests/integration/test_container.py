@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def test_the_wheel_and_the_locked_requirements_make_a_server(tmp_path: Path) -> 
     run = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*run, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
+    # What is sent to a rented machine is made from an installed wheel, too.
+    with zipfile.ZipFile(wheel) as opened:
+        carried = opened.read("cloudburst_container/requirements.lock")
+    assert carried == (ROOT / "tools" / "container" / "requirements.lock").read_bytes()
     venv.create(tmp_path / "venv", with_pip=True)
     pip = [str(tmp_path / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     lock = ROOT / "tools" / "container" / "requirements.lock"
