@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from cloudburst import console, targets, userpath
-from cloudburst.cli import recovery
+from cloudburst.cli import history, recovery
 from cloudburst.console import streams
 from cloudburst.errors import (
     BadInput,
@@ -68,6 +68,8 @@ def group() -> None:
 
 group.add_command(recovery.audit)
 group.add_command(recovery.cleanup)
+for _command in history.COMMANDS:
+    group.add_command(_command)
 
 
 @group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
 """What people and machines are shown. The only package that imports rich."""
 
 from cloudburst.console.audit import show_audit, show_choice, show_cleaned, show_step
+from cloudburst.console.history import show_cost, show_history, show_ps, show_run
 from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
 from cloudburst.console.preview import show_preview
 from cloudburst.console.report import (
@@ -22,12 +23,16 @@ __all__ = [
     "show_check",
     "show_choice",
     "show_cleaned",
+    "show_cost",
     "show_error",
     "show_failures",
+    "show_history",
     "show_interruption",
     "show_note",
     "show_preview",
+    "show_ps",
     "show_report",
+    "show_run",
     "show_scan",
     "show_step",
     "show_warnings",

@@ -67,18 +67,20 @@ def table_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def show_report(report: RunReport, *, verbose: bool = False) -> None:
+def show_report(report: RunReport, *, verbose: bool = False, running: bool = False) -> None:
     """Print a run's summary.
 
     Args:
         report: of the run.
         verbose: every scene and every worker, however many there are.
+        running: the run goes on.
     """
     console = table_console()
     console.print()
     listed = verbose or not many(len(report.scenes), len(report.batches))
     _print_videos(report, console, listed=listed)
-    _print_failures(report, console, listed=listed)
+    if not running:
+        _print_failures(report, console, listed=listed)
     for line in _warnings(report, listed=listed):
         console.print(titled("yellow", tr("warning:"), line), soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
@@ -90,10 +92,14 @@ def show_report(report: RunReport, *, verbose: bool = False) -> None:
     phases = " · ".join(f"{word(name)} {seconds:.1f} s" for name, seconds in report.phases.items())
     took = tr("{seconds:.1f} s in all; {phases}", seconds=report.seconds, phases=phases)
     console.print(took, soft_wrap=True)
-    if report.done:
+    if report.done and report.cost.lines:
+        # Where workers share this machine's cores, each is slower than it would be alone: how many
+        # times as fast as one of them a run was says nothing.
         console.print(_speedup(report), soft_wrap=True)
     _print_launches(report, console, listed=listed)
     _print_cost(report.cost, console)
+    if running:
+        return
     _print_what_remains(report, console)
     file = safe(str(report.directory / "report.json"))
     written = tr("report: {file}", file=file)
@@ -140,18 +146,10 @@ def _slowness(scene: SceneResult) -> float:
 
 
 def _speedup(report: RunReport) -> str:
-    times, serial = report.speedup, report.serial_seconds
-    if report.cost.lines:
-        return tr(
-            "{times:.1f}x as fast as one after the other on one worker ({serial:.1f} s)",
-            times=times,
-            serial=serial,
-        )
     return tr(
-        "{times:.1f}x as fast as one after the other on one worker ({serial:.1f} s; workers shared "
-        "this machine's cores)",
-        times=times,
-        serial=serial,
+        "{times:.1f}x as fast as one after the other on one worker ({serial:.1f} s)",
+        times=report.speedup,
+        serial=report.serial_seconds,
     )
 
 

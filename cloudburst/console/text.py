@@ -23,6 +23,9 @@ WORDS = frozenset(
         later("complete"),
         later("partial"),
         later("interrupted"),
+        # RunStatus
+        later("killed"),
+        later("unreadable"),
         # Finding
         later("ok"),
         later("warning"),

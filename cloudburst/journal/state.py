@@ -38,6 +38,23 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """One process that worked on the run.
+
+    Args:
+        owner: the process.
+        began: seconds since 1970.
+        seconds: on the run's clock when it wrote last; the clock goes on from session to session.
+        outcome: how it ended; None when it goes on, or was killed.
+    """
+
+    owner: Owner
+    began: float
+    seconds: float
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """Everything that a journal says.
 
@@ -53,6 +70,7 @@ class RunState:
         videos: by scene.
         superseded: by scene, the SHA-256 of a video that the job no longer wants.
         rentals: what was rented.
+        sessions: the processes that worked on the run, in order.
     """
 
     record: RunRecord | None
@@ -66,6 +84,7 @@ class RunState:
     videos: Mapping[str, DownloadedVideo] = field(default_factory=dict)
     superseded: Mapping[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
     @property
     def highest_batch(self) -> int:
@@ -106,7 +125,7 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
     artifacts = tables["artifact"]
     return RunState(
         record=record,
-        owner=Owner(session["pid"], session["started"], session["host"]) if session else None,
+        owner=_session(session).owner if session else None,
         outcome=session["outcome"] if session else None,
         seconds=max((row["seconds"] for row in tables["session"]), default=0.0),
         batches=_batches(tables["launch"], attempts, target),
@@ -118,7 +137,13 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
         videos={row["scene"]: rows.video_of(row) for row in artifacts if not row["superseded"]},
         superseded={row["scene"]: row["sha256"] for row in artifacts if row["superseded"]},
         rentals=tuple(rows.rental_of(row) for row in tables["rental"]),
+        sessions=tuple(_session(row) for row in tables["session"]),
     )
+
+
+def _session(row: Row) -> Session:
+    owner = Owner(row["pid"], row["started"], row["host"])
+    return Session(owner, row["began"], row["seconds"], row["outcome"])
 
 
 def _attempts(table: list[Row]) -> tuple[dict[str, tuple[Attempt, ...]], dict[str, InFlight]]:

@@ -37,6 +37,8 @@ class Rung:
     @property
     def shown(self) -> str:
         """It in the user's language."""
+        if self.type == "process":  # it has neither market nor zone
+            return tr("a process on this machine")
         return tr("{type} {market} in {zone}", type=self.type, market=self.market, zone=self.zone)
 
 

@@ -357,6 +357,19 @@ def test_the_local_commands_of_a_start_run(name: str, tmp_path: Path, state: Pat
     assert_nothing_left(state)
 
 
+@pytest.mark.stack
+@pytest.mark.video
+def test_every_command_to_look_at_runs_runs_as_documented(tmp_path: Path, state: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = page("docs/commands.md")
+    assert follow(commands, folder, os.environ | {"PATH": path}) == {}
+    typed = {words[1] for words in commands.commands() if words[0] == "cloudburst"}
+    assert typed >= {"ps", "history", "show", "cost"}
+    assert_nothing_left(state)
+
+
 @pytest.mark.parametrize(("name", "language"), [("README.md", "en"), ("README.zh.md", "zh")])
 def test_mistakes_are_reported_as_the_readme_shows(
     name: str, language: str, tmp_path: Path, state: Path

@@ -101,3 +101,27 @@ def test_a_dry_run_has_the_keys_it_had(job_file: Callable[..., Path], tmp_path: 
         preview = json.loads(running.process.stdout.read())
         assert running.process.wait(60) == 0
     assert lost(RECORDED["preview"], shape(preview), "preview") == []
+
+
+def test_what_looks_at_runs_has_the_keys_that_are_documented(
+    job_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    job = job_file(scenes_yaml(2, TWO_BATCHES))
+    with cli_run(job, tmp_path / "out") as running:
+        running.until(state_is("working"))
+        os.kill(running.process.pid, signal.SIGSTOP)
+        listed = json.loads(command("ps", "--json").stdout)
+        os.kill(running.process.pid, signal.SIGCONT)
+        code, errors = running.finish()
+    assert code == 0, errors
+    assert lost(RECORDED["runs"], shape(listed), "ps") == []
+    (run,) = listed["runs"]
+    assert (run["state"], run["scenes"], run["owner"]["pid"]) == ("running", 2, running.process.pid)
+    past = json.loads(command("history", "--json").stdout)
+    assert lost(RECORDED["runs"], shape(past), "history") == []
+    shown = json.loads(command("show", run["run_id"], "--json").stdout)
+    assert lost(RECORDED["run"], shape(shown), "show") == []
+    assert lost(RECORDED["report"], shape(shown["report"]), "show.report") == []
+    cost = json.loads(command("cost", "--json").stdout)
+    assert lost(RECORDED["cost"], shape(cost), "cost") == []
+    assert cost["usd"] == 0

@@ -96,6 +96,7 @@ ALLOWED = {
     "models/html.py": {";text-align:left", ";text-align:right"},  # CSS
     "models/names.py": {" is no label of a worker, such as b01 or b01.2"},  # a bug's
     "console/audit.py": {"bold red", "bold green", " min"},
+    "console/history.py": {"bold red"},
     "console/live.py": {"bold green", "bold red", "bold white on red"},
     "console/report.py": {"bold green", "bold red"},
     "targets/aws/access/credentials.py": {"Enter MFA code for "},  # botocore's prompt

@@ -28,7 +28,7 @@ from cloudburst.errors import JournalFailed, RunBusy
 from cloudburst.job.fingerprint import fingerprint
 from cloudburst.journal import lock, store
 from cloudburst.journal.lock import holder
-from cloudburst.journal.state import InFlight, RunState
+from cloudburst.journal.state import InFlight, RunState, Session
 from cloudburst.journal.store import Journal, read
 from cloudburst.models import (
     Artifact,
@@ -498,6 +498,7 @@ def test_every_value_comes_back(
                 inflight=inflight,
                 videos={f"downloaded {scene}": video for scene, video in videos.items()},
                 rentals=tuple(rented),
+                sessions=(Session(me(), 0.0, seconds, outcome),),
             )
             assert timeless(held.state()) == expected
             assert timeless(read(folder)) == expected, "also while it is held"
@@ -507,9 +508,13 @@ def test_every_value_comes_back(
 
 
 def timeless(history: RunState | None) -> RunState | None:
-    """Leave out when launches began, by this machine's clock."""
+    """Leave out when sessions and launches began, by this machine's clock."""
     assert history is not None
-    return replace(history, unfinished=tuple(replace(one, began=0.0) for one in history.unfinished))
+    return replace(
+        history,
+        unfinished=tuple(replace(one, began=0.0) for one in history.unfinished),
+        sessions=tuple(replace(one, began=0.0) for one in history.sessions),
+    )
 
 
 def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What several commands share: options, examples, spans of time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import click
+
+from cloudburst.language import tr
+
+as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+verbose = click.option(
+    "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."
+)
+_UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def examples(*lines: str) -> str:
+    """Return the examples at the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  $ {line}" for line in lines)
+
+
+class Moment(click.ParamType[float]):
+    """A moment: so long ago (``12h``, ``30d``, ``4w``), or a date or time; UTC if it says nothing.
+
+    Its value is in seconds since 1970, or as seconds before now, negative.
+    """
+
+    name = "moment"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds since 1970, or minus the seconds before now."""
+        text = str(value)
+        ago = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
+        if ago:
+            return -float(ago[1]) * _UNITS[ago[2]]
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            message = tr(
+                "got {value!r}; expected 12h, 30d, 4w or a date such as 2026-11-01", value=text
+            )
+            self.fail(message, param, ctx)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+
+
+def since_1970(moment: float, at: float) -> float:
+    """Return a moment that `Moment` has read, in seconds since 1970.
+
+    Args:
+        moment: what it has read.
+        at: now, seconds since 1970.
+    """
+    return at + moment if moment < 0 else moment

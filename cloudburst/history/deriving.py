@@ -1,0 +1,225 @@
+"""A run's journal → what it came to, and what it cost. Pure, but for the clock of its bill."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cloudburst.errors import CloudBurstError
+from cloudburst.history.values import Charge, PastRun, RunStatus, Use
+from cloudburst.language import tr
+from cloudburst.models import Cost, Outcome, Phase
+from cloudburst.report import cost, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cloudburst.journal.state import RunState, Session
+    from cloudburst.models import Launch, Owner, Rental, RunRecord, Span
+
+_STARTING = (Phase.UP, Phase.HEALTH)
+USES = ("boot", "render", "idle", "end")
+
+
+def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at: float) -> PastRun:
+    """Return what is known of a run at a moment.
+
+    Args:
+        record: its entry in the registry.
+        state: what its journal says; None when there is none.
+        owner: the process that holds it; None when nobody does.
+        at: seconds since 1970.
+    """
+    began = _moment(record.began)
+    if state is None or state.record is None:
+        return _blank(record, owner, began)
+    # The folder may have been moved since.
+    whole = replace(state.record, folder=record.folder)
+    scenes = summary.results(state)
+    bill, why = _bill(state, whole)
+    report = summary.summarize(
+        whole,
+        scenes=scenes,
+        batches=state.batches,
+        bill=bill,
+        seconds=_seconds(state.sessions, at, running=owner is not None),
+        stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
+    )
+    return PastRun(
+        record=whole,
+        status=_status(state.outcome, owner),
+        owner=owner,
+        report=report,
+        began=began,
+        seconds=report.seconds,
+        usd_per_hour=_per_hour(state, bill, at),
+        workers=len(state.unfinished),
+        charges=charges(whole, state, bill, at),
+        uses=uses(state, bill),
+        why=why,
+    )
+
+
+def unreadable(record: RunRecord, why: str) -> PastRun:
+    """Return a run whose journal or lock cannot be read."""
+    return PastRun(record, RunStatus.UNREADABLE, began=_moment(record.began), why=why)
+
+
+def _blank(record: RunRecord, owner: Owner | None, began: float) -> PastRun:
+    """Return a run that has no journal, or one that does not say anything yet."""
+    if owner is not None:
+        return PastRun(record, RunStatus.RUNNING, owner, began=began)
+    if not record.path.is_dir():
+        why = tr("its folder is gone: {folder}", folder=record.folder)
+        return PastRun(record, RunStatus.GONE, began=began, why=why)
+    why = tr("it was killed before it had begun anything")
+    return PastRun(record, RunStatus.KILLED, began=began, why=why)
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _status(outcome: str | None, owner: Owner | None) -> RunStatus:
+    if owner is not None:
+        return RunStatus.RUNNING
+    known = {str(one): RunStatus(str(one)) for one in Outcome}
+    return known.get(outcome or "", RunStatus.KILLED)
+
+
+def _seconds(sessions: tuple[Session, ...], at: float, *, running: bool) -> float:
+    """Return the seconds that a run's sessions took; one that goes on has taken more by now."""
+    if not sessions:
+        return 0.0
+    before = sessions[-2].seconds if len(sessions) > 1 else 0.0
+    last = sessions[-1]
+    now = before + at - last.began if running else 0.0
+    return max(last.seconds, now)
+
+
+# -- money --------------------------------------------------------------------------------------
+
+
+def _bill(state: RunState, record: RunRecord) -> tuple[Cost, str]:
+    """Return a run's bill, and why it is not known if it is not."""
+    try:
+        return summary.settled_bill(state, summary.results(state), {}), ""
+    except CloudBurstError as error:
+        return Cost(0.0, 0.0, ""), tr("the bill of {run}: {why}", run=record.run_id, why=error)
+
+
+def charges(record: RunRecord, state: RunState, bill: Cost, at: float) -> tuple[Charge, ...]:
+    """Return the lines of a bill, each with its machine's type and market, and when it was.
+
+    Args:
+        record: which run it is.
+        state: what its journal says.
+        bill: of the run.
+        at: now, seconds since 1970.
+    """
+    rented = {rental.machine: rental for rental in state.rentals}
+    targets = {batch.stack: batch.launches[-1].target for batch in state.batches}
+    ended = max((_ended(rental, at) for rental in state.rentals), default=at)
+    made = []
+    for line in bill.lines:
+        rental = rented.get(line.machine) if line.kind != "egress" else None
+        began = rental.since if rental else ended
+        made.append(
+            Charge(
+                run_id=record.run_id,
+                job=record.job,
+                target=targets.get(rental.stack, record.target) if rental else record.target,
+                type=rental.rung.type if rental else "",
+                market=rental.rung.market if rental else "",
+                machine=line.machine,
+                kind=line.kind,
+                began=began,
+                until=max(began, _ended(rental, at)) if rental else ended,
+                usd=line.usd,
+            )
+        )
+    return tuple(made)
+
+
+def _ended(rental: Rental, at: float) -> float:
+    """Return when a machine ended, or until when it is billed so far."""
+    return rental.until if rental.until is not None else min(at, rental.expires)
+
+
+def _per_hour(state: RunState, bill: Cost, at: float) -> float:
+    """Return what the machines cost now that are not noted as gone, in USD/h."""
+    running = {
+        one.machine
+        for one in state.rentals
+        if one.until is None and one.machine and one.expires > at
+    }
+    hours = {line.machine: line.quantity for line in bill.lines if line.kind == "machine"}
+    return sum(
+        line.usd / hours[line.machine]
+        for line in bill.lines
+        if line.machine in running and hours.get(line.machine)
+    )
+
+
+# -- time ---------------------------------------------------------------------------------------
+
+
+def uses(state: RunState, bill: Cost) -> tuple[Use, ...]:
+    """Return what workers were used for: to boot, to render, to wait for work, to end.
+
+    A worker renders while at least one scene is in it, from its request to its downloaded video;
+    what is left of the time in which it could have worked is idle. Its machine's cost is divided by
+    those seconds.
+    """
+    busy = _busy(state)
+    paid: dict[str, float] = defaultdict(float)
+    for line in bill.lines:
+        if line.machine:
+            paid[line.machine] += line.usd
+    seconds, usd = dict.fromkeys(USES, 0.0), dict.fromkeys(USES, 0.0)
+    for batch in state.batches:
+        for launch in batch.launches:
+            parts = _parts(launch, busy.get(launch.label, ()))
+            whole = sum(parts.values())
+            for name, part in parts.items():
+                seconds[name] += part
+                share = part / whole if whole else float(name == "boot")
+                usd[name] += paid.get(launch.worker or "", 0.0) * share
+    return tuple(Use(name, seconds[name], usd[name]) for name in USES)
+
+
+def _busy(state: RunState) -> Mapping[str, list[Span]]:
+    """Return when each worker, by its label, had a scene."""
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for attempts in state.attempts.values():
+        for attempt in attempts:
+            spans[attempt.worker] += [
+                attempt.span,
+                *([attempt.download] if attempt.download else []),
+            ]
+    return spans
+
+
+def _parts(launch: Launch, busy: Iterable[Span]) -> dict[str, float]:
+    if launch.worker is None:
+        return dict.fromkeys(USES, 0.0)
+    boot = sum(span.seconds for span in launch.spans if span.phase in _STARTING)
+    drive = [span for span in launch.spans if span.phase == Phase.DRIVE]
+    end = sum(span.seconds for span in launch.spans if span.phase == Phase.DESTROY)
+    within = [clipped for span in busy for clipped in _within(span, drive)]
+    render = cost.covered(within)
+    idle = max(0.0, sum(span.seconds for span in drive) - render)
+    return dict(zip(USES, (boot, render, idle, end), strict=True))
+
+
+def _within(span: Span, phases: Iterable[Span]) -> Iterable[Span]:
+    """Yield the pieces of a span in some phases."""
+    for phase in phases:
+        start, end = max(span.start, phase.start), min(span.end, phase.end)
+        if end > start:
+            yield replace(span, start=start, end=end)
