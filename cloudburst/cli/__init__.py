@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from cloudburst import console, targets, userpath
-from cloudburst.cli import history, recovery
+from cloudburst.cli import history, recovery, report
 from cloudburst.console import streams
 from cloudburst.errors import (
     BadInput,
@@ -70,6 +70,7 @@ group.add_command(recovery.audit)
 group.add_command(recovery.cleanup)
 for _command in history.COMMANDS:
     group.add_command(_command)
+group.add_command(report.report)
 
 
 @group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

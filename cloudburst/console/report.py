@@ -14,6 +14,7 @@ from cloudburst.console.text import safe, titled, word
 from cloudburst.journal.state import KILLED
 from cloudburst.language import ntr, tr
 from cloudburst.models import Finding, SceneStatus
+from cloudburst.report.beside import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,6 +102,10 @@ def show_report(report: RunReport, *, verbose: bool = False, running: bool = Fal
     if running:
         return
     _print_what_remains(report, console)
+    page = report.directory / PAGE
+    if page.exists():
+        shown = tr("page: {file}", file=safe(str(page)))
+        console.print(f"[dim]{shown}[/]", soft_wrap=True)
     file = safe(str(report.directory / "report.json"))
     written = tr("report: {file}", file=file)
     console.print(f"[dim]{written}[/]", soft_wrap=True)

@@ -12,8 +12,11 @@ from cloudburst.models import (
     Attempt,
     Basis,
     DownloadedVideo,
+    Estimate,
     Launch,
     Phase,
+    PlannedBatch,
+    PlannedRun,
     Price,
     Rental,
     Rung,
@@ -61,6 +64,39 @@ def record_of(values: Mapping[str, str]) -> RunRecord | None:
         max_cost_usd=float(limit) if limit else None,
         scenes=tuple((name, seconds) for name, seconds in json.loads(values.get("scenes", "[]"))),
     )
+
+
+def plan_text(planned: PlannedRun) -> str:
+    """Return what a run set out to do as its journal stores it."""
+    return json.dumps(asdict(planned), ensure_ascii=False)
+
+
+def plan_of(values: Mapping[str, str]) -> PlannedRun | None:
+    """Return what a run set out to do.
+
+    None when its release did not note it, or noted it in another shape: the run itself does not
+    depend on it.
+    """
+    try:
+        stored = json.loads(values["plan"])
+        return PlannedRun(
+            batches=tuple(PlannedBatch(**one) for one in stored["batches"]),
+            estimates={name: _estimate(one) for name, one in stored["estimates"].items()},
+            renderers=dict(stored["renderers"]),
+            notes=tuple(stored["notes"]),
+            warnings=tuple(stored["warnings"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _estimate(stored: Row) -> Estimate:
+    parts = {
+        "first": Rung(**stored["first"]),
+        "price": Price(**stored["price"]),
+        "assumptions": tuple(stored["assumptions"]),
+    }
+    return Estimate(**{**stored, **parts})
 
 
 # -- workers ------------------------------------------------------------------------------------

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudburst.journal.rows import Row
-    from cloudburst.models import Attempt, DownloadedVideo, Rental, RunRecord, UnfinishedWorker
+    from cloudburst.models import (
+        Attempt,
+        DownloadedVideo,
+        PlannedRun,
+        Rental,
+        RunRecord,
+        UnfinishedWorker,
+    )
 
 # Why a launch ended whose run was killed.
 KILLED = later("its run was killed")
@@ -71,6 +78,7 @@ class RunState:
         superseded: by scene, the SHA-256 of a video that the job no longer wants.
         rentals: what was rented.
         sessions: the processes that worked on the run, in order.
+        planned: what the first session set out to do; None where that was not noted.
     """
 
     record: RunRecord | None
@@ -85,6 +93,7 @@ class RunState:
     superseded: Mapping[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
     sessions: tuple[Session, ...] = ()
+    planned: PlannedRun | None = None
 
     @property
     def highest_batch(self) -> int:
@@ -120,7 +129,8 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
     """
     session = tables["session"][-1] if tables["session"] else None
     attempts, inflight = _attempts(tables["attempt"])
-    record = rows.record_of({row["name"]: row["value"] for row in tables["run"]})
+    values = {row["name"]: row["value"] for row in tables["run"]}
+    record = rows.record_of(values)
     target = record.target if record else ""
     artifacts = tables["artifact"]
     return RunState(
@@ -138,6 +148,7 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
         superseded={row["scene"]: row["sha256"] for row in artifacts if row["superseded"]},
         rentals=tuple(rows.rental_of(row) for row in tables["rental"]),
         sessions=tuple(_session(row) for row in tables["session"]),
+        planned=rows.plan_of(values),
     )
 
 

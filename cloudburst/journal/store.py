@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Attempt,
         DownloadedVideo,
         Launch,
+        PlannedRun,
         Price,
         Rental,
         Rung,
@@ -174,6 +175,11 @@ class Journal:
         self._require(*(_update("artifact", {"superseded": 1}, scene=name) for name in scenes))
 
     # -- afterwards: never raises ---------------------------------------------------------------
+
+    def planned(self, planned: PlannedRun) -> None:
+        """Note what the run sets out to do; what its first session noted stays."""
+        statement = "INSERT OR IGNORE INTO run (name, value) VALUES ('plan', :plan)"
+        self._record((statement, {"plan": rows.plan_text(planned)}))
 
     def worker(self, launch: int, worker: str, endpoint: str, expires: float | None) -> None:
         """Note that a worker exists."""

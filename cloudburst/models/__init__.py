@@ -53,7 +53,7 @@ from cloudburst.models.results import (
     Span,
     UnfinishedWorker,
 )
-from cloudburst.models.run import Owner, RunRecord
+from cloudburst.models.run import Owner, PlannedBatch, PlannedRun, RunRecord
 
 __all__ = [
     "DEFAULT_BACKGROUND",
@@ -87,7 +87,9 @@ __all__ = [
     "Owner",
     "Phase",
     "Plan",
+    "PlannedBatch",
     "PlannedResource",
+    "PlannedRun",
     "Preview",
     "Price",
     "Problem",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudburst.models.money import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,42 @@ class RunRecord:
     def path(self) -> Path:
         """The run's folder."""
         return Path(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """A batch as it was planned.
+
+    Args:
+        label: of the batch.
+        target: on which its worker was to be.
+        scenes: number of scenes that its worker was to begin with.
+        seconds: of their narration.
+    """
+
+    label: str
+    target: str
+    scenes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """What the first session of a run set out to do, to be seen beside what became of it.
+
+    Args:
+        batches: one for each worker.
+        estimates: by target, what it was to take and cost; none for a target that rents nothing.
+        renderers: by target, what renders there, see ``TargetType.renderer``.
+        notes: what the targets left out of what was asked for, a line each.
+        warnings: what was noticed in the job's files, a line each.
+    """
+
+    batches: tuple[PlannedBatch, ...]
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    renderers: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from cloudburst.language import tr
 from cloudburst.models import Outcome
 from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
-from cloudburst.report import json, summary
+from cloudburst.report import beside, json, summary
 from cloudburst.runner.context import engine_for
 from cloudburst.runner.takeover import with_end
 from cloudburst.runner.teardown import recover
@@ -306,19 +306,13 @@ def _close(journal: Journal) -> None:
         return  # its run was killed before it said anything
     if state.outcome is None:
         journal.end(str(Outcome.INTERRUPTED))
-    scenes = summary.results(state)
     settings = {name: targets.own_settings(name) for name in state.targets}
-    finished = summary.summarize(
-        # The folder may have been moved since.
-        replace(state.record, folder=str(journal.folder)),
-        scenes=scenes,
-        batches=state.batches,
-        bill=summary.settled_bill(state, scenes, settings),
-        seconds=state.seconds,
-        stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
-    )
+    # The folder may have been moved since.
+    record = replace(state.record, folder=str(journal.folder))
+    finished = summary.of_state(state, record, settings)
     with contextlib.suppress(InfrastructureError):
         json.write(finished)
+    beside.write(finished, journal.state)
 
 
 @dataclass(frozen=True, slots=True)

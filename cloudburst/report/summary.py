@@ -111,6 +111,36 @@ def settled_bill(
     return bill(scenes, state.batches, charges)
 
 
+def of_state(
+    state: RunState,
+    record: RunRecord,
+    settings: Mapping[str, object],
+    *,
+    remaining: Sequence[str] = (),
+    kept: Sequence[str] = (),
+) -> RunReport:
+    """Return the report of a run from its journal alone.
+
+    Args:
+        state: what the journal says.
+        record: which run it is, with the folder in which it is now.
+        settings: of each target, by its name.
+        remaining: what could not be verified as gone.
+        kept: workers that stay on purpose.
+    """
+    scenes = results(state)
+    return summarize(
+        record,
+        scenes=scenes,
+        batches=state.batches,
+        bill=settled_bill(state, scenes, settings),
+        seconds=state.seconds,
+        stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
+        remaining=remaining,
+        kept=kept,
+    )
+
+
 def summarize(
     record: RunRecord,
     *,

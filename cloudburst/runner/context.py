@@ -14,7 +14,7 @@ from cloudburst.job import yamltree
 from cloudburst.job.folder.scan import JOB_FILE
 from cloudburst.journal import registry
 from cloudburst.language import ntr, tr
-from cloudburst.models import EventKind, Plan, RunRecord
+from cloudburst.models import EventKind, Plan, PlannedBatch, PlannedRun, RunRecord
 from cloudburst.pace import LaunchPace
 from cloudburst.paths import state_folder
 from cloudburst.runner.planner import spread
@@ -259,6 +259,22 @@ def notes(wanted: Plan, planned: Plan, ready: Mapping[str, OpenTarget]) -> tuple
             )
         )
     return tuple(lines)
+
+
+def planned_run(planned: Plan, ready: Mapping[str, OpenTarget]) -> PlannedRun:
+    """Return what a run sets out to do, as its journal keeps it."""
+    sources = {name: opened.source for name, opened in ready.items() if opened.source is not None}
+    estimates = {name: source.estimate() for name, source in sources.items()}
+    return PlannedRun(
+        batches=tuple(
+            PlannedBatch(batch.label, batch.target, len(batch.scenes), batch.seconds)
+            for batch in planned.batches
+        ),
+        estimates={name: one for name, one in estimates.items() if one is not None},
+        renderers={name: ready[name].renderer for name in sources},
+        notes=tuple(note for source in sources.values() for note in source.notes),
+        warnings=planned.job.warnings,
+    )
 
 
 def results_folder(output: Path, began: datetime) -> Path:

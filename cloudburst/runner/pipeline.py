@@ -22,7 +22,7 @@ from cloudburst.journal.store import Journal
 from cloudburst.language import tr
 from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
-from cloudburst.report import json, summary
+from cloudburst.report import beside, json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner, run_all
 from cloudburst.runner.context import (
@@ -33,6 +33,7 @@ from cloudburst.runner.context import (
     new_record,
     new_run_id,
     notes,
+    planned_run,
     results_folder,
     with_workers,
     write_job,
@@ -247,6 +248,7 @@ class Run:
         record = replace(record, regions=self._regions(prepared))
         registry.register(record)
         journal.begin(record)
+        journal.planned(planned_run(prepared.planned, prepared.targets))
         return journal, record
 
     def _regions(self, prepared: Prepared) -> tuple[str, ...]:
@@ -320,6 +322,9 @@ class Run:
         if started.context is not None:
             started.context.journal.end(str(report.outcome))
         unwritten = _write(report)
+        read = self._journal.state if self._journal else None
+        for line in beside.write(report, read, hurried=lambda: self._stop.hurried):
+            self._timeline.emit(EventKind.NOTE, line)
         self._timeline.emit(EventKind.RUN_FINISHED, text, report=json.document(report))
         # Whoever has given up waiting does not wait for a blocked terminal, either.
         failure: Exception | None = self._timeline.close(lambda: self._stop.abandoned)
