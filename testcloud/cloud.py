@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from testcloud.iam import Access
     from testcloud.machine import Machine
+    from testcloud.network import Wire
 
 __all__ = ["ADMINISTRATOR", "Bill", "Call", "Cloud", "Fault", "MachineFault"]
 
@@ -259,6 +260,32 @@ class Cloud:
     def power_off(self, machine: Machine) -> None:
         """Power a machine off from within."""
         self._hypervisor.power_off(machine)
+
+    def reboot(self, machine: Machine) -> None:
+        """Reboot a machine."""
+        self._hypervisor.reboot(machine)
+
+    def wires(self, machine: Machine) -> list[Wire]:
+        """Return what is between the runner and a machine, a wire for each port; see `wired`."""
+        return self._hypervisor.wires(machine)
+
+    @property
+    def wired(self) -> bool:
+        """Whether machines that boot from now on are behind wires, which a test may cut."""
+        return self._hypervisor.wired
+
+    @wired.setter
+    def wired(self, wired: bool) -> None:
+        self._hypervisor.wired = wired
+
+    @property
+    def namespaces(self) -> bool:
+        """Whether machines get system folders of their own, where this computer allows it."""
+        return self._hypervisor.namespaces
+
+    @namespaces.setter
+    def namespaces(self, namespaces: bool) -> None:
+        self._hypervisor.namespaces = namespaces
 
     def end_lease(self, machine: Machine) -> None:
         """Run the power-off that a machine's user-data has scheduled now."""

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KINDS = ("slow_boot", "never_healthy", "pull_fails", "dies", "silent")
+KINDS: tuple[str, ...]
+KINDS = ("slow_boot", "never_healthy", "dies", "silent", "reboot", "agent_killed", "logind_away")
+# Of the container image, and of docker.
+KINDS += ("pull_fails", "image_not_found", "pull_denied", "pull_limited", "slow_pull")
+KINDS += ("wrong_architecture", "exec_format", "disk_full", "no_docker", "late_docker", "late_gpu")
+# Of the network.
+KINDS += ("nat", "cut", "intercepted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +81,32 @@ class MachineFault:
 
     Attributes:
         kind: slow_boot (the user data starts `seconds` late) · never_healthy (the container never
-            answers properly) · pull_fails (no image can be pulled) · dies (the hardware fails
-            `seconds` after the container started) · silent (the container stops answering
-            `seconds` after it started; the instance stays "running").
+            answers properly) · dies (the hardware fails `seconds` after the container started) ·
+            silent (the container stops answering `seconds` after it started; the instance stays
+            "running") · reboot (`seconds` after a port was opened) · agent_killed (SIGKILL to the
+            main process of every service that was written on the machine, `seconds` after a port
+            was opened) · logind_away (`shutdown +N` warns, succeeds and arms nothing).
+
+            pull_fails (the registry does not answer) · image_not_found · pull_denied · pull_limited
+            (too many pulls from this address) · slow_pull (takes `seconds` more) ·
+            wrong_architecture (the image has no manifest for the machine) · exec_format (the image
+            is for another processor, as its container finds) · disk_full · no_docker
+            (docker.service fails) · late_docker (it is ordered after cloud-init: whoever asks
+            docker earlier waits) · late_gpu (the driver is loaded `seconds` after the boot).
+
+            nat (forgets a connection that was idle for `seconds`) · cut (nothing passes from
+            `seconds` after a port was opened, for `lasts` seconds) · intercepted (a proxy ends TLS
+            with a certificate of its own).
         times: number of machines it applies to; None for all.
         where: facts that must match: type, zone, region, market.
+        lasts: seconds, 0 for ever.
     """
 
     kind: str
     times: int | None = 1
     where: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    lasts: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

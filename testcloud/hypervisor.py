@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from moto.ec2.models.instances import StateReason
 
 from testcloud.clock import Clock
+from testcloud.machine import send
+from testcloud.network import BlackHole, Wire, make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +56,8 @@ class Hypervisor:
         boot_seconds: how long an instance is pending.
         shutdown_seconds: minimum time an instance is shutting-down.
         caller: the address from which the runner reaches machines.
+        wired: whether every machine is behind a `Wire`, which a test may cut.
+        namespaces: whether machines get system folders of their own, see `Machine`.
     """
 
     def __init__(
@@ -66,7 +72,12 @@ class Hypervisor:
         self.boot_seconds = 0.1
         self.shutdown_seconds = 0.2
         self.caller = "127.0.0.1"
+        self.wired = False
+        self.namespaces = True
         self._power_offs: dict[str, Callable[[], None]] = {}
+        self._wires: dict[tuple[str, int], Wire] = {}
+        self._holes: dict[tuple[str, int], BlackHole] = {}
+        self._troubled: set[str] = set()
 
     # -- life cycle of a machine ----------------------------------------------------------------
 
@@ -83,10 +94,12 @@ class Hypervisor:
             for fault in self.faults:
                 if fault.take(machine.facts):
                     machine.faults[fault.kind] = fault.seconds
+                    machine.lasts[fault.kind] = fault.lasts
             if machine.instance.public_wanted:
                 machine.address = free_address({other.address for other in self.machines})
                 machine.instance.nics[0].public_ip = machine.address
             machine.images = self.images
+            machine.minute, machine.namespace = self.minute, self.namespaces
             set_state(machine, "running")
         self.clock.after(machine.faults.get("slow_boot", 0.0), machine.start)
 
@@ -112,6 +125,7 @@ class Hypervisor:
 
     def _ended(self, machine: Machine, reason: str, *, stop: bool) -> None:
         with self.lock:
+            self._unplug(machine)
             if stop:
                 machine.instance.nics[0].public_ip = None
                 set_state(machine, "stopped", reason)
@@ -136,12 +150,12 @@ class Hypervisor:
         """Return the machine with an instance id, or None."""
         return next((machine for machine in self.machines if machine.id == identity), None)
 
-    def schedule_power_off(self, machine: Machine, minutes: float) -> None:
-        """Power a machine off after so many of its minutes, unless cancelled."""
+    def schedule_power_off(self, machine: Machine, minutes: float, *, reboot: bool = False) -> None:
+        """Power a machine off, or reboot it, after so many of its minutes, unless cancelled."""
 
         def off() -> None:
             if self._power_offs.get(machine.id) is off:
-                self.power_off(machine)
+                self.reboot(machine) if reboot else self.power_off(machine)
 
         with self.lock:
             self._power_offs[machine.id] = off
@@ -167,17 +181,93 @@ class Hypervisor:
         stop = behaviour != "terminate" and machine.market != "spot"
         self.end(machine, "Client.InstanceInitiatedShutdown", stop=stop)
 
-    def container_starts(self, machine: Machine, port: int) -> dict[str, object]:
-        """Return the address for a machine's container to listen on, and schedule its faults."""
+    def container_starts(self, machine: Machine, port: int, *, local: bool) -> dict[str, object]:
+        """Return the address for a machine's container to listen on, and schedule its faults.
+
+        Args:
+            machine: of the container.
+            port: that is published, 0 for none.
+            local: published on the machine's loopback interface alone.
+        """
         if "dies" in machine.faults:
             seconds = machine.faults["dies"]
             self.clock.after(seconds, lambda: self.end(machine, "Server.InternalError"))
         if "silent" in machine.faults:
             self.clock.after(machine.faults["silent"], lambda: self._freeze(machine))
-        address = machine.address or "127.0.0.1"
+        if local or not port:
+            return {"address": "127.0.0.1", "port": free_port("127.0.0.1")}
+        return self.listen(machine, port)
+
+    def listen(self, machine: Machine, port: int) -> dict[str, object]:
+        """Return where a program of a machine has to listen, which listens on a port there.
+
+        That port of the public address leads to it, if a security group admits the caller. Faults
+        of the network, and of what listens, begin now.
+        """
         with self.lock:
-            reachable = bool(machine.address) and admits(machine, self.caller, port)
-        return {"address": address, "port": port if reachable else free_port(address)}
+            public = bool(machine.address)
+            place = (machine.address, port)
+            reachable = public and admits(machine, self.caller, port)
+            if reachable and not self._wired(machine):
+                self._begin_faults(machine)
+                return {"address": machine.address, "port": port}
+            inner = ("127.0.0.1", free_port("127.0.0.1"))
+            if public and not reachable:
+                if place not in self._holes:
+                    self._holes[place] = BlackHole(*place)
+            elif reachable:
+                if place not in self._wires:
+                    self._wires[place] = self._wire(machine, port)
+                self._wires[place].target = inner
+            self._begin_faults(machine)
+        return {"address": inner[0], "port": inner[1]}
+
+    def _wired(self, machine: Machine) -> bool:
+        return self.wired or bool({"nat", "intercepted", "cut"} & set(machine.faults))
+
+    def _wire(self, machine: Machine, port: int) -> Wire:
+        certificate = None
+        if "intercepted" in machine.faults:
+            certificate = make_certificate(machine.folder / "proxy.pem")
+        idle = machine.faults.get("nat", 0.0)
+        return Wire(machine.address, port, idle=idle, certificate=certificate)
+
+    def _begin_faults(self, machine: Machine) -> None:
+        """Begin, once for each machine, what happens some time after its port was opened."""
+        if machine.id in self._troubled:
+            return
+        self._troubled.add(machine.id)
+        faults = machine.faults
+        if "cut" in faults:
+            lasts = machine.lasts["cut"] or math.inf
+            self.clock.after(faults["cut"], lambda: self._cut(machine, lasts))
+        if "reboot" in faults:
+            self.clock.after(faults["reboot"], lambda: self.reboot(machine))
+        if "agent_killed" in faults:
+            self.clock.after(faults["agent_killed"], lambda: kill_services(machine))
+
+    def _cut(self, machine: Machine, seconds: float) -> None:
+        for wire in self.wires(machine):
+            wire.cut(seconds)
+
+    def wires(self, machine: Machine) -> list[Wire]:
+        """Return the wires to a machine."""
+        return [wire for (address, _), wire in self._wires.items() if address == machine.address]
+
+    def reboot(self, machine: Machine) -> None:
+        """Reboot a machine; it stays running, as EC2 shows it."""
+        with self.lock:
+            if machine.state != "running":
+                return
+            # What logind has scheduled is in memory.
+            self._power_offs.pop(machine.id, None)
+        self.clock.after(0, machine.reboot)
+
+    def _unplug(self, machine: Machine) -> None:
+        """Free what a machine's address leads to."""
+        for plugs in (self._wires, self._holes):
+            for place in [place for place in plugs if place[0] == machine.address]:
+                plugs.pop(place).close()
 
     def _freeze(self, machine: Machine) -> None:
         """Freeze a machine, but not before its container has a process to freeze."""
@@ -195,6 +285,7 @@ class Hypervisor:
             for machine in self.machines:
                 machine.ended = machine.ended or time.time()
                 closing.callback(machine.stop)
+                closing.callback(self._unplug, machine)
 
 
 def set_state(machine: Machine, name: str, reason: str = "") -> None:
@@ -236,6 +327,13 @@ def groups_of(instance: Any) -> list[Any]:
     for interface in instance.nics.values():
         groups |= {group.id: group for group in interface.group_set}
     return list(groups.values())
+
+
+def kill_services(machine: Machine) -> None:
+    """Kill the main process of every service that was written on a machine."""
+    for service in machine.services.values():
+        if service["pid"]:
+            send(int(service["pid"]), signal.SIGKILL)
 
 
 def free_address(taken: set[str]) -> str:

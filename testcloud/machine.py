@@ -6,12 +6,15 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,21 @@ _COMMANDS = {
     "docker": "docker.py",
     "shutdown": "shutdown.py",
     "poweroff": "shutdown.py",
+    "reboot": "shutdown.py",
     "halt": "shutdown.py",
     "curl": "curl.py",
-    "systemctl": "plain.py",
+    "systemctl": "systemctl.py",
+    "systemd-run": "systemd_run.py",
+    "python3": "python3.py",
     "dnf": "plain.py",
     "yum": "plain.py",
 }
 # Without site-packages and user settings an interpreter starts in 25 ms.
-_PYTHON = [sys.executable, "-S", "-s", "-E"]
+_FLAGS = ["-S", "-s", "-E"]
+# A machine's own Python is this computer's, not that of the environment with the test cloud. Amazon
+# Linux 2023 has 3.9.
+_SYSTEM_PYTHON = "/usr/bin/python3"
+_OLDEST = (3, 9)
 _ENDED_WITHIN = 10.0
 
 
@@ -43,7 +53,12 @@ class Machine:
         launched, ended: epoch seconds; ended is when the shutdown began.
         notice: when a spot machine will be reclaimed, epoch seconds.
         faults: the machine's faults by kind, with the seconds of each.
+        lasts: for how many seconds they last, by kind; 0 for ever.
         images: commands of container images, see `Cloud`.
+        minute: seconds that one of the machine's minutes lasts.
+        namespace: whether it gets system folders of its own where this computer allows that; it
+            gets the variable CLOUDBURST_ROOT otherwise.
+        boots: how often it has booted.
     """
 
     id: str
@@ -63,7 +78,11 @@ class Machine:
     notice: float | None = None
     reason: str = ""
     faults: dict[str, float] = field(default_factory=dict)
+    lasts: dict[str, float] = field(default_factory=dict)
     images: dict[str, list[str]] = field(default_factory=dict)
+    minute: float = 60.0
+    namespace: bool = True
+    boots: int = 0
     instance: Any = field(default=None, repr=False)
     spot_request: Any = field(default=None, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -86,11 +105,35 @@ class Machine:
 
     @property
     def container_pid(self) -> int | None:
-        """The process id of the running container, or None."""
+        """The process id of the oldest running container, or None."""
+        return next(iter(self.container_pids), None)
+
+    @property
+    def container_pids(self) -> list[int]:
+        """The process ids of the running containers, the oldest first."""
+        states, alive = [], self.alive()
+        for path in (self.folder / "containers").glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                states.append(json.loads(path.read_text()))
+        ordered = sorted(states, key=lambda state: float(state["created"]))
+        return [int(state["pid"]) for state in ordered if state["pid"] in alive]
+
+    @property
+    def services(self) -> dict[str, dict[str, Any]]:
+        """The services that were written on the machine: state, result, pid and restarts."""
         with contextlib.suppress(OSError, ValueError):
-            pid = int(json.loads((self.folder / "container.json").read_text())["pid"])
-            return pid if pid in self.alive() else None
-        return None
+            return dict(json.loads((self.folder / "units.json").read_text())["services"])
+        return {}
+
+    @property
+    def root(self) -> Path:
+        """The folder with the machine's own part of /etc, /run and so on."""
+        return self.folder / "root"
+
+    def journal(self) -> str:
+        """Return what systemd and its services wrote to the journal."""
+        log = self.folder / "journal.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def boot_log(self) -> str:
         """Return the console output."""
@@ -109,9 +152,10 @@ class Machine:
     def start(self) -> None:
         """Start the machine; it executes its user data as cloud-init does."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.boots += 1
         _write_files(self)
         environment = {
-            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
+            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin",
             "LANG": "C.UTF-8",
             MARK: self.id,
         }
@@ -119,7 +163,7 @@ class Machine:
             if self.ended is not None:
                 return
             self._process = subprocess.Popen(
-                [*_PYTHON, str(STANDINS / "init.py")],
+                [sys.executable, *_FLAGS, str(STANDINS / "init.py"), str(self.folder), "init"],
                 # The machine ends when this pipe closes, so it never outlives this process.
                 stdin=subprocess.PIPE,
                 stdout=console,
@@ -148,6 +192,18 @@ class Machine:
             if process.stdin is not None:
                 process.stdin.close()
             process.wait(_ENDED_WITHIN)
+
+    def reboot(self) -> None:
+        """Boot again: processes and /run are gone, and the user data does not run again.
+
+        Raises:
+            TimeoutError: some processes did not end.
+        """
+        if self.ended is not None:
+            return
+        self.stop()
+        shutil.rmtree(self.root / "run", ignore_errors=True)
+        self.start()
 
     def freeze(self) -> None:
         """Suspend every process but init (SIGSTOP)."""
@@ -179,23 +235,45 @@ def _write_files(machine: Machine) -> None:
     commands = machine.folder / "bin"
     commands.mkdir(exist_ok=True)
     for name, script in _COMMANDS.items():
-        line = shlex.join([*_PYTHON, str(STANDINS / script), str(machine.folder), name])
+        python = machine_python() if name == "python3" else sys.executable
+        line = shlex.join([python, *_FLAGS, str(STANDINS / script), str(machine.folder)])
         path = commands / name
-        path.write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {line} "$0" "$@"\n')
         path.chmod(0o755)
     (machine.folder / "tmp").mkdir(exist_ok=True)
+    boot_id = machine.root / "proc/sys/kernel/random/boot_id"
+    boot_id.parent.mkdir(parents=True, exist_ok=True)
+    boot_id.write_text(f"{uuid.uuid4()}\n")
     text = machine.user_data.encode(errors="surrogateescape")
     (machine.folder / "user-data").write_bytes(text)
     settings = {
         "id": machine.id,
+        "type": machine.type,
         "mark": MARK,
         "control": machine.control,
-        "pull_fails": "pull_fails" in machine.faults,
-        "never_healthy": "never_healthy" in machine.faults,
+        "faults": machine.faults,
         "slots": vcpus(machine.type) // 2 or 1,
+        "vcpus": vcpus(machine.type),
+        "architecture": architecture(machine.type),
         "images": machine.images,
+        "minute": machine.minute,
+        "namespace": machine.namespace,
+        "launched": machine.launched,
+        "booted": time.time(),
+        "boots": machine.boots,
     }
     (machine.folder / "machine.json").write_text(json.dumps(settings))
+
+
+@cache
+def machine_python() -> str:
+    """Return the Python of machines: this computer's own, if it is not too old."""
+    command = [_SYSTEM_PYTHON, "-S", "-c", "import sys; print(*sys.version_info[:2])"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        if tuple(map(int, said.split())) >= _OLDEST:
+            return _SYSTEM_PYTHON
+    return str(getattr(sys, "_base_executable", sys.executable))
 
 
 def vcpus(kind: str) -> int:
@@ -203,3 +281,11 @@ def vcpus(kind: str) -> int:
     from moto.ec2.models.instance_types import INSTANCE_TYPES
 
     return int(INSTANCE_TYPES[kind]["VCpuInfo"]["DefaultVCpus"])
+
+
+def architecture(kind: str) -> str:
+    """Return the processor of an instance type, as docker names it."""
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    supported = INSTANCE_TYPES[kind]["ProcessorInfo"]["SupportedArchitectures"]
+    return "arm64" if "arm64" in supported else "amd64"

@@ -76,11 +76,17 @@ class Metadata:
         """Handle a call of a stand-in."""
         content: dict[str, object] = {}
         if action == "shutdown":
-            self._hypervisor.schedule_power_off(machine, float(query["minutes"][0]))
+            minutes, reboot = float(query["minutes"][0]), "mode" in query
+            self._hypervisor.schedule_power_off(machine, minutes, reboot=reboot)
         elif action == "cancel":
             self._hypervisor.cancel_power_off(machine)
         elif action == "container":
-            content = self._hypervisor.container_starts(machine, int(query["port"][0]))
+            port, local = int(query["port"][0]), "local" in query
+            content = self._hypervisor.container_starts(machine, port, local=local)
+        elif action == "listen":
+            content = self._hypervisor.listen(machine, int(query["port"][0]))
+        elif action == "reboot":
+            self._hypervisor.reboot(machine)
         elif action == "halt":
             machine.freeze()
         else:

@@ -1,7 +1,6 @@
 """Shared by the stand-ins: the machine's folder, its command log, and its calls to the cloud."""
 
 # ruff: noqa: T201 - a command prints its output
-import http.client
 import json
 import shlex
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-FOLDER, COMMAND, ARGUMENTS = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+FOLDER, COMMAND, ARGUMENTS = Path(sys.argv[1]), sys.argv[2].rpartition("/")[2], sys.argv[3:]
 MACHINE: dict[str, Any] = json.loads((FOLDER / "machine.json").read_text())
 
 
@@ -21,6 +20,9 @@ def record(arguments: list[str]) -> None:
 
 def notify(call: str, content: dict[str, str] | None = None) -> dict[str, Any]:
     """Call the cloud's control endpoint, with content as JSON; return the response."""
+    # Only here: it takes longer to import than most commands take.
+    import http.client
+
     control = urlsplit(MACHINE["control"])
     connection = http.client.HTTPConnection(str(control.hostname), control.port, timeout=30)
     body = None if content is None else json.dumps(content)
@@ -30,13 +32,8 @@ def notify(call: str, content: dict[str, str] | None = None) -> dict[str, Any]:
     return dict(response)
 
 
-def container() -> dict[str, Any]:
-    """Return the state of the machine's container, empty if there is none."""
-    path = FOLDER / "container.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
 def fail(text: str, code: int) -> NoReturn:
-    """Print an error and exit."""
-    print(text, file=sys.stderr, flush=True)
+    """Print an error, if there is one, and exit."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
     sys.exit(code)

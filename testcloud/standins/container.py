@@ -8,32 +8,47 @@ import time
 from pathlib import Path
 from typing import Any
 
+from _containers import save
+from _machine import FOLDER
+
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 60.0
+# What the kernel says of a program for another processor.
+EXEC_FORMAT = ["/bin/sh", "-c", "echo 'exec /usr/local/bin/python3: exec format error'; exit 1"]
 
 
 def main() -> None:
     """Run the container whose settings come as JSON on standard input."""
     settings = json.loads(sys.stdin.read())
-    command = unhealthy(settings) if settings["unhealthy"] else video_api(settings)
+    command = video_api(settings)
+    if settings["fault"]:
+        command = EXEC_FORMAT if settings["fault"] == "exec_format" else unhealthy(settings)
     restarts, pause = 0, FIRST_PAUSE
     while True:
         began = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        save({**settings, "pid": process.pid, "supervisor": os.getpid(), "restarts": restarts})
+        state = {**settings, "pid": process.pid, "supervisor": os.getpid(), "restarts": restarts}
+        save(FOLDER, state)
         code = process.wait()
-        if not restarts_after(settings["restart"], code, restarts):
+        again = restarts_after(settings["restart"], code, restarts)
+        restarts += again
+        save(FOLDER, {**state, "pid": 0, "code": code, "restarts": restarts})
+        if not again:
             sys.exit(code)
         # As docker: the pause doubles each time, and is reset after ten seconds of running.
         pause = FIRST_PAUSE if time.monotonic() - began > 10 else min(pause * 2, LONGEST_PAUSE)
         time.sleep(pause)
-        restarts += 1
 
 
 def video_api(settings: dict[str, Any]) -> list[str]:
-    """Return the command of the image's server, by default of this environment's video API."""
+    """Return the command of the image's server, by default of this environment's video API.
+
+    In an image's own command, {address} and {port} are where it has to listen, and {container} is
+    the file with all that docker knows of the container.
+    """
     if settings["command"]:
         place = {"address": settings["address"], "port": settings["port"]}
+        place["container"] = FOLDER / "containers" / f"{settings['id']}.json"
         return [str(word).format(**place) for word in settings["command"]]
     arguments = [str(argument) for argument in settings["arguments"]]
     command = [sys.executable, "-m", "cloudburst.videoapi"]
@@ -57,13 +72,6 @@ def restarts_after(policy: str, code: int, restarts: int) -> bool:
     if name in ("always", "unless-stopped"):
         return True
     return name == "on-failure" and code != 0 and (not most or restarts < int(most))
-
-
-def save(container: dict[str, Any]) -> None:
-    """Write the container's state for the other stand-ins, atomically."""
-    fresh = Path("container.json.new")
-    fresh.write_text(json.dumps(container))
-    fresh.replace("container.json")
 
 
 main()

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from _machine import ARGUMENTS, MACHINE, container, fail, record
+import _containers
+from _machine import ARGUMENTS, FOLDER, MACHINE, fail, record
 
 METADATA = "169.254.169.254"
 SWITCHES = {
@@ -99,9 +100,9 @@ def resolve(url: str) -> tuple[str, int, str]:
         return str(control.hostname), int(control.port or 0), control.path + path
     if parts.hostname not in ("localhost", "127.0.0.1"):
         fail(f"curl: (6) Could not resolve host: {parts.hostname}", 6)
-    state = container()
-    if (parts.port or 80) == state.get("published"):
-        return str(state["address"]), int(state["port"]), path
+    for state in _containers.every(FOLDER):
+        if (parts.port or 80) == state["published"]:
+            return str(state["address"]), int(state["port"]), path
     return "127.0.0.1", 1, path  # nothing listens there
 
 

@@ -1,11 +1,9 @@
 """docker: a container is a process of a video API, restarted as docker would."""
 
 # ruff: noqa: T201 - a command prints its output
-import base64
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +11,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from _machine import ARGUMENTS, FOLDER, MACHINE, container, fail, notify, record
+import _bus
+import _containers
+import _pulls
+from _containers import State
+from _machine import ARGUMENTS, FOLDER, MACHINE, fail, notify, record
 
 SWITCHES = {"-d", "--detach", "--rm", "--init", "--read-only", "-i", "-t", "-it", "--privileged"}
 SWITCHES |= {"-q", "--quiet", "--no-healthcheck"}
@@ -24,20 +26,51 @@ VALUES |= {"-v", "--volume", "--mount", "--label", "-l", "--hostname", "-h", "--
 VALUES |= {"--pids-limit", "--gpus", "--stop-timeout", "--entrypoint", "-w", "--workdir"}
 VALUES |= {"--health-cmd", "--health-interval", "--env-file", "--runtime", "--ipc", "--platform"}
 SECRET = {"-e", "--env"}
-# A private registry of ECR; nothing can be pulled from it without a login.
-PRIVATE = re.compile(r"(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?)/([^:@]+)[:@]?(.*)")
+ALLOCATED = (
+    "driver failed programming external connectivity on endpoint {name} ({id}): Bind for"
+    " {host}:{port} failed: port is already allocated."
+)
+NO_GPU = 'could not select device driver "" with capabilities: [[gpu]].'
+# github.com/NVIDIA/nvidia-container-toolkit issue 154: the kernel's module is not loaded yet.
+NO_DRIVER = (
+    "failed to create task for container: failed to create shim task: OCI runtime create failed:"
+    " runc create failed: unable to start container process: error during container init: error"
+    " running hook #0: error running hook: exit status 1, stdout: , stderr: Auto-detected mode as"
+    " 'legacy'\nnvidia-container-cli: initialization error: nvml error: driver not loaded: unknown."
+)
+GRAPHICS = ("g", "p", "gr")
 
 
 def main() -> None:
     """Run the command."""
     verbs = {"pull": pull, "run": run, "logs": logs, "inspect": inspect, "ps": ps, "rm": remove}
-    verbs |= {"stop": remove, "kill": remove, "info": info, "version": info}
-    verbs |= {"login": login, "logout": logout}
+    verbs |= {"stop": remove, "kill": remove, "info": info, "version": info, "image": image}
+    verbs |= {"login": login, "logout": logout, "start": again, "restart": again}
     verb = ARGUMENTS[0] if ARGUMENTS else "help"
+    if verb == "-restore":
+        restore()
+        return
     if verb not in verbs:
         record(ARGUMENTS)
         fail(f"docker: '{verb}' is not a docker command.", 1)
+    if verb not in ("version", "logout"):
+        reach()
     verbs[verb](ARGUMENTS[1:])
+
+
+def reach() -> None:
+    """Wait for the daemon, which its socket starts; docker.socket, systemd.socket(5)."""
+    try:
+        response = _bus.ask(MACHINE["id"], verb="start", units=["docker.service"], block=True)
+    except OSError:
+        response = {"error": "the machine ends"}
+    if response.get("error"):
+        record(ARGUMENTS[:1])
+        fail(
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker"
+            " daemon running?",
+            1,
+        )
 
 
 def pull(arguments: list[str]) -> None:
@@ -49,31 +82,8 @@ def pull(arguments: list[str]) -> None:
         fail(f"unknown flag: {unknown[0]}", 125)
     if len(images) != 1:
         fail('"docker pull" requires exactly 1 argument.', 1)
-    refuse_pull(images[0], 1)
-    (FOLDER / "images").open("a").write(images[0] + "\n")
+    _pulls.obtain(images[0], 1)
     print(images[0])
-
-
-def settings_file() -> Path:
-    """Return the file in which the client keeps logins."""
-    folder = os.environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else FOLDER / ".docker") / "config.json"
-
-
-def logins() -> dict[str, str]:
-    """Return what is known of each registry: user and password, encoded as docker does."""
-    path = settings_file()
-    entries = json.loads(path.read_text())["auths"] if path.exists() else {}
-    return {host: entry["auth"] for host, entry in entries.items()}
-
-
-def keep(auths: dict[str, str]) -> None:
-    """Write the logins as the client does without a credential store: readable."""
-    path = settings_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    entries = {host: {"auth": auth} for host, auth in auths.items()}
-    path.write_text(json.dumps({"auths": entries}))
-    path.chmod(0o600)
 
 
 def login(arguments: list[str]) -> None:
@@ -81,68 +91,33 @@ def login(arguments: list[str]) -> None:
     record(["login", *arguments])
     if arguments[:1] != ["--username"] or arguments[2:3] != ["--password-stdin"]:
         fail("Error: Cannot perform an interactive login from a non TTY device", 1)
-    user, host, password = arguments[1], arguments[3], sys.stdin.read()
-    if MACHINE["pull_fails"]:
-        fail(f'Error response from daemon: Get "https://{host}/v2/": net/http: timeout', 1)
-    error = notify("login", {"host": host, "user": user, "password": password})["error"]
-    if error:
-        fail(f"Error response from daemon: {error}", 1)
-    keep({**logins(), host: base64.b64encode(f"{user}:{password}".encode()).decode()})
-    # github.com/docker/cli, cli/command/registry/login.go and cli/config/credentials.
-    warning = f"WARNING! Your password will be stored unencrypted in {settings_file()}."
-    print(warning, file=sys.stderr)
+    _pulls.login(arguments[1], arguments[3], sys.stdin.read())
     print("Login Succeeded")
 
 
 def logout(arguments: list[str]) -> None:
     """Run `docker logout`."""
     record(["logout", *arguments])
-    keep({host: auth for host, auth in logins().items() if host not in arguments})
-
-
-def refuse_pull(image: str, code: int) -> None:
-    """Exit with a code if the registry refuses a pull, or if the machine has `pull_fails`."""
-    private = PRIVATE.fullmatch(image)
-    if private and not MACHINE["pull_fails"]:
-        host, name, tag = private.groups()
-        auth = logins().get(host, "")
-        if not auth:
-            # github.com/aws/amazon-vpc-cni-k8s issue 1217.
-            where = f"https://{host}/v2/{name}/manifests/{tag or 'latest'}"
-            fail(f'Error response from daemon: Head "{where}": no basic auth credentials', code)
-        user, _, password = base64.b64decode(auth).decode().partition(":")
-        content = {"host": host, "user": user, "password": password, "image": image}
-        error = notify("pull", content)["error"]
-        if error:
-            fail(f"Error response from daemon: {error}", code)
-    if MACHINE["pull_fails"]:
-        fail(
-            'Error response from daemon: Get "https://registry-1.docker.io/v2/": net/http: request'
-            " canceled while waiting for connection",
-            code,
-        )
+    auths = _pulls.logins().items()
+    _pulls.keep({host: auth for host, auth in auths if host not in arguments})
 
 
 def run(arguments: list[str]) -> None:
     """Run `docker run`."""
     options, image, image_arguments = parse(arguments)
-    if not (FOLDER / "images").exists() or image not in (FOLDER / "images").read_text().split():
-        refuse_pull(image, 125)
-        (FOLDER / "images").open("a").write(image + "\n")
-    if container():
-        fail(
-            f'docker: Error response from daemon: Conflict. The container name "/{name(options)}"'
-            " is already in use.",
-            125,
-        )
+    if not _pulls.present(image):
+        print(f"Unable to find image '{image}' locally", file=sys.stderr)
+        _pulls.obtain(image, 125)
+    if _containers.find(FOLDER, name(options)):
+        refuse(f'Conflict. The container name "/{name(options)}" is already in use.')
     identity = uuid.uuid4().hex * 2
     environment = variables(options)
-    published, inner = ports(options)
+    host, published, inner = ports(options)
     # A published port is reachable only if the process in the container listens on it.
-    listening = inner == int(environment.get("PORT", "5000"))
-    address = notify(f"container?port={published}" if listening else "container?port=0")
-    settings = {
+    listening = bool(published) and inner == int(environment.get("PORT", "5000"))
+    state = {
         "id": identity,
+        "created": time.time(),
         "name": name(options),
         "image": image,
         "restart": options.get("--restart", ["no"])[-1],
@@ -150,39 +125,109 @@ def run(arguments: list[str]) -> None:
         "slots": MACHINE["slots"],
         "command": MACHINE["images"].get(image),
         "arguments": api_arguments(image_arguments),
-        "unhealthy": MACHINE["never_healthy"],
-        **address,
+        "words": image_arguments,
+        "volumes": volumes(options),
+        "fault": next((f for f in ("exec_format", "never_healthy") if f in MACHINE["faults"]), ""),
+        "environment": environment,
+        "pid": 0,
+        "supervisor": 0,
+        "restarts": 0,
     }
-    (FOLDER / "container.json").write_text(json.dumps({**settings, "pid": 0, "restarts": 0}))
-    start(settings, environment, detached="-d" in options or "--detach" in options)
+    if "exec_format" in MACHINE["faults"]:
+        here = _pulls.PLATFORMS[MACHINE["architecture"]]
+        other = next(each for each in _pulls.PLATFORMS.values() if each != here)
+        print(
+            f"WARNING: The requested image's platform ({other}) does not match the detected host"
+            f" platform ({here}) and no specific platform was requested",
+            file=sys.stderr,
+        )
+    if any(published and each["published"] == published for each in _containers.every(FOLDER)):
+        shown = {"name": state["name"], "id": identity, "host": host, "port": published}
+        refuse(ALLOCATED.format(**shown), state)
+    if "--gpus" in options:
+        gpu(state)
+    local = "&local=1" if host.startswith("127.") or host == "localhost" else ""
+    state |= notify(f"container?port={published if listening else 0}{local}")
+    start(state, detached="-d" in options or "--detach" in options)
     print(identity)
 
 
-def start(settings: dict[str, Any], environment: dict[str, str], *, detached: bool) -> None:
+def gpu(state: State) -> None:
+    """Refuse a container with GPUs on a machine that has none, or no driver yet."""
+    if not MACHINE["type"].startswith(GRAPHICS):
+        refuse(NO_GPU, state)
+    if time.time() - MACHINE["booted"] < MACHINE["faults"].get("late_gpu", 0.0):
+        refuse(NO_DRIVER, state)
+
+
+def refuse(text: str, state: State | None = None) -> None:
+    """Exit as `docker run` does where the daemon does not start the container.
+
+    Args:
+        text: the daemon's words.
+        state: of the container, which is left behind as created; None if it was not made.
+    """
+    if state is not None:
+        _containers.save(FOLDER, {**state, "published": None})
+    fail(f"docker: Error response from daemon: {text}\nSee 'docker run --help'.", 125)
+
+
+def start(state: State, *, detached: bool) -> None:
     """Start the container's supervisor; unless detached, wait for it and exit with its code."""
-    process_environment = {
+    environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(FOLDER / "tmp"),
         "TMPDIR": str(FOLDER / "tmp"),
         MACHINE["mark"]: MACHINE["id"],
-        **environment,
+        **state["environment"],
     }
-    with (FOLDER / "container.log").open("ab") as log:
+    with _containers.log_file(FOLDER, state).open("ab") as log:
         supervisor = subprocess.Popen(
-            [sys.executable, "-S", "-s", "-E", str(Path(__file__).with_name("container.py"))],
+            [
+                *(sys.executable, "-S", "-s", "-E"),
+                str(Path(__file__).with_name("container.py")),
+                str(FOLDER),
+                "container",
+            ],
             cwd=FOLDER,
-            env=process_environment,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+    # Before its own first word: who asks at once is told of a container that is starting.
+    _containers.save(FOLDER, {**state, "pid": 0, "supervisor": supervisor.pid})
     assert supervisor.stdin is not None
-    with supervisor.stdin as settings_input:
-        settings_input.write(json.dumps(settings).encode())
+    with supervisor.stdin as settings:
+        settings.write(json.dumps(state).encode())
     if not detached:
         sys.exit(supervisor.wait())
+    supervisor.returncode = 0
+
+
+def restore() -> None:
+    """Start containers as the daemon does when it starts, by their restart policies.
+
+    docs.docker.com/engine/containers/start-containers-automatically.
+    """
+    for state in _containers.every(FOLDER):
+        if state["restart"] in ("always", "unless-stopped") and not state.get("stopped"):
+            start(state, detached=True)
+
+
+def again(arguments: list[str]) -> None:
+    """Run `docker start` or `docker restart`."""
+    record([ARGUMENTS[0], *arguments])
+    for word in arguments:
+        if not word.startswith("-"):
+            state = existing(word)
+            if ARGUMENTS[0] == "restart":
+                _containers.kill(FOLDER, state)
+            if not _containers.alive(state) or ARGUMENTS[0] == "restart":
+                start({**state, "stopped": False}, detached=True)
+            print(word)
 
 
 def parse(arguments: list[str]) -> tuple[dict[str, list[str]], str, list[str]]:
@@ -227,15 +272,26 @@ def variables(options: dict[str, list[str]]) -> dict[str, str]:
     return result
 
 
-def ports(options: dict[str, list[str]]) -> tuple[int, int]:
-    """Return the machine's port and the container's; 0, 0 if none is published."""
+def ports(options: dict[str, list[str]]) -> tuple[str, int, int]:
+    """Return the host's address, the machine's port and the container's; "", 0, 0 if none."""
     published = options.get("-p", []) + options.get("--publish", [])
     if options.get("--network", options.get("--net", [""]))[-1] == "host":
-        return 5000, 5000
+        return "0.0.0.0", 5000, 5000  # noqa: S104 - what docker shows
     if not published:
-        return 0, 0
+        return "", 0, 0
     outer, _, inner = published[-1].removesuffix("/tcp").rpartition(":")
-    return int(outer.rpartition(":")[2] or inner), int(inner)
+    host, _, port = outer.rpartition(":")
+    return host or "0.0.0.0", int(port or inner), int(inner)  # noqa: S104
+
+
+def volumes(options: dict[str, list[str]]) -> dict[str, str]:
+    """Return what is mounted: by the path in the container, the path on this computer."""
+    result = {}
+    for text in options.get("-v", []) + options.get("--volume", []):
+        source, target = text.split(":")[:2]
+        own = FOLDER / "root" / source.lstrip("/")
+        result[target] = str(own) if own.exists() else source
+    return result
 
 
 def api_arguments(arguments: list[str]) -> list[str]:
@@ -258,67 +314,134 @@ def name(options: dict[str, list[str]]) -> str:
 def logs(arguments: list[str]) -> None:
     """Run `docker logs`."""
     record(["logs", *arguments])
-    existing()
-    sys.stdout.write((FOLDER / "container.log").read_text(errors="replace"))
+    words, most = list(arguments), None
+    if words[:1] in (["--tail"], ["-n"]):
+        most = int(words[1])
+        del words[:2]
+    path = _containers.log_file(FOLDER, existing(words[-1] if words else ""))
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
+    sys.stdout.write("".join(lines if most is None else lines[len(lines) - most :]))
 
 
 def inspect(arguments: list[str]) -> None:
     """Run `docker inspect`, with or without a format."""
     record(["inspect", *arguments])
-    state = existing()
-    running = alive(state)
-    status = "running" if running else "exited"
-    details = {
-        "Id": state["id"],
-        "Name": f"/{state['name']}",
-        "RestartCount": state["restarts"],
-        "State": {"Status": status, "Running": running, "Pid": state["pid"]},
-        "Config": {"Image": state["image"]},
-    }
-    # Either `-f {{...}}` or `--format={{...}}`.
-    template = next((argument for argument in arguments if "{{" in argument), "")
-    template = template[template.find("{{") :]
+    template, names = formatted(arguments)
+    for each in names or [""]:
+        state = existing(each, f"Error: No such object: {each}")
+        running = _containers.alive(state)
+        status = _containers.status(state)
+        details = {
+            "Id": state["id"],
+            "Name": f"/{state['name']}",
+            "RestartCount": state["restarts"],
+            "State": {
+                "Status": status,
+                "Running": running or status == "restarting",
+                "Restarting": status == "restarting",
+                "Pid": state["pid"],
+                "ExitCode": state.get("code", 0),
+            },
+            "Config": {"Image": state["image"]},
+        }
+        show(details, template)
+
+
+def image(arguments: list[str]) -> None:
+    """Run `docker image inspect`."""
+    record(["image", *arguments])
+    template, names = formatted(arguments[1:])
+    if arguments[:1] != ["inspect"] or len(names) != 1:
+        fail("docker: the test cloud knows `docker image inspect IMAGE` alone", 1)
+    if not _pulls.present(names[0]):
+        fail(f"[]\nError response from daemon: No such image: {names[0]}", 1)
+    identity = f"sha256:{uuid.uuid5(uuid.NAMESPACE_URL, names[0]).hex * 2}"
+    show({"Id": identity, "Architecture": MACHINE["architecture"], "Os": "linux"}, template)
+
+
+def formatted(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the template of a command line, and the words that are no options."""
+    template, names, words = "", [], list(arguments)
+    while words:
+        word = words.pop(0)
+        if word in ("-f", "--format"):
+            template = words.pop(0)
+        elif word.startswith(("--format=", "-f=")):
+            template = word.partition("=")[2]
+        elif not word.startswith("-"):
+            names.append(word)
+    return template, names
+
+
+def show(details: dict[str, Any], template: str) -> None:
+    """Print an object, or what a template makes of it: `{{.A.B}}` and `{{json .A}}`."""
+
+    def value(match: re.Match[str]) -> str:
+        found: Any = details
+        for part in match[2].strip(".").split("."):
+            found = found[part] if part else found
+        if match[1]:
+            return json.dumps(found)
+        return str(found).lower() if isinstance(found, bool) else str(found)
+
     if not template:
         print(json.dumps([details], indent=4))
-        return
-    value: Any = details
-    for part in template.strip("{} ").strip(".").split("."):
-        value = value[part]
-    print(str(value).lower() if isinstance(value, bool) else value)
+    else:
+        print(re.sub(r"\{\{\s*(json\s+)?(\.[\w.]*)\s*\}\}", value, template))
 
 
 def ps(arguments: list[str]) -> None:
     """Run `docker ps`."""
     record(["ps", *arguments])
-    state = container()
-    quiet = bool({"-q", "--quiet", "-aq", "-qa"} & set(arguments))
-    if not quiet:
+    flags = {word for word in arguments if word.startswith("-")}
+    every = flags & {"-a", "--all", "-aq", "-qa"}
+    template, _ = formatted(arguments)
+    quiet = bool({"-q", "--quiet", "-aq", "-qa"} & flags)
+    if not quiet and not template:
         print("CONTAINER ID   IMAGE   STATUS   NAMES")
-    if state and (alive(state) or {"-a", "--all", "-aq", "-qa"} & set(arguments)):
-        short_id = str(state["id"])[:12]
-        status = "Up" if alive(state) else "Exited"
-        row = f"{short_id}   {state['image']}   {status}   {state['name']}"
-        print(short_id if quiet else row)
+    for state in _containers.every(FOLDER):
+        status = _containers.status(state)
+        if status in ("running", "restarting") or every:
+            short = str(state["id"])[:12]
+            words = {"running": "Up 2 seconds", "restarting": "Restarting (1) 1 second ago"}
+            shown = words.get(status, status.capitalize())
+            if template:
+                row = {"ID": short, "Image": state["image"], "Status": shown, "State": status}
+                show({**row, "Names": state["name"]}, template)
+            else:
+                print(short if quiet else f"{short}   {state['image']}   {shown}   {state['name']}")
 
 
 def remove(arguments: list[str]) -> None:
     """Run `docker stop`, `docker kill` or `docker rm`."""
     record([ARGUMENTS[0], *arguments])
-    state = existing()
-    for key in ("supervisor", "pid"):
-        pid = int(state.get(key, 0))
-        if pid:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            while Path(f"/proc/{pid}/environ").exists() and Path(f"/proc/{pid}").exists():
-                if not Path(f"/proc/{pid}/cmdline").read_bytes():
-                    break
-                time.sleep(0.01)
-    if ARGUMENTS[0] == "rm":
-        (FOLDER / "container.json").unlink()
-    print(state["name"])
+    force = bool({"-f", "--force"} & set(arguments))
+    words, code = list(arguments), 0
+    while words:
+        word = words.pop(0)
+        if word in ("-t", "--time", "-s", "--signal"):
+            words.pop(0)
+        if word.startswith("-"):
+            continue
+        state = _containers.find(FOLDER, word)
+        if state is None:
+            print(f"Error response from daemon: No such container: {word}", file=sys.stderr)
+            # docker/cli, cli/command/container/rm.go: with --force that is no failure.
+            code = code if ARGUMENTS[0] == "rm" and force else 1
+            continue
+        if ARGUMENTS[0] == "rm" and not force and _containers.status(state) == "running":
+            fail(
+                f'Error response from daemon: cannot remove container "/{state["name"]}":'
+                " container is running: stop the container before removing or force remove",
+                1,
+            )
+        _containers.kill(FOLDER, state)
+        if ARGUMENTS[0] == "rm":
+            _containers.forget(FOLDER, state)
+        else:
+            _containers.save(FOLDER, {**state, "stopped": True})
+        print(word)
+    sys.exit(code)
 
 
 def info(arguments: list[str]) -> None:
@@ -327,19 +450,13 @@ def info(arguments: list[str]) -> None:
     print("Server Version: 25.0.8")
 
 
-def existing() -> dict[str, Any]:
-    """Return the container's state; exit if there is no container."""
-    state: dict[str, Any] = container()
-    if not state:
-        fail("Error response from daemon: No such container", 1)
+def existing(word: str, text: str = "") -> State:
+    """Return a container's state; exit if there is none of that name."""
+    state = _containers.find(FOLDER, word)
+    if state is None:
+        fail(text or f"Error response from daemon: No such container: {word}", 1)
     return state
 
 
-def alive(state: dict[str, Any]) -> bool:
-    """Whether the container's process runs."""
-    pid = int(state.get("pid", 0))
-    path = Path(f"/proc/{pid}/cmdline")
-    return pid > 0 and path.exists() and bool(path.read_bytes())
-
-
-main()
+if __name__ == "__main__":
+    main()
