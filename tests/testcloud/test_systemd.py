@@ -94,9 +94,10 @@ def test_a_service_outlives_the_user_data_and_is_started_again(launch: Launch) -
 def test_what_a_machine_writes_to_etc_is_its_own(launch: Launch) -> None:
     write = "mkdir -p /etc/cloudburst /var/lib/cloudburst; echo $1 > /etc/cloudburst/mine"
     show = "cat /etc/cloudburst/mine /proc/sys/kernel/random/boot_id; ls /etc/hosts; id -u"
-    machines = [launch(script(write.replace("$1", str(n)), show)) for n in (1, 2)]
+    guard = 'test -z "${CLOUDBURST_ROOT-}" || { echo bare; exit; }'
+    machines = [launch(script(guard, write.replace("$1", str(n)), show)) for n in (1, 2)]
     logs = [over(machine) for machine in machines]
-    if "CLOUDBURST_ROOT" in logs[0] or "Permission denied" in logs[0]:
+    if logs[0].startswith("bare"):
         pytest.skip("this computer allows no namespaces of mounts")
     for number, (machine, log) in enumerate(zip(machines, logs, strict=True), 1):
         lines = log.splitlines()
