@@ -1,0 +1,206 @@
+"""The worker agent as a process of its own, as the user-data brings it to a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from cloudburst.targets import certificate
+from cloudburst_stacks.payload import PROGRAM, files
+from tests.support.patience import SOON
+
+KEY = "the machine's key"
+COMMANDS = ("docker", "systemctl", "dnf")
+
+
+def _python() -> str:
+    """Return Python 3.9, the oldest that an agent may meet, or what runs the tests."""
+    versions = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9"))
+    for path in filter(None, (*versions, shutil.which("python3.9"))):
+        if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return str(path)
+    return sys.executable
+
+
+PYTHON = _python()
+QUICK = {"pauses": [0.05, 0.05], "docker_wait": 2, "gpu_wait": 5, "restart_wait": 5, "grace": 0.1}
+
+
+def free_port(count: int = 1) -> int:
+    """Return the first of so many ports in a row that are free."""
+    while True:
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError, OverflowError):
+            first = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = int(first.getsockname()[1])
+            for number in range(port + 1, port + count):
+                held.enter_context(socket.create_server(("127.0.0.1", number)))
+            return port
+
+
+class AgentProcess:
+    """An agent on a machine of its own.
+
+    Args:
+        folder: the machine's files.
+        orders: what its `docker` and its containers do, see `fakedocker` and `container`.
+        settings: of the agent.
+    """
+
+    def __init__(self, folder: Path, orders: dict[str, Any] | None = None, **settings: Any) -> None:
+        self.folder = folder
+        self.identity = certificate.make(time.time(), 3600)
+        self.port = free_port()
+        self.config = {
+            "address": "127.0.0.1",
+            "port": self.port,
+            "first_port": free_port(6),
+            "image": "me/mine:1",
+            "key": KEY,
+            "lease": 600,
+            "cap": 3600,
+            "room": 2,
+            "tls": str(folder / "etc/cloudburst"),
+            "state": str(folder / "var/lib/cloudburst"),
+            "log": str(folder / "boot.log"),
+            "boot_id": str(folder / "boot_id"),
+            **QUICK,
+            **settings,
+        }
+        contents = files(30, self.config, self.identity.certificate, self.identity.key)
+        for path, text in contents.items():
+            place = folder / path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        (folder / "boot_id").write_text("first\n")
+        (folder / "bin").mkdir()
+        script = Path(__file__).with_name("fakedocker.py")
+        for name in COMMANDS:
+            command = folder / "bin" / name
+            command.write_text(
+                f'#!/bin/sh\nexec "{sys.executable}" "{script}" "{folder}" {name} "$@"\n'
+            )
+            command.chmod(0o755)
+        self.order(orders or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def order(self, orders: dict[str, Any]) -> None:
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+
+    def start(self) -> None:
+        path = f"{self.folder / 'bin'}:/usr/bin:/bin"
+        with (self.folder / "console.log").open("ab") as console:
+            self.process = subprocess.Popen(
+                [PYTHON, self.folder / PROGRAM.lstrip("/") / "agent.py", self._settings],
+                env={"PATH": path, "LANG": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+            )
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "etc/cloudburst/agent.json"
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(SOON)
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.kill()
+        for path in self.folder.glob("video-api-*.json"):
+            with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
+                said = json.loads(path.read_text())
+                os.kill(said["supervisor"], signal.SIGKILL)
+                os.kill(said["pid"], signal.SIGKILL)
+
+    # -- what it did ----------------------------------------------------------------------------
+
+    def calls(self, command: str = "docker") -> list[list[str]]:
+        path = self.folder / "calls.jsonl"
+        calls = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+        return [call[1:] for call in calls if call[0] == command]
+
+    def notes(self) -> list[dict[str, Any]]:
+        path = self.folder / "container.jsonl"
+        return [*map(json.loads, path.read_text().splitlines())] if path.exists() else []
+
+    @property
+    def console(self) -> str:
+        return (self.folder / "console.log").read_text()
+
+    # -- asking it ------------------------------------------------------------------------------
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=self.identity.certificate)
+        return context
+
+    def connect(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), SOON)
+        return self.context().wrap_socket(plain)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, key: str | None = KEY, **headers: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Return status, body (as JSON where it is some) and headers of an answer."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=SOON, context=self.context()
+        )
+        if key is not None:
+            headers["X-Authentication-Key"] = key
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        with contextlib.closing(connection):
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            said = answer.read()
+        fields = dict(answer.getheaders())
+        if fields.get("Content-Type") == "application/json" and said:
+            return answer.status, json.loads(said), fields
+        return answer.status, said, fields
+
+    def health(self) -> dict[str, Any]:
+        said = self.ask("GET", "/health")[1]
+        assert isinstance(said, dict)
+        return said
+
+    def until(self, *states: str) -> dict[str, Any]:
+        """Wait until the agent answers and is in one of some states; return its health."""
+        deadline = time.monotonic() + SOON
+        while True:
+            with contextlib.suppress(OSError):
+                health = self.health()
+                if health["state"] in states:
+                    return health
+            assert time.monotonic() < deadline, self.console
+            time.sleep(0.05)
+
+    def submit(self, **order: Any) -> str:
+        """Submit a job, and return its id."""
+        status, said, _ = self.ask("POST", f"/jobs?id={uuid.uuid4().hex}", order)
+        assert status == 202, said
+        return str(said["id"])
+
+    def result(self, job: str) -> dict[str, Any]:
+        """Wait for a job, as the runner does, and return what became of it."""
+        deadline = time.monotonic() + SOON
+        while time.monotonic() < deadline:
+            said = self.ask("GET", f"/jobs/{job}?wait=5")[1]
+            if said["state"] == "done":
+                assert isinstance(said, dict)
+                return said
+        raise AssertionError(self.console)
