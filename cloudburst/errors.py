@@ -171,10 +171,12 @@ class SceneError(CloudBurstError):
 
     Attributes:
         retry: whether another attempt, on another worker, may succeed.
+        sent: bytes of the request that was sent for it.
     """
 
     exit_code = 1
     retry = True
+    sent = 0
 
 
 class SceneRejected(SceneError):

@@ -97,6 +97,8 @@ def show_report(report: RunReport, *, verbose: bool = False, running: bool = Fal
         # Where workers share this machine's cores, each is slower than it would be alone: how many
         # times as fast as one of them a run was says nothing.
         console.print(_speedup(report), soft_wrap=True)
+    if report.cost.lines:
+        console.print(_traffic(report), soft_wrap=True)
     _print_launches(report, console, listed=listed)
     _print_cost(report.cost, console)
     if running:
@@ -155,6 +157,14 @@ def _speedup(report: RunReport) -> str:
         "{times:.1f}x as fast as one after the other on one worker ({serial:.1f} s)",
         times=report.speedup,
         serial=report.serial_seconds,
+    )
+
+
+def _traffic(report: RunReport) -> str:
+    return tr(
+        "{sent:.1f} MB sent, {received:.1f} MB of videos received",
+        sent=report.bytes_sent / 1e6,
+        received=report.bytes_received / 1e6,
     )
 
 

@@ -227,6 +227,7 @@ def _build(
         distribution=Distribution(**section.distribution.model_dump()),
         limits=Limits(**{"health_timeout": targets.get(target).health_timeout} | limits),
         auto_terminate=section.auto_terminate,
+        shrink_pictures=section.shrink_pictures,
         warnings=(
             *read.warnings,
             *names.replaced(read.tree, read.shown),

@@ -219,6 +219,10 @@ class JobSection(_JobPart):
     auto_terminate: bool = Field(
         default=True, description="false: workers stay for an hour, for manual downloads."
     )
+    shrink_pictures: bool = Field(
+        default=True,
+        description="false: rented workers get pictures as they are, not as small as videos need.",
+    )
     output: OutputSection = OutputSection()
 
     def section_of(self, target: str) -> Section | None:

@@ -230,6 +230,7 @@ def attempt_row(attempt: Attempt) -> Row:
         "rendered": download.start if download else None,
         "ended": download.end if download else attempt.span.end,
         "error": attempt.error,
+        "sent": attempt.bytes_sent,
     }
 
 
@@ -241,6 +242,7 @@ def attempt_of(row: Row) -> Attempt:
         Span(Phase.RENDER, row["began"], rendered if rendered is not None else row["ended"]),
         Span(Phase.DOWNLOAD, rendered, row["ended"]) if rendered is not None else None,
         row["error"],
+        row.get("sent", 0),  # before layout 3 it was not noted
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudburst.language import tr
 
-LAYOUT = 2
+LAYOUT = 3
 
 TABLES = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,7 +26,8 @@ CREATE TABLE launch (
     worker TEXT, endpoint TEXT, room INTEGER NOT NULL,
     state TEXT NOT NULL, scenes_done INTEGER NOT NULL DEFAULT 0,
     spans TEXT NOT NULL DEFAULT '[]', destroyed INTEGER NOT NULL DEFAULT 0,
-    code TEXT, error TEXT, target TEXT NOT NULL DEFAULT ''
+    code TEXT, error TEXT, target TEXT NOT NULL DEFAULT '',
+    renderer TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE rental (
     machine TEXT NOT NULL, stack TEXT NOT NULL,
@@ -41,7 +42,8 @@ CREATE TABLE attempt (
     id INTEGER PRIMARY KEY,
     session INTEGER NOT NULL, scene TEXT NOT NULL, worker TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
-    began REAL NOT NULL, rendered REAL, ended REAL, error TEXT
+    began REAL NOT NULL, rendered REAL, ended REAL, error TEXT,
+    sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE artifact (
     scene TEXT PRIMARY KEY, fingerprint TEXT NOT NULL,
@@ -62,6 +64,11 @@ MIGRATIONS = (
     # Before, a machine's end was always the moment at which it was seen to be gone.
     """
     ALTER TABLE rental ADD COLUMN at_most INTEGER NOT NULL DEFAULT 1;
+    """,
+    # What rendered, and how many bytes were sent to it, was not noted.
+    """
+    ALTER TABLE launch ADD COLUMN renderer TEXT NOT NULL DEFAULT '';
+    ALTER TABLE attempt ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
     """,
 )
 

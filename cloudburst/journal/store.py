@@ -130,6 +130,7 @@ class Journal:
         price: Price | None,
         room: int,
         expires: float | None,
+        renderer: str = "",
     ) -> int:
         """Note that a stack is about to be created; return the number of the row.
 
@@ -147,6 +148,7 @@ class Journal:
             "began": clock.now(),
             "expires": expires,
             "room": room,
+            "renderer": renderer,
             "state": WorkerState.CREATING,
         }
         return self._require(_insert("launch", row))

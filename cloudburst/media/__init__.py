@@ -15,6 +15,8 @@ from cloudburst.media.picture import (
     inspect_picture,
     lost_ink,
     read_picture,
+    resized,
+    upright_size,
 )
 from cloudburst.media.sound import (
     MAX_AUDIO_SECONDS,
@@ -55,4 +57,6 @@ __all__ = [
     "lost_ink",
     "measure",
     "read_picture",
+    "resized",
+    "upright_size",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pi_heif
-from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
 from cloudburst.language import tr
 from cloudburst.media.kinds import MediaError, describe_bytes
@@ -41,6 +41,8 @@ _DAMAGED = (
 )
 # Formats whose further frames are an animation or pages; those of others are previews.
 _SEQUENCES = {"GIF", "PNG", "WEBP", "AVIF", "TIFF"}
+# EXIF 2.32, 4.6.4, A: orientations whose rows are shown as columns.
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 _SRGB = ImageCms.createProfile("sRGB")
 # The modes that a profile of each colour space (ICC.1:2022, table 19) applies to.
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
@@ -140,6 +142,38 @@ def read_picture(data: bytes) -> Picture:
         raise MediaError(tr("not a picture ({what})", what=describe_bytes(data))) from None
     except _DAMAGED as error:
         raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Return a picture's width and height as it is shown, in pixels, without decoding it.
+
+    Args:
+        data: the bytes of its file.
+
+    Raises:
+        MediaError: the data is not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
+            return (picture.height, picture.width) if turned else picture.size
+    except (*_DAMAGED, UnidentifiedImageError) as error:
+        raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> bytes:
+    """Return a picture in another size as a lossless file; one of its own size is not changed.
+
+    Args:
+        image: RGB or RGBA.
+        size: width and height in pixels.
+    """
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    # A quarter smaller than PNG in a quarter of the time; its slower methods save another tenth.
+    image.save(out, "WEBP", lossless=True, exact=True, quality=20, method=0)
+    return out.getvalue()
 
 
 def check_picture_size(width: int, height: int) -> None:

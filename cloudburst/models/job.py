@@ -170,6 +170,7 @@ class Job:
         output: folder below which each run makes its own.
         settings: by target name, what is asked of that target, see ``TargetType.settings``.
         auto_terminate: workers end when their work is done; otherwise they are kept for a person.
+        shrink_pictures: rented workers get pictures no larger than their videos need.
         warnings: what was noticed while reading, such as files that do not pair and subtitles that
             were repaired; a line each.
         unused: those of them that name a file which is in no scene.
@@ -186,6 +187,7 @@ class Job:
     limits: Limits = Limits()
     settings: Mapping[str, Any] = field(default_factory=dict)
     auto_terminate: bool = True
+    shrink_pictures: bool = True
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     document: Mapping[str, Any] | None = None

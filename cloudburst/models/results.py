@@ -40,12 +40,14 @@ class Attempt:
         span: request sent to video rendered, or to failure.
         download: video rendered to artifact in place; None when it was not rendered.
         error: why it failed; None when it did not.
+        bytes_sent: of the request, with the files; 0 where it was abandoned with its worker.
     """
 
     worker: str
     span: Span
     download: Span | None = None
     error: str | None = None
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,11 @@ class SceneResult:
     scenario: str | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that were sent to render it, in all attempts."""
+        return sum(attempt.bytes_sent for attempt in self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,16 @@ class RunReport:
     def done(self) -> int:
         """Number of scenes with a verified video."""
         return sum(scene.status is SceneStatus.DONE for scene in self.scenes)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that were sent to workers for all scenes."""
+        return sum(scene.bytes_sent for scene in self.scenes)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of the videos."""
+        return sum(scene.artifact.size for scene in self.scenes if scene.artifact is not None)
 
     @property
     def speedup(self) -> float:

@@ -67,10 +67,13 @@ def document(report: RunReport) -> dict[str, Any]:
     return {
         "version": 1,
         **as_dict(report),
+        "scenes": [as_dict(scene) | {"bytes_sent": scene.bytes_sent} for scene in report.scenes],
         "batches": [_batch(batch) for batch in report.batches],
         "cost": as_dict(report.cost) | {"lines": [_line(line) for line in report.cost.lines]},
         "done": report.done,
         "total": len(report.scenes),
+        "bytes_sent": report.bytes_sent,
+        "bytes_received": report.bytes_received,
         "speedup": round(report.speedup, 2),
     }
 

@@ -103,6 +103,7 @@ class RunContext:
         results: what became of scenes.
         targets: by name, those that the run has or had workers on.
         keep: workers outlive the run, for a person who downloads by hand.
+        shrink: rented workers get pictures no larger than they need.
         pace: when launches may begin.
         scenes: all of the job's, those that are rendered already included.
     """
@@ -116,6 +117,7 @@ class RunContext:
     results: SceneResults
     targets: Mapping[str, OpenTarget] = field(default_factory=dict)
     keep: bool = False
+    shrink: bool = True
     pace: LaunchPace = field(default_factory=LaunchPace)
     scenes: tuple[Scene, ...] = ()
 

@@ -25,6 +25,7 @@ class Flight:
         began: seconds since the run began.
         fingerprint: of what its video is made from.
         row: of its attempt in the journal.
+        sent: bytes that were sent for it, once they are known.
         downloading: it is rendered; its video is being downloaded.
         settled: its attempt was settled by whoever renders it, and not yet noted.
     """
@@ -33,6 +34,7 @@ class Flight:
     began: float
     fingerprint: str
     row: int = 0
+    sent: int = 0
     downloading: bool = False
     settled: bool = False
 

@@ -275,6 +275,7 @@ class Run:
             results=SceneResults(job.scenes, journal, point.state.attempts, point.videos),
             targets=prepared.targets,
             keep=not job.auto_terminate,
+            shrink=job.shrink_pictures,
             pace=LaunchPace(job.distribution.launches_per_wave, job.distribution.launch_pause),
             scenes=job.scenes,
         )

@@ -195,7 +195,9 @@ class RenderLoop:
         try:
             try:
                 rendered = self._render(flight.scene)
+                flight.sent = rendered.sent
             except SceneError as error:
+                flight.sent = error.sent
                 if self._goes_on(flight.scene, error):
                     self._replace(flight, error)
                 raise
@@ -257,7 +259,10 @@ class RenderLoop:
         done, began = context.timeline.now(), flight.began
         warnings = (*scene.warnings, *rendered.warnings)
         attempt = Attempt(
-            label, Span(Phase.RENDER, began, ready), Span(Phase.DOWNLOAD, ready, done)
+            label,
+            Span(Phase.RENDER, began, ready),
+            Span(Phase.DOWNLOAD, ready, done),
+            bytes_sent=flight.sent,
         )
         video = DownloadedVideo(artifact, digest, flight.fingerprint, rendered.scenario, warnings)
         context.results.done(scene, flight.row, attempt, video)
@@ -296,7 +301,8 @@ class RenderLoop:
         else:
             again = context.queue.failed(scene, self._label, self._batch, retry=retry)
         span = Span(Phase.RENDER, flight.began, context.timeline.now())
-        context.results.failed(scene, flight.row, Attempt(self._label, span, error=reason))
+        attempt = Attempt(self._label, span, error=reason, bytes_sent=flight.sent)
+        context.results.failed(scene, flight.row, attempt)
         self._report(EventKind.SCENE_RETRY if again else EventKind.SCENE_FAILED, scene, reason)
 
     # -- the worker -----------------------------------------------------------------------------

@@ -170,7 +170,8 @@ class WorkerRun:
             return
         self.worker = worker
         self._check_needed()
-        api = VideoApi(worker, self._on.effort)
+        shrink = context.shrink and self._on.billing is not None
+        api = VideoApi(worker, self._on.effort, shrink)
         self.report(WorkerState.STARTING, tr("waiting for the video API"))
         with context.timeline.span(Phase.HEALTH, self._spans):
             self._wait_healthy(api, worker)
@@ -220,6 +221,7 @@ class WorkerRun:
             price=quote.price if quote else None,
             room=spec.room,
             expires=self._on.workers.expires(spec.stack),
+            renderer=self._on.renderer,
         )
 
     def _take_over(self) -> Worker | None:

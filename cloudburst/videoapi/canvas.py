@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from cloudburst.videoapi import motion
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudburst.videoapi.motion import Plane
 
 LANDSCAPE = (1920, 1080)
@@ -35,8 +39,53 @@ def size_for(picture: Image.Image, *, portrait: bool | None) -> tuple[int, int]:
         picture: the upright picture.
         portrait: the orientation; None takes the picture's.
     """
-    upright = picture.height > picture.width if portrait is None else portrait
+    return video_size(picture.width, picture.height, portrait=portrait)
+
+
+def video_size(width: int, height: int, *, portrait: bool | None) -> tuple[int, int]:
+    """Return the output's width and height for an upright picture's, in pixels."""
+    upright = height > width if portrait is None else portrait
     return PORTRAIT if upright else LANDSCAPE
+
+
+def needed(
+    size: tuple[int, int], effects: Sequence[str], *, portrait: bool | None = None
+) -> tuple[int, int]:
+    """Return the size from which on a picture's pixels are lost, in pixels.
+
+    That in which `planes` draws it on the largest canvas that its motions need; a picture that is
+    smaller keeps its own. From a picture of this size it makes the same planes, unless a motion is
+    left to chance of which some need a larger canvas than others.
+
+    Args:
+        size: width and height of the upright picture, in pixels.
+        effects: of the scene, see `cloudburst.videoapi.motion.choose`.
+        portrait: as for `size_for`.
+    """
+    video = video_size(*size, portrait=portrait)
+    motions = motion.MOTIONS if "random" in effects else effects
+    sizes = [motion.canvas_size(name, video) for name in motions]
+    return contained(size, max([video, *sizes]))
+
+
+def contained(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """Return the size in which `ImageOps.contain` fits a picture; one that fits keeps its own.
+
+    Args:
+        size: width and height of the picture, in pixels.
+        most: those that it has to fit.
+    """
+    (width, height), (wide, high) = size, most
+    if width <= wide and height <= high:
+        return size
+    if width * high > height * wide:
+        return wide, max(1, round(height / width * wide))
+    return max(1, round(width / height * high)), high
+
+
+def watermark_side(size: tuple[int, int]) -> int:
+    """Return the side of the square that a watermark fits, of a video of a size, in pixels."""
+    return round(size[0] * WATERMARK_WIDTH)
 
 
 def planes(
@@ -65,7 +114,7 @@ def planes(
 
 def watermark(picture: Image.Image, size: tuple[int, int]) -> bytes:
     """Scale a watermark to fit a square of an eighth of the output's width; return it as PNG."""
-    share = round(size[0] * WATERMARK_WIDTH)
+    share = watermark_side(size)
     picture = ImageOps.contain(picture, (share, share), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     picture.save(out, "PNG")

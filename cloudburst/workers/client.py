@@ -6,9 +6,11 @@ goes only to the worker, and its time and its bytes are bounded.
 
 from __future__ import annotations
 
+import json as jsonlib
 import socket
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
     RenderTimedOut,
+    SceneError,
     SceneRejected,
     WorkerUnhealthy,
     WorkerUnreachable,
@@ -59,6 +62,7 @@ class VideoApi:
     Args:
         worker: the worker.
         effort: how much CPU it spends for how few bytes, see `Effort`.
+        shrink: whether it gets pictures no larger than it needs.
 
     Attributes:
         capacity: scenes that it renders at once, by its last healthy answer. None if it reports
@@ -66,9 +70,9 @@ class VideoApi:
             was given up (docs/protocol.md).
     """
 
-    def __init__(self, worker: Worker, effort: Effort = "low") -> None:
+    def __init__(self, worker: Worker, effort: Effort = "low", shrink: bool = False) -> None:
         self.capacity: int | None = None
-        self._effort = effort
+        self._effort, self._shrink = effort, shrink
         self._base = worker.endpoint.rstrip("/")
         self._headers = {HEADER: worker.key}
 
@@ -129,17 +133,28 @@ class VideoApi:
             WorkerUnreachable: the worker does not answer any more.
         """
         try:
-            # Who reports no capacity is the public image, or one that is no more than that.
-            body = messages.body(scene, self._effort, fonts=self.capacity is not None)
+            # Who reports no capacity is the public image, or one that is no more than that. What
+            # that makes of a moving picture is as large as the picture.
+            ours = self.capacity is not None
+            body = messages.body(scene, self._effort, fonts=ours, shrink=ours and self._shrink)
+            data = jsonlib.dumps(body).encode()
         except OSError as error:
             raise SceneRejected(
                 tr("{file} cannot be read: {reason}", file=error.filename, reason=error.strerror)
             ) from error
+        try:
+            return replace(self._rendered(data, timeout), sent=len(data))
+        except SceneError as error:
+            error.sent = len(data)
+            raise
+
+    def _rendered(self, data: bytes, timeout: float) -> Rendered:
         # A little more than the worker's own limit, since its message is more precise.
         budget = _Budget(timeout + GRACE)
         path = "/create_video_onestep"
+        headers = self._headers | {"Content-Type": "application/json"}
         try:
-            status, content = self._ask("POST", path, budget, headers=self._headers, json=body)
+            status, content = self._ask("POST", path, budget, headers=headers, data=data)
         except _NoAnswerError as error:
             raise WorkerUnreachable(f"POST {path}: {error}") from error
         except _TooMuchError as error:

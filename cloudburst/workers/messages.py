@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cloudburst.errors import RenderFailed
 from cloudburst.language import tr
 from cloudburst.models import DEFAULT_BACKGROUND
+from cloudburst.workers import pictures
 
 if TYPE_CHECKING:
     from cloudburst.models import Effort, Scene
@@ -37,15 +38,19 @@ class Rendered:
         size: bytes; 0 if the worker announced none.
         scenario: the protocol's name for the combination of options.
         warnings: options that could not be applied.
+        sent: bytes of the request.
     """
 
     endpoint: str
     size: int
     scenario: str
     warnings: tuple[str, ...]
+    sent: int = 0
 
 
-def body(scene: Scene, effort: Effort, *, fonts: bool = True) -> dict[str, object]:
+def body(
+    scene: Scene, effort: Effort, *, fonts: bool = True, shrink: bool = False
+) -> dict[str, object]:
     """Return the JSON of a request to render a scene, without what the renderer takes anyway.
 
     Args:
@@ -53,16 +58,18 @@ def body(scene: Scene, effort: Effort, *, fonts: bool = True) -> dict[str, objec
         effort: how much CPU the renderer spends for few bytes.
         fonts: whether it draws in the font that is asked for. A file may have 20 MiB: it is not
             sent to who ignores it.
+        shrink: whether pictures are sent no larger than the bundled video API needs.
 
     Raises:
         OSError: one of its files cannot be read.
     """
     options = scene.options
+    image, mark = pictures.read(scene, shrink=shrink)
     # The public image knows two languages; it ignores the field that says it more exactly.
     tag = options.language if options.language not in {"chinese", "english"} else None
     body: dict[str, object] = {
-        "input_image": _b64(scene.image),
-        "input_audio": _b64(scene.audio),
+        "input_image": _b64(image),
+        "input_audio": _b64(scene.audio.read_bytes()),
         "effects": list(options.effects),
         "language": options.language if tag is None else _nearest(tag),
         "background_box": options.background_box,
@@ -72,12 +79,12 @@ def body(scene: Scene, effort: Effort, *, fonts: bool = True) -> dict[str, objec
     }
     color = options.background_color
     optional = {
-        "subtitle": _b64(options.subtitle) if options.subtitle else None,
+        "subtitle": _b64(options.subtitle.read_bytes()) if options.subtitle else None,
         "subtitle_encoding": options.subtitle_encoding if options.subtitle else None,
         # What is odd about them has been reported before the run.
         "subtitle_checked": True if options.subtitle else None,
         "subtitle_missing": scene.missing or None,
-        "watermark": _b64(options.watermark) if options.watermark else None,
+        "watermark": None if mark is None else _b64(mark),
         "subtitle_language": tag,
         "font_size": options.font_size,
         "is_portrait": options.is_portrait,
@@ -95,7 +102,7 @@ def _font(scene: Scene) -> dict[str, object]:
     if font is None or scene.options.subtitle is None:
         return {}
     if isinstance(font, Path):
-        return {"font": _b64(font)}
+        return {"font": _b64(font.read_bytes())}
     return {"font_family": font, "font_missing": True if scene.font_missing else None}
 
 
@@ -104,8 +111,8 @@ def _nearest(tag: str) -> str:
     return "chinese" if tag.startswith(("zh", "ja", "ko")) else "english"
 
 
-def _b64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode("ascii")
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def json(body: bytes) -> object:

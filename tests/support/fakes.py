@@ -299,7 +299,7 @@ class FakeApi:
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
-        return Rendered(f"/download/{scene.name}", 1000, "baseline", ())
+        return Rendered(f"/download/{scene.name}", 1000, "baseline", (), sent=500)
 
 
 def fake_download(

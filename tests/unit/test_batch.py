@@ -103,7 +103,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> list[FakeApi]:
     """Give workers the video APIs that a test puts here, and then ones without a fault."""
     made: list[FakeApi] = []
 
-    def make(_: Worker, __: str) -> FakeApi:
+    def make(*_: object) -> FakeApi:
         return made.pop(0) if made else FakeApi()
 
     monkeypatch.setattr(worker_run, "VideoApi", make)
@@ -616,14 +616,16 @@ def test_a_worker_for_which_nothing_is_left_is_ended_before_it_is_healthy(
     assert (runner.error, made.states()[-1]) == (None, "gone")
 
 
+@pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize(("rented", "effort"), [(True, "high"), (False, "low")])
 def test_a_rented_worker_spends_cpu_to_save_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, rented: bool, effort: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, rented: bool, effort: str, wanted: bool
 ) -> None:
-    efforts: list[str] = []
+    """And gets smaller pictures, unless that is not wanted."""
+    made: list[tuple[object, ...]] = []
 
-    def make(_: Worker, wanted: str) -> FakeApi:
-        efforts.append(wanted)
+    def make(_: Worker, *how: object) -> FakeApi:
+        made.append(how)
         return FakeApi()
 
     monkeypatch.setattr(worker_run, "VideoApi", make)
@@ -632,8 +634,8 @@ def test_a_rented_worker_spends_cpu_to_save_bytes(
     context = make_context(engine, target, tmp_path)
     if not rented:
         target.billing = None  # type: ignore[assignment]
-    run_batch(context)
-    assert efforts == [effort]
+    run_batch(replace(context, shrink=wanted))
+    assert made == [(effort, rented and wanted)]
 
 
 def test_a_launch_that_waits_for_its_turn_is_not_begun_when_nothing_is_left(

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from cloudburst.errors import (
     ArtifactInvalid,
@@ -135,7 +136,8 @@ def test_the_request_has_the_key_and_every_option(
     )
     double.answer = says(200, DONE | {"warnings": ["w"]})
     full = Scene(scene.name, scene.image, scene.audio, 1.0, options, missing="\U0010f123")
-    assert double.api.render(full, 5) == Rendered("/download/1", 4, "baseline", ("w",))
+    rendered = double.api.render(full, 5)
+    assert replace(rendered, sent=0) == Rendered("/download/1", 4, "baseline", ("w",))
     assert double.headers[0]["X-Authentication-Key"] == "the key"
     picture = base64.b64encode(scene.image.read_bytes()).decode()
     assert double.bodies[0] == {
@@ -198,6 +200,37 @@ def test_a_font_is_sent_only_where_it_is_used(double: Double, scene: Scene) -> N
     named = replace(scene, options=replace(options, font="Noto Sans"))
     double.api.render(named, 5)
     assert "font_family" not in double.bodies[-1]
+
+
+def test_pictures_are_shrunk_where_that_is_wanted_and_changes_nothing(
+    double: Double, scene: Scene, tmp_path: Path
+) -> None:
+    """What the public image, which reports no capacity, makes of a picture has its size."""
+    noise = Image.effect_noise((2200, 1300), 90).convert("RGB")
+    noise.save(tmp_path / "large.png", compress_level=1)
+    large = replace(scene, image=tmp_path / "large.png")
+    whole = base64.b64encode(large.image.read_bytes()).decode()
+    for health in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
+        for shrink in (False, True):
+            api = VideoApi(double.worker, shrink=shrink)
+            double.answer = says(200, health)
+            assert api.healthy() is None
+            double.answer = says(200, DONE)
+            api.render(large, 30)
+    sent = [body["input_image"] for body in double.bodies]
+    assert [picture == whole for picture in sent] == [True, True, True, False]
+    assert protocol.parse(double.bodies[3])[0].image[:4] == b"RIFF"
+
+
+def test_the_bytes_of_a_request_are_known_however_it_ends(double: Double, scene: Scene) -> None:
+    double.answer = says(200, DONE)
+    sent = double.api.render(scene, 5).sent
+    assert sent == int(double.headers[0]["Content-Length"])
+    assert sent > scene.image.stat().st_size + scene.audio.stat().st_size
+    double.answer = says(500, {"error": "ffmpeg"})
+    with pytest.raises(RenderFailed) as caught:
+        double.api.render(scene, 5)
+    assert caught.value.sent == sent
 
 
 def test_effort_is_sent_where_it_is_not_the_renderers_default(double: Double, scene: Scene) -> None:

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 def finished(directory: Path) -> RunReport:
     artifact = Artifact(directory / "a.mp4", 1_500_000, 5.0, 1920, 1080, 150)
-    attempt = Attempt("b01", Span("render", 1, 3), Span("download", 3, 3.5))
+    span, download = Span("render", 1, 3), Span("download", 3, 3.5)
+    attempt = Attempt("b01", span, download, bytes_sent=2_000_000)
     scenes = (
         SceneResult("a", SceneStatus.DONE, 5.0, (attempt,), artifact, "baseline", ("no [font]",)),
         SceneResult("b", SceneStatus.FAILED, 5.0, (attempt,), error="it broke [badly]"),
@@ -85,6 +86,8 @@ def test_a_report_is_written_whole_and_as_json(tmp_path: Path) -> None:
     assert written["scenes"][1]["error"] == "it broke [badly]"
     spans = written["batches"][0]["launches"][0]["spans"]
     assert spans == [{"phase": "up", "start": 0, "end": 1.23456}]
+    assert [scene["bytes_sent"] for scene in written["scenes"]] == [2_000_000, 2_000_000, 0]
+    assert (written["bytes_sent"], written["bytes_received"]) == (4_000_000, 1_500_000)
     assert written["left_running"] == []
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
@@ -378,6 +381,7 @@ def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
         "+ egress $0.0004 (estimate)"
     ) in said
     assert "$0.0163 for 180 worker-seconds: by the second" in said
+    assert "4.0 MB sent, 1.5 MB of videos received" in said
 
 
 def test_a_machine_that_may_still_run_is_shown_so(

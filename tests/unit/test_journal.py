@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 RUNG = Rung("c5.2xlarge", "spot", "us-east-1", "us-east-1a")
 PRICE = Price(0.34, "a test")
 FAILED = Attempt("b01", Span("render", 1.0, 2.0), error="it broke")
-DONE = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0))
+DONE = Attempt("b01", Span("render", 1.0, 2.0), Span("download", 2.0, 3.0), bytes_sent=1234)
 VIDEO = DownloadedVideo(
     Artifact(Path("s.mp4"), 9, 1.0, 64, 36, 30), "digest", "mark", "baseline", ()
 )

@@ -232,6 +232,18 @@ def test_a_still_whose_connection_breaks_off_is_tried_again_beside_what_may_rend
     assert api.asked == ["a", "a"]
 
 
+def test_what_every_attempt_has_sent_is_noted(tmp_path: Path) -> None:
+    failed = RenderFailed("ffmpeg")
+    failed.sent = 300
+    driven = Driven(tmp_path, FakeApi([failed]), scenes="a", attempts=2)
+    driven.run()
+    (scene,) = driven.context.results.all()
+    assert [attempt.bytes_sent for attempt in scene.attempts] == [300, 500]
+    assert scene.bytes_sent == 800
+    stored = driven.context.journal.state().attempts["a"]
+    assert [attempt.bytes_sent for attempt in stored] == [300, 500]
+
+
 def test_a_process_that_ended_renders_nothing_on(tmp_path: Path) -> None:
     api = Away(2)
     api.capacity = None

@@ -114,7 +114,7 @@ def apis(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeApi]:
     """Return the video API of each endpoint; without one that a test puts here, a healthy one."""
     made: dict[str, FakeApi] = {}
 
-    def make(worker: Worker, _: str = "low") -> FakeApi:
+    def make(worker: Worker, *_: object) -> FakeApi:
         return made.setdefault(worker.endpoint, FakeApi())
 
     monkeypatch.setattr(takeover, "VideoApi", make)
