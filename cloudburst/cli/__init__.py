@@ -7,57 +7,31 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
 from cloudburst import console, targets, userpath
-from cloudburst.cli import history, recovery, report
+from cloudburst.cli import history, options, recovery, report, running, watching
+from cloudburst.cli.running import run
+from cloudburst.cli.running import run_job as _run
 from cloudburst.console import streams
 from cloudburst.errors import (
     BadInput,
     CloudBurstError,
     InfrastructureError,
-    Interrupted,
-    LeftRunning,
 )
 from cloudburst.language import later, ntr, tr
 from cloudburst.models import Effect, Finding, Language, Problem
 from cloudburst.report import json as documents
 from cloudburst.stop import (
     INTERRUPTED,
-    NOTHING_STARTED,
     Interruption,
     exit_on_interrupt,
     interruption,
 )
 from cloudburst.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cloudburst.models import Job, RunReport
-
-_EPILOG = """\b
-Exit codes:
-  0    every scene is done
-  1    some scenes failed; the report says why
-  2    bad input; nothing was started
-  3    infrastructure failed
-  4    something is left running; the output says what, and how to remove it
-  130  interrupted; everything was destroyed
-"""
-
-
-_verbose = click.option(
-    "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."
-)
-
-
-class _RunCode(int):
-    """Exit code of a run: what became of its videos, whether or not its output was written."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,168 +42,9 @@ def group() -> None:
 
 group.add_command(recovery.audit)
 group.add_command(recovery.cleanup)
-for _command in history.COMMANDS:
+for _command in (*running.COMMANDS, *history.COMMANDS, *watching.COMMANDS):
     group.add_command(_command)
 group.add_command(report.report)
-
-
-@group.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("scenes", type=click.Path())
-@click.option(
-    "--dry-run", is_flag=True, help="Show the plan and the engine's preview; create nothing."
-)
-@click.option(
-    "--output", metavar="DIR", help="Folder for results; each run makes its own below it."
-)
-@click.option(
-    "--target", type=click.Choice(targets.names()), help="Where workers run; wins over the file."
-)
-@click.option(
-    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
-)
-@click.option("--resume", is_flag=True, help="Resume the newest run of this file, if there is one.")
-@click.option(
-    "--offline", is_flag=True, help="With --dry-run: contact neither engine nor provider."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@_verbose
-@click.version_option(__version__, prog_name="cloudburst-run")
-def run(
-    scenes: str,
-    output: str | None,
-    target: str | None,
-    max_cost_usd: float | None,
-    *,
-    dry_run: bool,
-    resume: bool,
-    offline: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> int:
-    """Render every scene of SCENES, and leave nothing running.
-
-    SCENES is a scenes.yaml, a CSV or JSON Lines file of scenes, or a folder of pictures and sounds.
-    """
-    if quiet and verbose:
-        raise click.UsageError(tr("--verbose does not go with --quiet"))
-    if resume and dry_run:
-        raise click.UsageError(tr("--resume does not go with --dry-run"))
-    if offline and not dry_run:
-        raise click.UsageError(tr("--offline goes with --dry-run: a run needs engine and provider"))
-    # Reading changes nothing, and decoders' callbacks may swallow a KeyboardInterrupt.
-    with exit_on_interrupt():
-        # Bad input is reported before slow imports.
-        from cloudburst.job.loader import load_job  # noqa: PLC0415
-
-        job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
-        if not quiet:
-            console.show_warnings(job.warnings, job.unused)
-    if dry_run:
-        return _dry_run(job, offline=offline, as_json=as_json, quiet=quiet, verbose=verbose)
-    folder = None
-    if resume:
-        with exit_on_interrupt():
-            from cloudburst.runner.resume import newest  # noqa: PLC0415
-
-            job, folder = newest(job) or (job, None)
-    return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
-
-
-@interruption(later("interrupted; nothing was created"))
-def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """Show what a run of a job would do."""
-    with exit_on_interrupt():
-        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
-
-    found = api.preview(job, offline=offline)
-    if as_json:
-        streams.write_line(
-            json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False)
-        )
-    elif not quiet:
-        console.show_preview(found, verbose=verbose)
-    return 0
-
-
-def _run(job: Job, folder: Path | None, *, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """Run a job, or resume a run of it; show what happens."""
-    with exit_on_interrupt():
-        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
-
-    # Before anything is drawn on the terminal at which somebody may have to answer. A run that is
-    # resumed may need no account any more.
-    refused = () if folder is None else (InfrastructureError,)
-    with interruption(NOTHING_STARTED), suppress(*refused):
-        targets.get(job.target).log_in()
-
-    def call() -> RunReport:
-        # The changing lines are gone before the report is shown.
-        with console.watcher(json_lines=as_json, quiet=quiet, verbose=verbose) as watch:
-            try:
-                return api.run(job, resume=folder, on_event=watch)
-            except KeyboardInterrupt:
-                # A run turns it into its own end: it came before the run began, or after its end.
-                began = tr("interrupted") if watch.began else tr(NOTHING_STARTED)
-                raise Interruption(began) from None
-
-    return _finish(call, show=not (quiet or as_json), quiet=quiet, verbose=verbose)
-
-
-def _finish(call: Callable[[], RunReport], *, show: bool, quiet: bool, verbose: bool) -> int:
-    """Run, show what became of it, and return the exit code."""
-    remaining: list[str] = []
-    try:
-        finished = call()
-        code = 0 if finished.done == len(finished.scenes) else 1
-    except Interrupted as error:
-        finished, code = error.report, error.exit_code
-    except LeftRunning as error:
-        finished, code, remaining = error.report, error.exit_code, error.left
-    if show:
-        console.show_report(finished, verbose=verbose)
-    elif quiet:
-        console.show_failures(finished)
-    for line in remaining:
-        console.show_error(tr("LEFT RUNNING: {line}", line=line))
-    if remaining:
-        # Nobody waited for a teardown that may still go on in threads: nor does the exit.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return _RunCode(code)
-
-
-@group.command("resume", epilog=_EPILOG)
-@click.argument("run_id", metavar="RUN")
-@click.option(
-    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@_verbose
-def resume_command(
-    run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool, verbose: bool
-) -> int:
-    """Resume RUN, given by its id, the beginning of its id, or its folder.
-
-    Videos that were downloaded, and are still what scenes.yaml asks for, are kept; the rest is
-    rendered. A finished run starts nothing.
-    """
-    if quiet and verbose:
-        raise click.UsageError(tr("--verbose does not go with --quiet"))
-    with exit_on_interrupt():
-        from cloudburst.runner.resume import load  # noqa: PLC0415
-
-        job, folder = load(run_id, max_cost_usd=max_cost_usd)
-        if not quiet:
-            console.show_warnings(job.warnings, job.unused)
-    return _run(job, folder, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 @group.command(
@@ -263,7 +78,7 @@ def env() -> None:
         streams.write_bytes(os.fsencode(f"export {name}={shlex.quote(value)}\n"))
 
 
-@group.command(epilog=_EPILOG)
+@group.command(epilog=running.EPILOG)
 @click.argument("folder", type=click.Path())
 @click.option(
     "-o", "--output", metavar="FILE", help="Default: FOLDER/scenes.yaml; - is standard output."
@@ -280,7 +95,7 @@ def env() -> None:
 @click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
 @click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-@_verbose
+@options.verbose
 @interruption(later("interrupted"))
 def scan(
     folder: str,
@@ -345,7 +160,7 @@ def scan(
 
         job = load_job(str(path))
         console.show_warnings(job.warnings, job.unused)
-    return _run(job, None, as_json=False, quiet=False, verbose=verbose)
+    return _run(job, None, running.Shown(verbose=verbose))
 
 
 @group.command()
@@ -393,7 +208,7 @@ def _call(command: click.Command, name: str) -> None:
     if unwritten is not None:
         console.show_error(tr("standard output: cannot be written: {why}", why=unwritten.strerror))
         # A run's videos exist all the same; of any other command, the output is what was asked for.
-        if not isinstance(code, _RunCode):
+        if not isinstance(code, running.RunCode):
             code = code or InfrastructureError.exit_code
     sys.exit(code)
 

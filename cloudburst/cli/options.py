@@ -49,6 +49,11 @@ class Moment(click.ParamType[float]):
         return moment.timestamp()
 
 
+def utc(at: float) -> str:
+    """Return a moment, in seconds since 1970, as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
 def since_1970(moment: float, at: float) -> float:
     """Return a moment that `Moment` has read, in seconds since 1970.
 

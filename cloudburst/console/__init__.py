@@ -2,12 +2,14 @@
 
 from cloudburst.console.audit import show_audit, show_choice, show_cleaned, show_step
 from cloudburst.console.history import show_cost, show_history, show_ps, show_run
+from cloudburst.console.lines import show_line
 from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
 from cloudburst.console.preview import show_preview
 from cloudburst.console.report import (
     show_check,
     show_error,
     show_failures,
+    show_hint,
     show_interruption,
     show_note,
     show_report,
@@ -26,8 +28,10 @@ __all__ = [
     "show_cost",
     "show_error",
     "show_failures",
+    "show_hint",
     "show_history",
     "show_interruption",
+    "show_line",
     "show_note",
     "show_preview",
     "show_ps",

@@ -16,9 +16,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cloudburst.console.eta import Outlook
 from cloudburst.console.layout import Column, kept
+from cloudburst.console.moments import age
 from cloudburst.console.progress import Pace, Progress, counts, tally
 from cloudburst.console.text import safe, titled, word
+from cloudburst.journal.eventlog import document
 from cloudburst.language import ntr, tr
 from cloudburst.models import EventKind, WorkerState
 
@@ -95,15 +98,7 @@ class JsonLines(Silent):
     def __call__(self, event: Event) -> None:
         """Write the event."""
         super().__call__(event)
-        line = {
-            "event": str(event.kind),
-            "seconds": round(event.seconds, 3),
-            "batch": event.batch,
-            "scene": event.scene,
-            "text": event.text,
-            **event.data,
-        }
-        print(json.dumps(line, ensure_ascii=False), flush=True)  # noqa: T201
+        print(json.dumps(document(event), ensure_ascii=False), flush=True)  # noqa: T201
 
 
 class Plain(Silent):
@@ -118,7 +113,7 @@ class Plain(Silent):
 
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
-        self._progress, self._pace = Progress(), Pace()
+        self._progress, self._pace, self._outlook = Progress(), Pace(), Outlook()
         self._offset = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -133,8 +128,9 @@ class Plain(Silent):
         super().__call__(event)
         with self._lock:
             self._progress.take(event)
+            self._outlook.take(event)
             counted = self._progress.many and not self._verbose
-            line = "" if counted and counts(event) else _plain_line(event)
+            line = "" if counted and counts(event) else plain_line(event)
             if line:
                 self._print(event.seconds, line)
             if not counted:
@@ -159,16 +155,25 @@ class Plain(Silent):
     def _print_due(self, seconds: float, *, last: bool = False) -> None:
         line = self._pace.due(seconds, self._progress, last=last)
         if line:
-            self._print(seconds, line)
+            parts = [line, *outlook_parts(self._outlook, seconds)]
+            self._print(seconds, tr("; ").join(parts))
 
     def _print(self, seconds: float, line: str) -> None:
         print(f"{seconds:7.1f} s  {line}", flush=True)  # noqa: T201
 
 
-def _plain_line(event: Event) -> str:
+def plain_line(event: Event, *, all_of_them: bool = False) -> str:
+    """Return an event as a line, empty for one that is not worth one.
+
+    Args:
+        event: what happened.
+        all_of_them: also what a pipe is not told, such as the beginning of a scene.
+    """
     where = f"{event.batch}: " if event.batch else ""
     match event.kind:
-        case EventKind.SCENE_STARTED | EventKind.RUN_FINISHED:
+        case EventKind.COST:
+            return ""
+        case EventKind.SCENE_STARTED | EventKind.RUN_FINISHED if not all_of_them:
             return ""
         case EventKind.BATCH_STATE:
             state = WorkerState(str(event.data["state"]))
@@ -198,9 +203,29 @@ def _run_line(event: Event) -> str:
     return event.text if named else tr("run {run}: {text}", run=run, text=event.text)
 
 
+def outlook_parts(outlook: Outlook, now: float) -> list[str]:
+    """Return when the last video is likely to be there, and what the run costs, as far as known.
+
+    Args:
+        outlook: of the run.
+        now: seconds since the run began.
+    """
+    parts = []
+    seconds, total = outlook.seconds(now), outlook.usd_in_all(now)
+    if seconds is not None:
+        parts.append(tr("about {time} left", time=age(seconds)))
+    if outlook.usd is not None:
+        usd = f"${outlook.usd:.2f}" if outlook.usd >= 1 else f"${outlook.usd:.4f}"
+        if total is None:
+            parts.append(tr("{usd} so far", usd=usd))
+        else:
+            parts.append(tr("{usd} so far, likely ${total:.2f} in all", usd=usd, total=total))
+    return parts
+
+
 @dataclass
 class _Row:
-    """The state of a batch in the live display."""
+    """The state of a batch in the live display; `since` is in seconds since the run began."""
 
     state: WorkerState = WorkerState.WAITING
     since: float = 0.0
@@ -237,8 +262,8 @@ class LiveLines(Silent):
         self._console = console or Console()
         self._verbose = verbose
         self._rows: dict[str, _Row] = {}
-        self._progress = Progress()
-        self._began = time.monotonic()
+        self._progress, self._outlook = Progress(), Outlook()
+        self._zero = time.monotonic()
         self._note = ""
         self._spinner = Spinner("dots" if _has_symbols(self._console) else "line")
         self._lock = threading.RLock()
@@ -254,10 +279,16 @@ class LiveLines(Silent):
         """Take the changing lines away; what was printed above them stays."""
         self._live.stop()
 
-    def __call__(self, event: Event) -> None:
-        """Take an event into the display."""
+    def __call__(self, event: Event, late: float = 0.0) -> None:
+        """Take an event into the display.
+
+        Args:
+            event: what happened.
+            late: seconds since then, for who reads of it afterwards.
+        """
         super().__call__(event)
         with self._lock:
+            self._zero = time.monotonic() - event.seconds - late
             if event.batch:
                 self._update(self._rows.setdefault(event.batch, _Row()), event)
             self._take(event)
@@ -265,7 +296,7 @@ class LiveLines(Silent):
     def _update(self, row: _Row, event: Event) -> None:
         """Bring a batch's line up to date."""
         if event.kind is EventKind.BATCH_STATE:
-            row.state, row.since = WorkerState(str(event.data["state"])), time.monotonic()
+            row.state, row.since = WorkerState(str(event.data["state"])), event.seconds
             row.text = event.text
         elif event.kind is EventKind.SCENE_STARTED and event.scene:
             row.scenes.append(event.scene)
@@ -276,9 +307,9 @@ class LiveLines(Silent):
     def _take(self, event: Event) -> None:
         """Count, and print what stays."""
         self._progress.take(event)
+        self._outlook.take(event)
         match event.kind:
             case EventKind.RUN_STARTED | EventKind.RUN_RESUMED:
-                self._began = time.monotonic() - event.seconds
                 self._note = ""
             case EventKind.ENGINE:
                 self._note = event.text
@@ -335,7 +366,7 @@ class LiveLines(Silent):
         return table
 
     def _cells(self, label: str, row: _Row) -> list[Text]:
-        seconds = f"{time.monotonic() - row.since:.0f} s" if row.state in _BUSY else ""
+        seconds = age(self._now() - row.since) if row.state in _BUSY else ""
         return [
             Text(label),
             Text(word(row.state), style=_STYLES[row.state]),
@@ -344,18 +375,31 @@ class LiveLines(Silent):
             Text(seconds, style="dim"),
         ]
 
+    def _now(self) -> float:
+        """Return the seconds since the run began."""
+        return time.monotonic() - self._zero
+
     def _overall(self, width: int) -> RenderableType:
         """Return the line below the batches: a bar where there is room for one."""
+        now = self._now()
         count = Text(self._progress.scenes(), no_wrap=True, overflow="ellipsis")
-        elapsed = Text(f"{time.monotonic() - self._began:.0f} s", style="dim", no_wrap=True)
-        bar = min(_BAR_CELLS, width - count.cell_len - elapsed.cell_len - 4)
+        elapsed = Text(age(now), style="dim", no_wrap=True)
+        # What is known of the end and the cost, as much of it as fits.
+        parts: list[Text] = []
+        taken = count.cell_len + elapsed.cell_len + 2
+        for part in outlook_parts(self._outlook, now):
+            text = Text(part, no_wrap=True, style="bold" if not parts else "")
+            if taken + text.cell_len + 2 > width:
+                break
+            parts.append(text)
+            taken += text.cell_len + 2
+        bar = min(_BAR_CELLS, width - taken - 2)
         finished = self._progress.done + self._progress.failed
         line = Table.grid(padding=(0, 2))
-        if bar < _BAR_LEAST:
-            line.add_row(count, elapsed)
-        else:
-            total = self._progress.total
-            line.add_row(ProgressBar(total=total, completed=finished, width=bar), count, elapsed)
+        cells: list[RenderableType] = [count, elapsed, *parts]
+        if bar >= _BAR_LEAST:
+            cells.insert(0, ProgressBar(total=self._progress.total, completed=finished, width=bar))
+        line.add_row(*cells)
         return line
 
 
@@ -379,13 +423,20 @@ def _lasting(event: Event) -> str:
     }.get(event.kind, "")
 
 
-def watcher(*, json_lines: bool, quiet: bool, verbose: bool = False) -> Silent:
-    """Return how to show a run: for machines, not at all, live on a terminal, else plainly."""
+def watcher(*, json_lines: bool, quiet: bool, verbose: bool = False, plain: bool = False) -> Silent:
+    """Return how to show a run: for machines, not at all, live on a terminal, else plainly.
+
+    Args:
+        json_lines: for machines.
+        quiet: not at all.
+        verbose: everything, however much.
+        plain: also on a terminal.
+    """
     if json_lines:
         return JsonLines()
     if quiet:
         return Silent()
     console = Console()
-    if sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
+    if not plain and sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal:
         return LiveLines(console, verbose=verbose)
     return Plain(verbose=verbose)

@@ -31,3 +31,8 @@ def age(seconds: float) -> str:
     if seconds < _DAYS_FROM:
         return tr("{hours:.1f} h", hours=seconds / 3600)
     return tr("{days:.0f} d", days=seconds / 86400)
+
+
+def clock(at: float) -> str:
+    """Return a moment to the second: ``2026-11-27 19:05:12+01:00``."""
+    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")

@@ -350,6 +350,11 @@ def show_note(text: str) -> None:
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
+def show_hint(text: str) -> None:
+    """Print, on standard error, what may be done next."""
+    Console(stderr=True, highlight=False).print(f"[dim]{safe(text)}[/]", soft_wrap=True)
+
+
 def show_error(text: str) -> None:
     """Print an error on standard error."""
     line = titled("bold red", tr("error:"), text)

@@ -61,6 +61,9 @@ class Engine:
             each of its processes.
         operation_bytes: memory that one operation takes; as many run at once as fit.
         diagnose: returns what an error message means, see `Target.diagnose`.
+
+    Attributes:
+        logs: folder for what the engine says of each stack; None to keep nothing of it.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Engine:
         # Destroys have slots of their own: an end never waits for a beginning.
         self._ends = threading.BoundedSemaphore(max(1, count // 2))
         self._known: dict[str, auto.Stack] = {}
+        self.logs: Path | None = None
 
     def up(
         self, stack: str, program: Program, begin: Callable[[], None] = lambda: None
@@ -109,8 +113,22 @@ class Engine:
             with sdk.closed_loops(program) as recorded:
                 handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
                 self._known[stack] = handle
-                result = handle.up(color="never", suppress_progress=True)
+                result = handle.up(
+                    color="never", suppress_progress=True, on_output=self._noted(stack)
+                )
             return {name: output.value for name, output in result.outputs.items()}
+
+    def _noted(self, stack: str) -> Callable[[str], None]:
+        """Return what takes the engine's output of a stack, line by line, into the run's logs."""
+
+        def take(line: str) -> None:
+            if self.logs is not None:
+                with contextlib.suppress(OSError):
+                    self.logs.mkdir(exist_ok=True)
+                    with (self.logs / f"{stack}.engine.log").open("a", encoding="utf-8") as file:
+                        file.write(f"{line.rstrip()}\n")
+
+        return take
 
     def preview(self, stack: str, program: Program) -> tuple[PlannedResource, ...]:
         """Return what `up` would do. The backend is afterwards as it was.
@@ -154,7 +172,7 @@ class Engine:
         with self._ends, self._translated("destroy", stack):
             try:
                 handle = self._known.get(stack) or self._select(stack)
-                handle.destroy(color="never", suppress_progress=True)
+                handle.destroy(color="never", suppress_progress=True, on_output=self._noted(stack))
             except auto.StackNotFoundError:
                 handle = None
             if handle is not None and remove:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from cloudburst.errors import CloudBurstError
 from cloudburst.history.values import Charge, PastRun, RunStatus, Use
 from cloudburst.language import tr
-from cloudburst.models import Cost, Outcome, Phase
+from cloudburst.models import Cost, Outcome, Phase, Span
 from cloudburst.report import cost, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cloudburst.journal.state import RunState, Session
-    from cloudburst.models import Launch, Owner, Rental, RunRecord, Span
+    from cloudburst.models import Launch, Owner, Rental, RunRecord
 
 _STARTING = (Phase.UP, Phase.HEALTH)
 USES = ("boot", "render", "idle", "end")
@@ -198,10 +198,9 @@ def _busy(state: RunState) -> Mapping[str, list[Span]]:
     spans: dict[str, list[Span]] = defaultdict(list)
     for attempts in state.attempts.values():
         for attempt in attempts:
-            spans[attempt.worker] += [
-                attempt.span,
-                *([attempt.download] if attempt.download else []),
-            ]
+            spans[attempt.worker] += filter(None, (attempt.span, attempt.download))
+    for flight in state.inflight.values():  # broken off, or going on
+        spans[flight.worker].append(Span(Phase.RENDER, flight.began, float("inf")))
     return spans
 
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cloudburst.errors import JournalFailed, RunBusy
+from cloudburst.errors import InfrastructureError, JournalFailed, RunBusy
 from cloudburst.language import tr
 from cloudburst.models import Owner
 
@@ -82,6 +83,38 @@ def holder(folder: Path) -> Owner | None:
     except RunBusy:
         return _marked(path) or Owner(0, 0.0, tr("an unknown host"))
     return None
+
+
+def interrupt(folder: Path) -> Owner | None:
+    """Ask the process that holds a run to stop, as Ctrl-C does.
+
+    Returns:
+        The process; None when nobody holds the run.
+
+    Raises:
+        InfrastructureError: it is on another machine, or may not be signalled.
+        JournalFailed: that cannot be seen.
+    """
+    owner = holder(folder)
+    if owner is None:
+        return None
+    if owner.host != socket.gethostname():
+        raise InfrastructureError(
+            tr("{owner} holds the run; stop it there: kill -INT {pid}", owner=owner, pid=owner.pid)
+        )
+    try:
+        process = psutil.Process(owner.pid)
+        # Not another process that has got its number since.
+        if abs(process.create_time() - owner.started) > 1:
+            return None
+        process.send_signal(signal.SIGINT)
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.AccessDenied as error:
+        raise InfrastructureError(
+            tr("{owner} holds the run and may not be signalled by this user", owner=owner)
+        ) from error
+    return owner
 
 
 def this_process() -> Owner:

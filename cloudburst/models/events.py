@@ -46,6 +46,7 @@ class EventKind(StrEnum):
     SCENE_FAILED = "scene_failed"
     FAILOVER = "failover"
     STOPPING = "stopping"
+    COST = "cost"
     RUN_FINISHED = "run_finished"
 
 

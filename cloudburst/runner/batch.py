@@ -23,6 +23,7 @@ from cloudburst.models import (
     WorkerSpec,
     WorkerState,
 )
+from cloudburst.runner.context import LOGS
 from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def worker_spec(
         key=key or secrets.token_urlsafe(24),
         room=room,
         scene_timeout=scene_timeout,
-        log=record.path / "logs" / f"{label}.log",
+        log=record.path / LOGS / f"{label}.log",
         rung=rung,
     )
 

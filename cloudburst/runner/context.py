@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Billing, Resources, Target, WorkerSource
 
+# In a run's folder: what its workers and its engine have said.
+LOGS = "logs"
 _JOB_COMMENT = "# The job of this run as a program passed it; `cloudburst resume` reads it.\n"
 
 

@@ -13,19 +13,19 @@ from cloudburst.errors import (
     BadInput,
     CloudBurstError,
     InfrastructureError,
-    Interrupted,
-    JournalFailed,
-    LeftRunning,
 )
 from cloudburst.journal import registry
+from cloudburst.journal.eventlog import EventLog
 from cloudburst.journal.store import Journal
 from cloudburst.language import tr
-from cloudburst.models import Event, EventKind, Outcome, Plan, RunRecord, WorkerLabel
+from cloudburst.models import Event, EventKind, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
 from cloudburst.report import beside, json, summary
 from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner, run_all
+from cloudburst.runner.conclusion import conclude
 from cloudburst.runner.context import (
+    LOGS,
     OpenTarget,
     RunContext,
     engine_for,
@@ -39,6 +39,7 @@ from cloudburst.runner.context import (
     write_job,
 )
 from cloudburst.runner.events import Timeline
+from cloudburst.runner.meter import Meter
 from cloudburst.runner.planner import plan
 from cloudburst.runner.queue import SceneQueue
 from cloudburst.runner.results import SceneResults
@@ -62,6 +63,7 @@ def run(
     resume: Path | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     stop: Stop | None = None,
+    on_begun: Callable[[RunRecord], None] = lambda _: None,
 ) -> RunReport:
     """Turn a job's scenes into videos, and leave nothing running.
 
@@ -72,6 +74,7 @@ def run(
         resume: folder of the run to resume; see `cloudburst.runner.resume`.
         on_event: called with one event at a time, from any thread.
         stop: through which another thread may ask the run to stop.
+        on_begun: called in this thread once the run has its journal, before anything is created.
 
     Returns:
         What became of it, also written to ``report.json`` beside the videos. Scenes that failed
@@ -85,7 +88,7 @@ def run(
         LeftRunning: something could not be verified as gone; says what removes it.
     """
     with ExitStack() as held:
-        current = Run(job, held, on_event, stop or Stop(), resume)
+        current = Run(job, held, on_event, stop or Stop(), resume, on_begun)
         prepared = current.prepare()
         started = current.start(prepared)
         return current.finish(prepared, started)
@@ -136,6 +139,7 @@ class Run:
         on_event: see `run`.
         stop: see `run`.
         resume: folder of an earlier session, None for a run that begins.
+        on_begun: see `run`.
     """
 
     def __init__(
@@ -145,11 +149,15 @@ class Run:
         on_event: Callable[[Event], None],
         stop: Stop,
         resume: Path | None,
+        on_begun: Callable[[RunRecord], None] = lambda _: None,
     ) -> None:
         self._job = job
+        self._on_begun = on_begun
         self._held = held
         self._stop = stop
-        self._timeline = Timeline(on_event, stop.end)
+        self._log = EventLog()
+        held.callback(self._log.close)
+        self._timeline = Timeline(self._log.before(on_event), stop.end)
         self._journal: Journal | None = None
         self._point = StartingPoint(job.scenes)
         if resume is not None:
@@ -221,13 +229,14 @@ class Run:
             self._report_start(prepared.record, 0)
             return Started(prepared.record)
         journal, record = self._noted(prepared)
+        self._on_begun(record)
         context = self._context(record, prepared, journal)
         self._report_start(record, len(prepared.planned.batches))
         if prepared.refused is not None:
             text = tr("not going on: {why}; what is left is ended", why=prepared.refused)
             self._timeline.emit(EventKind.RECOVERY, text)
         journal.on_failure = self._stop.end
-        with budget.Budget(context) as watch:
+        with budget.Budget(context) as watch, Meter(context):
             earlier = EarlierWorkers(self._point.state, context, _wanted(prepared.planned))
             batches = self._batches(prepared.planned, context, earlier)
             run_all(batches, earlier, context)
@@ -249,6 +258,9 @@ class Run:
         registry.register(record)
         journal.begin(record)
         journal.planned(planned_run(prepared.planned, prepared.targets))
+        self._log.open(journal.folder)
+        for opened in prepared.targets.values():
+            opened.engine.logs = journal.folder / LOGS
         return journal, record
 
     def _regions(self, prepared: Prepared) -> tuple[str, ...]:
@@ -293,6 +305,7 @@ class Run:
             done=done,
             batches=batches,
             directory=record.folder,
+            narration=round(sum(scene.seconds for scene in self._point.rest), 3),
         )
 
     def _batches(
@@ -333,9 +346,9 @@ class Run:
             failure = failure or started.context.journal.failure
         idle = _is_idle(started)
         if prepared.refused is None:
-            return _conclude(report, failure or unwritten, idle=idle)
+            return conclude(report, failure or unwritten, idle=idle)
         with contextlib.suppress(InfrastructureError):
-            _conclude(report, failure or unwritten, idle=idle)
+            conclude(report, failure or unwritten, idle=idle)
         raise prepared.refused
 
     def _report(self, started: Started) -> tuple[RunReport, str]:
@@ -466,35 +479,3 @@ def _is_idle(started: Started) -> bool:
     """Whether no worker got any scene, for no reason of the run's own."""
     context = started.context
     return context is not None and not started.over_budget and not context.results.begun
-
-
-def _conclude(report: RunReport, failure: Exception | None, *, idle: bool) -> RunReport:
-    """Return the report, or raise what has to be known first.
-
-    Args:
-        report: what became of the run.
-        failure: of the journal, the report's file, or whoever watches.
-        idle: no worker got any scene.
-    """
-    if report.left_running:
-        raise LeftRunning(list(report.left_running), report)
-    if isinstance(failure, JournalFailed):
-        raise JournalFailed(_unwritable(report, failure)) from failure
-    if failure is not None:
-        raise failure
-    if report.outcome is Outcome.INTERRUPTED:
-        raise Interrupted(report)
-    if idle and report.done < len(report.scenes):
-        raise InfrastructureError(tr("no worker could be used: {why}", why=report.error))
-    return report
-
-
-def _unwritable(report: RunReport, failure: JournalFailed) -> str:
-    return tr(
-        "{failure}; so nothing new was begun, and what ran is destroyed; {done} of {total} videos "
-        "were downloaded; when it can be written again: cloudburst resume {run}",
-        failure=failure,
-        done=report.done,
-        total=len(report.scenes),
-        run=report.run_id,
-    )

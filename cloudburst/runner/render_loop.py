@@ -377,5 +377,11 @@ class RenderLoop:
 
     def _report(self, kind: EventKind, scene: Scene, text: str, **data: object) -> None:
         self._context.timeline.emit(
-            kind, text, batch=self._batch, scene=scene.name, worker=self._label, **data
+            kind,
+            text,
+            batch=self._batch,
+            scene=scene.name,
+            worker=self._label,
+            narration=round(scene.seconds, 3),
+            **data,
         )

@@ -366,7 +366,7 @@ def test_every_command_to_look_at_runs_runs_as_documented(tmp_path: Path, state:
     commands = page("docs/commands.md")
     assert follow(commands, folder, os.environ | {"PATH": path}) == {}
     typed = {words[1] for words in commands.commands() if words[0] == "cloudburst"}
-    assert typed >= {"ps", "history", "show", "cost"}
+    assert typed >= {"ps", "history", "show", "cost", "watch", "stop", "logs"}
     assert_nothing_left(state)
 
 

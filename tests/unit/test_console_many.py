@@ -241,7 +241,7 @@ def test_a_big_run_leaves_lines_only_of_trouble_on_a_terminal() -> None:
 def test_what_happens_to_a_run_is_shown_of_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     """Beside what the rows and the bar show: a new kind must not be forgotten on a terminal."""
     begun: dict[str, object] = {"scenes": 300, "done": 0, "state": "failed", "worker": "b01"}
-    inside = {EventKind.ENGINE, EventKind.SCENE_STARTED, EventKind.SCENE_DONE}
+    inside = {EventKind.ENGINE, EventKind.SCENE_STARTED, EventKind.SCENE_DONE, EventKind.COST}
     for kind in set(EventKind) - inside - {EventKind.RUN_FINISHED}:
         terminal = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
         event = Event(kind, 1.0, "b01", "scene", "the [text]", begun)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cloudburst import cli
+from cloudburst.cli.running import Shown
 from cloudburst.errors import BadInput
 from cloudburst.job import yamltree
 from cloudburst.job.loader import load_job
@@ -104,16 +105,14 @@ def test_json_for_programs(folder: Path) -> None:
 def test_run_runs_the_file_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = []
 
-    def run(job: Any, _: object, **options: bool) -> int:
-        jobs.append((job.source, job.target, options))
+    def run(job: Any, _: object, shown: Shown) -> int:
+        jobs.append((job.source, job.target, shown))
         return 1
 
     monkeypatch.setattr(cli, "_run", run)
     result = call(folder, "--run", "--target", "local")
     assert result.return_value == 1, "the run's own code"
-    assert jobs == [
-        (folder / "scenes.yaml", "local", {"as_json": False, "quiet": False, "verbose": False})
-    ]
+    assert jobs == [(folder / "scenes.yaml", "local", Shown())]
     assert "next:" not in result.stdout
 
 
