@@ -1,7 +1,8 @@
-"""Environment variables, with defaults from `.env` in the current folder.
+"""Environment variables, with defaults from `.env` in the current folder and the user's own file.
 
-The environment wins. Credentials are taken as a whole from one of the two: an access key from one
-and a secret from the other would not match.
+The environment wins over `.env`, and that over the file, see `cloudburst.configuration`.
+Credentials are taken as a whole from one of them: an access key from one and a secret from another
+would not match.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import dotenv
 from dotenv.parser import parse_stream
 
+from cloudburst import configuration
 from cloudburst.errors import BadInput
 from cloudburst.language import tr
 from cloudburst.models import Problem
@@ -27,23 +29,24 @@ _SOURCES = (*_CREDENTIALS, "AWS_PROFILE")
 
 
 def environment() -> dict[str, str]:
-    """Return all variables that are not empty; the environment wins over `.env`.
+    """Return all variables that are not empty; the environment wins over the files.
 
     Raises:
-        BadInput: `.env` cannot be read, or has half of a credential pair.
+        BadInput: `.env` cannot be read, or has half of a credential pair; or the user's own file
+            cannot be used.
     """
-    return {**_file(), **{name: value for name, value in os.environ.items() if value}}
+    return {**_files(), **{name: value for name, value in os.environ.items() if value}}
 
 
 def additions() -> dict[str, str]:
-    """Return the AWS variables that are set in `.env` but not in the environment.
+    """Return the AWS variables that are set in the files but not in the environment.
 
     Raises:
-        BadInput: `.env` cannot be read, or has half of a credential pair.
+        BadInput: see `environment`.
     """
     return {
         name: value
-        for name, value in _file().items()
+        for name, value in _files().items()
         if name in _KNOWN and not os.environ.get(name)
     }
 
@@ -52,10 +55,13 @@ def place(name: str) -> tuple[str, int]:
     """Return where a variable's value is from, for people.
 
     Returns:
-        ``.env`` and its line; ``environment`` and 0 for one that is set there, or nowhere.
+        The file and its line; ``environment`` and 0 for one that is set there, or nowhere.
     """
-    if os.environ.get(name) or name not in _file():
+    if os.environ.get(name):
         return "environment", 0
+    if name not in _file():
+        setting = configuration.settings().get(name)
+        return (setting.file, setting.line) if setting else ("environment", 0)
     with (Path.cwd() / ".env").open(encoding="utf-8") as stream:
         lines = [
             # Blank lines before an assignment belong to it.
@@ -68,6 +74,14 @@ def place(name: str) -> tuple[str, int]:
 
 def _leading_lines(text: str) -> int:
     return text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _files() -> Mapping[str, str]:
+    """Return what the files set; credentials, or the profile that has them, are from one source."""
+    own, dotenv_file = configuration.variables(), _file()
+    if any(os.environ.get(name) or name in dotenv_file for name in _SOURCES):
+        own = {name: value for name, value in own.items() if name not in _SOURCES}
+    return {**own, **dotenv_file}
 
 
 def _file() -> Mapping[str, str]:

@@ -64,8 +64,14 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     folder = tmp_path / "state"
     monkeypatch.setenv("CLOUDBURST_STATE", str(folder))
     monkeypatch.setenv(language.VARIABLE, language.ENGLISH)  # whatever the developer's locale is
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in (
         "RESULTS_DIR",
+        "CLOUDBURST_CONFIG",
+        "CLOUDBURST_HOOK_SECRET",
+        "CLOUDBURST_MAX_COST_USD",
+        "CLOUDBURST_MAX_COST_USD_MONTH",
+        "CLOUDBURST_PROFILE",
         "CLOUDBURST_TARGET",
         "PULUMI_BACKEND_URL",
         "PULUMI_CONFIG_PASSPHRASE",

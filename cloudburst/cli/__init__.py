@@ -12,7 +12,7 @@ from typing import get_args
 
 import click
 
-from cloudburst import console, targets, userpath
+from cloudburst import configuration, console, targets, userpath
 from cloudburst.cli import history, options, recovery, report, running, watching
 from cloudburst.cli.running import run
 from cloudburst.cli.running import run_job as _run
@@ -35,9 +35,11 @@ from cloudburst.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@options.profile
 @click.version_option(__version__, prog_name="cloudburst")
 def group() -> None:
     """Turn scenes into videos on machines that exist only while they work."""
+    configuration.apply()
 
 
 group.add_command(recovery.audit)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime
 
 import click
 
+from cloudburst import configuration
 from cloudburst.language import tr
 
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 verbose = click.option(
     "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."
+)
+max_cost_usd_month = click.option(
+    "--max-cost-usd-month",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most that all runs of this machine may cost in a calendar month (UTC), in USD.",
+)
+
+
+def _choose(_ctx: click.Context, _param: click.Parameter, name: str | None) -> None:
+    if name:
+        os.environ[configuration.PROFILE] = name
+
+
+profile = click.option(
+    "--profile",
+    metavar="NAME",
+    callback=_choose,
+    expose_value=False,
+    help="Profile of your configuration file, ~/.config/cloudburst/config.toml.",
 )
 _UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from cloudburst import console, targets
+from cloudburst import configuration, console, targets
 from cloudburst.cli import detach, options
 from cloudburst.console import streams
 from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
@@ -56,6 +56,8 @@ class RunCode(int):
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )
+@options.max_cost_usd_month
+@options.profile
 @click.option("--resume", is_flag=True, help="Resume the newest run of this file, if there is one.")
 @click.option(
     "--offline", is_flag=True, help="With --dry-run: contact neither engine nor provider."
@@ -78,6 +80,7 @@ def run(
     output: str | None,
     target: str | None,
     max_cost_usd: float | None,
+    max_cost_usd_month: float | None,
     *,
     dry_run: bool,
     resume: bool,
@@ -107,7 +110,9 @@ def run(
         # Bad input is reported before slow imports.
         from cloudburst.job.loader import load_job  # noqa: PLC0415
 
+        configuration.apply()
         job = load_job(scenes, output=output, target=target, max_cost_usd=max_cost_usd)
+        job = with_month(job, max_cost_usd_month)
         if not quiet:
             console.show_warnings(job.warnings, job.unused)
     if dry_run:
@@ -119,6 +124,18 @@ def run(
 
             job, folder = newest(job) or (job, None)
     return run_job(job, folder, Shown(as_json, quiet, verbose, detached_to))
+
+
+def with_month(job: Job, max_cost_usd_month: float | None) -> Job:
+    """Return a job with the limit of a month that the command line sets, if it does."""
+    if max_cost_usd_month is None:
+        return job
+    place = ("--max-cost-usd-month", 0)
+    return replace(
+        job,
+        limits=replace(job.limits, max_cost_usd_month=max_cost_usd_month),
+        places={**job.places, "limits.max_cost_usd_month": place},
+    )
 
 
 def _arguments() -> list[str]:
@@ -231,9 +248,16 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
     "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@options.max_cost_usd_month
 @options.verbose
 def resume_command(
-    run_id: str, max_cost_usd: float | None, *, as_json: bool, quiet: bool, verbose: bool
+    run_id: str,
+    max_cost_usd: float | None,
+    max_cost_usd_month: float | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> int:
     """Resume RUN, given by its id, the beginning of its id, or its folder.
 
@@ -246,6 +270,7 @@ def resume_command(
         from cloudburst.runner.resume import load  # noqa: PLC0415
 
         job, folder = load(run_id, max_cost_usd=max_cost_usd)
+        job = with_month(job, max_cost_usd_month)
         if not quiet:
             console.show_warnings(job.warnings, job.unused)
     return run_job(job, folder, Shown(as_json, quiet, verbose))

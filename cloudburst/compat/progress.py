@@ -35,6 +35,7 @@ _KINDS = {
     EventKind.SCENE_FAILED: "❌",
     EventKind.FAILOVER: "🔄",
     EventKind.STOPPING: "⚠️",
+    EventKind.COST: "💰",
     EventKind.RUN_FINISHED: "🏁",
 }
 

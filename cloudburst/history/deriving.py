@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,17 +9,12 @@ from typing import TYPE_CHECKING
 from cloudburst.errors import CloudBurstError
 from cloudburst.history.values import Charge, PastRun, RunStatus, Use
 from cloudburst.language import tr
-from cloudburst.models import Cost, Outcome, Phase, Span
-from cloudburst.report import cost, summary
+from cloudburst.models import Cost, Outcome
+from cloudburst.report import summary, uses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from cloudburst.journal.state import RunState, Session
-    from cloudburst.models import Launch, Owner, Rental, RunRecord
-
-_STARTING = (Phase.UP, Phase.HEALTH)
-USES = ("boot", "render", "idle", "end")
+    from cloudburst.models import Owner, Rental, RunRecord, RunReport
 
 
 def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at: float) -> PastRun:
@@ -57,7 +51,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         usd_per_hour=_per_hour(state, bill, at),
         workers=len(state.unfinished),
         charges=charges(whole, state, bill, at),
-        uses=uses(state, bill),
+        uses=_uses(report),
         why=why,
     )
 
@@ -166,59 +160,9 @@ def _per_hour(state: RunState, bill: Cost, at: float) -> float:
     )
 
 
-# -- time ---------------------------------------------------------------------------------------
-
-
-def uses(state: RunState, bill: Cost) -> tuple[Use, ...]:
-    """Return what workers were used for: to boot, to render, to wait for work, to end.
-
-    A worker renders while at least one scene is in it, from its request to its downloaded video;
-    what is left of the time in which it could have worked is idle. Its machine's cost is divided by
-    those seconds.
-    """
-    busy = _busy(state)
-    paid: dict[str, float] = defaultdict(float)
-    for line in bill.lines:
-        if line.machine:
-            paid[line.machine] += line.usd
-    seconds, usd = dict.fromkeys(USES, 0.0), dict.fromkeys(USES, 0.0)
-    for batch in state.batches:
-        for launch in batch.launches:
-            parts = _parts(launch, busy.get(launch.label, ()))
-            whole = sum(parts.values())
-            for name, part in parts.items():
-                seconds[name] += part
-                share = part / whole if whole else float(name == "boot")
-                usd[name] += paid.get(launch.worker or "", 0.0) * share
-    return tuple(Use(name, seconds[name], usd[name]) for name in USES)
-
-
-def _busy(state: RunState) -> Mapping[str, list[Span]]:
-    """Return when each worker, by its label, had a scene."""
-    spans: dict[str, list[Span]] = defaultdict(list)
-    for attempts in state.attempts.values():
-        for attempt in attempts:
-            spans[attempt.worker] += filter(None, (attempt.span, attempt.download))
-    for flight in state.inflight.values():  # broken off, or going on
-        spans[flight.worker].append(Span(Phase.RENDER, flight.began, float("inf")))
-    return spans
-
-
-def _parts(launch: Launch, busy: Iterable[Span]) -> dict[str, float]:
-    if launch.worker is None:
-        return dict.fromkeys(USES, 0.0)
-    boot = sum(span.seconds for span in launch.spans if span.phase in _STARTING)
-    drive = [span for span in launch.spans if span.phase == Phase.DRIVE]
-    end = sum(span.seconds for span in launch.spans if span.phase == Phase.DESTROY)
-    within = [clipped for span in busy for clipped in _within(span, drive)]
-    render = cost.covered(within)
-    idle = max(0.0, sum(span.seconds for span in drive) - render)
-    return dict(zip(USES, (boot, render, idle, end), strict=True))
-
-
-def _within(span: Span, phases: Iterable[Span]) -> Iterable[Span]:
-    """Yield the pieces of a span in some phases."""
-    for phase in phases:
-        start, end = max(span.start, phase.start), min(span.end, phase.end)
-        if end > start:
-            yield replace(span, start=start, end=end)
+def _uses(report: RunReport) -> tuple[Use, ...]:
+    """Return what workers were used for, as the report's page says it."""
+    found = uses.uses(report.batches, report.scenes, report.cost)
+    return tuple(
+        Use(str(use), seconds, found.usd.get(use, 0.0)) for use, seconds in found.seconds.items()
+    )

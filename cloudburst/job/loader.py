@@ -15,7 +15,7 @@ from cloudburst.job import source as sources
 from cloudburst.job.schema import JobSection, SceneSection, validate
 from cloudburst.job.tree import REPEATED_KEY
 from cloudburst.language import tr
-from cloudburst.models import Distribution, Job, Limits, Problem, Scene, VideoOptions
+from cloudburst.models import Distribution, Hooks, Job, Limits, Problem, Scene, VideoOptions
 from cloudburst.section import show
 
 if TYPE_CHECKING:
@@ -82,9 +82,21 @@ def load_job(
     job = _build(section, read, folder, probes, readings, target or _target(section, environment))
     variables.check(job.target, environment)
     job = replace(job, limits=variables.limits(job.limits, section.limits, environment))
+    places = _places(read) | variables.places(section.limits, environment)
     if max_cost_usd is not None:
         job = replace(job, limits=replace(job.limits, max_cost_usd=max_cost_usd))
+        places["limits.max_cost_usd"] = ("--max-cost-usd", 0)
+    job = replace(job, places=places)
     return replace(job, settings=_settings(section, environment))
+
+
+def _places(read: Source) -> dict[str, tuple[str, int]]:
+    """Return where the source sets limits, by their field."""
+    return {
+        problems.dotted(path): (read.shown, line)
+        for path, line in read.tree.lines.items()
+        if path[0:1] == ("limits",) and len(path) > 1
+    }
 
 
 def default_target(environment: Mapping[str, str]) -> str:
@@ -236,6 +248,7 @@ def _build(
         ),
         unused=read.warnings,
         document=_document(read, base) if read.in_memory else None,
+        hooks=Hooks(**section.on.model_dump()),
     )
 
 

@@ -51,6 +51,7 @@ FilePath = Annotated[
     Field(description="A file; relative paths start at the folder of this file."),
 ]
 Font = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_PATH)]
+Hook = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_PATH)]
 Background = Annotated[str, StringConstraints(pattern=BACKGROUND)]
 Encoding = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Color = Annotated[str, StringConstraints(pattern=_COLOR)]
@@ -86,6 +87,8 @@ class _JobPart(Section):
         "timeout": "scene_timeout",
         "max_cost": "max_cost_usd",
         "budget": "max_cost_usd",
+        "max_cost_month": "max_cost_usd_month",
+        "hooks": "on",
     }
     patterns: ClassVar[Mapping[str, str]] = {
         _PATH: later("a path without control characters"),
@@ -188,6 +191,12 @@ class LimitsSection(_JobPart):
     max_cost_usd: float | None = Field(
         default=None, gt=0, le=100_000, description="Cost limit of a run, in USD."
     )
+    max_cost_usd_month: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="Cost limit of all runs of this machine in a calendar month (UTC), in USD.",
+    )
     on_max_cost: WhenDear = Field(
         default="finish", description="At that limit: finish scenes in progress, or cancel them."
     )
@@ -198,6 +207,20 @@ class OutputSection(_JobPart):
 
     directory: FilePath | None = Field(
         default=None, description="Results; each run creates a folder of its own in it."
+    )
+
+
+class HooksSection(_JobPart):
+    """What is called when a run has ended: a command, or a URL; it gets the report."""
+
+    done: Hook | None = Field(default=None, description="Every scene has its video.")
+    failed: Hook | None = Field(default=None, description="Not every scene has its video.")
+    budget: Hook | None = Field(default=None, description="It was stopped at a cost limit.")
+    left_running: Hook | None = Field(
+        default=None, description="Something could not be verified as gone."
+    )
+    timeout: float = Field(
+        default=30, ge=1, le=600, description="Seconds for a command, or each request to a URL."
     )
 
 
@@ -224,6 +247,7 @@ class JobSection(_JobPart):
         description="false: rented workers get pictures as they are, not as small as videos need.",
     )
     output: OutputSection = OutputSection()
+    on: HooksSection = HooksSection()
 
     def section_of(self, target: str) -> Section | None:
         """Return a target's own section; None for a target that has none."""

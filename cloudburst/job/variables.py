@@ -53,6 +53,10 @@ _EXPECTED = {
     "seconds": later("a number of seconds from {least:.2g} to {most:g}"),
     "minutes": later("a number of minutes from {least:.2g} to {most:g}"),
 }
+_AMOUNTS = {
+    "CLOUDBURST_MAX_COST_USD": "max_cost_usd",
+    "CLOUDBURST_MAX_COST_USD_MONTH": "max_cost_usd_month",
+}
 _IGNORED = {"VIDEO_API_AUTH_KEY": later("every worker gets a random key of its own")}
 
 
@@ -73,7 +77,22 @@ def limits(base: Limits, section: LimitsSection, environment: Mapping[str, str])
         seconds = _seconds(timeout, environment.get(name, ""))
         if seconds is not None and timeout.field not in section.model_fields_set:
             longest[timeout.field] = max(seconds, longest.get(timeout.field, 0.0))
-    return replace(base, **longest)  # type: ignore[arg-type]  # its numbers alone
+    amounts = {
+        field: amount
+        for name, field in _AMOUNTS.items()
+        if field not in section.model_fields_set
+        and (amount := _amount(environment.get(name, ""))) is not None
+    }
+    return replace(base, **longest, **amounts)  # type: ignore[arg-type]  # its numbers alone
+
+
+def places(section: LimitsSection, environment: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """Return where the variables are set that set limits of money, by the limit's field."""
+    return {
+        f"limits.{field}": dotenv.place(name)
+        for name, field in _AMOUNTS.items()
+        if environment.get(name) and field not in section.model_fields_set
+    }
 
 
 def ignored(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -107,6 +126,20 @@ def _timeout_problems(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             least, most = 1 / timeout.seconds, timeout.most / timeout.seconds
             expected = tr(_EXPECTED[timeout.unit], least=least, most=most)
             yield name, tr("got {value}; expected {expected}", value=show(text), expected=expected)
+    for name in _AMOUNTS:
+        text = environment.get(name)
+        if text and _amount(text) is None:
+            expected = tr("a number above 0")
+            yield name, tr("got {value}; expected {expected}", value=show(text), expected=expected)
+
+
+def _amount(text: str) -> float | None:
+    """Return a variable's value in USD; None for one that is empty or not valid."""
+    try:
+        amount = float(text)
+    except ValueError:
+        return None
+    return amount if math.isfinite(amount) and amount > 0 else None
 
 
 def _seconds(timeout: _Timeout, text: str) -> float | None:

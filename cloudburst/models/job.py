@@ -150,6 +150,8 @@ class Limits:
         attempts: of one scene, on different workers where there are any.
         max_cost_usd: most that the run may cost, in USD; None for no limit.
         on_max_cost: ``finish`` what is being rendered and download it, or ``cancel`` it.
+        max_cost_usd_month: most that all runs of this machine may cost in a calendar month (UTC),
+            in USD; None for no limit.
     """
 
     scene_timeout: float | None = None
@@ -157,6 +159,26 @@ class Limits:
     attempts: int = 3
     max_cost_usd: float | None = None
     on_max_cost: WhenDear = "finish"
+    max_cost_usd_month: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is called when a run has ended: for each, a command or a URL; None for nothing.
+
+    Args:
+        done: every scene has its video.
+        failed: not every scene has.
+        budget: it was stopped at a cost limit.
+        left_running: something could not be verified as gone.
+        timeout: seconds for a command, or for each request to a URL.
+    """
+
+    done: str | None = None
+    failed: str | None = None
+    budget: str | None = None
+    left_running: str | None = None
+    timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +198,8 @@ class Job:
         unused: those of them that name a file which is in no scene.
         document: for a job of values, not of a file: a scenes.yaml with absolute paths, which each
             run keeps in its folder.
+        hooks: what is called when a run has ended.
+        places: of limits that were set, by their field: the file, or what else, and the line.
     """
 
     name: str
@@ -191,6 +215,12 @@ class Job:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     document: Mapping[str, Any] | None = None
+    hooks: Hooks = Hooks()
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    def place(self, field: str) -> tuple[str, int]:
+        """Return where a limit was set: the file as the user named it, and the line or 0."""
+        return self.places.get(field, (str(self.source), 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,18 @@
-"""`max_cost_usd`: refused before a run when it would cost more, stopped in time while it runs."""
+"""Cost limits: refused before a run when it would cost more, stopped in time while it runs.
+
+`max_cost_usd` is of one run, `max_cost_usd_month` of all runs of this machine in a calendar month,
+by their journals. A month is UTC's, as on AWS's bill.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Self
 
+from cloudburst import clock, history
 from cloudburst.errors import BadInput
+from cloudburst.history.spending import day, month_began
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Problem
 
@@ -16,8 +23,11 @@ if TYPE_CHECKING:
     from cloudburst.runner.context import OpenTarget, RunContext
 
 LOOK_EVERY = 1.0
+# Seconds for which the journals of the other runs are not read again.
+MONTH_EVERY = 30.0
 # Seconds for which the machines cost while they finish and end: so much earlier the run is stopped.
 WIND_DOWN = 60.0
+_RUN, _MONTH = "limits.max_cost_usd", "limits.max_cost_usd_month"
 
 
 class Budget:
@@ -34,10 +44,13 @@ class Budget:
         self._context = context
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="budget", daemon=True)
+        self._others = 0.0
+        self._read = float("-inf")
         self.reached = ""
 
     def __enter__(self) -> Self:
-        if self._context.limits.max_cost_usd is not None:
+        limits = self._context.limits
+        if limits.max_cost_usd is not None or limits.max_cost_usd_month is not None:
             self._thread.start()
         return self
 
@@ -47,29 +60,57 @@ class Budget:
             self._thread.join()
 
     def _watch(self) -> None:
-        limit = self._context.limits.max_cost_usd or 0.0
+        limits = self._context.limits
         while not self._done.wait(LOOK_EVERY):
             spent, per_hour = accrued(self._context.targets.values())
-            if spent + per_hour * WIND_DOWN / 3600 >= limit:
-                self._stop(spent, limit)
+            ending = per_hour * WIND_DOWN / 3600
+            if limits.max_cost_usd is not None and spent + ending >= limits.max_cost_usd:
+                self._stop(_reached(_RUN, spent, limits.max_cost_usd))
                 return
+            if limits.max_cost_usd_month is not None:
+                month = spent + self._spent_by_others()
+                if month + ending >= limits.max_cost_usd_month:
+                    self._stop(_reached(_MONTH, month, limits.max_cost_usd_month))
+                    return
 
-    def _stop(self, spent: float, limit: float) -> None:
+    def _spent_by_others(self) -> float:
+        if time.monotonic() - self._read > MONTH_EVERY:
+            self._others = spent_this_month(but=self._context.run_id)
+            self._read = time.monotonic()
+        return self._others
+
+    def _stop(self, why: str) -> None:
         context = self._context
         finish = context.limits.on_max_cost == "finish"
         rest = tr("what renders is finished") if finish else tr("what renders is cancelled")
-        self.reached = tr(
-            "limits.max_cost_usd: {spent} of {limit} are spent, and ending costs too; {rest}",
-            spent=f"${spent:.4f}",
-            limit=f"${limit:g}",
-            rest=rest,
-        )
+        self.reached = tr("{why}, and ending costs too; {rest}", why=why, rest=rest)
         context.timeline.emit(EventKind.STOPPING, self.reached, count=0)
         context.stop_launching(self.reached)
         if finish:
             context.queue.stop()
         else:
             context.stop.end()
+
+
+def _reached(limit: str, spent: float, most: float) -> str:
+    values = {"spent": f"${spent:.4f}", "limit": f"${most:g}"}
+    if limit == _RUN:
+        return tr("limits.max_cost_usd: {spent} of {limit} are spent", **values)
+    return tr(
+        "limits.max_cost_usd_month: {spent} of {limit} are spent this month by the runs of this "
+        "machine",
+        **values,
+    )
+
+
+def spent_this_month(*, but: str) -> float:
+    """Return what the runs of this machine have cost in this calendar month (UTC), in USD.
+
+    Args:
+        but: id of a run that is not counted.
+    """
+    since = month_began(clock.now())
+    return history.total(history.spent(history.everything(but=but), since))
 
 
 def accrued(targets: Iterable[OpenTarget]) -> tuple[float, float]:
@@ -82,22 +123,49 @@ def accrued(targets: Iterable[OpenTarget]) -> tuple[float, float]:
     return spent, per_hour
 
 
-def check(job: Job, targets: Iterable[OpenTarget]) -> None:
+def check(job: Job, targets: Iterable[OpenTarget], run_id: str) -> None:
     """Refuse a job that will likely cost more than it may.
 
+    Args:
+        job: with its limits.
+        targets: on which it is to run.
+        run_id: of the run.
+
     Raises:
-        BadInput: it would cost more than `Limits.max_cost_usd`; nothing was created.
+        BadInput: it would cost more than a limit allows; nothing was created.
     """
-    limit, opened = job.limits.max_cost_usd, list(targets)
+    limits, opened = job.limits, list(targets)
     estimates = [one.source.estimate() for one in opened if one.source is not None]
     billed = [estimate for estimate in estimates if estimate is not None]
-    if limit is None or not billed:
+    if not billed:
         return
     spent, _ = accrued(opened)
     likely, low = sum(one.likely for one in billed), sum(one.low for one in billed)
-    if spent + likely > limit:
-        message = _too_dear(limit, spent, likely, low)
-        raise BadInput([Problem(str(job.source), 0, "limits.max_cost_usd", message)])
+    problems = []
+    if limits.max_cost_usd is not None and spent + likely > limits.max_cost_usd:
+        message = _too_dear(limits.max_cost_usd, spent, likely, low)
+        problems.append(Problem(*job.place(_RUN), _RUN, message))
+    if limits.max_cost_usd_month is not None:
+        month = spent + spent_this_month(but=run_id)
+        if month + likely > limits.max_cost_usd_month:
+            message = _month_too_dear(limits.max_cost_usd_month, month, likely, low)
+            problems.append(Problem(*job.place(_MONTH), _MONTH, message))
+    if problems:
+        raise BadInput(problems)
+
+
+def _month_too_dear(limit: float, spent: float, likely: float, low: float) -> str:
+    return tr(
+        "got {limit}; since {day} (UTC) the runs of this machine have cost {spent}, so {left} is "
+        "left; the run will likely cost {likely} ({low} if all goes well); expected more, or fewer "
+        "scenes; `cloudburst cost --since {day}` shows what it was spent for",
+        limit=f"{limit:g}",
+        day=day(month_began(clock.now())),
+        spent=f"${spent:.4f}",
+        left=f"${max(0.0, limit - spent):.4f}",
+        likely=f"${likely:.4f}",
+        low=f"${low:.4f}",
+    )
 
 
 def _too_dear(limit: float, spent: float, likely: float, low: float) -> str:

@@ -21,7 +21,7 @@ from cloudburst.language import tr
 from cloudburst.models import Event, EventKind, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
 from cloudburst.report import beside, json, summary
-from cloudburst.runner import budget
+from cloudburst.runner import budget, hooks
 from cloudburst.runner.batch import BatchRunner, run_all
 from cloudburst.runner.conclusion import conclude
 from cloudburst.runner.context import (
@@ -182,7 +182,7 @@ class Run:
             planned, ready = with_workers(opened, wanted, record.run_id)
             for note in notes(wanted, planned, ready):
                 self._timeline.emit(EventKind.NOTE, note)
-            budget.check(self._job, ready.values())
+            budget.check(self._job, ready.values(), record.run_id)
         except (BadInput, InfrastructureError) as error:
             if self._point.only_kept:
                 raise
@@ -339,6 +339,8 @@ class Run:
         read = self._journal.state if self._journal else None
         for line in beside.write(report, read, hurried=lambda: self._stop.hurried):
             self._timeline.emit(EventKind.NOTE, line)
+        if started.context is not None:
+            self._call_hooks(report, over_budget=bool(started.over_budget))
         self._timeline.emit(EventKind.RUN_FINISHED, text, report=json.document(report))
         # Whoever has given up waiting does not wait for a blocked terminal, either.
         failure: Exception | None = self._timeline.close(lambda: self._stop.abandoned)
@@ -350,6 +352,19 @@ class Run:
         with contextlib.suppress(InfrastructureError):
             conclude(report, failure or unwritten, idle=idle)
         raise prepared.refused
+
+    def _call_hooks(self, report: RunReport, *, over_budget: bool) -> None:
+        """Call what the job wants called; what fails is a note, and changes nothing."""
+        source = self._job.source
+        for failure in hooks.call(
+            self._job.hooks,
+            report,
+            json.document(report),
+            source if source.is_dir() else source.absolute().parent,
+            over_budget=over_budget,
+            hurried=self._stop.hurried,
+        ):
+            self._timeline.emit(EventKind.NOTE, failure)
 
     def _report(self, started: Started) -> tuple[RunReport, str]:
         context = started.context

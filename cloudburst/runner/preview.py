@@ -74,7 +74,7 @@ def preview(
             opened[name] = OpenTarget(target, engine_for(cli, target))
         wanted = planned
         planned, ready = with_workers(opened, wanted, run_id)
-        budget.check(job, ready.values())
+        budget.check(job, ready.values(), run_id)
         regions = [region for on in ready.values() for region in on.resources.regions]
         held.enter_context(_passing(record, tuple(regions)))
         try:

@@ -146,7 +146,9 @@ def command_problems(of: Page, config: pytest.Config) -> Iterator[str]:
 
 def job_problems(of: Page) -> Iterator[str]:
     for text in of.blocks_of("yaml"):
-        document = yaml.safe_load(text)
+        # YAML 1.1 takes `on` for true; scenes.yaml is YAML 1.2.
+        loaded = yaml.safe_load(text)
+        document = {"on" if key is True else key: value for key, value in loaded.items()}
         for path, message in validate({**MINIMAL, **document})[1]:
             yield f"{'.'.join(map(str, path))}: {message}"
 

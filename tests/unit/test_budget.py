@@ -5,17 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudburst.models import Batch, Event, EventKind
+from cloudburst.errors import BadInput
+from cloudburst.job.loader import load_job
+from cloudburst.models import Batch, Estimate, Event, EventKind, Price
 from cloudburst.runner import budget
 from cloudburst.runner.budget import Budget
 from cloudburst.runner.events import Timeline
+from cloudburst.targets.local.target import PROCESS
 from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context, on_local
+from tests.support.inputs import scenes_yaml
+from tests.support.pasts import now_is, rental, with_rentals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cloudburst.runner.context import RunContext
@@ -143,3 +150,92 @@ def test_the_watch_ends_with_the_run(tmp_path: Path) -> None:
         wait_for(1, target, watching)
         assert "budget" in {thread.name for thread in threading.enumerate()}
     assert "budget" not in {thread.name for thread in threading.enumerate()}
+
+
+# -- the limit of a month -----------------------------------------------------------------------
+
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
+
+def others(folder: Path, run_id: str, began: float, seconds: float) -> None:
+    """Write another run, which has cost 0.0010014 USD for each second."""
+    with_rentals(folder / run_id, run_id, rental("i-1", began, began + seconds))
+
+
+@pytest.fixture
+def november(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_is(monkeypatch, NOW)
+
+
+@pytest.mark.usefixtures("november")
+def test_a_month_is_what_other_runs_have_cost_since_its_first_day(tmp_path: Path) -> None:
+    first = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    others(tmp_path, "20261031-000000-000000", first - 1000, 1100)
+    others(tmp_path, "20261101-000000-000000", first + 5000, 60)
+    others(tmp_path, "own", first + 9000, 3600)
+    assert budget.spent_this_month(but="own") == pytest.approx(160 * 3.605 / 3600)
+
+
+@pytest.mark.usefixtures("november")
+@pytest.mark.parametrize(("limit", "stops"), [(0.2, False), (0.17, True)])
+def test_a_run_is_stopped_when_the_month_is_spent(
+    tmp_path: Path, limit: float, *, stops: bool
+) -> None:
+    others(tmp_path, "20261101-000000-000000", NOW - 1000, 100)  # 0.1001
+    context, target, events = running(tmp_path, 0.07, 0.0, max_cost_usd_month=limit)
+    with Budget(context) as watching:
+        wait_for(5, target, watching)
+        if stops:
+            until_stopped(context)
+    context.timeline.close()
+    assert bool(watching.reached) is stops
+    assert [event.kind for event in events] == [EventKind.STOPPING] * stops
+    if stops:
+        assert watching.reached == (
+            "limits.max_cost_usd_month: $0.1701 of $0.17 are spent this month by the runs of this "
+            "machine, and ending costs too; what renders is finished"
+        )
+
+
+@pytest.mark.usefixtures("november")
+def test_what_others_spend_meanwhile_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "MONTH_EVERY", 0.0)
+    context, target, _ = running(tmp_path, 0.05, 0.0, max_cost_usd_month=0.1)
+    with Budget(context) as watching:
+        wait_for(5, target, watching)
+        assert watching.reached == ""
+        others(tmp_path, "20261101-000000-000000", NOW - 1000, 100)
+        wait_for(10_000, target, watching)
+    assert watching.reached.startswith("limits.max_cost_usd_month: $0.1501 of $0.1 are spent")
+
+
+class Dear(FakeTarget):
+    """A target whose plan will cost 0.5 USD."""
+
+    def estimate(self) -> Estimate:
+        return Estimate(0.25, 0.5, 9.0, {}, 30, PROCESS, Price(1.0, "a test"), ())
+
+
+@pytest.mark.usefixtures("november")
+def test_a_run_that_the_month_has_no_room_for_is_refused_with_the_place(
+    tmp_path: Path, job_file: Callable[..., Path]
+) -> None:
+    others(tmp_path, "20261101-000000-000000", NOW - 1000, 100)
+    path = job_file(scenes_yaml(1, "limits:\n  attempts: 2\n  max_cost_usd_month: 0.55\n"))
+    target = Dear(FakeEngine())
+    context = make_context(target.engine, target, tmp_path)
+    on = on_local(context)
+    with pytest.raises(BadInput) as raised:
+        budget.check(load_job(path), [on], "own")
+    (problem,) = raised.value.problems
+    assert str(problem) == (
+        f"{path}:4: limits.max_cost_usd_month: got 0.55; since 2026-11-01 (UTC) the runs of this "
+        "machine have cost $0.1001, so $0.4499 is left; the run will likely cost $0.5000 ($0.2500 "
+        "if all goes well); expected more, or fewer scenes; `cloudburst cost --since 2026-11-01` "
+        "shows what it was spent for"
+    )
+    more = load_job(path)
+    budget.check(replace(more, limits=replace(more.limits, max_cost_usd_month=0.7)), [on], "own")
