@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from cloudburst.journal.state import RunState
 
+# Seconds for pictures of videos: whoever asks for the page wants to see them.
+_PATIENCE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -56,7 +59,7 @@ def write(folder: Path) -> Written:
         remaining=() if going_on else _remaining(state),
         kept=[one.stack for one in state.unfinished if one.kept],
     )
-    problems = beside.write(report, lambda: state, going_on=going_on)
+    problems = beside.write(report, lambda: state, going_on=going_on, patience=_PATIENCE)
     return Written(folder / beside.PAGE, problems, going_on)
 
 

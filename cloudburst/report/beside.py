@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cloudburst.report.uses import Uses
 
 PAGE = "report.html"
+# Seconds for pictures of videos: at the end of a run somebody waits for its summary.
+AT_THE_END = 5.0
 
 
 def write(
@@ -31,6 +33,7 @@ def write(
     *,
     hurried: Callable[[], bool] = lambda: False,
     going_on: bool = False,
+    patience: float = AT_THE_END,
 ) -> tuple[str, ...]:
     """Write all that is written beside report.json, each file whole or not at all.
 
@@ -40,6 +43,7 @@ def write(
         hurried: whether somebody waits who does not want to: then videos are not opened for their
             first pictures.
         going_on: the run has not ended.
+        patience: seconds that taking pictures of the videos may last.
 
     Returns:
         What could not be written, and why, a line each.
@@ -56,7 +60,9 @@ def write(
         # The template engine and the decoder are only for this.
         from cloudburst.report.page import page as html  # noqa: PLC0415
 
-        return html.document(report, _state(journal), known(), hurried=hurried, going_on=going_on)
+        return html.document(
+            report, _state(journal), known(), hurried=hurried, going_on=going_on, patience=patience
+        )
 
     makers: dict[str, Callable[[], str]] = {
         PAGE: page,

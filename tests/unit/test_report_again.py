@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import webbrowser
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,17 +122,19 @@ def test_a_page_that_cannot_be_made_is_a_note(
     assert (done.directory / trace.NAME).exists()
 
 
-def test_who_is_in_a_hurry_waits_for_no_picture(tmp_path: Path) -> None:
-    video = tmp_path / "no video.mp4"
-    assert posters.posters([("a", video)] * 3, posters.budget(3), lambda: True) == {}
+def test_who_is_in_a_hurry_waits_for_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posters, "poster", lambda *_: b"x")
+    videos = [("a", Path("v.mp4"))]
+    assert posters.posters(videos, posters.budget(1, 9.0), lambda: True) == {}
+    assert list(posters.posters(videos, posters.budget(1, 9.0), lambda: False)) == ["a"]
 
 
 def test_pictures_stay_within_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posters, "poster", lambda *_: b"x" * 300)
     videos = [(f"s{number}", Path("v.mp4")) for number in range(10)]
-    made = posters.posters(videos, replace(posters.MANY, bytes=1000), lambda: False)
+    made = posters.posters(videos, posters.Budget(9.0, bytes=1000), lambda: False)
     assert list(made) == ["s0", "s1"], "in base64 each has 423 bytes"
-    slow = replace(posters.MANY, seconds=-1.0)
+    slow = posters.Budget(-1.0)
     assert posters.posters(videos, slow, lambda: False) == {}
 
 

@@ -310,7 +310,7 @@ def test_half_a_character_does_not_cost_the_page(tmp_path: Path) -> None:
 def test_a_thousand_scenes_are_less_than_five_megabytes(tmp_path: Path) -> None:
     report, state = pages.many(tmp_path)
     went = uses(report.batches, report.scenes, report.cost)
-    budget = posters.budget(len(report.scenes))
+    budget = posters.budget(len(report.scenes), 9.0)
     # Every picture of the largest size that the budget allows on average.
     picture = "data:image/jpeg;base64," + "A" * (budget.bytes // len(report.scenes) - 30)
     made = page.html(

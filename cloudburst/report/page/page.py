@@ -38,6 +38,7 @@ def document(
     *,
     hurried: Callable[[], bool] = lambda: False,
     going_on: bool = False,
+    patience: float,
 ) -> str:
     """Return the page of a run.
 
@@ -47,9 +48,10 @@ def document(
         went: what its time and money went to.
         hurried: whether somebody waits who does not want to.
         going_on: the run has not ended.
+        patience: seconds that taking pictures of the videos may last.
     """
     done = [(scene.name, scene.artifact.path) for scene in report.scenes if scene.artifact]
-    pictures = posters.posters(done, posters.budget(len(report.scenes)), hurried)
+    pictures = posters.posters(done, posters.budget(len(report.scenes), patience), hurried)
     return html(view(report, state, went, pictures, going_on=going_on))
 
 

@@ -22,27 +22,30 @@ class Budget:
     """What all pictures of a page may take.
 
     Args:
+        seconds: to make them.
         bytes: of all of them, as the page holds them.
-        seconds: to make them; whoever waits for the run's end waits for them, too.
         side: pixels of the longer side of each.
         quality: of each as a JPEG.
     """
 
+    seconds: float
     bytes: int = 2_500_000
-    seconds: float = 10.0
     side: int = 256
     quality: int = 70
 
 
-# For a page with many scenes, on which each is small and only some are seen at once.
-MANY = Budget(side=128, quality=60)
 _FEW_SCENES = 200
 _WORKERS = 2
 
 
-def budget(scenes: int) -> Budget:
-    """Return the budget of a page with a number of scenes."""
-    return Budget() if scenes <= _FEW_SCENES else MANY
+def budget(scenes: int, seconds: float) -> Budget:
+    """Return the budget of a page: with many scenes, each picture is small.
+
+    Args:
+        scenes: number of scenes.
+        seconds: to make the pictures.
+    """
+    return Budget(seconds) if scenes <= _FEW_SCENES else Budget(seconds, side=128, quality=60)
 
 
 def posters(

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cloudburst.language import tr
+from cloudburst.language import later, tr
 from cloudburst.models import SceneStatus
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Attempted, Cell, Reason, SceneRow, Table
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cloudburst.models import Artifact, RunReport, SceneResult
     from cloudburst.report.uses import Uses, WorkerUse
 
+# Heads of columns, in the order of `Use`.
+_USES = (later("boot"), later("render"), later("idle"), later("ending"))
 # In the order in which they are put first: what needs somebody's attention.
 STATUSES = (SceneStatus.FAILED, SceneStatus.UNFINISHED, SceneStatus.DONE)
 
@@ -32,7 +34,6 @@ def columns(*, rented: bool) -> tuple[tuple[str, bool], ...]:
     """Return the figures' columns of the table of scenes."""
     money = (("USD", True),) if rented else ()
     return (
-        (tr("narration"), True),
         (tr("video"), True),
         (tr("size"), True),
         (tr("received"), True),
@@ -97,7 +98,6 @@ def _cells(scene: SceneResult, went: Uses, *, rented: bool) -> tuple[Cell, ...]:
     pixels = Cell(f"{video.width}x{video.height}", video.width * video.height) if video else Cell()
     money = (text.usd_cell(went.scenes.get(scene.name)),) if rented else ()
     return (
-        text.seconds_cell(scene.narration),
         text.seconds_cell(video.seconds if video else None),
         pixels,
         Cell(text.size(video.size), video.size) if video else Cell(),
@@ -138,7 +138,7 @@ def workers(went: Uses, *, rented: bool) -> Table:
             (tr("worker"), False),
             (tr("machine"), False),
             *money,
-            *((tr(str(use)), True) for use in Use),
+            *((tr(name), True) for name in _USES),
             (tr("videos"), True),
             (tr("end"), False),
         ),

@@ -22,8 +22,8 @@ LANE, GAP = 18, 8
 KINDS = {
     "up": later("up: the stack is being created"),
     "health": later("health: it boots, and the video API starts"),
-    "render": later("render"),
-    "download": later("download"),
+    "render": later("render: a scene is being rendered"),
+    "download": later("download: its video is being downloaded"),
     "failed": later("failed attempt"),
     "broken": later("broken off"),
     "idle": later("idle: no scene on it"),
