@@ -233,9 +233,12 @@ def test_without_scripts_everything_can_be_read(browser: Browser, troubled: Path
         assert there.page.get_by_text("not a picture").first.is_visible()
 
 
-def test_paper_has_all_of_it(browser: Browser, many: Path) -> None:
+@pytest.mark.slow
+def test_paper_has_all_of_it(browser: Browser, tmp_path: Path) -> None:
+    report, state = pages.many(tmp_path, 60, 40)
+    assert beside.write(report, lambda: state) == ()
     # As wide as A4 across is between its margins.
-    with shown(browser, many, width=1040) as there:
+    with shown(browser, tmp_path / beside.PAGE, width=1040) as there:
         page = there.page
         page.emulate_media(media="print")
         assert page.evaluate("document.documentElement.scrollWidth") == 1040
@@ -284,6 +287,7 @@ def test_nothing_of_a_run_is_executed(browser: Browser, tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 def test_a_thousand_scenes_are_searched_and_sorted(browser: Browser, many: Path) -> None:
     assert many.stat().st_size < 5_000_000
     with shown(browser, many) as there:
