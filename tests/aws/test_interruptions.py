@@ -102,6 +102,10 @@ def test_a_spot_machine_that_is_taken_back_is_replaced_and_nothing_is_rendered_t
     assert "Server.SpotInstanceTermination" in str(long.attempts[0].error)
     assert len(cloud.machines) == 2
     assert machine_cost(report) >= sum(bill.usd for bill in cloud.bills())
+    page = (report.directory / "report.html").read_text("utf-8")
+    assert "b01: the spot machine was reclaimed: Server.SpotInstanceTermination: " in page
+    assert "AWS price list of " in page or "spot price of " in page
+    assert "the spot machine was reclaimed, destroyed" in page
     assert_cloud_empty(cloud, state)
 
 

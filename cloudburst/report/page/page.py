@@ -169,9 +169,16 @@ def _facts(report: RunReport, went: Uses, *, rented: bool) -> tuple[Fact, ...]:
     ]
     if received:
         facts.append(Fact(tr("received"), text.size(received)))
-    day, _, clock = text.moment(report.started_at).partition(" ")
-    facts.append(Fact(tr("began"), clock or day, f"{day} · {report.run_id}"))
+    facts.append(_began(report))
     return tuple(facts)
+
+
+def _began(report: RunReport) -> Fact:
+    moment = text.moment(report.started_at).split()
+    if len(moment) < 3:  # noqa: PLR2004 - a day, a time, an offset
+        return Fact(tr("began"), report.started_at, report.run_id)
+    day, clock, offset = moment
+    return Fact(tr("began"), clock, f"{day} {offset} · {report.run_id}")
 
 
 def _cost_fact(report: RunReport, *, rented: bool) -> Fact:
