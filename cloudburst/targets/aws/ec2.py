@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 PRICE_REGION = "us-east-1"
 GONE = "terminated"
 END_TIMEOUT = 180.0
+# Seconds between two looks at instances that end: AWS takes most of a minute, and lets an account
+# describe instances 20 times a second (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling).
 _POLL = 1.0
+_LONGEST_POLL = 5.0
 # How often an answer is asked for that cannot be read.
 _READINGS = 4
 # Volumes are still described for a moment while they are deleted.
@@ -371,6 +374,7 @@ class Aws:
                 "Values": ["pending", "running", "shutting-down", "stopping", "stopped"],
             },
         ]
+        pause = _POLL
         while any(
             page["Reservations"]
             for page in self._pages("ec2", region, "describe_instances", Filters=filters)
@@ -378,7 +382,8 @@ class Aws:
             if time.monotonic() > deadline:
                 message = f"{names} did not terminate within {END_TIMEOUT:.0f} s"
                 raise CloudRefused(message, refusals.of_code(None, message))
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_POLL)
 
     def remove(self, region: str, groups: Iterable[str], volumes: Iterable[str]) -> None:
         """Delete security groups and volumes. One that does not exist is no error."""
