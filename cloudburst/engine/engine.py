@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import shutil
 import signal
 import socket
@@ -87,7 +88,7 @@ class Engine:
         self._slots = threading.BoundedSemaphore(count)
         # Destroys have slots of their own: an end never waits for a beginning.
         self._ends = threading.BoundedSemaphore(max(1, count // 2))
-        self._known: dict[str, auto.Stack] = {}
+        self._known: dict[str, sdk.Stack] = {}
         self.logs: Path | None = None
 
     def up(
@@ -111,12 +112,9 @@ class Engine:
                 )
             begin()
             with sdk.closed_loops(program) as recorded:
-                handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
-                self._known[stack] = handle
-                result = handle.up(
-                    color="never", suppress_progress=True, on_output=self._noted(stack)
-                )
-            return {name: output.value for name, output in result.outputs.items()}
+                handle = self._handle(stack, recorded, create=True)
+                handle.up(color="never", suppress_progress=True, on_output=self._noted(stack))
+            return self._outputs(stack, handle.workspace)
 
     def _noted(self, stack: str) -> Callable[[str], None]:
         """Return what takes the engine's output of a stack, line by line, into the run's logs."""
@@ -150,8 +148,7 @@ class Engine:
             sdk.closed_loops(program) as recorded,
         ):
             # The engine previews only stacks that exist: an empty one is created and removed.
-            handle = auto.create_stack(stack, PROJECT, recorded, opts=self._options(stack))
-            self._known[stack] = handle
+            handle = self._handle(stack, recorded, create=True)
             try:
                 handle.preview(color="never", on_event=note)
             finally:
@@ -171,7 +168,7 @@ class Engine:
         """
         with self._ends, self._translated("destroy", stack):
             try:
-                handle = self._known.get(stack) or self._select(stack)
+                handle = self._known.get(stack) or self._handle(stack)
                 handle.destroy(color="never", suppress_progress=True, on_output=self._noted(stack))
             except auto.StackNotFoundError:
                 handle = None
@@ -191,7 +188,7 @@ class Engine:
             self._translated("stack rm", stack),
             contextlib.suppress(auto.StackNotFoundError),
         ):
-            self._remove(stack, self._known.get(stack) or self._select(stack))
+            self._remove(stack, self._known.get(stack) or self._handle(stack))
         self._forget(stack, gone=True)
 
     def refresh(self, stack: str) -> None:
@@ -209,7 +206,7 @@ class Engine:
             self._translated("refresh", stack),
             contextlib.suppress(auto.StackNotFoundError),
         ):
-            handle = self._known.get(stack) or self._select(stack)
+            handle = self._known.get(stack) or self._handle(stack)
             handle.refresh(color="never", suppress_progress=True, clear_pending_creates=True)
 
     def cancel(self, stack: str) -> None:
@@ -221,7 +218,7 @@ class Engine:
             EngineError: with the engine's message.
         """
         with self._translated("cancel", stack), contextlib.suppress(auto.StackNotFoundError):
-            (self._known.get(stack) or self._select(stack)).cancel()
+            (self._known.get(stack) or self._handle(stack)).cancel()
 
     def stacks(self) -> list[str]:
         """List the project's stacks in the backend.
@@ -283,10 +280,8 @@ class Engine:
             StackGone: it does not exist.
             EngineError: they cannot be read.
         """
-        with self._ends, self._translated("stack output", stack):
-            with self._reading() as workspace:
-                outputs = workspace.stack_outputs(stack)
-            return {name: output.value for name, output in outputs.items()}
+        with self._ends, self._translated("stack output", stack), self._reading() as workspace:
+            return self._outputs(stack, workspace)
 
     def locks(self, stack: str) -> tuple[Lock, ...]:
         """List the locks on a stack where the backend is a folder: others do not show them.
@@ -333,24 +328,29 @@ class Engine:
 
     @contextmanager
     def _reading(self) -> Iterator[auto.LocalWorkspace]:
-        """Yield a workspace of its own; it selects nothing, which saves a start of the engine.
+        """Yield a workspace of its own.
 
         The SDK rewrites `Pulumi.yaml` where it begins; in the stack's workspace, its run or another
         may just be reading that.
         """
         with tempfile.TemporaryDirectory(prefix="cloudburst-") as folder:
-            yield auto.LocalWorkspace(
-                work_dir=folder,
-                env_vars=self._environment,
-                project_settings=_SETTINGS,
-                pulumi_command=self._command,
-            )
+            yield self._workspace(Path(folder))
 
-    def _select(self, stack: str) -> auto.Stack:
-        def nothing() -> None:
-            """Destroy and refresh read the state, not a program."""
+    def _outputs(self, stack: str, workspace: auto.Workspace) -> dict[str, Any]:
+        arguments = ["stack", "output", "--json", "--show-secrets", "--stack", stack]
+        result = self._command.run(arguments, str(workspace.work_dir), self._environment)
+        outputs: dict[str, Any] = json.loads(result.stdout)
+        return outputs
 
-        return auto.select_stack(stack, PROJECT, nothing, opts=self._options(stack))
+    def _handle(
+        self, stack: str, program: Program = lambda: None, *, create: bool = False
+    ) -> sdk.Stack:
+        """Return a stack in the workspace of its own; destroy and refresh need no program."""
+        folder = self._work / stack
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = sdk.Stack(stack, self._workspace(folder, program), create=create)
+        self._known[stack] = handle
+        return handle
 
     def _forget(self, stack: str, *, gone: bool = False) -> None:
         """Remove what the engine keeps of a stack, in CloudBurst's own folders alone.
@@ -372,7 +372,7 @@ class Engine:
             for kind in (Path("history"), Path("locks") / "organization"):
                 shutil.rmtree(backend / kind / PROJECT / stack, ignore_errors=True)
 
-    def _remove(self, stack: str, handle: auto.Stack) -> None:
+    def _remove(self, stack: str, handle: sdk.Stack) -> None:
         try:
             handle.workspace.remove_stack(stack)
         except auto.StackNotFoundError:
@@ -383,11 +383,10 @@ class Engine:
     def _translated(self, operation: str, stack: str) -> AbstractContextManager[None]:
         return translated(operation, stack, self._diagnose)
 
-    def _options(self, stack: str) -> auto.LocalWorkspaceOptions:
-        folder = self._work / stack
-        folder.mkdir(parents=True, exist_ok=True)
-        return auto.LocalWorkspaceOptions(
+    def _workspace(self, folder: Path, program: Program | None = None) -> auto.LocalWorkspace:
+        return auto.LocalWorkspace(
             work_dir=str(folder),
+            program=program,
             env_vars=self._environment,
             project_settings=_SETTINGS,
             pulumi_command=self._command,

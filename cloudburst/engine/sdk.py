@@ -1,4 +1,4 @@
-"""What of the Pulumi SDK has to be changed for a process that runs many programs at once."""
+"""What of the Pulumi SDK has to be changed for a process that works on many stacks at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import threading
 import time
 import traceback
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pulumi.automation as auto
+from pulumi.automation import UpdateSummary
 from pulumi.runtime import _grpc_settings
 
 if TYPE_CHECKING:
@@ -48,6 +51,34 @@ def _is_not_of_the_sdk(record: logging.LogRecord) -> bool:
         frame.f_code.co_filename.endswith("automation/_server.py")
         for frame, _ in traceback.walk_tb(trace)
     )
+
+
+class Stack(auto.Stack):
+    """A stack whose operations start the engine once each.
+
+    Those of the SDK start it up to four times: it selects the stack first, though each command
+    names it, and afterwards it asks for the outputs, without secrets and with them, and for the
+    newest entry of the history. Meanwhile a worker that is billed waits.
+
+    Args:
+        name: its name.
+        workspace: in which the engine works.
+        create: whether it is created; otherwise it is taken to exist.
+    """
+
+    def __init__(self, name: str, workspace: auto.LocalWorkspace, *, create: bool = False) -> None:
+        self.name = name
+        self.workspace = workspace
+        if create:
+            workspace.create_stack(name)
+
+    def outputs(self) -> auto.OutputMap:
+        """Return nothing: `Engine.outputs` asks for them."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:  # noqa: ARG002
+        """Return an entry that says nothing: nobody reads it."""
+        return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from cloudburst import preview
+from cloudburst.engine.command import Command
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineError, StackGone, StackLocked
@@ -81,8 +82,27 @@ def by_hand(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the engine was started for: operations without their options."""
+    started: list[str] = []
+    run = Command.run
+
+    def recorded(self: Command, args: list[str], *rest: Any) -> Any:
+        started.append(" ".join(args[: 2 if args[0] == "stack" else 1]))
+        return run(self, args, *rest)
+
+    monkeypatch.setattr(Command, "run", recorded)
+    return started
+
+
 def test_a_stack_is_a_worker_from_up_to_destroy(
-    engine: Engine, target: LocalTarget, workers: LocalWorkers, spec: WorkerSpec, state: Path
+    engine: Engine,
+    target: LocalTarget,
+    workers: LocalWorkers,
+    spec: WorkerSpec,
+    state: Path,
+    starts: list[str],
 ) -> None:
     outputs = engine.up(spec.stack, workers.program(spec, None))
     worker = workers.worker(spec, outputs)
@@ -101,6 +121,8 @@ def test_a_stack_is_a_worker_from_up_to_destroy(
     assert target.resources.inventory(spec.stack) == []
     assert api.healthy(1) == "connection refused"
     assert not provider.work_folder(spec.stack).exists()
+    # Each start takes half a second of CPU, and the worker waits for it.
+    assert starts == ["stack init", "up", "stack output", "destroy", "stack rm"]
     assert_nothing_left(state)
 
 
