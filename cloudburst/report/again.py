@@ -66,6 +66,6 @@ def write(folder: Path) -> Written:
 def _remaining(state: RunState) -> list[str]:
     return [
         tr("{stack}: its end was not verified; cloudburst audit asks the provider", stack=one.stack)
-        for one in state.unfinished
+        for one in sorted(state.unfinished, key=lambda one: one.stack)
         if not one.kept
     ]

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from cloudburst import language
-from cloudburst.report import beside
+from cloudburst.report import beside, json
 from tests.support import pages
 from tests.support.browser import chromium, shown, until, video
 
@@ -40,6 +40,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("intro", "brook", "sunset"):
         video(folder / f"{name}.mp4")
     report, state = pages.troubled(folder)
+    json.write(report)
     assert beside.write(report, lambda: state) == ()
     return folder / beside.PAGE
 

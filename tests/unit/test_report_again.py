@@ -199,6 +199,7 @@ def test_the_command_writes_the_page_of_a_run_and_says_where(
     assert capfd.readouterr().out == f"{done.directory / beside.PAGE}\n"
     assert opened == []
     assert called(str(done.directory), "--open") == 0
+    assert 'href="report.json"' in (done.directory / beside.PAGE).read_text()
     assert opened == [(done.directory / beside.PAGE).as_uri()]
     assert ": all 3 videos are done" in headline(done.directory)
     assert (done.directory / "report.json").read_bytes() == before
@@ -223,9 +224,16 @@ def test_a_run_that_is_going_on_and_one_that_was_killed_have_pages(
         assert called(done.run_id) == 0
         assert "the run is going on" in capfd.readouterr().err
         assert "; the run is going on" in headline(done.directory)
+        html = (done.directory / beside.PAGE).read_text()
+        assert '<header class="top going">' in html
+        assert "<bdi>has not ended</bdi>" in html
+        (done.directory / "report.json").unlink()
     assert called(done.run_id) == 0
     html = (done.directory / beside.PAGE).read_text()
     assert f"{done.run_id}-b09: its end was not verified" in html
+    assert "<bdi>not verified as gone</bdi>" in html
+    assert 'href="report.json"' not in html
+    assert '<header class="top bad">' in html
     assert "nothing is left running" not in html
 
 

@@ -220,7 +220,7 @@ class Page:
         language: of its texts, as HTML names it.
         title: of the window.
         headline: what was asked and what became of it, in a line.
-        verdict: ``good``, ``mixed`` or ``bad``.
+        verdict: ``good``, ``mixed``, ``bad`` or ``going``.
         facts: figures at the top.
         alerts: what a person has to know first.
         failures: why scenes failed.
@@ -231,6 +231,7 @@ class Page:
         scene_columns: (name, whether it holds figures) of each.
         scenes: in the order of the job.
         warnings: of the job's files, of targets and of the renderer.
+        has_json: whether report.json is beside it.
         words: the page's own texts.
         origin: what wrote the page, and when.
     """
@@ -249,6 +250,7 @@ class Page:
     scene_columns: tuple[tuple[str, bool], ...]
     scenes: tuple[SceneRow, ...]
     warnings: tuple[str, ...]
+    has_json: bool = True
     words: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 

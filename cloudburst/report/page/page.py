@@ -10,10 +10,10 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import jinja2
-from markupsafe import Markup
 
 from cloudburst.language import language, ntr, tr
 from cloudburst.models import Outcome, SceneStatus
+from cloudburst.report import json
 from cloudburst.report.page import money, planned, posters, scenes, text
 from cloudburst.report.page.model import Alert, Fact, Page
 from cloudburst.report.page.timeline import timeline
@@ -81,17 +81,19 @@ def view(
         language="zh-Hans" if language() == "zh" else "en",
         title=f"{report.job} – CloudBurst",
         headline=_headline(report, going_on=going_on),
-        verdict="bad" if report.left_running else _VERDICTS.get(report.outcome, "bad"),
+        verdict=_verdict(report, going_on=going_on),
         facts=_facts(report, went, rented=rented),
         alerts=_alerts(report, going_on=going_on),
         failures=scenes.reasons(report),
         timeline=timeline(went, state, ids, report.seconds),
         costs=money.tables(report, went, plan),
         plan=planned.table(plan, report, went),
-        workers=scenes.workers(went, rented=rented),
+        workers=scenes.workers(went, rented=rented, going_on=going_on),
         scene_columns=scenes.columns(rented=rented),
         scenes=scenes.scene_rows(report, went, pictures, rented=rented),
         warnings=_warnings(report, plan),
+        # A run that was killed has none.
+        has_json=(report.directory / json.NAME).exists(),
         words=words(),
         origin=tr(
             "Written by CloudBurst {version} at {time}",
@@ -99,6 +101,12 @@ def view(
             time=text.moment(now().isoformat()),
         ),
     )
+
+
+def _verdict(report: RunReport, *, going_on: bool) -> str:
+    if going_on:
+        return "going"
+    return "bad" if report.left_running else _VERDICTS.get(report.outcome, "bad")
 
 
 def _headline(report: RunReport, *, going_on: bool) -> str:
@@ -266,7 +274,7 @@ def _sha256(source: str) -> str:
 
 
 @functools.cache
-def _parts() -> tuple[jinja2.Template, Markup, Markup]:
+def _parts() -> tuple[jinja2.Template, str, str]:
     folder = resources.files(_FOLDER)
     source, style, script = (
         folder.joinpath(name).read_text("utf-8")
@@ -275,5 +283,4 @@ def _parts() -> tuple[jinja2.Template, Markup, Markup]:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    # Our own files, with nothing of a run in them.
-    return environment.from_string(source), Markup(style), Markup(script)  # noqa: S704
+    return environment.from_string(source), style, script

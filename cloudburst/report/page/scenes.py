@@ -129,8 +129,14 @@ def reasons(report: RunReport) -> tuple[Reason, ...]:
     return tuple(Reason(text.short(why), tuple(scenes)) for why, scenes in ordered)
 
 
-def workers(went: Uses, *, rented: bool) -> Table:
-    """Return a table of all launches."""
+def workers(went: Uses, *, rented: bool, going_on: bool = False) -> Table:
+    """Return a table of all launches.
+
+    Args:
+        went: what the run's time and money went to.
+        rented: whether there is a bill.
+        going_on: the run has not ended.
+    """
     money = (("$/h", True), ("USD", True)) if rented else ()
     return Table(
         title=tr("Workers"),
@@ -143,14 +149,16 @@ def workers(went: Uses, *, rented: bool) -> Table:
             (tr("end"), False),
         ),
         rows=tuple(
-            _worker(one, went.workers[number + 1 :], rented=rented)
+            _worker(one, went.workers[number + 1 :], rented=rented, going_on=going_on)
             for number, one in enumerate(went.workers)
         ),
         notes=(tr("Prices are those at each machine's launch."),) if rented else (),
     )
 
 
-def _worker(one: WorkerUse, later_ones: Sequence[WorkerUse], *, rented: bool) -> tuple[str, ...]:
+def _worker(
+    one: WorkerUse, later_ones: Sequence[WorkerUse], *, rented: bool, going_on: bool
+) -> tuple[str, ...]:
     launch = one.launch
     price = f"{launch.price.usd_per_hour:.4f}" if launch.price else ""
     money = (price, "" if one.usd is None else text.usd(one.usd)) if rented else ()
@@ -161,11 +169,15 @@ def _worker(one: WorkerUse, later_ones: Sequence[WorkerUse], *, rented: bool) ->
         *money,
         *(text.seconds(one.seconds[use]) for use in Use),
         str(launch.scenes_done),
-        _end(one, followed=any(other.batch == one.batch for other in later_ones)),
+        _end(
+            one,
+            followed=any(other.batch == one.batch for other in later_ones),
+            going_on=going_on,
+        ),
     )
 
 
-def _end(one: WorkerUse, *, followed: bool) -> str:
+def _end(one: WorkerUse, *, followed: bool, going_on: bool) -> str:
     """Return how a worker ended, and why, if it was not that its work was done."""
     launch = one.launch
     parts = []
@@ -176,7 +188,7 @@ def _end(one: WorkerUse, *, followed: bool) -> str:
     if launch.destroyed:
         parts.append(tr("destroyed"))
     else:
-        parts.append(tr("not verified as gone"))
+        parts.append(tr("has not ended") if going_on else tr("not verified as gone"))
         if launch.expires:
             parts.append(tr("it ends itself at {time}", time=text.epoch(launch.expires)))
     why = tr(": ").join(part for part in (launch.code, launch.error) if part)
