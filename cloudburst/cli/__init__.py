@@ -13,7 +13,7 @@ from typing import get_args
 import click
 
 from cloudburst import configuration, console, targets, userpath
-from cloudburst.cli import history, options, recovery, report, running, watching
+from cloudburst.cli import history, making, options, recovery, report, running, watching
 from cloudburst.cli.running import run
 from cloudburst.cli.running import run_job as _run
 from cloudburst.console import streams
@@ -44,7 +44,12 @@ def group() -> None:
 
 group.add_command(recovery.audit)
 group.add_command(recovery.cleanup)
-for _command in (*running.COMMANDS, *history.COMMANDS, *watching.COMMANDS):
+for _command in (
+    *running.COMMANDS,
+    *making.COMMANDS,
+    *history.COMMANDS,
+    *watching.COMMANDS,
+):
     group.add_command(_command)
 group.add_command(report.report)
 

@@ -71,7 +71,7 @@ def history(*, everything: bool, as_json: bool) -> int:
 
 
 @click.command(epilog=options.examples("cloudburst show RUN", "cloudburst show RUN --json"))
-@click.argument("run", metavar="RUN")
+@options.run
 @options.as_json
 @options.verbose
 @interruption(later("interrupted"))

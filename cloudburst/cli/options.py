@@ -7,10 +7,23 @@ import re
 from datetime import UTC, datetime
 
 import click
+from click.shell_completion import CompletionItem
 
 from cloudburst import configuration
 from cloudburst.language import tr
 
+
+def complete_run(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the runs of this machine, the newest first, for a shell that completes RUN."""
+    from cloudburst.journal import registry  # noqa: PLC0415 - loads what most commands do not need
+
+    found = [one for one in registry.runs() if one.run_id.startswith(incomplete)]
+    return [CompletionItem(one.run_id, help=one.job) for one in reversed(found)]
+
+
+run = click.argument("run", metavar="RUN", shell_complete=complete_run)
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 verbose = click.option(
     "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."

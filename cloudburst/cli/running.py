@@ -171,12 +171,14 @@ class Shown:
         quiet: nothing but errors.
         verbose: everything, however much.
         detached_to: where the process waits that began it; None for one that keeps its terminal.
+        finished: called with the report before it is shown.
     """
 
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
     detached_to: int | None = None
+    finished: Callable[[RunReport], None] | None = None
 
 
 def run_job(job: Job, folder: Path | None, shown: Shown) -> int:
@@ -225,6 +227,8 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
         finished, code = error.report, error.exit_code
     except LeftRunning as error:
         finished, code, remaining = error.report, error.exit_code, error.left
+    if shown.finished is not None:
+        shown.finished(finished)
     if shown.quiet:
         console.show_failures(finished)
     elif not shown.as_json:
@@ -240,7 +244,7 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
 
 
 @click.command("resume", epilog=EPILOG)
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )

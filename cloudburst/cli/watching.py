@@ -30,7 +30,7 @@ def _load(run: str) -> PastRun:
 
 
 @click.command(epilog=options.examples("cloudburst watch RUN", "cloudburst watch RUN --json"))
-@click.argument("run", metavar="RUN")
+@options.run
 @options.as_json
 @options.verbose
 @interruption(later("stopped watching; the run goes on"))
@@ -71,7 +71,7 @@ def exit_code(run: PastRun) -> int:
 
 
 @click.command(epilog=options.examples("cloudburst stop RUN", "cloudburst stop RUN --wait"))
-@click.argument("run", metavar="RUN")
+@options.run
 @click.option("--wait", is_flag=True, help="Return when the run has ended; show what it came to.")
 @interruption(later("no longer waited for; the run ends on its own"))
 def stop(run: str, *, wait: bool) -> int:
@@ -101,7 +101,7 @@ def stop(run: str, *, wait: bool) -> int:
         "cloudburst logs RUN", "cloudburst logs RUN b01 --follow", "cloudburst logs RUN intro"
     )
 )
-@click.argument("run", metavar="RUN")
+@options.run
 @click.argument("name", metavar="[SCENE|WORKER]", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
 @click.option(

@@ -4,6 +4,7 @@ from cloudburst.console.audit import show_audit, show_choice, show_cleaned, show
 from cloudburst.console.history import show_cost, show_history, show_ps, show_run
 from cloudburst.console.lines import show_line
 from cloudburst.console.live import JsonLines, LiveLines, Plain, Silent, watcher
+from cloudburst.console.offers import show_offers
 from cloudburst.console.preview import show_preview
 from cloudburst.console.report import (
     show_check,
@@ -33,6 +34,7 @@ __all__ = [
     "show_interruption",
     "show_line",
     "show_note",
+    "show_offers",
     "show_preview",
     "show_ps",
     "show_report",

@@ -62,6 +62,7 @@ _LIVE_COLUMNS = (
 _STATE, _DOING = 1, 3
 _SPINNER_CELLS = 3
 _BAR_CELLS, _BAR_LEAST = 30, 5
+_GAP = 2
 # Below the batches: what is counted of them, and how far the run is; and the cursor's line.
 _OTHER_LINES = 3
 # For terminals that have no such characters.
@@ -341,7 +342,8 @@ class LiveLines(Silent):
     def _fitting(self) -> tuple[list[tuple[str, _Row]], list[_Row]]:
         """Return the batches that have a line, and those that are counted."""
         rows = sorted(self._rows.items())
-        room = max(1, self._console.height - _OTHER_LINES)
+        outlook = bool(outlook_parts(self._outlook, self._now()))
+        room = max(1, self._console.height - _OTHER_LINES - outlook)
         if len(rows) <= room:
             return rows, []
         rows.sort(key=lambda item: item[1].order)
@@ -380,27 +382,25 @@ class LiveLines(Silent):
         return time.monotonic() - self._zero
 
     def _overall(self, width: int) -> RenderableType:
-        """Return the line below the batches: a bar where there is room for one."""
+        """Return what is below the batches: a bar, how far the run is, its end, its cost."""
         now = self._now()
         count = Text(self._progress.scenes(), no_wrap=True, overflow="ellipsis")
         elapsed = Text(age(now), style="dim", no_wrap=True)
-        # What is known of the end and the cost, as much of it as fits.
-        parts: list[Text] = []
-        taken = count.cell_len + elapsed.cell_len + 2
-        for part in outlook_parts(self._outlook, now):
-            text = Text(part, no_wrap=True, style="bold" if not parts else "")
-            if taken + text.cell_len + 2 > width:
-                break
-            parts.append(text)
-            taken += text.cell_len + 2
-        bar = min(_BAR_CELLS, width - taken - 2)
-        finished = self._progress.done + self._progress.failed
-        line = Table.grid(padding=(0, 2))
-        cells: list[RenderableType] = [count, elapsed, *parts]
+        parts = outlook_parts(self._outlook, now)
+        outlook = Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+        room = width - count.cell_len - elapsed.cell_len - 2 * _GAP
+        beside = bool(parts) and room - outlook.cell_len - _GAP >= _BAR_LEAST
+        cells: list[RenderableType] = [count, elapsed]
+        if beside:
+            cells.append(outlook)
+            room -= outlook.cell_len + _GAP
+        bar = min(_BAR_CELLS, room)
         if bar >= _BAR_LEAST:
+            finished = self._progress.done + self._progress.failed
             cells.insert(0, ProgressBar(total=self._progress.total, completed=finished, width=bar))
+        line = Table.grid(padding=(0, _GAP))
         line.add_row(*cells)
-        return line
+        return Group(line, outlook) if parts and not beside else line
 
 
 def _lasting(event: Event) -> str:

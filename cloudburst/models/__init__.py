@@ -36,7 +36,7 @@ from cloudburst.models.machines import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.models.money import Basis, Cost, CostLine, Estimate, Price, Quote, Rental
+from cloudburst.models.money import Basis, Cost, CostLine, Estimate, Offer, Price, Quote, Rental
 from cloudburst.models.names import ProcessId, StackName, WorkerLabel, batch_label
 from cloudburst.models.results import (
     Artifact,
@@ -85,6 +85,7 @@ __all__ = [
     "Lock",
     "MachineSpec",
     "Market",
+    "Offer",
     "Outcome",
     "Owner",
     "Phase",

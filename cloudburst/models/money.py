@@ -51,6 +51,25 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A way to get machines for a plan, and what the plan would then take and cost.
+
+    Args:
+        rung: how and where.
+        price: of a machine by the hour; None where there is none.
+        why: why there is no price; empty where there is one.
+        seconds: that the plan likely takes; 0 without a price.
+        usd: that it likely costs; 0 without a price.
+    """
+
+    rung: Rung
+    price: Price | None
+    why: str = ""
+    seconds: float = 0.0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Rental:
     """A rented machine, for as long as it costs something.
 

@@ -9,7 +9,7 @@ of stacks (`Resources`) and, where something is rented, bills it (`Billing`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Condition,
         Cost,
         Estimate,
+        Offer,
         Plan,
         Quote,
         Refusal,
@@ -130,6 +131,15 @@ class WorkerSource(Protocol):
 
     def last_log_lines(self, spec: WorkerSpec) -> str:
         """Return the end of the worker's own log; empty when there is none."""
+        ...
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """A `WorkerSource` that rents: it can say what a plan would cost on each of its rungs."""
+
+    def offers(self) -> Sequence[Offer]:
+        """Return what the plan would take and cost on each rung, in the order of the ladder."""
         ...
 
 

@@ -12,6 +12,7 @@ from cloudburst import EventKind, load_job, media, preview
 from cloudburst.engine.engine import Engine
 from cloudburst.errors import BadInput
 from cloudburst.models import Basis, Outcome
+from cloudburst.runner.offers import offers
 from tests.support.aws import (
     ONE_ZONE,
     Watch,
@@ -162,6 +163,31 @@ def test_a_run_that_would_cost_too_much_is_refused_before_anything_starts(
         assert "got 0.001; the run will likely cost $0.01" in problem.message
     assert cloud.machines == []
     assert not job.output.exists()
+
+
+def test_prices_are_those_of_the_ladder_and_nothing_is_created(
+    cloud: Cloud, job_file: Callable[..., Path]
+) -> None:
+    more = (
+        "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge, m5.xlarge], "
+        "markets: [spot, on-demand]}\n"
+    )
+    job = aws_job(job_file, 2, more)
+    found = offers(job)
+    assert [(one.rung.type, one.rung.market) for one in found] == [
+        ("c5.2xlarge", "spot"),
+        ("m5.xlarge", "spot"),
+        ("c5.2xlarge", "on-demand"),
+        ("m5.xlarge", "on-demand"),
+    ]
+    dry = preview(job).estimate
+    assert dry is not None
+    assert found[0].price is not None
+    assert found[0].price.usd_per_hour == dry.price.usd_per_hour
+    assert (found[0].usd, found[0].seconds) == (dry.likely, sum(dry.phases.values()))
+    assert found[2].price is not None
+    assert found[2].price.usd_per_hour == 0.34
+    assert cloud.machines == []
 
 
 def test_a_burstable_machine_is_billed_with_its_credits(

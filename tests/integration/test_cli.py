@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudburst.media.video import inspect_video
 from tests.support.clouds import until
 from tests.support.inputs import scenes_yaml
 from tests.support.runs import RUN, assert_nothing_left
@@ -176,3 +177,21 @@ def test_doctor_names_what_there_is(state: Path) -> None:
 def test_version() -> None:
     assert call(CLOUDBURST, "--version").stdout.strip() == "cloudburst, version 0.1.0"
     assert os.access(RUN, os.X_OK)
+
+
+@pytest.mark.stack
+@pytest.mark.video
+def test_render_makes_one_video_here(
+    job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    folder = job_file("").parent
+    command = [CLOUDBURST, "render", "p.png", "a.wav", "s.srt", "-o", tmp_path / "x.mp4"]
+    done = call(*command, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "x.mp4")
+    assert inspect_video(tmp_path / "x.mp4").frames > 20
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["a.wav", "p.png", "s.srt", "scenes.yaml"], "nothing else is left there"
+    (past,) = json.loads(call(CLOUDBURST, "history", "--json").stdout)["runs"]
+    assert (past["state"], past["done"], past["job"]) == ("complete", 1, "render")
+    assert_nothing_left(state)

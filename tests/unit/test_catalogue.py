@@ -44,6 +44,8 @@ ENGLISH = {
     # prints what the original tool prints
     *(f"compat/{module}.py" for module in ("account", "functions", "kept", "operation")),
     *(f"compat/{module}.py" for module in ("instances", "results", "scenes")),
+    # a file whose keys and descriptions are English, as its JSON Schema is
+    "job/template.py",
     # SQL
     "journal/schema.py",
     "journal/store.py",

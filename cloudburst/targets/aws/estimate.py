@@ -143,10 +143,27 @@ def _assumptions(
 def warnings(plan: Plan, settings: AwsSettings) -> tuple[str, ...]:
     """Return what people should know of a plan before machines are rented for it, a line each."""
     return (
+        *_boots_beyond_work(plan),
         *_slower_than_limit(plan, settings.image),
         *_beyond_lease(plan, settings),
         *_fonts(plan, settings.image),
     )
+
+
+def _boots_beyond_work(plan: Plan) -> Iterator[str]:
+    """Yield that several machines take longer to boot, added up, than the scenes to render."""
+    machines = len(plan.batches)
+    boot = machines * _BOOT["likely"]
+    work = sum(render_seconds(scene) for scene in plan.job.scenes)
+    if machines > 1 and boot > work:
+        yield tr(
+            "{machines} machines are likely to boot for {boot:.0f} s in all, and to render for "
+            "{work:.0f} s: their boots cost more than the work. Fewer machines cost less: raise "
+            "distribution.scenes_per_batch, or lower distribution.max_parallel_instances",
+            machines=machines,
+            boot=boot,
+            work=work,
+        )
 
 
 def _slower_than_limit(plan: Plan, image: str) -> Iterator[str]:

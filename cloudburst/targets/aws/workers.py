@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cloudburst.errors import CloudRefused, InfrastructureError
-from cloudburst.models import Condition, Health, MachineSpec, RegistryLogin, Rental, Worker
+from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.models import Condition, Health, MachineSpec, Offer, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets.aws import estimate, refusals, regions
 from cloudburst.targets.aws.access import logins
@@ -100,7 +100,9 @@ class AwsWorkers:
             PriceUnknown: it has no price.
             CloudRefused: AWS refused, or did not answer.
         """
-        rung = self.ladder.first
+        return self._estimate_on(self.ladder.first)
+
+    def _estimate_on(self, rung: Rung) -> Estimate:
         price = self.quote(rung).price
         rates = RateCard(
             machine=price.usd_per_hour,
@@ -110,6 +112,17 @@ class AwsWorkers:
         )
         lease = self._lease_minutes(rung)
         return estimate.estimate(self.plan, rung, price, rates, self.room(1, rung), lease)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """Return what the plan would take and cost on each rung, in the order of the ladder."""
+        return tuple(self._offer(rung) for rung in self.ladder.rungs)
+
+    def _offer(self, rung: Rung) -> Offer:
+        try:
+            found = self._estimate_on(rung)
+        except (PriceUnknown, CloudRefused) as error:
+            return Offer(rung, None, str(error))
+        return Offer(rung, found.price, "", sum(found.phases.values()), found.likely)
 
     def quote(self, rung: Rung) -> Quote:
         """Return the current price of a rung.
