@@ -38,7 +38,7 @@ CHINESE = [name for name in PAGES if re.search(r"\bzh\b", name)]
 # Pages of one subject, whose commands, jobs and tables of keys are the same.
 TRANSLATED = [
     (f"docs/{name}.md", f"docs/zh/{name}.md")
-    for name in ("aws", "migrating", "report", "scenes")
+    for name in ("aws", "commands", "migrating", "report", "scenes")
     if (ROOT / f"docs/{name}.md").exists()
 ]
 STARTS = ["README.md", "README.zh.md", "docs/zh/quickstart.md"]
