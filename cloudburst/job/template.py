@@ -11,8 +11,6 @@ from cloudburst.section import Section
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pydantic.fields import FieldInfo
-
 _HEAD = (
     "# A CloudBurst job. Comments are keys that may be set, most of them with their defaults.",
     "# Every key is explained in docs/scenes.md. Run it with: cloudburst-run scenes.yaml",
@@ -62,7 +60,7 @@ def _section(model: Any) -> Iterator[str]:
         yield _commented(f"  {name}", field)
 
 
-def _commented(name: str, field: FieldInfo, value: str = "") -> str:
+def _commented(name: str, field: Any, value: str = "") -> str:
     """Return a key as a comment, with its default and what it is for."""
     line = f"# {name}: {value or _value(field.get_default(call_default_factory=True))}".rstrip()
     return f"{line:<{_WIDTH}}  # {field.description}" if field.description else line
