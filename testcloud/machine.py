@@ -36,9 +36,8 @@ _COMMANDS = {
 }
 # Without site-packages and user settings an interpreter starts in 25 ms.
 _FLAGS = ["-S", "-s", "-E"]
-# A machine's own Python is this computer's, not that of the environment with the test cloud. Amazon
-# Linux 2023 has 3.9.
-_SYSTEM_PYTHON = "/usr/bin/python3"
+# A machine's own Python: that of Amazon Linux 2023, if this computer has it, else what it has.
+_PYTHONS = ("python3.9", "/usr/bin/python3")
 _OLDEST = (3, 9)
 _ENDED_WITHIN = 10.0
 
@@ -267,12 +266,14 @@ def _write_files(machine: Machine) -> None:
 
 @cache
 def machine_python() -> str:
-    """Return the Python of machines: this computer's own, if it is not too old."""
-    command = [_SYSTEM_PYTHON, "-S", "-c", "import sys; print(*sys.version_info[:2])"]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    """Return the Python of machines, which is not that of the environment with the test cloud."""
+    installed = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9"))
+    known = [*map(str, installed), *filter(None, map(shutil.which, _PYTHONS))]
+    for path in known:
+        command = [path, "-S", "-c", "import sys; print(*sys.version_info[:2])"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         if tuple(map(int, said.split())) >= _OLDEST:
-            return _SYSTEM_PYTHON
+            return path
     return str(getattr(sys, "_base_executable", sys.executable))
 
 

@@ -1,5 +1,7 @@
 """The containers of a machine: what docker knows of each is a file in the machine's folder."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """Shared by the stand-ins: the machine's folder, its command log, and its calls to the cloud."""
 
+from __future__ import annotations
+
 # ruff: noqa: T201 - a command prints its output
 import json
 import shlex

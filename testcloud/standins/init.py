@@ -41,6 +41,8 @@ class Init:
 
     def __init__(self, *, bare: bool) -> None:
         root = FOLDER / "root"
+        for name in _namespace.FOLDERS:
+            (root / name).mkdir(parents=True, exist_ok=True)
         environment = {MARK: os.environ[MARK], "TMPDIR": str(FOLDER / "tmp")}
         if bare:
             environment["CLOUDBURST_ROOT"] = str(root)

@@ -6,23 +6,31 @@ admits the caller), and a connection to 127.0.0.1 reaches the containers of this
 system folders are this computer's (see `_namespace`), the machine's files are elsewhere, too.
 """
 
+from __future__ import annotations
+
 import os
 import runpy
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import _containers
 from _machine import ARGUMENTS, FOLDER, MACHINE, notify
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SWITCHES = ("-I", "-E", "-s", "-S", "-u", "-B", "-O", "-q")
 OWN: tuple[str, ...]
 OWN = ("/etc/cloudburst", "/etc/systemd", "/usr/local/lib/cloudburst", "/usr/local/sbin/cloudburst")
 OWN += ("/var/lib/cloudburst", "/var/log/cloudburst", "/run/", "/proc/sys/kernel/random/boot_id")
+NOT_PERMITTED = (
+    "test cloud: port {port} cannot be opened on this computer by an ordinary user; as root, run"
+    " sysctl net.ipv4.ip_unprivileged_port_start={port}\n"
+)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -38,7 +46,11 @@ def network() -> None:
         else:
             place = notify(f"listen?port={address[1]}")
             mapped = "::ffff:" if self.family == socket.AF_INET6 else ""
-            bind(self, (mapped + str(place["address"]), place["port"], *address[2:]))
+            try:
+                bind(self, (mapped + str(place["address"]), place["port"], *address[2:]))
+            except PermissionError:
+                sys.stderr.write(NOT_PERMITTED.format(port=place["port"]))
+                raise
 
     def connected(self: socket.socket, address: Any) -> None:
         connect(self, place_of(self.family, address))
@@ -64,34 +76,45 @@ def place_of(family: int, address: Any) -> Any:
     return (address[0], 1, *address[2:])  # nothing listens there
 
 
+def moved(path: Any) -> Any:
+    """Return where on this computer a file of the machine is; any other argument as it is."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        return path
+    own = isinstance(text, str) and text.startswith(OWN)
+    return f"{FOLDER}/root{text}" if own else path
+
+
+class Moved:
+    """A function whose first arguments are paths; no method, even as a class's attribute."""
+
+    def __init__(self, function: Callable[..., Any], paths: int) -> None:
+        self._function, self._paths = function, paths
+
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        """Call the function."""
+        paths = map(moved, arguments[: self._paths])
+        return self._function(*paths, *arguments[self._paths :], **more)
+
+
 def files() -> None:
     """Let the paths of the machine's own files lead to its folder."""
     import builtins
+    import importlib
     import io
-
-    root = str(FOLDER / "root")
-
-    def moved(path: Any) -> Any:
-        try:
-            text = os.fspath(path)
-        except TypeError:
-            return path
-        return root + text if isinstance(text, str) and text.startswith(OWN) else path
-
-    def wrapped(function: Callable[..., Any], paths: int) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            return function(*map(moved, arguments[:paths]), *arguments[paths:], **more)
-
-        return call
+    import pathlib
 
     for name in ("open", "stat", "lstat", "mkdir", "unlink", "remove", "rmdir", "listdir"):
-        setattr(os, name, wrapped(getattr(os, name), 1))
+        setattr(os, name, Moved(getattr(os, name), 1))
     for name in ("scandir", "chmod", "utime", "statvfs", "readlink"):
-        setattr(os, name, wrapped(getattr(os, name), 1))
+        setattr(os, name, Moved(getattr(os, name), 1))
     for name in ("rename", "replace", "symlink", "link"):
-        setattr(os, name, wrapped(getattr(os, name), 2))
-    opened = wrapped(io.open, 1)
+        setattr(os, name, Moved(getattr(os, name), 2))
+    opened = Moved(io.open, 1)
     io.open = builtins.open = opened
+    # Python 3.9's pathlib keeps the functions that it found when it was imported.
+    importlib.reload(pathlib)
     load = ssl.SSLContext.load_cert_chain
     ssl.SSLContext.load_cert_chain = (  # type: ignore[method-assign]
         lambda self, cert, key=None, *more: load(self, moved(cert), moved(key), *more)

@@ -48,7 +48,7 @@ def test_containers_have_names_and_loopback_ports(cloud: Cloud, ec2: Any, launch
             "docker inspect one; echo object $?",
         ]
     )
-    machine = launch(script, SecurityGroupIds=[make_group(ec2, port=5001)])
+    machine = launch(script, SecurityGroupIds=[make_group(ec2, port=5002)])
     other = launch(script)  # has the same ports, which are its own
     for log in (ended(machine), ended(other)):
         assert "Bind for 127.0.0.1:5001 failed: port is already allocated" in log
@@ -64,7 +64,7 @@ def test_containers_have_names_and_loopback_ports(cloud: Cloud, ec2: Any, launch
         assert "No such object: one\nobject 1\n" in log
     assert len(machine.container_pids) == 1
     with pytest.raises(requests.RequestException):
-        requests.get(f"http://{machine.address}:5001/health", timeout=1)
+        requests.get(f"http://{machine.address}:5002/health", timeout=1)
 
 
 @pytest.mark.parametrize(
