@@ -70,10 +70,11 @@ def _api(name: str, *faults: Fault) -> Order:
     return Order(name, lambda cloud: cloud.faults.add(*faults))
 
 
-def _machine(kind: str, seconds: float = 0.0) -> Order:
-    return Order(
-        kind, lambda cloud: cloud.machine_faults.append(MachineFault(kind, 1, {}, seconds))
-    )
+def _machine(kind: str, seconds: float = 0.0, lasts: float = 0.0) -> Order:
+    def order(cloud: Cloud) -> None:
+        cloud.machine_faults.append(MachineFault(kind, 1, {}, seconds, lasts))
+
+    return Order(kind, order)
 
 
 def _to_newest(what: Callable[[Cloud, Any], None]) -> Callable[[Cloud], None]:
@@ -131,6 +132,15 @@ def catalogue() -> dict[str, Order]:
         _machine("pull_fails"),
         _machine("dies", 0.5),
         _machine("silent", 0.5),
+        _machine("reboot", 1.0),
+        _machine("agent_killed", 1.0),
+        _machine("logind_away"),
+        _machine("late_docker"),
+        _machine("image_not_found"),
+        _machine("exec_format"),
+        _machine("intercepted"),
+        _machine("nat", 2.0),
+        _machine("cut", 1.0, 3.0),
         Order(
             "spot notice",
             when="scene_started",

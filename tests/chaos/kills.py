@@ -52,14 +52,16 @@ WAYS = (
 )
 # As on AWS, a new machine is described a little later. A power cut leaves nobody who knows of it.
 HIDDEN = 2.0
-ROWS = ("run", "cleanup", "resume", "engine", "worker")
+ROWS = ("run", "cleanup", "resume", "engine", "worker", "agent")
 WHAT = {
     "run": "`cloudburst-run`",
     "cleanup": "`cloudburst cleanup`",
     "resume": "`cloudburst resume`",
     "engine": "the engine (`pulumi`)",
     "worker": "a worker",
+    "agent": "the agent on a rented machine",
 }
+AGENT = "cloudburst-agent.service"
 _STAGES = (
     ("report", ("open out/BATCH/report", "rename out/BATCH/report")),
     ("end", ("journal end ", "journal ended")),
@@ -220,6 +222,11 @@ def plan(target: str, traces: dict[str, Trace], points: int, chance: random.Rand
     for number in range(fewer):
         event, delay = _WORKER_MOMENTS[number % len(_WORKER_MOMENTS)]
         tasks.append(Task(target, "worker", chance.choice(kinds), f"{event}+{delay}"))
+    if target == "aws":
+        for _ in range(fewer):
+            # At random, not only around the events: what is after an act may be long.
+            event = chance.choice(_WORKER_MOMENTS)[0]
+            tasks.append(Task(target, "agent", "agent", f"{event}+{chance.random() * 2:.2f}"))
     return list(dict.fromkeys(tasks))
 
 
@@ -361,8 +368,11 @@ def _kill_worker_of(bench: Bench, batch: str, kind: str) -> bool:
         if machines and kind == "machine":
             bench.cloud.kill(machines[-1])
         pid = machines[-1].container_pid if machines and kind == "container" else None
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        if machines and kind == "agent":
+            pid = machines[-1].services.get(AGENT, {}).get("pid")
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return bool(pid) or (bool(machines) and kind == "machine")
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -430,6 +440,7 @@ _PLAYS: dict[str, Callable[[Bench, Task], bool]] = {
     "resume": _kill_resume,
     "engine": _kill_engine,
     "worker": _kill_worker,
+    "agent": _kill_worker,
 }
 
 
