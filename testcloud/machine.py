@@ -39,7 +39,7 @@ _FLAGS = ["-S", "-s", "-E"]
 # A machine's own Python: that of Amazon Linux 2023, if this computer has it, else what it has.
 _PYTHONS = ("python3.9", "/usr/bin/python3")
 _OLDEST = (3, 9)
-_ENDED_WITHIN = 10.0
+_ENDED_WITHIN = 60.0
 
 
 @dataclass(eq=False)
@@ -181,16 +181,18 @@ class Machine:
         with self._lock:
             process, self._process = self._process, None
         deadline = time.monotonic() + _ENDED_WITHIN
-        while pids := processes(self.id):
-            for pid in pids:
-                send(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.id}: processes {pids} did not end")
-            time.sleep(0.005)
-        if process is not None:
-            if process.stdin is not None:
-                process.stdin.close()
-            process.wait(_ENDED_WITHIN)
+        try:
+            while pids := processes(self.id):
+                for pid in pids:
+                    send(pid, signal.SIGKILL)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self.id}: processes {pids} did not end")
+                time.sleep(0.005)
+        finally:
+            if process is not None:
+                if process.stdin is not None:
+                    process.stdin.close()
+                process.wait(_ENDED_WITHIN)
 
     def reboot(self) -> None:
         """Boot again: processes and /run are gone, and the user data does not run again.

@@ -96,6 +96,7 @@ class Wire:
         self._open: dict[socket.socket, _Flow] = {}
         self._cut_until = 0.0
         self._closed = False
+        self._lock = threading.Lock()
         self._server = socket.create_server((address, port), backlog=128)
         self._server.setblocking(False)
         self._selector = selectors.DefaultSelector()
@@ -113,7 +114,8 @@ class Wire:
 
     def close(self) -> None:
         """End all connections, and free the port."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._thread.join()
 
     def _run(self) -> None:
@@ -156,11 +158,15 @@ class Wire:
                 far.close()
             return
         flow = _Flow(near, far)
-        for side in (near, far):
-            side.setblocking(True)
-            side.settimeout(60)
-            self._open[side] = flow
-            self._selector.register(side, selectors.EVENT_READ)
+        with self._lock:
+            if self._closed:
+                near.close()
+                far.close()
+                return
+            for side in (near, far):
+                side.settimeout(60)
+                self._open[side] = flow
+                self._selector.register(side, selectors.EVENT_READ)
 
     def _forward(self, side: socket.socket) -> None:
         """Forward what one side has sent."""
