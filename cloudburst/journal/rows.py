@@ -156,6 +156,7 @@ def launch_of(row: Row, scenes_done: int, target: str) -> Launch:
         code=row["code"],
         error=row["error"],
         target=row.get("target") or target,
+        renderer=row.get("renderer", ""),  # before layout 3 it was not noted
     )
 
 

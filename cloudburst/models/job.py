@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from cloudburst.models.results import RenderSample
+
 # Nobody fixes more at once; a file of a few kB can be wrong in a million places, by its aliases.
 MAX_PROBLEMS = 1000
 DEFAULT_BACKGROUND = "black"
@@ -255,10 +257,12 @@ class Plan:
     Args:
         job: what was planned.
         batches: one for each worker.
+        samples: how long workers of earlier runs took.
     """
 
     job: Job
     batches: tuple[Batch, ...]
+    samples: tuple[RenderSample, ...] = field(default=(), compare=False, repr=False)
 
     def batches_on(self, target: str) -> tuple[Batch, ...]:
         """Return the batches that run on a target."""

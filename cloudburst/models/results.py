@@ -51,6 +51,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderSample:
+    """How long a worker of an earlier run took for a scene.
+
+    Args:
+        run_id: the run.
+        renderer: the container image, or the bundled video API and its version.
+        type: instance type.
+        scenario: the protocol's name for what was rendered.
+        rate: seconds for a second of narration, from the request to the answer.
+    """
+
+    run_id: str
+    renderer: str
+    type: str
+    scenario: str
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A verified video.
 
@@ -121,6 +140,8 @@ class Launch:
         code: the provider's code for why it failed or ended early.
         error: why it could not be used, or ended early; None when it did its work.
         target: name of the target it was on.
+        renderer: the container image, or the bundled video API and its version; empty if it was
+            not noted.
     """
 
     label: str
@@ -134,6 +155,7 @@ class Launch:
     code: str | None = None
     error: str | None = None
     target: str = "local"
+    renderer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import InfrastructureError
 from cloudburst.job import yamltree
 from cloudburst.job.folder.scan import JOB_FILE
-from cloudburst.journal import registry
+from cloudburst.journal import registry, samples
 from cloudburst.language import ntr, tr
 from cloudburst.models import EventKind, Plan, PlannedBatch, PlannedRun, RunRecord
 from cloudburst.pace import LaunchPace
@@ -210,6 +210,8 @@ def with_workers(
     Raises:
         InfrastructureError: something that is needed is missing.
     """
+    if any(one.billing is not None for one in opened.values()):
+        planned = replace(planned, samples=samples.read())
     ready = _prepared(opened, planned, run_id)
     fewer = _fitting(planned, ready)
     return (planned, ready) if fewer is planned else (fewer, _prepared(opened, fewer, run_id))
@@ -223,7 +225,7 @@ def _prepared(
         batches = planned.batches_on(name)
         if batches:
             scenes = tuple(scene for batch in batches for scene in batch.scenes)
-            part = Plan(replace(planned.job, scenes=scenes), batches)
+            part = Plan(replace(planned.job, scenes=scenes), batches, planned.samples)
             ready[name] = replace(one, source=one.target.prepare(part, run_id))
         else:
             ready[name] = one

@@ -159,6 +159,7 @@ class WorkerRun:
             code=self.refusal.code,
             error=self.error,
             target=self._on.name,
+            renderer=self._on.renderer,
         )
 
     # -- work -----------------------------------------------------------------------------------

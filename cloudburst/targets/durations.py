@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudburst.targets.rates import PUBLIC_RATES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cloudburst.models import Limits, Scene
+    from cloudburst.targets.rates import RenderRates
 
-# Seconds on two vCPUs for a second of narration, by scenario (subtitled?, moving?): the public
-# image, measured on two cores with 8 s of narration at 1080p (docs/performance.md).
-_RATE = {
-    (False, False): 12.5 / 8,
-    (True, False): 21.2 / 8,
-    (False, True): 66.5 / 8,
-    (True, True): 66.8 / 8,
-}
 # The bundled server is about ten times as fast; 7.5 times for the picture for which it is least.
 BUNDLED_SPEED = 7.5
 _PATIENCE = 3.0
@@ -50,10 +45,14 @@ class RenderTerms:
 PUBLIC_TERMS = RenderTerms()
 
 
-def render_seconds(scene: Scene) -> float:
-    """Return the estimated seconds that two vCPUs take for a scene with the public image."""
-    kind = (scene.options.subtitle is not None, bool(scene.options.effects))
-    return scene.seconds * _RATE[kind]
+def render_seconds(scene: Scene, rates: RenderRates = PUBLIC_RATES) -> float:
+    """Return the estimated seconds that two vCPUs take for a scene; with the public image, or so.
+
+    Args:
+        scene: the scene.
+        rates: of what renders it.
+    """
+    return rates.of(scene)
 
 
 def scene_timeout(scene: Scene, limits: Limits, terms: RenderTerms = PUBLIC_TERMS) -> float:
@@ -86,9 +85,11 @@ def longest_timeout(
     return max(timeouts, default=LEAST_TIMEOUT)
 
 
-def slower_than(scenes: Iterable[Scene], seconds: float) -> list[Scene]:
-    """Return the scenes for which two vCPUs with the public image are likely to take longer."""
-    return [one for one in scenes if render_seconds(one) > seconds]
+def slower_than(
+    scenes: Iterable[Scene], seconds: float, rates: RenderRates = PUBLIC_RATES
+) -> list[Scene]:
+    """Return the scenes for which a worker is likely to take longer than so many seconds."""
+    return [one for one in scenes if render_seconds(one, rates) > seconds]
 
 
 def _upload_seconds(scene: Scene) -> float:

@@ -23,6 +23,7 @@ from cloudburst.models import (
 from cloudburst.targets import durations
 from cloudburst.targets.aws import estimate
 from cloudburst.targets.aws.prices.rates import RateCard
+from cloudburst.targets.rates import PUBLIC_RATES
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
 # By the hour: 0.34 the machine, 30 * 0.0001 its disk, 0.005 its address: 0.348.
@@ -92,10 +93,31 @@ def test_a_small_plan_by_hand() -> None:
     assert (made.lease_minutes, made.first, made.price) == (65, RUNG, Price(0.34, "a test"))
     assert made.assumptions == (
         "with a 30 GB disk, a public IPv4 address, 26 MB egress",
-        "2 scenes at once on a c5.2xlarge, of which one moves, at the public image's speed",
         "the first rung of the ladder is available for every batch",
         "worst: every machine runs until its dead-man switch, 65 minutes",
+        (
+            "2 scenes at once on a c5.2xlarge, of which one moves; speed: a benchmark of the "
+            "public image on two cores"
+        ),
     )
+
+
+def test_an_estimate_follows_what_was_measured() -> None:
+    known = replace(
+        PUBLIC_RATES, seconds=dict.fromkeys(PUBLIC_RATES.seconds, 0.5), runs={"full_featured": 3}
+    )
+    assert estimate.drive_seconds(SMALL.batches[0], 2, known) == pytest.approx(40)
+    together = replace(known, in_turn=False)
+    moving = Batch(1, tuple(scene(str(number), 8, MOVING) for number in range(4)))
+    assert estimate.drive_seconds(moving, 4, known) == pytest.approx(16)
+    assert estimate.drive_seconds(moving, 4, together) == pytest.approx(4)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65, renders=known)
+    assert made.phases["drive"] == pytest.approx(40)
+    assert made.assumptions[-1].endswith(
+        "speed: measured in 3 runs of this machine; stills: a benchmark of the public image on two "
+        "cores"
+    )
+    assert estimate.lease_minutes(SMALL, 1) > estimate.lease_minutes(SMALL, 1, known)
 
 
 def test_everything_that_costs_by_the_hour_counts() -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cloudburst.language import ntr, tr
+from cloudburst.language import later, ntr, tr
 from cloudburst.models import Estimate
 from cloudburst.targets.aws import architecture
 from cloudburst.targets.durations import longest_timeout, render_seconds, slower_than
+from cloudburst.targets.rates import PUBLIC_RATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cloudburst.models import Batch, Plan, Price, Rung
     from cloudburst.targets.aws.prices.rates import RateCard
     from cloudburst.targets.aws.settings import AwsSettings
+    from cloudburst.targets.rates import RenderRates
 
 # From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
 # and the pull of a 1 GB container; the original tool took 2 minutes without the first.
@@ -37,25 +39,31 @@ MAX_LEASE_MINUTES = 24 * 60
 _GB = 1e9
 
 
-def drive_seconds(batch: Batch, room: int) -> float:
+def drive_seconds(batch: Batch, room: int, renders: RenderRates = PUBLIC_RATES) -> float:
     """Return the estimated seconds that a worker takes for a batch, `room` scenes at once.
 
-    No schedule beats the mean load or the longest scene; longest first comes close to both. Moving
-    scenes are rendered one after the other (docs/protocol.md).
+    No schedule beats the mean load or the longest scene; longest first comes close to both. The
+    public image renders moving scenes one after the other (docs/protocol.md).
+
+    Args:
+        batch: the worker's.
+        room: scenes at once.
+        renders: how fast.
     """
-    each = [render_seconds(scene) for scene in batch.scenes]
-    moving = sum(render_seconds(scene) for scene in batch.scenes if scene.options.effects)
-    return max(sum(each) / room, moving, max(each, default=0.0))
+    each = [renders.of(scene) for scene in batch.scenes]
+    moving = sum(renders.of(scene) for scene in batch.scenes if scene.options.effects)
+    in_turn = moving if renders.in_turn else 0.0
+    return max(sum(each) / room, in_turn, max(each, default=0.0))
 
 
-def lease_minutes(plan: Plan, room: int) -> int:
+def lease_minutes(plan: Plan, room: int, renders: RenderRates = PUBLIC_RATES) -> int:
     """Return the minutes of the dead-man switch.
 
     Three times the likely length and 20 minutes, at least 30, and not before an attempt at any
     scene is given up. A replacement worker begins with a lease of its own, and a worker takes
     scenes of other batches: the longest batch counts.
     """
-    longest = max(drive_seconds(batch, room) for batch in plan.batches)
+    longest = max(drive_seconds(batch, room, renders) for batch in plan.batches)
     seconds = _LEASE_FACTOR * (longest + _BOOT["likely"]) + _LEASE_MARGIN
     attempt = longest_timeout(plan.job.scenes, plan.job.limits)
     seconds = max(seconds, _LEASE_FACTOR * _BOOT["likely"] + attempt + _END)
@@ -73,7 +81,13 @@ def longest_attempt(lease: int) -> float:
 
 
 def estimate(
-    plan: Plan, rung: Rung, price: Price, rates: RateCard, room: int, lease: int
+    plan: Plan,
+    rung: Rung,
+    price: Price,
+    rates: RateCard,
+    room: int,
+    lease: int,
+    renders: RenderRates = PUBLIC_RATES,
 ) -> Estimate:
     """Return the estimate of a plan on machines of one kind.
 
@@ -84,8 +98,9 @@ def estimate(
         rates: what a machine costs.
         room: scenes at once on a machine.
         lease: minutes after which a machine ends itself.
+        renders: how fast it renders.
     """
-    drives = [drive_seconds(batch, room) for batch in plan.batches]
+    drives = [drive_seconds(batch, room, renders) for batch in plan.batches]
     egress = sum(scene.seconds for scene in plan.job.scenes) * _BYTES_PER_SECOND / _GB
     second = rates.per_hour / 3600
 
@@ -111,24 +126,28 @@ def estimate(
         lease_minutes=lease,
         first=rung,
         price=price,
-        assumptions=_assumptions(rung, rates, egress, room, lease, too_short=too_short),
+        assumptions=(
+            *_assumptions(rates, egress, lease, too_short=too_short),
+            _speed(plan, rung, room, renders),
+        ),
     )
 
 
-def _assumptions(
-    rung: Rung, rates: RateCard, egress: float, room: int, lease: int, *, too_short: bool
-) -> tuple[str, ...]:
+def _speed(plan: Plan, rung: Rung, room: int, renders: RenderRates) -> str:
+    """Return how fast a machine is taken to be, and where that is from."""
+    text = later("{room} scenes at once on a {type}; speed: {origin}")
+    if renders.in_turn:
+        text = later("{room} scenes at once on a {type}, of which one moves; speed: {origin}")
+    return tr(text, room=room, type=rung.type, origin=renders.origin(plan.job.scenes))
+
+
+def _assumptions(rates: RateCard, egress: float, lease: int, *, too_short: bool) -> tuple[str, ...]:
     """Return what an estimate takes for granted, a line each."""
     lines = (
         tr(
             "with a {disk} GB disk, a public IPv4 address, {egress:.0f} MB egress",
             disk=rates.disk_gb,
             egress=egress * 1000,
-        ),
-        tr(
-            "{room} scenes at once on a {type}, of which one moves, at the public image's speed",
-            room=room,
-            type=rung.type,
         ),
         tr("the first rung of the ladder is available for every batch"),
         tr("worst: every machine runs until its dead-man switch, {minutes} minutes", minutes=lease),

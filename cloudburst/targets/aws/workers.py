@@ -23,6 +23,7 @@ from cloudburst.targets.aws.rungs import rungs
 from cloudburst.targets.durations import RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
+from cloudburst.targets.rates import PUBLIC_RATES, learned
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cloudburst.targets.aws.prices.quotes import Quotes
     from cloudburst.targets.aws.regions import Regions
     from cloudburst.targets.aws.settings import AwsSettings
+    from cloudburst.targets.rates import RenderRates
 
 # That is what an encoder keeps busy.
 VCPUS_PER_SCENE = 2
@@ -111,7 +113,8 @@ class AwsWorkers:
             surplus=self._surplus(rung),
         )
         lease = self._lease_minutes(rung)
-        return estimate.estimate(self.plan, rung, price, rates, self.room(1, rung), lease)
+        room, renders = self.room(1, rung), self._rates(rung)
+        return estimate.estimate(self.plan, rung, price, rates, room, lease, renders)
 
     def offers(self) -> tuple[Offer, ...]:
         """Return what the plan would take and cost on each rung, in the order of the ladder."""
@@ -136,9 +139,14 @@ class AwsWorkers:
     def _surplus(self, rung: Rung) -> float:
         return surplus_per_hour(rung.type, self.kinds[rung.type].vcpus)
 
+    def _rates(self, rung: Rung) -> RenderRates:
+        """Return how fast a machine of a rung renders, as far as earlier runs have measured it."""
+        image = self.settings.image
+        return learned(self.plan.samples, image, rung.type, PUBLIC_RATES)
+
     def _lease_minutes(self, rung: Rung) -> int:
         """Return after how many minutes a machine of a rung ends itself: a small one needs more."""
-        sized = estimate.lease_minutes(self.plan, self.room(1, rung))
+        sized = estimate.lease_minutes(self.plan, self.room(1, rung), self._rates(rung))
         kept = 0 if self.plan.job.auto_terminate else KEEP_MINUTES
         return self.settings.lease_minutes or sized + kept
 
