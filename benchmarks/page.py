@@ -1,6 +1,6 @@
 """Write the page of a run of many scenes and open it in Chromium: seconds, bytes, memory.
 
-.venv/bin/python -m benchmarks.page [--scenes 1000] [--workers 100] [--rounds 5]
+.venv/bin/python -m benchmarks.page [--scenes 1000] [--workers 100] [--rounds 5] [--patience 60]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--patience", type=float, default=beside.AT_THE_END)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -43,7 +44,7 @@ def main() -> None:
             if scene.artifact is not None:
                 os.link(folder / "one.mp4", scene.artifact.path)
         began = time.perf_counter()
-        problems = beside.write(report, lambda: state)
+        problems = beside.write(report, lambda: state, patience=options.patience)
         seconds = time.perf_counter() - began
         page = folder / beside.PAGE
         pictures = page.read_text("utf-8").count("data:image/jpeg")

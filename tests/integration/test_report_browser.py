@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("browser")
 
 Scheme = Literal["light", "dark"]
+# Each scheme and each width once; the other pairs are tried by `make test-all`.
+LOOKS = [
+    ("light", 1600),
+    ("dark", 380),
+    pytest.param("light", 380, marks=pytest.mark.slow),
+    pytest.param("dark", 1600, marks=pytest.mark.slow),
+]
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\"'"
 BIDI = "\u202e\u2067txt.exe"
 
@@ -59,8 +66,7 @@ def names(page: Page) -> list[str]:
     return [text.strip() for text in rows.all_text_contents()]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1600, 380])
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_it_has_no_errors_asks_for_nothing_and_fits(
     browser: Browser, troubled: Path, scheme: Scheme, width: int
 ) -> None:
@@ -72,8 +78,7 @@ def test_it_has_no_errors_asks_for_nothing_and_fits(
         assert wanted == [troubled.as_uri()], "videos are asked for when they are played"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1600, 380])
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
 def test_axe_finds_nothing(browser: Browser, troubled: Path, scheme: Scheme, width: int) -> None:
     with shown(browser, troubled, scheme=scheme, width=width) as there:
         found = Axe().run(there.page)

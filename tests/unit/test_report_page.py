@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.errors import JournalFailed
-from cloudburst.models import Cost, Outcome, RunReport
+from cloudburst.models import Cost, Outcome, RunReport, SceneStatus
 from cloudburst.report import beside
 from cloudburst.report.page import page, posters, text, timeline
 from cloudburst.report.uses import uses
@@ -107,6 +107,29 @@ def test_why_scenes_failed_and_why_machines_were_left() -> None:
     )
     assert worked == "destroyed"
     assert lost.startswith("the spot machine was reclaimed, destroyed; Server.SpotInstance")
+
+
+def test_a_page_lists_so_many_reasons_and_warnings_as_can_be_read() -> None:
+    report, state = pages.many(Path("/out"), 200, 10)
+    scenes = tuple(
+        replace(one, error=one.error and f"reason {number}", warnings=("no such font",))
+        for number, one in enumerate(
+            replace(s, status=SceneStatus.FAILED, error="x") for s in report.scenes
+        )
+    )
+    document = shown(replace(report, scenes=scenes), state)
+    assert document.text.count("reason ") >= 200, "the table has them all"
+    before = document.text[: document.text.index("up: the stack is being created")]
+    assert len(re.findall(r"reason \d+", before)) == 20
+    assert "180 more reasons; the table of scenes has them" in before
+    assert "200 scenes: no such font" in document.text
+
+
+def test_a_warning_of_few_scenes_names_them() -> None:
+    report, state = troubled()
+    scenes = tuple(replace(one, warnings=("no such font",)) for one in report.scenes[:2])
+    document = shown(replace(report, scenes=scenes), state)
+    assert "intro, brook: no such font" in document.text
 
 
 def test_an_attempt_that_failed_is_beside_the_one_that_did_not() -> None:

@@ -21,13 +21,15 @@ from cloudburst.report.page.words import words
 from cloudburst.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloudburst.journal.state import RunState
     from cloudburst.models import PlannedRun, RunReport
     from cloudburst.report.uses import Uses
 
 _FOLDER = "cloudburst.report.page"
+# More scenes with one warning are counted.
+_ALIKE = 5
 _VERDICTS = {Outcome.COMPLETE: "good", Outcome.PARTIAL: "mixed"}
 
 
@@ -242,16 +244,25 @@ def _alerts(report: RunReport, *, going_on: bool) -> tuple[Alert, ...]:
 
 
 def _warnings(report: RunReport, plan: PlannedRun | None) -> tuple[str, ...]:
-    """Return what was noticed, each once: a scene's name is before what its renderer said."""
+    """Return what was noticed, each once: scenes' names are before what their renderer said."""
     lines = [*(plan.notes if plan else ()), *(plan.warnings if plan else ())]
     known = set(lines)
-    lines += [
-        tr("{scene}: {warning}", scene=scene.name, warning=warning)
-        for scene in report.scenes
-        for warning in scene.warnings
-        if warning not in known
-    ]
+    alike: dict[str, list[str]] = {}
+    for scene in report.scenes:
+        for warning in dict.fromkeys(scene.warnings):
+            if warning not in known:
+                alike.setdefault(warning, []).append(scene.name)
+    lines += [_warning(warning, names) for warning, names in alike.items()]
     return tuple(text.short(line) for line in dict.fromkeys(lines))
+
+
+def _warning(warning: str, names: Sequence[str]) -> str:
+    """Return a warning with the scenes that it is about, or how many they are."""
+    if len(names) > _ALIKE:
+        return ntr(
+            "{count} scene: {warning}", "{count} scenes: {warning}", len(names), warning=warning
+        )
+    return tr("{scene}: {warning}", scene=tr(", ").join(names), warning=warning)
 
 
 def html(page: Page) -> str:

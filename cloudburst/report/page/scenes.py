@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cloudburst.language import later, tr
+from cloudburst.language import later, ntr, tr
 from cloudburst.models import SceneStatus
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Attempted, Cell, Reason, SceneRow, Table
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cloudburst.models import Artifact, RunReport, SceneResult
     from cloudburst.report.uses import Uses, WorkerUse
 
+# So many reasons are listed before the timeline.
+_REASONS = 20
 # Heads of columns, in the order of `Use`.
 _USES = (later("boot"), later("render"), later("idle"), later("ending"))
 # In the order in which they are put first: what needs somebody's attention.
@@ -126,7 +128,15 @@ def reasons(report: RunReport) -> tuple[Reason, ...]:
         if scene.status is SceneStatus.FAILED and scene.error:
             together.setdefault(scene.error, []).append((scene.name, row_id(number)))
     ordered = sorted(together.items(), key=lambda item: -len(item[1]))
-    return tuple(Reason(text.short(why), tuple(scenes)) for why, scenes in ordered)
+    listed = [Reason(text.short(why), tuple(scenes)) for why, scenes in ordered[:_REASONS]]
+    if rest := [scene for _, scenes in ordered[_REASONS:] for scene in scenes]:
+        more = ntr(
+            "{count} more reason; the table of scenes has it",
+            "{count} more reasons; the table of scenes has them",
+            len(ordered) - _REASONS,
+        )
+        listed.append(Reason(more, tuple(rest)))
+    return tuple(listed)
 
 
 def workers(went: Uses, *, rented: bool, going_on: bool = False) -> Table:
