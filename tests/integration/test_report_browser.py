@@ -231,6 +231,18 @@ def test_skipping_leads_to_the_scenes(browser: Browser, troubled: Path) -> None:
         assert there.page.evaluate("scrollY") > 500
 
 
+def test_the_contents_lead_to_their_headings(browser: Browser, troubled: Path) -> None:
+    with shown(browser, troubled, width=380) as there:
+        page = there.page
+        for link in page.locator("nav a").all():
+            link.click()
+            page.wait_for_timeout(150)
+            heading = page.locator(f"h2{link.get_attribute('href')}").bounding_box()
+            assert heading is not None
+            assert 0 <= heading["y"] < 900, f"{link.text_content()} is out of view"
+            page.evaluate("scrollTo(0, 0)")
+
+
 def test_without_scripts_everything_can_be_read(browser: Browser, troubled: Path) -> None:
     with shown(browser, troubled, scripts=False) as there:
         assert there.page.get_by_role("link", name="Play intro").is_visible()
@@ -241,7 +253,7 @@ def test_without_scripts_everything_can_be_read(browser: Browser, troubled: Path
 
 @pytest.mark.slow
 def test_paper_has_all_of_it(browser: Browser, tmp_path: Path) -> None:
-    report, state = pages.many(tmp_path, 60, 40)
+    report, state = pages.many(tmp_path, 201, 40)
     assert beside.write(report, lambda: state) == ()
     # As wide as A4 across is between its margins.
     with shown(browser, tmp_path / beside.PAGE, width=1040) as there:
