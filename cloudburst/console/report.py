@@ -99,7 +99,7 @@ def show_report(report: RunReport, *, verbose: bool = False, running: bool = Fal
         console.print(_speedup(report), soft_wrap=True)
     if report.cost.lines:
         console.print(_traffic(report), soft_wrap=True)
-    _print_launches(report, console, listed=listed)
+    _print_launches(report, console, listed=listed, running=running)
     _print_cost(report.cost, console)
     if running:
         return
@@ -193,30 +193,52 @@ def _print_what_remains(report: RunReport, console: Console) -> None:
         )
 
 
-def _print_launches(report: RunReport, console: Console, *, listed: bool) -> None:
+def _print_launches(report: RunReport, console: Console, *, listed: bool, running: bool) -> None:
     """Print the machines that were rented, and the rungs that gave none."""
     launches = [launch for batch in report.batches for launch in batch.launches]
     if not report.cost.lines and all(launch.price is None for launch in launches):
         return
-    rows = launches if listed else [one for one in launches if one.error or not one.destroyed]
+    rows = launches
+    if not listed:
+        rows = [one for one in launches if one.error or not (one.destroyed or running)]
     billed = {line.machine: line for line in report.cost.lines if line.kind == "machine"}
     if rows:
-        cells = [_launch_cells(launch, billed) for launch in rows]
+        cells = [_launch_cells(launch, billed, running=running) for launch in rows]
         console.print(table(_launch_columns(), cells, console.width))
-    others = [one for one in launches if one not in rows]
-    if others:
-        videos = sum(one.scenes_done for one in others)
-        text = ntr(
-            "{count} more worker, {videos} videos, destroyed",
-            "{count} more workers, {videos} videos, destroyed",
-            len(others),
-            videos=videos,
-        )
-        console.print(f"[dim]{text}[/]", soft_wrap=True)
+    _print_other_launches([one for one in launches if one not in rows], console)
     console.print()
 
 
-def _launch_cells(launch: Launch, billed: Mapping[str, CostLine]) -> list[str | Text]:
+def _print_other_launches(launches: Sequence[Launch], console: Console) -> None:
+    """Print how many workers are not listed: those that are gone, and those that run."""
+    gone = [one for one in launches if one.destroyed]
+    running = [one for one in launches if not one.destroyed]
+    lines = []
+    if gone:
+        lines.append(
+            ntr(
+                "{count} more worker, {videos} videos, destroyed",
+                "{count} more workers, {videos} videos, destroyed",
+                len(gone),
+                videos=sum(one.scenes_done for one in gone),
+            )
+        )
+    if running:
+        lines.append(
+            ntr(
+                "{count} more worker, {videos} videos, running",
+                "{count} more workers, {videos} videos, running",
+                len(running),
+                videos=sum(one.scenes_done for one in running),
+            )
+        )
+    for line in lines:
+        console.print(f"[dim]{line}[/]", soft_wrap=True)
+
+
+def _launch_cells(
+    launch: Launch, billed: Mapping[str, CostLine], *, running: bool
+) -> list[str | Text]:
     # A machine that was asked for and not seen is billed too, and is no launch's worker.
     line = billed.get(launch.worker) if launch.worker else None
     return [
@@ -226,7 +248,7 @@ def _launch_cells(launch: Launch, billed: Mapping[str, CostLine]) -> list[str | 
         f"{_seconds(launch):.0f} s",
         f"{line.quantity * 3600:.0f} s" if line else "–",
         str(launch.scenes_done),
-        _end(launch),
+        _end(launch, running=running),
     ]
 
 
@@ -235,7 +257,9 @@ def _seconds(launch: Launch) -> float:
     return launch.spans[-1].end - launch.spans[0].start if launch.spans else 0.0
 
 
-def _end(launch: Launch) -> Text:
+def _end(launch: Launch, *, running: bool) -> Text:
+    if running and not launch.destroyed:
+        return Text(word("running"), style="green")
     if not launch.destroyed:
         return Text(tr("LEFT RUNNING"), style="bold red")
     if launch.error is None:

@@ -212,6 +212,27 @@ def test_the_live_view_is_one_screen_and_never_wraps(width: int, workers: int) -
     assert "failed" in trouble
 
 
+@pytest.mark.parametrize("width", [20, 40, 80, 160, 300])
+def test_the_end_and_the_cost_are_in_the_view_where_they_fit(width: int) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, height=24)
+    live = console.LiveLines(terminal)
+    for event in list(run_of(300, 100))[:460]:
+        begins = event.kind is EventKind.RUN_STARTED
+        live(replace(event, data={**event.data, "narration": 1000.0 if begins else 0.0}))
+    narration: dict[str, object] = {"narration": 5.0, "worker": "b01"}
+    live(Event(EventKind.SCENE_STARTED, 61.0, "b01", "x", "", narration))
+    live(Event(EventKind.SCENE_DONE, 71.0, "b01", "x", "x.mp4", narration))
+    live(Event(EventKind.SCENE_STARTED, 71.0, "b01", "y", "", narration))
+    live(Event(EventKind.COST, 71.0, data={"usd": 1.25, "usd_per_hour": 36.0}))
+    lines = screen(live, terminal)
+    assert len(lines) <= 23
+    assert max(cell_len(line) for line in lines) <= width
+    assert "left" in lines[-1] or width == 20
+    assert "$1.25 so far" in lines[-1] or width < 40
+    assert ("in all" in lines[-1]) == (width >= 80)
+    assert ("scenes" in lines[-1]) == (width >= 160), "a line of its own where it is narrow"
+
+
 def test_columns_of_the_live_view_go_in_a_defined_order() -> None:
     def has(width: int) -> list[bool]:
         line = next(line for line in drawn(width, 24, 8, until=70) if "b02" in line)

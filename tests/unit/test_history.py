@@ -21,6 +21,7 @@ from tests.support.pasts import (
     begun,
     now_is,
     record_of,
+    rendered,
     rental,
     whole_run,
     with_rentals,
@@ -104,6 +105,7 @@ def test_a_machine_that_runs_costs_up_to_now_and_something_an_hour(
     assert run.usd == pytest.approx(600 * SECOND)
     assert run.usd_per_hour == pytest.approx(3600 * SECOND)
     assert run.workers == 1
+    assert history.total(history.spent([run], BEGAN + 300)) == pytest.approx(300 * SECOND)
     now_is(monkeypatch, BEGAN + 5 * 3600)
     later = history.load(RUN)
     assert later.usd == pytest.approx(4 * 3600 * SECOND), "its lease has ended it"
@@ -255,6 +257,62 @@ def test_show_says_what_failed_and_why_and_why_a_machine_was_left(tmp_path: Path
     document = called_json("show", RUN)
     assert document["report"]["scenes"][1]["error"] == "it is too loud"
     assert [use["name"] for use in document["uses"]] == ["boot", "render", "idle", "end"]
+
+
+def test_a_run_that_goes_on_is_not_shown_as_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_is(monkeypatch, BEGAN + 600)
+    with begun(tmp_path / "out") as held:
+        for label in ("b01", "b02"):
+            held.launch(
+                batch=label,
+                label=label,
+                stack=f"run-{label}",
+                target="aws",
+                rung=FULL,
+                price=None,
+                room=1,
+                expires=None,
+            )
+            held.rental(rental(f"i-{label}", BEGAN, None, stack=f"run-{label}"))
+        said = called("show", RUN, "--verbose")
+    assert said.count("c5.4xlarge on-demand") == 2
+    assert "LEFT RUNNING" not in said
+    assert "cloudburst resume" not in said, "it goes on by itself"
+    assert f"${7200 * SECOND:.4f}/h now" in said
+    killed = called("show", RUN, "--verbose")
+    assert killed.count("LEFT RUNNING") == 2
+    assert "cloudburst audit" in killed
+
+
+def test_a_thousand_scenes_on_a_hundred_workers_are_one_row_and_few_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_is(monkeypatch, BEGAN + 600)
+    scenes = tuple((f"scene-{number:04d}", 8.0) for number in range(1000))
+    with begun(tmp_path / "out", scenes=scenes) as held:
+        held._db.execute("PRAGMA synchronous = OFF")
+        for number in range(1, 101):
+            label = f"b{number:02d}"
+            held.launch(
+                batch=label,
+                label=label,
+                stack=f"run-{label}",
+                target="aws",
+                rung=FULL,
+                price=None,
+                room=1,
+                expires=None,
+            )
+            held.rental(rental(f"i-{number}", BEGAN, None, stack=f"run-{label}"))
+        rendered(held, "scene-0000", "b01", 10.0, 20.0)
+        listed, shown = called("ps"), called("show", RUN)
+    (row,) = [line for line in listed.splitlines() if RUN in line]
+    assert "1 of 1000" in row
+    assert "  100  " in row
+    assert "100 more workers, 1 videos, running" in shown
+    assert len(shown.splitlines()) < 15
 
 
 def test_cost_counts_failed_runs_and_says_what_it_does_not_count(
