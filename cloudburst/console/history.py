@@ -32,10 +32,10 @@ _STYLES = {
     RunStatus.UNREADABLE: "bold red",
 }
 _USES = {
-    "boot": later("starting"),
-    "render": later("rendering"),
+    "boot": later("starting up"),
+    "render": later("rendering scenes"),
     "idle": later("idle"),
-    "end": later("ending"),
+    "end": later("shutting down"),
 }
 
 

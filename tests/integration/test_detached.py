@@ -72,6 +72,10 @@ def test_a_detached_run_goes_on_and_is_watched_to_its_end(
     assert kinds[0] == "run_started"
     assert kinds[-1] == "run_finished"
     assert "nothing is left running" in (log_of(run).read_text())
+    engine = command("logs", run, "b01", "--kind", "engine").stdout
+    assert "created" in engine
+    assert "deleted" in engine
+    assert "video API on http" in command("logs", run, "b01", "--kind", "worker").stdout
     assert "not going on" in command("stop", run).stdout
     assert_nothing_left(state)
 
