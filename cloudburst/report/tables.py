@@ -31,6 +31,7 @@ SCENE_COLUMNS = (
     "scene", "status", "narration_seconds", "video_seconds", "width", "height", "frames",
     "bytes_received", "attempts", "worker", "began_seconds", "render_seconds", "download_seconds",
     "usd", "scenario", "file", "warnings", "error",
+    "bytes_sent",
 )  # fmt: skip
 LAUNCH_COLUMNS = (
     "batch", "worker", "target", "machine", "type", "market", "region", "zone", "usd_per_hour",
@@ -70,6 +71,7 @@ def _scene(scene: SceneResult, went: Uses) -> list[Cell]:
         video.path.name if video else None,
         "; ".join(scene.warnings) or None,
         scene.error,
+        scene.bytes_sent or None,  # 0 is not known
     ]
 
 

@@ -78,7 +78,8 @@ def _worker(pid: int, first: int, worker: WorkerUse) -> Iterator[Event]:
 
 
 def _attempt(pid: int, thread: int, scene: str, attempt: Attempt) -> Iterator[Event]:
-    values = {"worker": attempt.worker, "error": attempt.error}
+    sent = attempt.bytes_sent or None  # 0 is not known
+    values = {"worker": attempt.worker, "error": attempt.error, "bytes_sent": sent}
     yield _complete(pid, thread, scene, "scene", attempt.span.start, end_of(attempt), values)
     # Within the scene: Perfetto draws them below it.
     for span in _parts(attempt):

@@ -64,7 +64,7 @@ def done(
         name,
         SceneStatus.DONE,
         5.0,
-        (*before, Attempt(worker, render, download)),
+        (*before, Attempt(worker, render, download, bytes_sent=2_000_000)),
         Artifact(folder / f"{name}.mp4", 1_234_567, 5.04, 1920, 1080, 151),
         "full_featured",
     )

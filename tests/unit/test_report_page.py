@@ -137,6 +137,21 @@ def test_an_attempt_that_failed_is_beside_the_one_that_did_not() -> None:
     assert "b02, 4.0 s: the worker is gone" in rows["dogs"][3]
     assert "b01, 7.0 s: done" in rows["dogs"][3]
     assert rows["intro"][3] == ""
+
+
+def test_what_was_sent_and_received_is_told_as_far_as_it_is_known() -> None:
+    document = shown(*troubled())
+    head, *rows = document.table("picture")
+    sent, received = head.index("sent"), head.index("received")
+    cells = {row[1]: (row[sent], row[received]) for row in rows}
+    assert cells["intro"] == ("2.0 MB", "1.2 MB")
+    assert cells["broken"] == ("", "")
+    assert "4.9 MB" in document.text
+    assert "8.0 MB sent" in document.text
+
+
+def test_a_reason_is_told_once_in_a_row() -> None:
+    rows = {row[1]: row for row in shown(*troubled()).table("picture")}
     assert rows["broken"][3].count("not a picture") == 1
 
 
@@ -192,6 +207,9 @@ def test_other_ways_are_told_with_their_sources_or_not_at_all() -> None:
     assert state.planned is not None
     public = replace(state.planned, renderers={"aws": "betashow/video-generation-api:latest"})
     ways = {row[0]: row for row in shown(report, replace(state, planned=public)).table("way")}
+    assert "the original tool's renderer on the same machines" not in ways
+    named = replace(state.planned, renderers={"aws": "cloudburst-fork/image:1"})
+    ways = {row[0]: row for row in shown(report, replace(state, planned=named)).table("way")}
     assert "the original tool's renderer on the same machines" not in ways
     ways = {row[0]: row for row in shown(report, None).table("way")}
     assert "the original tool's renderer on the same machines" not in ways

@@ -42,6 +42,7 @@ def test_a_line_for_each_scene() -> None:
     assert (dogs["status"], dogs["attempts"], dogs["worker"]) == ("done", "2", "b01")
     assert (dogs["render_seconds"], dogs["download_seconds"]) == ("6", "1")
     assert (dogs["bytes_received"], dogs["file"]) == ("1234567", "dogs.mp4")
+    assert (dogs["bytes_sent"], broken["bytes_sent"]) == ("2000000", "")
     assert broken["error"] == "the video API answered 400: not a picture"
     assert (broken["video_seconds"], broken["download_seconds"]) == ("", "")
     assert rows[5]["status"] == "unfinished"

@@ -70,4 +70,5 @@ def test_a_process_is_a_batch_and_failures_are_moments() -> None:
     ]
     (intro,) = (e for e in events if e["name"] == "intro")
     assert (intro["ts"], intro["dur"]) == (51_000_000, 7_000_000)
+    assert intro["args"] == {"worker": "b01", "bytes_sent": 2_000_000}
     assert {e["name"] for e in events if e["ph"] == "i"} == {pages.FULL, pages.RECLAIMED}

@@ -134,7 +134,7 @@ def _original(went: Uses, planned: PlannedRun | None) -> tuple[str, ...] | None:
     """
     renderers = planned.renderers if planned else {}
     rented = {worker.launch.target for worker in went.workers if worker.usd is not None}
-    if not rented or not all(renderers.get(name, "").startswith("cloudburst") for name in rented):
+    if not rented or not all(_is_bundled(renderers.get(name, "")) for name in rented):
         return None
     rendering = went.usd.get(Use.RENDER, 0.0)
     return (
@@ -147,6 +147,11 @@ def _original(went: Uses, planned: PlannedRun | None) -> tuple[str, ...] | None:
             ratio=LEAST_RATIO,
         ),
     )
+
+
+def _is_bundled(renderer: str) -> bool:
+    """Whether the bundled video API rendered, by its name and version; an image has no space."""
+    return renderer.startswith("cloudburst ")
 
 
 def _always_on(report: RunReport, went: Uses) -> tuple[str, ...] | None:

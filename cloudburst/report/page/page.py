@@ -177,8 +177,9 @@ def _facts(report: RunReport, went: Uses, *, rented: bool) -> tuple[Fact, ...]:
             tr("{seconds} of worker time", seconds=text.seconds(sum(went.seconds.values()))),
         ),
     ]
-    if received:
-        facts.append(Fact(tr("received"), text.size(received)))
+    if received or report.bytes_sent:
+        sent = tr("{size} sent", size=text.size(report.bytes_sent)) if report.bytes_sent else ""
+        facts.append(Fact(tr("received"), text.size(received), sent))
     facts.append(_began(report))
     return tuple(facts)
 

@@ -38,6 +38,7 @@ def columns(*, rented: bool) -> tuple[tuple[str, bool], ...]:
     return (
         (tr("video"), True),
         (tr("size"), True),
+        (tr("sent"), True),
         (tr("received"), True),
         (tr("render"), True),
         (tr("download"), True),
@@ -102,13 +103,19 @@ def _cells(scene: SceneResult, went: Uses, *, rented: bool) -> tuple[Cell, ...]:
     return (
         text.seconds_cell(video.seconds if video else None),
         pixels,
-        Cell(text.size(video.size), video.size) if video else Cell(),
+        _bytes(scene.bytes_sent),
+        _bytes(video.size if video else 0),
         text.seconds_cell(last.span.seconds if last else None),
         text.seconds_cell(last.download.seconds if last and last.download else None),
         *money,
         Cell(str(len(scene.attempts)), len(scene.attempts)),
         Cell(last.worker) if last else Cell(),
     )
+
+
+def _bytes(number: int) -> Cell:
+    """Return a number of bytes as a cell; an empty one for 0, which is not known."""
+    return Cell(text.size(number), number) if number else Cell()
 
 
 def _link(video: Artifact, report: RunReport) -> str:
