@@ -33,8 +33,10 @@ def show_preview(preview: Preview, *, verbose: bool = False) -> None:
     _print_waves(plan, console)
     if preview.estimate is not None:
         _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
+    # A look at the plan alone says what it leaves open; any other one, what it has noticed.
+    title = tr("note:") if preview.stacks else tr("not checked:")
     for note in preview.notes:
-        console.print(titled("yellow", tr("not checked:"), note), soft_wrap=True)
+        console.print(titled("yellow", title, note), soft_wrap=True)
     console.print(_planned(preview))
 
 

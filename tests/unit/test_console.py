@@ -272,6 +272,14 @@ def test_a_preview_without_a_limit_names_none(capsys: pytest.CaptureFixture[str]
     assert "cost: $0.0154 likely, $0.0081 low, $0.3125 worst" in lines
 
 
+def test_what_a_preview_has_noticed_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(1.0)
+    stacks = (StackPreview(plan.batches[0], "run-b01", ()),)
+    lines = shown(Preview(plan, stacks, notes=("boots cost [more]",)), capsys)
+    assert "note: boots cost [more]" in lines
+    assert not any("not checked" in line for line in lines)
+
+
 def test_a_preview_says_what_was_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(Preview(planned(1.0), notes=("offline: no [prices]",)), capsys)
     assert lines[-2:] == [

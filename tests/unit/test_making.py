@@ -20,6 +20,7 @@ from cloudburst.job import schema, template, yamltree
 from cloudburst.job.loader import load_job
 from cloudburst.targets.aws import estimate
 from cloudburst.targets.aws.settings import AwsSection
+from cloudburst.targets.rates import PUBLIC_RATES
 from tests.support.inputs import scenes_yaml
 from tests.support.pasts import RUN, whole_run
 
@@ -135,14 +136,14 @@ def test_boots_that_cost_more_than_the_work_are_warned_of(job_file: Callable[...
         "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1, max_parallel_instances: 16}\n"
     )
     job = load_job(job_file(scenes_yaml(16, f"target: aws\n{rules}")))
-    warned = estimate.warnings(plan(job), job.settings["aws"])
-    assert warned[0].startswith(
+    (warned,) = estimate.boots_beyond_work(plan(job), 4, PUBLIC_RATES)
+    assert warned.startswith(
         "16 machines are likely to boot for 1920 s in all, and to render for 25 s: "
         "their boots cost more than the work"
     )
     fewer = rules.replace("16", "1")
     one = load_job(job_file(scenes_yaml(16, f"target: aws\n{fewer}"), "one.yaml"))
-    assert estimate.warnings(plan(one), one.settings["aws"]) == ()
+    assert list(estimate.boots_beyond_work(plan(one), 4, PUBLIC_RATES)) == []
 
 
 # -- completion ---------------------------------------------------------------------------------

@@ -162,18 +162,23 @@ def _assumptions(rates: RateCard, egress: float, lease: int, *, too_short: bool)
 def warnings(plan: Plan, settings: AwsSettings) -> tuple[str, ...]:
     """Return what people should know of a plan before machines are rented for it, a line each."""
     return (
-        *_boots_beyond_work(plan),
         *_slower_than_limit(plan, settings.image),
         *_beyond_lease(plan, settings),
         *_fonts(plan, settings.image),
     )
 
 
-def _boots_beyond_work(plan: Plan) -> Iterator[str]:
-    """Yield that several machines take longer to boot, added up, than the scenes to render."""
+def boots_beyond_work(plan: Plan, room: int, renders: RenderRates) -> Iterator[str]:
+    """Yield that several machines take longer to boot, added up, than to render.
+
+    Args:
+        plan: every batch is a machine.
+        room: scenes at once on a machine.
+        renders: how fast it renders.
+    """
     machines = len(plan.batches)
     boot = machines * _BOOT["likely"]
-    work = sum(render_seconds(scene) for scene in plan.job.scenes)
+    work = sum(drive_seconds(batch, room, renders) for batch in plan.batches)
     if machines > 1 and boot > work:
         yield tr(
             "{machines} machines are likely to boot for {boot:.0f} s in all, and to render for "

@@ -371,7 +371,14 @@ def prepare(
         ingress=ingress,
         clock=clock,
     )
-    return replace(source, notes=(*source.notes, *_session_notes(source)))
+    return replace(source, notes=(*source.notes, *_boot_notes(source), *_session_notes(source)))
+
+
+def _boot_notes(source: AwsWorkers) -> tuple[str, ...]:
+    """Return that boots cost more than the work, if they do."""
+    rung = source.ladder.first
+    rates = source._rates(rung)  # noqa: SLF001 - of this module
+    return tuple(estimate.boots_beyond_work(source.plan, source.room(1, rung), rates))
 
 
 def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
