@@ -16,9 +16,12 @@ from cloudburst.language import later, tr
 from cloudburst.stop import exit_on_interrupt, interruption
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloudburst.history import PastRun
     from cloudburst.history.logs import Kind, Line
 
+_ASK_EVERY = 5.0
 _KINDS = ("events", "engine", "boot", "worker")
 
 
@@ -116,18 +119,42 @@ def stop(run: str, *, wait: bool) -> int:
 def logs(run: str, name: str | None, kinds: tuple[str, ...], *, follow: bool, as_json: bool) -> int:
     """Print the logs of RUN: its events; of a WORKER such as b01 also its own, boot and engine log.
 
-    A run that is over keeps its logs in its folder.
+    A run that is over keeps its logs in its folder. Rented machines that exist are asked for theirs
+    if you name one of them, or a kind that they have.
     """
     found = _load(run)
     from cloudburst.history.logs import Logs  # noqa: PLC0415
 
     source = Logs(found, name, cast("tuple[Kind, ...]", kinds))
-    for line in source.follow(time.sleep) if follow else source.more():
+    machines = _Machines(found.record.path, name if source.is_worker else None)
+    if source.is_worker or {"boot", "worker"} & set(kinds):
+        machines.refresh()
+    for line in source.follow(machines.sleep) if follow else source.more():
         if as_json:
             streams.write_line(_json(line))
         else:
             console.show_line(line)
     return 0
+
+
+class _Machines:
+    """The logs of rented machines, fetched anew now and then while they are followed."""
+
+    def __init__(self, folder: Path, name: str | None) -> None:
+        from cloudburst.recovery.machinelogs import MachineLogs  # noqa: PLC0415
+
+        self._logs = MachineLogs(folder, name)
+        self._asked: float | None = None
+
+    def refresh(self) -> None:
+        self._asked = time.monotonic()
+        for problem in self._logs.refresh():
+            click.echo(problem, err=True)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+        if self._asked is not None and time.monotonic() - self._asked > _ASK_EVERY:
+            self.refresh()
 
 
 def _json(line: Line) -> str:

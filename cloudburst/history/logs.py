@@ -87,6 +87,11 @@ class Logs:
         self._reader = eventlog.Reader(self._folder)
         self._tails: dict[Path, _Tail] = {}
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether they are those of a worker or a batch alone."""
+        return self._batch is not None
+
     def more(self) -> Iterator[Line]:
         """Yield what has been written since the last time."""
         if "events" in self._kinds:

@@ -23,6 +23,7 @@ from cloudburst.models.job import (
 from cloudburst.models.machines import (
     Condition,
     Health,
+    Identity,
     Lock,
     MachineSpec,
     PlannedResource,
@@ -79,6 +80,7 @@ __all__ = [
     "Finding",
     "Health",
     "Hooks",
+    "Identity",
     "Job",
     "Language",
     "Launch",

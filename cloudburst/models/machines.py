@@ -99,6 +99,19 @@ class RegistryLogin:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """With what a worker proves who it is; the runner accepts this certificate and no other.
+
+    Args:
+        certificate: PEM.
+        key: the certificate's private key, PEM.
+    """
+
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What the stack of a rented worker declares besides the worker itself.
 
@@ -111,11 +124,14 @@ class MachineSpec:
         security_groups: existing ones, all of which the machine has; none to make one.
         key_name: an existing key pair, None for no SSH.
         disk_gb: GB of the encrypted root disk.
-        lease_minutes: after which the machine ends itself.
+        lease_minutes: after which the machine ends itself, whatever happens.
         tags: put on everything, in the call that creates it.
         kms_key: ARN of the key that encrypts the disk, None for the account's default.
         architecture: of the instance type's processor; the newest machine image is for it.
         login: to the registry of the container image; None where anyone may pull it.
+        port: on which the machine's agent answers.
+        lease_seconds: without a request, after which the machine ends itself.
+        identity: with what it proves who it is.
     """
 
     ami: str | None
@@ -131,6 +147,9 @@ class MachineSpec:
     kms_key: str | None = None
     architecture: Literal["amd64", "arm64"] = "amd64"
     login: RegistryLogin | None = None
+    port: int = 443
+    lease_seconds: int = 600
+    identity: Identity = Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,7 @@ class WorkerSpec:
         scene_timeout: seconds after which it gives a scene up.
         log: file for the worker's own log.
         rung: how and where the worker is got.
+        certificate: with which a worker that exists answers, PEM; None where it has none.
     """
 
     run_id: str
@@ -156,6 +176,7 @@ class WorkerSpec:
     scene_timeout: float
     log: Path
     rung: Rung
+    certificate: str | None = field(default=None, repr=False)
 
     @property
     def stack(self) -> str:
@@ -174,6 +195,9 @@ class Worker:
         key: authentication key.
         room: scenes it renders at once.
         log: its own log, where this machine can read it.
+        certificate: PEM of the only one that it answers with, and has an agent before its video
+            API; None for plain HTTP, on this machine.
+        hint: what may be in the way where it cannot be reached, and what to do.
     """
 
     stack: str
@@ -182,6 +206,8 @@ class Worker:
     key: str = field(repr=False)
     room: int
     log: Path | None = None
+    certificate: str | None = field(default=None, repr=False)
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

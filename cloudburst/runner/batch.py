@@ -25,6 +25,7 @@ from cloudburst.models import (
 )
 from cloudburst.runner.context import LOGS
 from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
+from cloudburst.targets import boots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,8 @@ QUOTA_PAUSE = 1.0
 # many times as often as others. A lease that is too short, or a market that takes all back, must
 # end.
 BLAMELESS = 3
+# Machines of a batch that may fail to boot of what need not be every machine's.
+BOOTS = 2
 
 
 class BatchRunner:
@@ -84,6 +87,7 @@ class BatchRunner:
         self._waits = 0
         self._login_waits = 0
         self._futile = 0
+        self._boots = 0
 
     @property
     def stack(self) -> str:
@@ -221,7 +225,21 @@ class BatchRunner:
         if launch.was_healthy:
             return self._needs_replacement(launch)
         verdict = _verdict(launch.failure)
+        if boots.is_its_own(launch.refusal.code):
+            return self._boot_again(launch)
+        if verdict is Verdict.FAIL and launch.refusal.advice:
+            self.error = _with_advice(launch)
         return verdict is not Verdict.FAIL and self._advance(launch, verdict)
+
+    def _boot_again(self, launch: WorkerRun) -> bool:
+        """Whether a machine that could not boot is followed by another one: once."""
+        self._boots += 1
+        self.error = _with_advice(launch)
+        again = self._boots < BOOTS
+        if again:
+            failed = f"{launch.spec.rung.shown}: {_answer(launch)}"
+            self._report_failover(launch, tr("{failed}; next: another machine", failed=failed))
+        return again
 
     def _needs_replacement(self, launch: WorkerRun) -> bool:
         """Whether a worker that was taken away is replaced: not for ever without a video.
@@ -323,6 +341,7 @@ def worker_spec(
     room: int,
     label: str,
     key: str | None = None,
+    certificate: str | None = None,
 ) -> WorkerSpec:
     """Return what one stack declares.
 
@@ -334,6 +353,7 @@ def worker_spec(
         room: scenes it renders at once.
         label: the worker's.
         key: of a worker that exists; otherwise it gets one of its own that nobody can guess.
+        certificate: of a worker that exists, if it has one.
     """
     return WorkerSpec(
         run_id=record.run_id,
@@ -344,6 +364,7 @@ def worker_spec(
         scene_timeout=scene_timeout,
         log=record.path / LOGS / f"{label}.log",
         rung=rung,
+        certificate=certificate,
     )
 
 

@@ -103,6 +103,11 @@ class InFlight:
         with self._lock:
             self._settling -= len(flights)
 
+    def has(self, name: str) -> bool:
+        """Whether a scene is in flight, so that its video is wanted."""
+        with self._lock:
+            return name in self._flights
+
     @property
     def downloading(self) -> bool:
         """Whether a video is being downloaded."""

@@ -78,7 +78,10 @@ class RenderLoop:
         self._api = api
         self._context = context
         self._on = on
-        self._slots = threading.Semaphore(worker.room)
+        room = worker.room
+        if worker.certificate is not None:
+            room = min(room, api.capacity or room)  # its agent knows what the plan has hoped for
+        self._slots = threading.Semaphore(room)
         # Name of the scene that has the turn of moving scenes, see `_admits`.
         self._moving: str | None = None
         self._flights = InFlight()
@@ -88,8 +91,9 @@ class RenderLoop:
         self._threads = [
             threading.Thread(target=self._take_scenes, name=f"{label}-{number}", daemon=True)
             # One more than there is room for: it renders while another one downloads.
-            for number in range(worker.room + 1)
+            for number in range(room + 1)
         ]
+        api.wanted = self._is_wanted
 
     def run(self) -> None:
         """Render until no scene is left, the worker is gone, or the run is asked to stop."""
@@ -142,6 +146,10 @@ class RenderLoop:
             self._release(scene)
             if scene is None:
                 return
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether the video of a scene that renders is waited for any longer."""
+        return self._flights.has(name) and not self._context.stop.requested
 
     def _admits(self, scene: Scene) -> bool:
         """Whether the worker can begin a scene now; a moving one then has the turn.
@@ -319,6 +327,8 @@ class RenderLoop:
             self._asked = now
             if self._api.healthy(ASK_TIMEOUT) is None:
                 self._heard = now
+            elif self._api.failed is not None:
+                self._lose(Condition(Health.GONE, str(self._api.failed)))
             elif now - self._heard > SILENCE:
                 reason = tr(
                     "its video API has not answered for {seconds:.0f} s", seconds=now - self._heard

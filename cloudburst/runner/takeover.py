@@ -14,6 +14,7 @@ from cloudburst.models import EventKind
 from cloudburst.runner.batch import worker_spec
 from cloudburst.runner.teardown import recover
 from cloudburst.runner.worker_run import AdoptedWorker, clock_time
+from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class EarlierWorkers:
         if launch.worker is None:
             return None
         try:
-            key = str(on.engine.outputs(launch.stack)["key"])
+            outputs = on.engine.outputs(launch.stack)
+            certificate = outputs.get("certificate")
             spec = worker_spec(
                 self._context.record,
                 self._context.longest_timeout(on),
@@ -77,12 +79,16 @@ class EarlierWorkers:
                 launch.rung,
                 launch.room,
                 launch.label,
-                key,
+                str(outputs["key"]),
+                None if certificate is None else str(certificate),
             )
             worker = on.workers.adopt(spec, launch)
         except (InfrastructureError, KeyError):
             return None
-        if worker is None or VideoApi(worker).healthy() is not None:
+        if worker is None:
+            return None
+        api = VideoApi(worker) if worker.certificate is None else AgentApi(worker)
+        if api.healthy() is not None:
             return None
         return AdoptedWorker(launch, worker)
 

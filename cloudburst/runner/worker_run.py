@@ -5,6 +5,7 @@ Whatever happens in between, the last step is taken, repeated, and verified with
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +18,11 @@ from cloudburst.errors import (
     WorkerTerminated,
     WorkerUnhealthy,
 )
-from cloudburst.language import tr
+from cloudburst.language import later, tr
 from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
 from cloudburst.runner.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.runner.teardown import tear_down
+from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
@@ -34,9 +36,19 @@ if TYPE_CHECKING:
         WorkerSpec,
     )
     from cloudburst.runner.context import OpenTarget, RunContext
+    from cloudburst.workers.agent import Boot
 
 # For requests to a worker that is gone: they fail by themselves.
 JOIN_TIMEOUT = 10.0
+LOGS_TIMEOUT = 5.0
+_BOOT = {
+    "booting": later("booting: {detail}"),
+    "pulling": later("pulling {detail}"),
+    "waiting": later("waiting for the video API's files"),
+    "starting": later("starting the video API"),
+    "ready": later("ready: {detail}"),
+    "failed": later("failed: {detail}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,7 @@ class WorkerRun:
         self._spans: list[Span] = list(adopted.launch.spans) if adopted else []
         self._row = adopted.launch.number if adopted else 0
         self._loop: RenderLoop | None = None
+        self._agent: AgentApi | None = None
 
     def run(self) -> None:
         """Run it to its end. Never raises: see `error`, and `destroyed` for what remains."""
@@ -123,6 +136,7 @@ class WorkerRun:
         if self.state is WorkerState.WAITING:
             self.destroyed = True  # nothing was ever created
         elif not (self._is_to_be_kept() and self._keep()):
+            self._keep_logs()
             self._destroy()
         if self._loop is not None:
             self._loop.join(JOIN_TIMEOUT)
@@ -172,8 +186,7 @@ class WorkerRun:
         self.worker = worker
         self._check_needed()
         shrink = context.shrink and self._on.billing is not None
-        api = VideoApi(worker, self._on.effort, shrink)
-        self.report(WorkerState.STARTING, tr("waiting for the video API"))
+        api = self._api(worker, shrink=shrink)
         with context.timeline.span(Phase.HEALTH, self._spans):
             self._wait_healthy(api, worker)
         self.was_healthy = True
@@ -185,6 +198,22 @@ class WorkerRun:
         if self._loop.lost is not None:
             gone = tr("the worker is gone: {reason}", reason=self._loop.lost.reason)
             self.error = f"{gone}{self._log_tail()}"
+
+    def _api(self, worker: Worker, *, shrink: bool) -> VideoApi:
+        """Return what asks a worker; report that it is waited for."""
+        if worker.certificate is None:
+            self.report(WorkerState.STARTING, tr("waiting for the video API"))
+            return VideoApi(worker, self._on.effort, shrink)
+        self.report(WorkerState.STARTING, tr("waiting for the machine to boot"))
+        self._agent = AgentApi(worker, self._on.effort, shrink)
+        self._agent.on_boot = self._report_boot
+        return self._agent
+
+    def _report_boot(self, boot: Boot) -> None:
+        """Report how far a machine is that boots, by its own word."""
+        if self.state is WorkerState.STARTING:
+            text = tr(_BOOT[boot.state], detail=boot.detail)
+            self.report(WorkerState.STARTING, text, boot=boot.state)
 
     def _create(self) -> Worker | None:
         """Bring the stack up; return None when the run is being stopped."""
@@ -256,7 +285,9 @@ class WorkerRun:
                 message, blameless=error.blameless, refusal=error.refusal
             ) from error
         except WorkerUnhealthy as error:
-            raise WorkerUnhealthy(f"{error}{self._log_tail()}", error.refusal) from error
+            # What the agent tells is more than the console's last lines.
+            tail = "" if error.refusal.code else self._log_tail()
+            raise WorkerUnhealthy(f"{error}{tail}", error.refusal) from error
 
     def _check_needed(self) -> None:
         """End a worker that has not begun when no scene waits for it any more."""
@@ -286,6 +317,16 @@ class WorkerRun:
         stopped = self._context.stop.requested
         lines = "" if stopped else self._on.workers.last_log_lines(self.spec)
         return tr("; its last log lines: {lines}", lines=lines) if lines else ""
+
+    def _keep_logs(self) -> None:
+        """Write the logs of a machine that failed beside the report, while it is there."""
+        failed = self.failure is not None or self.lost is not None
+        if self._agent is None or not failed or self._context.stop.hurried:
+            return
+        if isinstance(self.failure, WorkerTerminated) or self._agent.boot is None:
+            return
+        with contextlib.suppress(CloudBurstError, OSError):
+            self._agent.write_logs(self.spec.log.parent, self.label, LOGS_TIMEOUT)
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -335,7 +376,7 @@ class WorkerRun:
         if problem:
             self.error = _not_verified(problem, self.error)
 
-    def report(self, state: WorkerState, text: str = "") -> None:
+    def report(self, state: WorkerState, text: str = "", **more: str) -> None:
         """Report the state that the worker, and with it its batch, has reached."""
         self.state = state
         if self._row:
@@ -348,6 +389,7 @@ class WorkerRun:
             stack=self.spec.stack,
             worker=self.label,
             scenes=len(self._batch.scenes),
+            **more,
         )
 
 

@@ -6,7 +6,6 @@ authority, no name and no revocation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -18,22 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from cloudburst.models import Identity
+
 # A day before and after, since two machines' clocks need not agree.
 _MARGIN = timedelta(days=1)
 _NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cloudburst")])
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a worker proves who it is with.
-
-    Args:
-        certificate: PEM.
-        key: the certificate's private key, PEM.
-    """
-
-    certificate: str
-    key: str = field(repr=False)
 
 
 def make(now: float, seconds: float) -> Identity:

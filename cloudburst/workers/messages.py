@@ -168,14 +168,14 @@ def _as_text(value: object) -> str:
     return printable(repr(value))
 
 
-def printable(raw: str | bytes) -> str:
+def printable(raw: str | bytes, most: int = _MAX_TEXT) -> str:
     """Return a worker's text shortened, on one line, and safe for a terminal and a file."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     # Control characters, lone surrogates, line and paragraph separators.
     printable = (
-        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:_MAX_TEXT]
+        " " if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} else c for c in text[:most]
     )
-    return "".join(printable).strip() + ("…" if len(text) > _MAX_TEXT else "")
+    return "".join(printable).strip() + ("…" if len(text) > most else "")
 
 
 def reason(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""One worker on AWS: an instance with the video API and a dead-man switch, and its firewall."""
+"""One worker on AWS: an instance with an agent and a dead-man switch, and its firewall."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
@@ -21,12 +21,11 @@ from pulumi_aws.ec2 import (
 )
 from pulumi_aws.ssm import get_parameter_output
 
-from cloudburst_stacks.user_data import user_data
+from cloudburst_stacks import payload
 
 if TYPE_CHECKING:
     from cloudburst.models import MachineSpec, Rung, WorkerSpec
 
-PORT = 5000
 # Amazon Linux 2023 with Docker, so that no package is installed while the machine is billed.
 # docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 AMI_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/{kind}recommended/image_id"
@@ -79,12 +78,11 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
         # of its own after the launch, which EC2 refuses for spot instances.
         instance_initiated_shutdown_behavior=None if rung.market == "spot" else "terminate",
         user_data=pulumi.Output.secret(
-            user_data(
-                image=machine.image,
-                key=spec.key,
-                lease_minutes=machine.lease_minutes,
-                gpu=has_gpu(rung.type),
-                login=machine.login,
+            payload.script(
+                minutes=machine.lease_minutes,
+                config=_agent(spec, machine),
+                certificate=machine.identity.certificate,
+                key=machine.identity.key,
             )
         ),
         vpc_security_group_ids=[*groups],
@@ -112,6 +110,20 @@ def program(spec: WorkerSpec, machine: MachineSpec) -> None:
     pulumi.export("address", instance.public_ip)
     # For a later run that takes the worker over, and for a manual download.
     pulumi.export("key", pulumi.Output.secret(spec.key))
+    pulumi.export("certificate", pulumi.Output.secret(machine.identity.certificate))
+
+
+def _agent(spec: WorkerSpec, machine: MachineSpec) -> dict[str, Any]:
+    return payload.agent_config(
+        image=machine.image,
+        key=spec.key,
+        lease_seconds=machine.lease_seconds,
+        cap_minutes=machine.lease_minutes,
+        port=machine.port,
+        room=spec.room,
+        gpu=has_gpu(spec.rung.type),
+        login=machine.login,
+    )
 
 
 def _security_group(
@@ -121,14 +133,14 @@ def _security_group(
         "firewall",
         region=spec.rung.region,
         name=f"cloudburst-{spec.stack}",
-        description="CloudBurst: the runner alone reaches the video API",
+        description="CloudBurst: the runner alone reaches the agent",
         vpc_id=machine.vpc,
         ingress=[
             SecurityGroupIngressArgs(
-                description="the video API, for the runner",
+                description="the agent, for the runner",
                 protocol="tcp",
-                from_port=PORT,
-                to_port=PORT,
+                from_port=machine.port,
+                to_port=machine.port,
                 cidr_blocks=[machine.ingress],
             )
         ],

@@ -304,7 +304,7 @@ def test_the_doctor_looks_at_all_security_groups_together(
     assert check.text == f"{', '.join(groups)}: 127.0.0.1/32 reaches port 5000"
     alone = firewall(job_file, groups[0])
     assert alone.finding is Finding.WARNING
-    assert alone.fix == "add an inbound rule to one of them: TCP 5000 from 127.0.0.1/32"
+    assert alone.fix == "add an inbound rule to one of them: TCP 443 from 127.0.0.1/32"
     wide = firewall(job_file, *groups, more=", ingress: 127.0.0.0/24")
     assert wide.finding is Finding.WARNING, "the rule admits one address of them"
 

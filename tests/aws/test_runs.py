@@ -13,6 +13,7 @@ from cloudburst.engine.engine import Engine
 from cloudburst.errors import BadInput
 from cloudburst.models import Basis, Outcome
 from cloudburst.runner.offers import offers
+from cloudburst_stacks import payload
 from tests.support.aws import (
     ONE_ZONE,
     Watch,
@@ -71,7 +72,9 @@ def test_the_key_is_in_no_file_and_no_log(
 ) -> None:
     report, watch = run_watched(aws_job(job_file, 1, ONE_ZONE))
     (machine,) = cloud.machines
-    key = machine.user_data.partition("AUTHENTICATION_KEY=")[2].split()[0]
+    sent = payload.unpack(machine.user_data)
+    key = json.loads(sent[f"{payload.SETTINGS}/agent.json"])["key"]
+    private = sent[f"{payload.SETTINGS}/key.pem"].splitlines()[1]
     assert len(key) >= 32
     assert key not in machine.boot_log()
     assert not any(key in line for line in machine.commands())
@@ -79,7 +82,8 @@ def test_the_key_is_in_no_file_and_no_log(
     seen = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
     ours = [path for path in seen if not path.is_relative_to(tmp_path / "cloud")]
     assert any("backend" in path.parts for path in ours), "the backend was looked at"
-    assert [path for path in ours if key.encode() in path.read_bytes()] == []
+    for secret in (key, private):
+        assert [path for path in ours if secret.encode() in path.read_bytes()] == []
     secret = cloud.environment()["AWS_SECRET_ACCESS_KEY"]
     assert [path for path in ours if secret.encode() in path.read_bytes()] == []
     assert secret not in machine.user_data
@@ -99,7 +103,7 @@ def test_the_machine_is_as_the_stack_declares_it(
     assert machine.tags["cloudburst:expires-at"].endswith("Z")
     assert machine.commands()[0].startswith("shutdown -h +"), "the dead-man switch comes first"
     log = machine.boot_log()
-    for words in ("dead-man switch", f"{machine.id}, c5.2xlarge in us-east-1a", "pulled"):
+    for words in ("dead-man switch: off in ", "pulling: betashow/", "ready: 4 at once"):
         assert words in log
     assert_cloud_empty(cloud, state)
 

@@ -122,10 +122,14 @@ class AgentProcess:
         if self.process is not None:
             self.kill()
         for path in self.folder.glob("video-api-*.json"):
-            with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
-                said = json.loads(path.read_text())
-                os.kill(said["supervisor"], signal.SIGKILL)
-                os.kill(said["pid"], signal.SIGKILL)
+            said: dict[str, int] = {}
+            deadline = time.monotonic() + SOON
+            while not said.get("supervisor") and time.monotonic() < deadline:
+                with contextlib.suppress(ValueError):  # it is being written
+                    said = json.loads(path.read_text())
+            for name in ("supervisor", "pid"):
+                with contextlib.suppress(KeyError, ProcessLookupError):
+                    os.kill(said[name], signal.SIGKILL)
 
     # -- what it did ----------------------------------------------------------------------------
 

@@ -61,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, {"error": "no key"})
             return
         order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        note("begins", job=order.get("name"))
+        order = ORDER.get("render", {}) | order
+        note("begins", job=order.get("name") or order.get("output_filename"))
         until = time.monotonic() + order.get("sleep", 0)
         while time.monotonic() < until:
             time.sleep(0.02)

@@ -280,6 +280,7 @@ class FakeApi:
         self.errors = list(errors)
         self.sick = sick
         self.capacity: int | None = 1
+        self.failed: Exception | None = None
         self.asked: list[str] = []
         self.began = threading.Event()
         self.go_on = threading.Event()

@@ -116,6 +116,12 @@ BOOTS = {
         "image_not_found",
     ),
     "no rights": ("pull", HUB + "unauthorized: authentication required", "pull_refused"),
+    "no rights in ECR": (
+        "pull",
+        HUB + "pull access denied for h/n, repository does not exist or may require 'docker "
+        "login': denied: User: arn:aws:iam::1:user/me is not authorized to perform: ecr:Batch",
+        "pull_refused",
+    ),
     "ECR": ("pull", HUB + 'Head "https://h/v2/n": no basic auth credentials', "pull_refused"),
     "no network": ("pull", HUB + 'Get "https://h/v2/": net/http: TLS timeout', "pull_failed"),
     "limit": ("pull", HUB + "toomanyrequests: You have reached your pull rate", "pull_failed"),

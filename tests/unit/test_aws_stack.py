@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,8 @@ from pulumi.runtime import mocks, rpc, set_mocks
 from pulumi.runtime.settings import ROOT
 from pulumi.runtime.stack import run_in_stack
 
-from cloudburst.models import MachineSpec, Rung, WorkerSpec
-from cloudburst_stacks import aws
-from cloudburst_stacks.user_data import user_data
+from cloudburst.models import Identity, MachineSpec, Rung, WorkerSpec
+from cloudburst_stacks import aws, payload
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
 SPEC = WorkerSpec("run", "b01", "job", "the-key", 4, 600.0, Path("log"), RUNG)
@@ -42,6 +42,7 @@ MACHINE = MachineSpec(
     disk_gb=40,
     lease_minutes=45,
     tags=TAGS,
+    identity=Identity("the certificate", "its key"),
 )
 INSTANCE = "aws:ec2/instance:Instance"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
@@ -128,10 +129,11 @@ def _run(declared: Declared, spec: WorkerSpec, machine: MachineSpec) -> None:
 def test_a_batch_is_a_machine_and_its_firewall() -> None:
     declared = declare()
     assert set(declared.resources) == {PROVIDER, GROUP, INSTANCE}
-    key = declared.outputs.pop("key")
+    for name, value in (("key", "the-key"), ("certificate", "the certificate")):
+        output = declared.outputs.pop(name)
+        assert rpc.is_rpc_secret(output), "who reads outputs does not see it unless they ask to"
+        assert rpc.unwrap_rpc_secret(output) == value
     assert declared.outputs == {"id": "worker-id", "address": "203.0.113.99"}
-    assert rpc.is_rpc_secret(key), "who reads the outputs does not see it unless they ask to"
-    assert rpc.unwrap_rpc_secret(key) == "the-key"
 
 
 def test_the_runner_alone_reaches_one_port() -> None:
@@ -139,10 +141,12 @@ def test_the_runner_alone_reaches_one_port() -> None:
     (rule,) = group["ingress"]
     assert {key: value for key, value in rule.items() if key != "description" and value} == {
         "protocol": "tcp",
-        "fromPort": 5000,
-        "toPort": 5000,
+        "fromPort": 443,
+        "toPort": 443,
         "cidrBlocks": ["203.0.113.7/32"],
     }
+    (rule,) = declare(machine=replace(MACHINE, port=8443)).group["ingress"]
+    assert (rule["fromPort"], rule["toPort"]) == (8443, 8443)
     (out,) = group["egress"]
     assert (out["protocol"], out["cidrBlocks"]) == ("-1", ["0.0.0.0/0"])
     assert "ipv6CidrBlocks" not in out
@@ -233,15 +237,28 @@ def test_user_data_and_nothing_else_is_a_secret_in_the_state() -> None:
     declared = declare()
     assert declared.secret == {f"{INSTANCE} userData"}
     assert "userData" in declared.secret_outputs
-    script = user_data(image="me/mine:1", key="the-key", lease_minutes=45, gpu=False)
-    assert declared.instance["userData"] == script
+    sent = payload.unpack(declared.instance["userData"])
+    assert json.loads(sent[f"{payload.SETTINGS}/agent.json"]) == {
+        "image": "me/mine:1",
+        "key": "the-key",
+        "lease": 600,
+        "cap": 45 * 60,
+        "port": 443,
+        "room": 4,
+    }
+    assert sent[f"{payload.SETTINGS}/cert.pem"] == "the certificate"
+    assert sent[f"{payload.SETTINGS}/key.pem"] == "its key"
+    assert declared.instance["userData"].splitlines()[1].startswith("shutdown -h +45 ")
     assert "userDataBase64" not in declared.instance
 
 
 def test_containers_get_gpus_where_there_are_any() -> None:
     instance = declare(replace(SPEC, rung=replace(RUNG, type="g4dn.xlarge"))).instance
-    assert "--gpus all" in instance["userData"]
-    assert "--gpus" not in declare().instance["userData"]
+    settings = [
+        payload.unpack(one["userData"])[f"{payload.SETTINGS}/agent.json"]
+        for one in (instance, declare().instance)
+    ]
+    assert [json.loads(each).get("gpu", False) for each in settings] == [True, False]
 
 
 def test_the_users_own_firewall_is_used_and_none_is_made() -> None:

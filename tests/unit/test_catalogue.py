@@ -129,7 +129,7 @@ ALLOWED = {
     "videoapi/subtitles/ssa.py": {
         "layer, start, end, style, name, marginl, marginr, marginv, effect, text"  # names of fields
     },
-    "workers/client.py": {"timed out"},
+    "workers/transport.py": {"timed out"},
     "workers/messages.py": {"reset by peer", "timed out"},  # what a library's messages contain
     "videoapi/render.py": {
         ";[]ass=cues.ass:fontsdir=fonts[titled]",

@@ -74,7 +74,7 @@ def test_a_worker_takes_the_mean_load_or_its_longest_scene() -> None:
 
 
 def test_a_small_plan_by_hand() -> None:
-    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65, idle=600)
     # Narration 80 + 16 + 8 = 104 s, 250 kB each: 0.026 GB at 0.09 USD.
     egress = 0.00234
     second = 0.348 / 3600
@@ -82,19 +82,22 @@ def test_a_small_plan_by_hand() -> None:
     assert made.low == pytest.approx((394 + 66.25) * second + egress)
     # 120 to boot, 668 and 12.5, 2 until it is terminated.
     assert made.likely == pytest.approx((790 + 134.5) * second + egress)
+    # 180 s to boot, ten minutes that nobody asks for them, and 45 s to shut down: twice.
+    assert made.worst == pytest.approx(2 * (180 + 600 + 45) * second + egress)
+    kept = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65, idle=65 * 60)
     # Two leases of 65 minutes, and 45 s each to shut down.
-    assert made.worst == pytest.approx(2 * (65 * 60 + 45) * second + egress)
+    assert kept.worst == pytest.approx(2 * (65 * 60 + 45) * second + egress)
     assert made.phases == {"boot": 120.0, "drive": pytest.approx(668.0), "destroy": 45.0}
     waves = Distribution(launches_per_wave=1, launch_pause=30)
     late = Plan(replace(SMALL.job, distribution=waves), SMALL.batches)
-    delayed = estimate.estimate(late, RUNG, PRICE, RATES, room=2, lease=65)
+    delayed = estimate.estimate(late, RUNG, PRICE, RATES, room=2, lease=65, idle=600)
     assert list(delayed.phases.items()) == [("launches", 30.0), *made.phases.items()]
     assert delayed.likely == made.likely, "a machine that does not exist yet costs nothing"
     assert (made.lease_minutes, made.first, made.price) == (65, RUNG, Price(0.34, "a test"))
     assert made.assumptions == (
         "with a 30 GB disk, a public IPv4 address, 26 MB egress",
         "the first rung of the ladder is available for every batch",
-        "worst: every machine runs until its dead-man switch, 65 minutes",
+        "worst: this program dies, and every machine ends itself after 14 minutes",
         (
             "2 scenes at once on a c5.2xlarge, of which one moves; speed: a benchmark of the "
             "public image on two cores"
@@ -111,7 +114,7 @@ def test_an_estimate_follows_what_was_measured() -> None:
     moving = Batch(1, tuple(scene(str(number), 8, MOVING) for number in range(4)))
     assert estimate.drive_seconds(moving, 4, known) == pytest.approx(16)
     assert estimate.drive_seconds(moving, 4, together) == pytest.approx(4)
-    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65, renders=known)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=65, idle=600, renders=known)
     assert made.phases["drive"] == pytest.approx(40)
     assert made.assumptions[-1].endswith(
         "speed: measured in 3 runs of this machine; stills: a benchmark of the public image on two "
@@ -129,7 +132,7 @@ def test_a_machine_is_billed_for_a_minute_at_least(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(estimate, "_BOOT", {"low": 1.0, "likely": 2.0})
     monkeypatch.setattr(estimate, "_END", 2.0)
     tiny = plan((scene("a", 0.8),), (scene("b", 0.8),))  # 1.25 s each
-    made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30)
+    made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30, idle=600)
     egress = 1.6 * 250_000 / 1e9 * 0.09
     assert made.low == pytest.approx(2 * 60 * 0.348 / 3600 + egress)
     assert made.likely == pytest.approx(made.low)
@@ -168,7 +171,7 @@ PLANS = st.lists(st.lists(SCENES, min_size=1, max_size=5).map(tuple), min_size=1
 @given(PLANS, st.integers(1, 8))
 def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
     lease = estimate.lease_minutes(some, room)
-    made = estimate.estimate(some, RUNG, PRICE, RATES, room, lease)
+    made = estimate.estimate(some, RUNG, PRICE, RATES, room, lease, 600)
     assert 30 <= lease <= 1440
     if lease < 1440:
         assert 0 < made.low <= made.likely <= made.worst
@@ -177,16 +180,16 @@ def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
 @settings(deadline=None)
 @given(PLANS, st.integers(1, 8))
 def test_more_room_is_never_slower(some: Plan, room: int) -> None:
-    narrow = estimate.estimate(some, RUNG, PRICE, RATES, room, 60)
-    wide = estimate.estimate(some, RUNG, PRICE, RATES, room + 1, 60)
+    narrow = estimate.estimate(some, RUNG, PRICE, RATES, room, 60, 600)
+    wide = estimate.estimate(some, RUNG, PRICE, RATES, room + 1, 60, 600)
     assert wide.phases["drive"] <= narrow.phases["drive"]
     assert wide.likely <= narrow.likely
     assert estimate.lease_minutes(some, room + 1) <= estimate.lease_minutes(some, room)
 
 
 def test_a_lease_that_is_too_short_is_told_and_is_not_the_worst() -> None:
-    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=5)
+    made = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=5, idle=600)
     assert made.worst >= made.likely
     assert any("lease is shorter" in line for line in made.assumptions)
-    enough = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=60)
+    enough = estimate.estimate(SMALL, RUNG, PRICE, RATES, room=2, lease=60, idle=600)
     assert not any("lease is shorter" in line for line in enough.assumptions)

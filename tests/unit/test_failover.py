@@ -548,7 +548,8 @@ def test_an_apis_error_is_transient_only_without_a_code(
             Refusal(
                 "Client.InstanceInitiatedShutdown",
                 Verdict.NEXT,
-                advice="its lease was over: raise aws.lease_minutes",
+                advice="it ended itself: nothing asked for it for ten minutes, or its lease was "
+                "over: keep this program connected, or raise aws.lease_minutes",
             ),
         ),
     ],

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# Company and hotel networks let 443 out where they let out nothing else. It is TLS that passes.
+PORT = 443
+# The video API's own, which security groups from before the agent admit.
+FORMER = 5000
 STACK_TAG = "cloudburst:stack"
 RUN_TAG = "cloudburst:run"
 
@@ -80,6 +84,21 @@ class Firewall:
             low <= port <= high and source.subnet_of(ipaddress.IPv4Network(admitted, strict=False))
             for low, high, admitted in self.tcp
         )
+
+
+def port_of(given: int | None, firewalls: Iterable[Firewall], block: str) -> int:
+    """Return the port on which workers answer.
+
+    Args:
+        given: the user's choice; None for none.
+        firewalls: the user's own security groups; none where one is made for each stack.
+        block: who has to reach it.
+    """
+    if given is not None:
+        return given
+    groups = list(firewalls)
+    admitted = {port for port in (PORT, FORMER) if any(one.admits(block, port) for one in groups)}
+    return FORMER if admitted == {FORMER} else PORT
 
 
 def instances(pages: Iterable[Any], region: str) -> list[Instance]:

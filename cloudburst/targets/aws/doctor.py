@@ -17,12 +17,13 @@ from cloudburst.paths import PROJECT, state_folder
 from cloudburst.targets import public_ip as address
 from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.access.registry import private_registry
+from cloudburst.targets.aws.described import port_of
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
 from cloudburst.targets.aws.refusals import family
 from cloudburst.targets.aws.regions import in_use, offered
 from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of, rungs
-from cloudburst_stacks.aws import PORT, ami_parameter
+from cloudburst_stacks.aws import ami_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,12 +243,12 @@ def _firewalls(aws: Aws, settings: AwsSettings, region: str, vpc: str) -> Check:
     if foreign:
         fix = f"name security groups of {vpc}, or another aws.subnet"
         return Check(name, Finding.ERROR, "; ".join(foreign), fix)
-    named = ", ".join(settings.security_groups)
-    if not any(firewall.admits(block, PORT) for firewall in firewalls):
-        fix = f"add an inbound rule to one of them: TCP {PORT} from {block}"
-        text = f"{named}: no rule for a CIDR block admits {block} to port {PORT}"
+    named, port = ", ".join(settings.security_groups), port_of(settings.port, firewalls, block)
+    if not any(firewall.admits(block, port) for firewall in firewalls):
+        fix = f"add an inbound rule to one of them: TCP {port} from {block}"
+        text = f"{named}: no rule for a CIDR block admits {block} to port {port}"
         return Check(name, Finding.WARNING, text, fix)
-    return Check(name, Finding.OK, f"{named}: {block} reaches port {PORT}")
+    return Check(name, Finding.OK, f"{named}: {block} reaches port {port}")
 
 
 def _ami(aws: Aws, settings: AwsSettings, rung: Rung, architecture: str) -> tuple[str, Check]:

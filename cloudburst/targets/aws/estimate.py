@@ -87,6 +87,7 @@ def estimate(
     rates: RateCard,
     room: int,
     lease: int,
+    idle: float,
     renders: RenderRates = PUBLIC_RATES,
 ) -> Estimate:
     """Return the estimate of a plan on machines of one kind.
@@ -97,7 +98,8 @@ def estimate(
         price: its price.
         rates: what a machine costs.
         room: scenes at once on a machine.
-        lease: minutes after which a machine ends itself.
+        lease: minutes after which a machine ends itself, whatever happens.
+        idle: seconds without a request after which it does so.
         renders: how fast it renders.
     """
     drives = [drive_seconds(batch, room, renders) for batch in plan.batches]
@@ -110,7 +112,9 @@ def estimate(
 
     low = [_BOOT["low"] + drive * _LOW_RENDER for drive in drives]
     likely = [_BOOT["likely"] + drive + _TERMINATED for drive in drives]
-    worst = [max(lease * 60 + _END, seconds) for seconds in likely]
+    # Its runner dies as it has booted, at the very end of the time that it has for that.
+    alone = min(plan.job.limits.health_timeout + idle, lease * 60) + _END
+    worst = [max(alone, seconds) for seconds in likely]
     launches = plan.job.distribution.last_launch(len(plan.batches))
     too_short = max(likely) > lease * 60
     return Estimate(
@@ -127,7 +131,7 @@ def estimate(
         first=rung,
         price=price,
         assumptions=(
-            *_assumptions(rates, egress, lease, too_short=too_short),
+            *_assumptions(rates, egress, alone, too_short=too_short),
             _speed(plan, rung, room, renders),
         ),
     )
@@ -141,7 +145,9 @@ def _speed(plan: Plan, rung: Rung, room: int, renders: RenderRates) -> str:
     return tr(text, room=room, type=rung.type, origin=renders.origin(plan.job.scenes))
 
 
-def _assumptions(rates: RateCard, egress: float, lease: int, *, too_short: bool) -> tuple[str, ...]:
+def _assumptions(
+    rates: RateCard, egress: float, alone: float, *, too_short: bool
+) -> tuple[str, ...]:
     """Return what an estimate takes for granted, a line each."""
     lines = (
         tr(
@@ -150,7 +156,10 @@ def _assumptions(rates: RateCard, egress: float, lease: int, *, too_short: bool)
             egress=egress * 1000,
         ),
         tr("the first rung of the ladder is available for every batch"),
-        tr("worst: every machine runs until its dead-man switch, {minutes} minutes", minutes=lease),
+        tr(
+            "worst: this program dies, and every machine ends itself after {minutes:.0f} minutes",
+            minutes=alone / 60,
+        ),
     )
     short = tr("the lease is shorter than the likely length: raise aws.lease_minutes")
     return (*lines, short) if too_short else lines

@@ -191,7 +191,10 @@ _KMS_STATE = later(
 )
 _ADVICE = {
     **{code: fix for code, (_, fix) in _ACCOUNT.items()},
-    "Client.InstanceInitiatedShutdown": later("its lease was over: raise aws.lease_minutes"),
+    "Client.InstanceInitiatedShutdown": later(
+        "it ended itself: nothing asked for it for ten minutes, or its lease was over: keep this "
+        "program connected, or raise aws.lease_minutes"
+    ),
     "Client.UserInitiatedShutdown": later("somebody else terminates the machines"),
     "UnauthorizedOperation": _POLICY,
     "AccessDenied": _POLICY,

@@ -59,6 +59,7 @@ class AwsSettings:
         tags: the user's own, for everything that is created.
         kms_key: ARN of the key that encrypts disks; None for the account's default.
         architectures: what the user's own image is for; none: it is not known.
+        port: on which the machines answer; None: 443, or what the user's own groups admit.
     """
 
     regions: tuple[str, ...] = ()
@@ -85,6 +86,7 @@ class AwsSettings:
     tags: tuple[tuple[str, str], ...] = ()
     kms_key: str | None = None
     architectures: tuple[Architecture, ...] = ()
+    port: int | None = None
 
 
 _REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
@@ -179,6 +181,9 @@ class AwsSection(Section):
         pattern=_CIDR,
         description="Who may reach the workers, as CIDR block; default: this machine alone.",
     )
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="On which the workers answer; default: 443."
+    )
     subnet: SubnetId | None = Field(default=None, description="Default: the default VPC's.")
     security_group: GroupId | None = Field(
         default=None, description="Existing one; default: one is made for each stack."
@@ -246,6 +251,7 @@ def resolve(section: AwsSection | None, environment: Mapping[str, str]) -> AwsSe
         tags=tuple(section.tags.items()),
         kms_key=section.kms_key,
         architectures=tuple(section.architectures),
+        port=section.port,
     )
 
 

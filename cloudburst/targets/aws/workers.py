@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst.language import tr
 from cloudburst.models import Condition, Health, MachineSpec, Offer, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
+from cloudburst.targets import certificate
 from cloudburst.targets.aws import estimate, refusals, regions
 from cloudburst.targets.aws.access import logins
 from cloudburst.targets.aws.access.registry import private_registry
-from cloudburst.targets.aws.described import RUN_TAG, STACK_TAG
+from cloudburst.targets.aws.described import PORT, RUN_TAG, STACK_TAG, port_of
 from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
@@ -44,6 +46,8 @@ VCPUS_PER_SCENE = 2
 ADOPT_SECONDS = 300.0
 # The video API keeps a video for an hour; so long a machine is kept for a person.
 KEEP_MINUTES = 60
+# Seconds without a request after which a machine ends itself. A runner asks every few seconds.
+LEASE_SECONDS = 600
 _INTERRUPTED = "Server.SpotInstanceTermination"
 _LEAVING = frozenset({"marked-for-termination", "marked-for-stop"})
 
@@ -114,7 +118,8 @@ class AwsWorkers:
         )
         lease = self._lease_minutes(rung)
         room, renders = self.room(1, rung), self._rates(rung)
-        return estimate.estimate(self.plan, rung, price, rates, room, lease, renders)
+        idle = self._lease_seconds(lease)
+        return estimate.estimate(self.plan, rung, price, rates, room, lease, idle, renders)
 
     def offers(self) -> tuple[Offer, ...]:
         """Return what the plan would take and cost on each rung, in the order of the ladder."""
@@ -149,6 +154,13 @@ class AwsWorkers:
         sized = estimate.lease_minutes(self.plan, self.room(1, rung), self._rates(rung))
         kept = 0 if self.plan.job.auto_terminate else KEEP_MINUTES
         return self.settings.lease_minutes or sized + kept
+
+    def _lease_seconds(self, lease: int) -> int:
+        """Return after how many seconds without a request a machine ends itself.
+
+        One that is kept for a person is asked for nothing.
+        """
+        return LEASE_SECONDS if self.plan.job.auto_terminate else lease * 60
 
     def last_end(self) -> float:
         """Return when a machine that is launched now ends itself, seconds since 1970."""
@@ -196,6 +208,9 @@ class AwsWorkers:
             kms_key=settings.kms_key,
             architecture=self.kinds[spec.rung.type].architecture,
             login=self._login(),
+            port=self._port,
+            lease_seconds=self._lease_seconds(lease),
+            identity=certificate.make(self.clock(), lease * 60),
             tags={"Name": spec.stack}
             | dict(settings.tags)
             | {
@@ -250,9 +265,25 @@ class AwsWorkers:
         return Worker(
             stack=spec.stack,
             id=machine,
-            endpoint=f"http://{address}:{aws_stack.PORT}",
+            endpoint=f"https://{address}:{self._port}",
             key=spec.key,
             room=spec.room,
+            certificate=str(outputs["certificate"]),
+            hint=self._hint(),
+        )
+
+    @property
+    def _port(self) -> int:
+        return self.settings.port or PORT
+
+    def _hint(self) -> str:
+        """Return what may be in the way of the connection to a machine."""
+        return tr(
+            "The security group admits {block}: if the world sees this machine under another "
+            "address (a VPN, several NAT addresses), set aws.ingress. If TCP port {port} is "
+            "blocked on the way, set aws.port",
+            block=self.ingress.current(),
+            port=self._port,
         )
 
     def adopt(self, spec: WorkerSpec, launch: UnfinishedWorker) -> Worker | None:
@@ -278,6 +309,7 @@ class AwsWorkers:
             endpoint=launch.endpoint,
             key=spec.key,
             room=launch.room,
+            certificate=spec.certificate,
         )
 
     # -- monitoring ---------------------------------------------------------------------------
@@ -355,7 +387,9 @@ def prepare(
     settings = replace(settings, regions=found.names)
     first = settings.regions[0]
     if settings.security_groups:
-        aws.firewalls(first, settings.security_groups)  # they have to exist
+        firewalls = aws.firewalls(first, settings.security_groups)  # they have to exist
+        port = port_of(settings.port, firewalls, ingress.current())
+        settings = replace(settings, port=port)
     vpc = aws.subnet(first, settings.subnet)[1] if settings.subnet else None
     source = AwsWorkers(
         aws=aws,

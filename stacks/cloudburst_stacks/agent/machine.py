@@ -19,8 +19,9 @@ _WORDS = (
         ("no matching manifest", "exec format error", "does not match the detected host platform"),
     ),
     ("pull_failed", ("toomanyrequests", "timeout", "connection", "no such host", "i/o")),
+    ("pull_refused", ("authorized",)),
     ("image_not_found", ("manifest unknown", "not found", "does not exist")),
-    ("pull_refused", ("denied", "unauthorized", "no basic auth", "forbidden", "the login to")),
+    ("pull_refused", ("denied", "no basic auth", "forbidden", "the login to")),
 )
 _LONGEST_LINE = 500
 

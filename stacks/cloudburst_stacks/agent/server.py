@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import ssl
+import sys
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,8 +80,11 @@ class Server(ThreadingHTTPServer):
             request.close()
             self._room.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that broke off."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Say nothing of connections that broke off, but of what should not happen."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.agent.say(f"a request failed: {error!r}")
 
     def welcome(self, connection: socket.socket) -> None:
         """Let a connection take its time: it has shown the key."""
