@@ -139,7 +139,8 @@ def catalogue() -> dict[str, Order]:
         _machine("image_not_found"),
         _machine("exec_format"),
         _machine("intercepted"),
-        _machine("nat", 2.0),
+        # Longer than a request is silent: no NAT forgets sooner (RFC 5382 asks for two hours).
+        _machine("nat", 25.0),
         _machine("cut", 1.0, 3.0),
         Order(
             "spot notice",

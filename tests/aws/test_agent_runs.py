@@ -1,0 +1,318 @@
+"""Whole runs whose machines, networks or runner fail, with the agent in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudburst import EventKind
+from cloudburst.errors import InfrastructureError
+from cloudburst.models import Outcome, SceneStatus
+from cloudburst.recovery.audit import audit
+from cloudburst.runner import batch, render_loop
+from cloudburst.targets.aws import workers
+from cloudburst.targets.aws.resources import AwsResources
+from cloudburst.workers import agent
+from testcloud.faults import MachineFault
+from tests.support.aws import (
+    ONE_ZONE,
+    Watch,
+    assert_cloud_empty,
+    aws_job,
+    launches,
+    run_watched,
+    stacks,
+)
+from tests.support.clouds import until
+from tests.support.inputs import scenes_yaml
+from tests.support.runs import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudburst import Event, RunReport
+    from testcloud.cloud import Cloud
+    from testcloud.network import Wire
+
+pytestmark = [pytest.mark.stack, pytest.mark.video]
+
+IMAGE = "example/slow:1"
+SLOW = ONE_ZONE.replace("}", ", image: 'example/slow:1'}")
+SLOW_API = Path(__file__).parents[1] / "support/slow_videoapi.py"
+EACH_ALONE = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
+# As `cloudburst-run`, with a lease that a test can wait for.
+VICTIM = """
+import sys
+from cloudburst.targets.aws import workers
+workers.LEASE_SECONDS = int(sys.argv.pop(1))
+from cloudburst.__main__ import run_command
+sys.exit(run_command())
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after machines more often than a real run has to."""
+    monkeypatch.setattr(render_loop, "WATCH_EVERY", 0.2)
+    monkeypatch.setattr("cloudburst.targets.aws.fleet.FRESH", 0.2)
+    monkeypatch.setattr(AwsResources, "settle", 1.5)
+    monkeypatch.setattr(batch, "FIRST_PAUSE", 0.05)
+
+
+def slow(cloud: Cloud, seconds: float, slots: int = 2) -> None:
+    """Let each scene take so many seconds more."""
+    program = [sys.executable, str(SLOW_API), str(seconds)]
+    cloud.images[IMAGE] = [
+        *program,
+        "--host",
+        "{address}",
+        "--port",
+        "{port}",
+        "--slots",
+        str(slots),
+    ]
+
+
+def scene_started(event: Event) -> bool:
+    return event.kind is EventKind.SCENE_STARTED
+
+
+def tries(report: RunReport) -> list[int]:
+    """Return how often each scene was tried."""
+    return [len(scene.attempts) for scene in report.scenes]
+
+
+def assert_at_the_first_try(report: RunReport) -> None:
+    """Assert that nothing was lost: no machine more than planned, each scene rendered once."""
+    assert report.outcome is Outcome.COMPLETE, report.error
+    assert tries(report) == [1] * len(report.scenes)
+    assert len(launches(report)) == len(report.batches)
+
+
+def collected(cloud: Cloud) -> tuple[set[Wire], Watch]:
+    """Return the wires of all machines, as they will have been, and what collects them."""
+    wires: set[Wire] = set()
+
+    def look(_: Event) -> bool:
+        for machine in cloud.running():
+            wires.update(cloud.wires(machine))
+        return False
+
+    watch = Watch()
+    watch.when(look, lambda: None)
+    return wires, watch
+
+
+# -- nobody is there any more -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_after_kill_9_every_machine_ends_within_its_lease(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    lease = 20.0
+    slow(cloud, 600, slots=1)
+    path = job_file(scenes_yaml(2, f"target: aws\n{SLOW}{EACH_ALONE}"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", VICTIM, str(int(lease)), str(path), "--output", tmp_path / "out"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: sum("ready: " in machine.boot_log() for machine in cloud.machines) == 2)
+    time.sleep(2)
+    process.kill()
+    killed = time.time()
+    process.wait()
+    assert len(cloud.running()) == 2
+    found = audit()
+    assert len([one for one in found.orphaned if "i-" in str(one)]) >= 2, "audit sees them"
+    for machine in cloud.machines:
+        until(lambda: machine.state == "terminated")  # noqa: B023 - called here
+        assert machine.reason == "Client.InstanceInitiatedShutdown"
+        assert "nobody has asked" in machine.boot_log()
+        assert machine.alive() == []
+        assert machine.ended is not None
+        assert machine.ended - killed < lease + 10, "with nobody's help"
+    assert len(stacks(state)) == 2, "what stays is the record, for audit and cleanup"
+    assert command("cleanup", "--all", "--yes").returncode == 0
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+def test_cleanup_ends_the_machines_of_a_killed_run(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    slow(cloud, 600)
+    path = job_file(scenes_yaml(1, f"target: aws\n{SLOW}"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", VICTIM, "600", str(path), "--output", tmp_path / "out"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: any("ready: " in machine.boot_log() for machine in cloud.machines))
+    process.kill()
+    process.wait()
+    done = command("cleanup", "--all", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert_cloud_empty(cloud, state)
+    assert audit().exit_code == 0
+
+
+# -- the network --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_network_that_is_cut_and_comes_back_loses_nothing(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """60 s of a lease of 600, scaled: 6 of 60."""
+    monkeypatch.setattr(workers, "LEASE_SECONDS", 60)
+    cloud.wired = True
+    slow(cloud, 8)
+    watch = Watch()
+
+    def cut() -> None:
+        for machine in cloud.running():
+            for wire in cloud.wires(machine):
+                wire.cut(6)
+
+    watch.when(scene_started, cut)
+    report, _ = run_watched(aws_job(job_file, 2, SLOW), watch)
+    assert_at_the_first_try(report)
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+def test_a_render_is_longer_than_what_a_nat_remembers(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten minutes behind a NAT that forgets after five, scaled by 30: 20 s and 10 s."""
+    monkeypatch.setattr(agent, "LONG_POLL", agent.LONG_POLL / 30)
+    cloud.machine_faults.append(MachineFault("nat", times=None, seconds=10))
+    slow(cloud, 20)
+    report, _ = run_watched(aws_job(job_file, 1, SLOW))
+    assert_at_the_first_try(report)
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+def test_a_machine_that_hears_nothing_any_more_ends_itself_and_is_replaced(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The renewals of its lease are lost, and EC2 says that it runs."""
+    monkeypatch.setattr(workers, "LEASE_SECONDS", 10)
+    monkeypatch.setattr(render_loop, "SILENCE", 600.0)
+    cloud.wired = True
+    slow(cloud, 5)
+    watch = Watch()
+    watch.when(scene_started, lambda: [w.cut(600) for w in cloud.wires(cloud.machines[0])][:0])
+    report, _ = run_watched(aws_job(job_file, 1, SLOW), watch)
+    assert report.outcome is Outcome.COMPLETE, report.error
+    assert cloud.machines[0].reason == "Client.InstanceInitiatedShutdown"
+    assert "nobody has asked" in cloud.machines[0].boot_log()
+    assert len(cloud.machines) == 2
+    assert_cloud_empty(cloud, state)
+
+
+def test_another_certificate_on_the_way_gets_no_key(
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent, "_IMPOSTOR", 1.0)
+    cloud.machine_faults.append(MachineFault("intercepted", times=None))
+    seen, watch = collected(cloud)
+    with pytest.raises(InfrastructureError) as failed:
+        run_watched(aws_job(job_file, 1, ONE_ZONE), watch)
+    assert "another certificate" in str(failed.value)
+    assert "proxy" in str(failed.value), "and what that may be"
+    assert any(wire.flows for wire in seen)
+    assert all(wire.recorded == b"" for wire in seen), "refused before anything was sent"
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+def test_a_run_between_ears_tells_nothing(
+    cloud: Cloud, job_file: Callable[..., Path], state: Path
+) -> None:
+    cloud.wired = True
+    wires, watch = collected(cloud)
+    report, _ = run_watched(aws_job(job_file, 1, ONE_ZONE), watch)
+    assert_at_the_first_try(report)
+    recorded = b"".join(bytes(wire.recorded) for wire in wires)
+    assert len(recorded) > 10_000, "pictures, sounds and videos"
+    for text in ("HTTP/1", "Authentication", "health", "RIFF", "ftyp", "s00", "s01"):
+        assert text.encode() not in recorded
+    assert_cloud_empty(cloud, state)
+
+
+# -- machines -----------------------------------------------------------------------------------
+
+ALIKE = [
+    ("image_not_found", "manifest unknown"),
+    ("wrong_architecture", "no matching manifest"),
+    ("exec_format", "exec format error"),
+]
+ITS_OWN = [
+    ("pull_limited", "toomanyrequests"),
+    ("pull_fails", "request canceled while waiting for connection"),
+    ("disk_full", "no space left on device"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [*ALIKE, *ITS_OWN])
+def test_a_failed_boot_ends_its_machine_and_is_told_with_its_reason(
+    cloud: Cloud, job_file: Callable[..., Path], state: Path, case: tuple[str, str]
+) -> None:
+    kind, words = case
+    cloud.machine_faults.append(MachineFault(kind, times=None))
+    with pytest.raises(InfrastructureError) as failed:
+        run_watched(aws_job(job_file, 1, ONE_ZONE))
+    assert words in str(failed.value)
+    if case in ALIKE:
+        assert len(cloud.machines) == 1, "the next machine would fail alike"
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MachineFault("reboot", seconds=3.0),
+        MachineFault("agent_killed", seconds=3.0),
+        MachineFault("late_docker"),
+        MachineFault("logind_away"),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_a_run_survives_what_befalls_its_machine(
+    cloud: Cloud, job_file: Callable[..., Path], state: Path, fault: MachineFault
+) -> None:
+    cloud.machine_faults.append(fault)
+    slow(cloud, 4)
+    report, _ = run_watched(aws_job(job_file, 2, SLOW))
+    assert report.outcome is Outcome.COMPLETE, report.error
+    assert all(scene.status is SceneStatus.DONE for scene in report.scenes)
+    if fault.kind == "reboot":
+        assert "this machine has been rebooted" in cloud.machines[0].boot_log()
+    else:
+        assert len(launches(report)) == len(report.batches) == 1
+        # Its jobs are in the agent's memory: after a kill the runner sends them again.
+        assert max(tries(report)) <= (2 if fault.kind == "agent_killed" else 1)
+    assert_cloud_empty(cloud, state)
