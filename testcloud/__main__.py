@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         return BAD_USAGE
     with (
         tempfile.TemporaryDirectory(prefix="test-cloud-") as folder,
-        Cloud(Path(folder), policy=policy) as cloud,
+        Cloud(Path(folder), policy=policy, installs=True) as cloud,
     ):
         try:
             process = subprocess.Popen(command, env={**os.environ, **cloud.environment()})

@@ -63,6 +63,8 @@ class Cloud:
         minute: seconds that one minute of a machine's ``shutdown +N`` lasts.
         policy: IAM policy of the callers, as JSON; None allows everything. It does not apply to
             calls with the key `ADMINISTRATOR`.
+        installs: whether pip in a container that begins as Python alone installs what it is asked
+            to; otherwise it links the same versions from this environment, in a moment.
 
     Attributes:
         calls: every API call received, in order.
@@ -73,18 +75,27 @@ class Cloud:
         expect_remaining: the test leaves resources behind on purpose.
     """
 
-    def __init__(self, folder: Path, *, minute: float = 60.0, policy: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        minute: float = 60.0,
+        policy: str | None = None,
+        installs: bool = False,
+    ) -> None:
         self.calls: list[Call] = []
         self.faults = Faults()
         self.machine_faults: list[MachineFault] = []
         self.images: dict[str, list[str]] = {}
         self.expect_remaining = False
         self._folder, self._minute = folder, minute
+        self._installs = installs
         self._policy = None if policy is None else Policy.parse(policy)
 
     def __enter__(self) -> Self:
         BackendDict.reset()
         self._hypervisor = Hypervisor(self._minute, self.machine_faults, self.images)
+        self._hypervisor.installs = self._installs
         api = self._api = Api(self.faults, self.calls)
         api.policy = self._policy
         self._server = Server(api)

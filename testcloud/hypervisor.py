@@ -57,6 +57,7 @@ class Hypervisor:
         shutdown_seconds: minimum time an instance is shutting-down.
         caller: the address from which the runner reaches machines.
         wired: whether every machine is behind a `Wire`, which a test may cut.
+        installs: whether pip in containers installs packages, see `Cloud`.
         namespaces: whether machines get system folders of their own, see `Machine`.
     """
 
@@ -74,6 +75,7 @@ class Hypervisor:
         self.caller = "127.0.0.1"
         self.wired = False
         self.namespaces = True
+        self.installs = True
         self._power_offs: dict[str, Callable[[], None]] = {}
         self._wires: dict[tuple[str, int], Wire] = {}
         self._holes: dict[tuple[str, int], BlackHole] = {}
@@ -98,7 +100,7 @@ class Hypervisor:
             if machine.instance.public_wanted:
                 machine.address = free_address({other.address for other in self.machines})
                 machine.instance.nics[0].public_ip = machine.address
-            machine.images = self.images
+            machine.images, machine.installs = self.images, self.installs
             machine.minute, machine.namespace = self.minute, self.namespaces
             set_state(machine, "running")
         self.clock.after(machine.faults.get("slow_boot", 0.0), machine.start)

@@ -54,6 +54,7 @@ class Machine:
         faults: the machine's faults by kind, with the seconds of each.
         lasts: for how many seconds they last, by kind; 0 for ever.
         images: commands of container images, see `Cloud`.
+        installs: whether pip in a container installs packages, see `Cloud`.
         minute: seconds that one of the machine's minutes lasts.
         namespace: whether it gets system folders of its own where this computer allows that; it
             gets the variable CLOUDBURST_ROOT otherwise.
@@ -79,6 +80,7 @@ class Machine:
     faults: dict[str, float] = field(default_factory=dict)
     lasts: dict[str, float] = field(default_factory=dict)
     images: dict[str, list[str]] = field(default_factory=dict)
+    installs: bool = True
     minute: float = 60.0
     namespace: bool = True
     boots: int = 0
@@ -257,6 +259,8 @@ def _write_files(machine: Machine) -> None:
         "vcpus": vcpus(machine.type),
         "architecture": architecture(machine.type),
         "images": machine.images,
+        "pip": _pip_settings(),
+        "installs": machine.installs,
         "minute": machine.minute,
         "namespace": machine.namespace,
         "launched": machine.launched,
@@ -264,6 +268,14 @@ def _write_files(machine: Machine) -> None:
         "boots": machine.boots,
     }
     (machine.folder / "machine.json").write_text(json.dumps(settings))
+
+
+def _pip_settings() -> dict[str, str]:
+    """Return how pip finds packages on this computer, by its variables."""
+    own = {"PIP_CACHE_DIR": str(Path("~/.cache/pip").expanduser())}
+    config = Path("~/.config/pip/pip.conf").expanduser()
+    own |= {"PIP_CONFIG_FILE": str(config)} if config.exists() else {}
+    return own | {name: os.environ[name] for name in os.environ if name.startswith("PIP_")}
 
 
 @cache

@@ -25,8 +25,8 @@ _MESSAGES = {
 
 def image(variables: Mapping[str, str]) -> str:
     """Return the container image of the video API, on AWS."""
-    aws = targets.get("aws")
-    return aws.renderer(aws.settings(None, variables))
+    settings = targets.get("aws").settings(None, variables)
+    return str(settings.image)
 
 
 def validity() -> Result:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from cloudburst.language import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from cloudburst.models.job import Batch, Market
@@ -132,6 +132,8 @@ class MachineSpec:
         port: on which the machine's agent answers.
         lease_seconds: without a request, after which the machine ends itself.
         identity: with what it proves who it is.
+        command: what runs in the image, with the files that are uploaded; none for its own.
+        name: of what serves, for people, where that is not the image.
     """
 
     ami: str | None
@@ -150,6 +152,8 @@ class MachineSpec:
     port: int = 443
     lease_seconds: int = 600
     identity: Identity = Identity()
+    command: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,7 @@ class Worker:
         certificate: PEM of the only one that it answers with, and has an agent before its video
             API; None for plain HTTP, on this machine.
         hint: what may be in the way where it cannot be reached, and what to do.
+        files: that it has to be sent before it can serve, by name.
     """
 
     stack: str
@@ -208,6 +213,7 @@ class Worker:
     log: Path | None = None
     certificate: str | None = field(default=None, repr=False)
     hint: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

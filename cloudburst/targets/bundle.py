@@ -10,6 +10,7 @@ import ast
 import hashlib
 import io
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from importlib.resources.abc import Traversable
 
+    from cloudburst.models import Scene
+
 ARCHIVE = "video-api.zip"
+# In a container with its files in /bundle; to the machine, not to the world.
+COMMAND = ("python", f"/bundle/{ARCHIVE}", "--host", "0.0.0.0")  # noqa: S104
 _PACKAGE = "cloudburst"
 # The server, and what the archive does before it.
 _ENTRIES = ("cloudburst.videoapi.__main__", "cloudburst.videoapi.bundled")
@@ -66,6 +71,28 @@ def bundle(fonts: frozenset[str] | None = None) -> Bundle:
             `cloudburst.videoapi.fonts.own_files`: all have 4 MB, the rest 0.2. None for all.
     """
     return Bundle({ARCHIVE: _archive(fonts), LOCK: lock()})
+
+
+def fonts(scenes: Iterable[Scene]) -> frozenset[str]:
+    """Return which of our own fonts the subtitles of some scenes need, see `bundle`."""
+    from cloudburst.videoapi import fonts as known  # noqa: PLC0415 - loads HarfBuzz and ICU
+    from cloudburst.videoapi import subtitles  # noqa: PLC0415
+
+    text = set()
+    for scene in scenes:
+        options = scene.options
+        if options.subtitle is None:
+            continue
+        # What cannot be read is refused where it is rendered.
+        with suppress(OSError, subtitles.SubtitleError):
+            found = subtitles.read(
+                options.subtitle.read_bytes(),
+                encoding=options.subtitle_encoding,
+                language=options.language,
+                seconds=scene.seconds,
+            )
+            text |= {cue.text for cue in found.cues}
+    return known.own_files("\n".join(sorted(text)))
 
 
 def lock() -> bytes:

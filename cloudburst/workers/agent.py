@@ -6,7 +6,9 @@ breaks off loses a scene: it is asked again for as long as its video is wanted.
 
 from __future__ import annotations
 
+import hashlib
 import json as jsonlib
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -36,6 +38,12 @@ _REASON = 600
 _IMPOSTOR = 15.0
 _OK, _ACCEPTED, _UNKNOWN, _UNAVAILABLE, _BUSY = 200, 202, 404, 503, 429
 _NO_ANSWER = (NoAnswerError, TooMuchError)
+# What is sent while a machine is in these states arrives before it is needed.
+_BEFORE_FILES = ("booting", "pulling", "waiting")
+# Seconds after which files that a machine still waits for have not arrived.
+_LOST = 10.0
+# Bytes a second of the slowest line that is not given up.
+_SLOWEST = 20_000
 _STATES = ("booting", "waiting", "pulling", "starting", "ready", "failed")
 # What it means that nothing answers where the provider says that the machine runs.
 _UNREACHABLE = {
@@ -83,6 +91,10 @@ class AgentApi(VideoApi):
         self.on_boot: Callable[[Boot], None] = _ignore
         self._kind = ""
         self._impostor: float | None = None
+        self._files = worker.files
+        self._delivery: threading.Thread | None = None
+        self._delivered: float | None = None
+        self._undelivered = ""
 
     def healthy(self, timeout: float = CONNECT_TIMEOUT) -> str | None:
         """Request the machine's health once; return None if it is ready, otherwise the reason."""
@@ -105,8 +117,36 @@ class AgentApi(VideoApi):
             self.capacity = messages.capacity(said)
             self.bundled = bool(said.get("video_api"))
             return None
+        if state in _BEFORE_FILES:
+            self._deliver(waiting=state == "waiting")
         detail = messages.printable(str(said.get("reason") or said.get("detail") or ""))
+        detail = "; ".join(filter(None, (detail, self._undelivered)))
         return f"{state}: {detail}" if detail else str(state)
+
+    def _deliver(self, *, waiting: bool) -> None:
+        """Begin to send the machine its files while it pulls the image, unless they are there.
+
+        Args:
+            waiting: it waits for them, whatever was sent before.
+        """
+        if self._delivery is not None and self._delivery.is_alive():
+            return
+        # What it said may be older than the files; but it may also have lost them.
+        lost = waiting and time.monotonic() - (self._delivered or 0.0) > _LOST
+        if self._files and (self._delivered is None or lost):
+            self._delivery = threading.Thread(target=self._send_files, daemon=True)
+            self._delivery.start()
+
+    def _send_files(self) -> None:
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in self._files.items()}
+        try:
+            for name, data in self._files.items():
+                self.upload(name, data, WAY + len(data) / _SLOWEST)
+            self.start_bundle(digests)
+        except WorkerUnreachable as error:
+            self._undelivered = str(error)  # tried again when its health is asked next
+        else:
+            self._delivered, self._undelivered = time.monotonic(), ""
 
     def _note(self, said: dict[str, object]) -> None:
         """Note how far the machine is, and report a change of that."""

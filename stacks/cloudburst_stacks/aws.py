@@ -123,6 +123,8 @@ def _agent(spec: WorkerSpec, machine: MachineSpec) -> dict[str, Any]:
         room=spec.room,
         gpu=has_gpu(spec.rung.type),
         login=machine.login,
+        command=machine.command,
+        name=machine.name,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cloudburst.models import RegistryLogin
 
@@ -90,6 +90,8 @@ def agent_config(
     room: int,
     gpu: bool,
     login: RegistryLogin | None = None,
+    command: Sequence[str] = (),
+    name: str = "",
 ) -> dict[str, Any]:
     """Return the settings of an agent.
 
@@ -102,6 +104,9 @@ def agent_config(
         room: scenes at once in an image that reports no capacity.
         gpu: whether containers get the machine's GPUs.
         login: to the image's registry; None for none.
+        command: what runs in the image once its files are uploaded, which are in ``/bundle``; none
+            for the image's own.
+        name: of what serves, for people, where that is not the image.
     """
     config: dict[str, Any] = {
         "image": image,
@@ -113,6 +118,8 @@ def agent_config(
     }
     if gpu:
         config["gpu"] = True
+    if command:
+        config |= {"bundle": True, "command": [*command], "name": name}
     if login is not None:
         config["login"] = {"host": login.host, "user": login.user, "token": login.token}
     return config

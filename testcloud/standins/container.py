@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from typing import Any
 from _containers import save
 from _machine import FOLDER
 
+# An image with Python alone, such as docker.io/library/python:3.11-slim.
+BASE = re.compile(r"(^|/)python(:|@|$)")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 60.0
 # What the kernel says of a program for another processor.
@@ -46,6 +49,10 @@ def video_api(settings: dict[str, Any]) -> list[str]:
     In an image's own command, {address} and {port} are where it has to listen, and {container} is
     the file with all that docker knows of the container.
     """
+    if not settings["command"] and BASE.search(settings["image"]) and settings["words"]:
+        own = FOLDER / "containers" / str(settings["id"])
+        script = Path(__file__).with_name("_slim.py")
+        return [sys.executable, str(script), f"{own}.json", str(own)]
     if settings["command"]:
         place = {"address": settings["address"], "port": settings["port"]}
         place["container"] = FOLDER / "containers" / f"{settings['id']}.json"

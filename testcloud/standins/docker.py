@@ -127,6 +127,8 @@ def run(arguments: list[str]) -> None:
         "arguments": api_arguments(image_arguments),
         "words": image_arguments,
         "volumes": volumes(options),
+        "pip": MACHINE["pip"],
+        "installs": MACHINE["installs"],
         "fault": next((f for f in ("exec_format", "never_healthy") if f in MACHINE["faults"]), ""),
         "environment": environment,
         "pid": 0,

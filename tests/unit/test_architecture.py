@@ -70,7 +70,7 @@ def test_an_image_runs_where_one_architecture_is_both_of_it_and_of_the_type() ->
     ("section", "message"),
     [
         (
-            "instance_types: [c5.2xlarge, c7g.2xlarge]",
+            f"image: {PUBLIC}, instance_types: [c5.2xlarge, c7g.2xlarge]",
             r":3: aws.instance_types\[1\]: got c7g.2xlarge, whose processor is arm64",
         ),
         (
@@ -100,6 +100,17 @@ def test_an_image_for_both_may_have_either_type(job_file: Callable[..., Path]) -
     assert job.settings["aws"].architectures == ("amd64", "arm64")
 
 
+def test_the_bundled_video_api_runs_on_either_processor(
+    job_file: Callable[..., Path],
+) -> None:
+    section = "instance_types: [c5.2xlarge, c7g.2xlarge]"
+    job = load_job(job_file(scenes_yaml(1, f"target: aws\naws: {{{section}}}\n")))
+    settings = job.settings["aws"]
+    assert (settings.image, settings.bundled) == ("bundled", True)
+    for processor in ("amd64", "arm64"):
+        assert problem("any.large", {processor}, settings.image, settings.architectures) == ""
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize("variable", ["AWS_INSTANCE_TYPE", "DOCKER_IMAGE"])
 def test_what_only_aws_and_the_variables_know_is_refused_before_anything_is_created(
@@ -111,7 +122,7 @@ def test_what_only_aws_and_the_variables_know_is_refused_before_anything_is_crea
     section = "architectures: [arm64], zones: [us-east-1a]"
     if variable == "AWS_INSTANCE_TYPE":
         monkeypatch.setenv(variable, "c6g.xlarge")
-        section = "zones: [us-east-1a]"
+        section = f"zones: [us-east-1a], image: {PUBLIC}"
     else:
         monkeypatch.setenv(variable, "mine:1")
         section += ", instance_types: [c5.large]"

@@ -117,6 +117,7 @@ ALLOWED = {
         "aws sso login",
         "aws sts get-caller-identity",
     },
+    "targets/aws/settings.py": {"cloudburst "},
     "targets/aws/rentals.py": {"public IPv4", "CPU credits beyond the baseline"},  # of report.json
     "targets/aws/prices/pricing.py": {"No License required", "{: USD}"},  # a filter of AWS's; YAML
     "targets/bundle.py": {"Metadata-Version: 2.1", "from cloudburst.videoapi.bundled import main"},

@@ -83,10 +83,13 @@ def test_on_this_machine_a_time_out_follows_the_bundled_server() -> None:
     assert longest_timeout([scene(1), half_an_hour], Limits(), terms) == pytest.approx(5985)
 
 
-def rented(lease: int | None) -> RenderTerms:
-    """Return the terms of machines with a lease, in minutes."""
+PUBLIC = "betashow/video-generation-api:latest"
+
+
+def rented(lease: int | None, image: str = PUBLIC) -> RenderTerms:
+    """Return the terms of machines with a lease, in minutes, and an image."""
     source = AwsWorkers(*10 * [None], clock=time.time)  # type: ignore[arg-type]
-    return replace(source, settings=AwsSettings(lease_minutes=lease)).terms
+    return replace(source, settings=AwsSettings(lease_minutes=lease, image=image)).terms
 
 
 def test_a_hung_render_is_given_up_before_its_machine_ends() -> None:
@@ -98,6 +101,7 @@ def test_a_hung_render_is_given_up_before_its_machine_ends() -> None:
     assert scene_timeout(hung, Limits(scene_timeout=30), rented(60)) == 30
     assert scene_timeout(hung, Limits(), rented(None)) == pytest.approx(7481.25)
     assert scene_timeout(scene(1), Limits(), rented(5)) == 150, "half of so short a lease"
+    assert scene_timeout(hung, Limits(), rented(60, "bundled")) == pytest.approx(7481.25 / 7.5)
 
 
 @given(st.floats(0.1, 1800), st.integers(5, 1440))
@@ -145,10 +149,10 @@ def test_a_font_that_the_public_image_ignores_is_warned_of() -> None:
     options = replace(VideoOptions(), subtitle=NONE, font="Noto Serif")
     bare = replace(options, subtitle=None)
     plan = Plan(Job("job", NONE, (scene(1), scene(1, options, "b"), scene(1, bare)), NONE), ())
-    (warning,) = warnings(plan, AwsSettings())
+    (warning,) = warnings(plan, AwsSettings(image=PUBLIC))
     assert warning == (
         "betashow/video-generation-api:latest draws subtitles in a font of its own: font of 1 "
-        "scene, b, has no effect. Name an image of the bundled video API as aws.image, or leave "
-        "font out"
+        "scene, b, has no effect. Set aws.image to bundled, or leave font out"
     )
+    assert warnings(plan, AwsSettings()) == ()
     assert warnings(plan, AwsSettings(image="example/image")) == ()

@@ -92,7 +92,7 @@ DEFAULTS = {
     "security_groups": (),
     "ami": None,
     "key_name": None,
-    "image": "betashow/video-generation-api:latest",
+    "image": "bundled",
 }
 
 

@@ -23,6 +23,7 @@ from cloudburst.models import (
 from cloudburst.targets import durations
 from cloudburst.targets.aws import estimate
 from cloudburst.targets.aws.prices.rates import RateCard
+from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.targets.rates import PUBLIC_RATES
 
 RUNG = Rung("c5.2xlarge", "on-demand", "us-east-1", "us-east-1a")
@@ -123,16 +124,31 @@ def test_an_estimate_follows_what_was_measured() -> None:
     assert estimate.lease_minutes(SMALL, 1) > estimate.lease_minutes(SMALL, 1, known)
 
 
+def test_the_bundled_video_api_begins_sooner_and_renders_faster() -> None:
+    ours, public = AwsSettings(), AwsSettings(image="betashow/video-generation-api:latest")
+    assert estimate.boot_of(ours).likely < estimate.boot_of(public).likely
+    assert estimate.benchmark(ours).of(scene("a", 8, FULL)) < 8
+    assert estimate.benchmark(public).of(scene("a", 8, FULL)) == pytest.approx(66.8)
+    made = estimate.estimate(
+        SMALL, RUNG, PRICE, RATES, 2, 65, 600,
+        renders=estimate.benchmark(ours), boot=estimate.boot_of(ours),
+    )  # fmt: skip
+    assert made.phases["boot"] == estimate.boot_of(ours).likely
+    assert made.assumptions[-1] == (
+        "2 scenes at once on a c5.2xlarge; speed: a benchmark of the bundled video API on two cores"
+    )
+
+
 def test_everything_that_costs_by_the_hour_counts() -> None:
     rates = RateCard(0.1664, 50, 0.0001, 0.12)
     assert rates.per_hour == pytest.approx(0.1664 + 0.12 + 0.005 + 0.005)
 
 
 def test_a_machine_is_billed_for_a_minute_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "_BOOT", {"low": 1.0, "likely": 2.0})
     monkeypatch.setattr(estimate, "_END", 2.0)
     tiny = plan((scene("a", 0.8),), (scene("b", 0.8),))  # 1.25 s each
-    made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30, idle=600)
+    boot = estimate.Boot(1.0, 2.0)
+    made = estimate.estimate(tiny, RUNG, PRICE, RATES, room=1, lease=30, idle=600, boot=boot)
     egress = 1.6 * 250_000 / 1e9 * 0.09
     assert made.low == pytest.approx(2 * 60 * 0.348 / 3600 + egress)
     assert made.likely == pytest.approx(made.low)

@@ -72,8 +72,8 @@ class AwsType:
         return settings.variable_problems(environment)
 
     def renderer(self, settings: AwsSettings) -> str:
-        """Return the name of the container image."""
-        return settings.image
+        """Return the name of the container image, or the bundled video API and its version."""
+        return settings.renderer
 
     def owns(self, resource_type: str) -> bool:
         """Whether a Pulumi type token is one of AWS's."""

@@ -59,7 +59,7 @@ def _account(settings: AwsSettings, machines: int) -> Iterator[Check]:
     regions = settings.regions or (aws.home_region,)
     yield Check("region", Finding.OK, ", ".join(regions))
     yield _address(settings)
-    yield _image(settings.image)
+    yield _image(settings)
     yield from _registry(aws, settings.image)
     for region in regions:
         yield from _region(aws, settings, region, machines)
@@ -129,7 +129,11 @@ def _address(settings: AwsSettings) -> Check:
         return Check("address", Finding.ERROR, str(error), "aws.ingress: ADDRESS/32")
 
 
-def _image(image: str) -> Check:
+def _image(settings: AwsSettings) -> Check:
+    image = settings.image
+    if settings.bundled:
+        text = f"bundled: the video API of {settings.renderer}, in {settings.container}"
+        return Check("image", Finding.OK, text)
     pinned = "@sha256:" in image
     return Check("image", Finding.OK, image if pinned else f"{image} (not pinned by its digest)")
 

@@ -6,13 +6,13 @@ Speeds are measured, not promised: docs/performance.md has the measurements and 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.language import later, ntr, tr
 from cloudburst.models import Estimate
 from cloudburst.targets.aws import architecture
-from cloudburst.targets.durations import longest_timeout, render_seconds, slower_than
-from cloudburst.targets.rates import PUBLIC_RATES
+from cloudburst.targets.durations import longest_timeout, slower_than
+from cloudburst.targets.rates import BUNDLED_RATES, PUBLIC_RATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,25 @@ if TYPE_CHECKING:
     from cloudburst.targets.aws.settings import AwsSettings
     from cloudburst.targets.rates import RenderRates
 
-# From launch to the first healthy answer: about 40 s for an image with Docker (skyplane's PR 152)
-# and the pull of a 1 GB container; the original tool took 2 minutes without the first.
-_BOOT = {"low": 60.0, "likely": 120.0}
+
+class Boot(NamedTuple):
+    """Seconds from a machine's launch until its video API answers.
+
+    Args:
+        low: if all goes well.
+        likely: usually.
+    """
+
+    low: float
+    likely: float
+
+
+# About 40 s for an image with Docker (skyplane's PR 152) and the pull of a 1 GB container; the
+# original tool took 2 minutes without the first.
+BOOT = Boot(60.0, 120.0)
+# The same 40 s, the pull of 45 MB, and what docs/performance.md has measured: files, packages,
+# imports.
+BUNDLED_BOOT = Boot(50.0, 70.0)
 # A machine is terminated as soon as its last video is here, and is billed until then
 # (tests/aws/test_ends.py); at the end of its lease, until it has shut itself down.
 _TERMINATED = 2.0
@@ -64,9 +80,9 @@ def lease_minutes(plan: Plan, room: int, renders: RenderRates = PUBLIC_RATES) ->
     scenes of other batches: the longest batch counts.
     """
     longest = max(drive_seconds(batch, room, renders) for batch in plan.batches)
-    seconds = _LEASE_FACTOR * (longest + _BOOT["likely"]) + _LEASE_MARGIN
+    seconds = _LEASE_FACTOR * (longest + BOOT.likely) + _LEASE_MARGIN
     attempt = longest_timeout(plan.job.scenes, plan.job.limits)
-    seconds = max(seconds, _LEASE_FACTOR * _BOOT["likely"] + attempt + _END)
+    seconds = max(seconds, _LEASE_FACTOR * BOOT.likely + attempt + _END)
     return min(MAX_LEASE_MINUTES, max(MIN_LEASE_MINUTES, math.ceil(seconds / 60)))
 
 
@@ -77,7 +93,7 @@ def longest_attempt(lease: int) -> float:
         lease: minutes after which the machine ends itself. From the launch on: it boots first, and
             where that leaves less than half of so short a lease, half of it.
     """
-    return max(lease * 60 - _LEASE_FACTOR * _BOOT["likely"] - _END, lease * 30)
+    return max(lease * 60 - _LEASE_FACTOR * BOOT.likely - _END, lease * 30)
 
 
 def estimate(
@@ -88,7 +104,9 @@ def estimate(
     room: int,
     lease: int,
     idle: float,
+    *,
     renders: RenderRates = PUBLIC_RATES,
+    boot: Boot = BOOT,
 ) -> Estimate:
     """Return the estimate of a plan on machines of one kind.
 
@@ -101,6 +119,7 @@ def estimate(
         lease: minutes after which a machine ends itself, whatever happens.
         idle: seconds without a request after which it does so.
         renders: how fast it renders.
+        boot: how long it takes to begin.
     """
     drives = [drive_seconds(batch, room, renders) for batch in plan.batches]
     egress = sum(scene.seconds for scene in plan.job.scenes) * _BYTES_PER_SECOND / _GB
@@ -110,8 +129,8 @@ def estimate(
         billed = sum(max(rates.minimum_seconds, each) for each in seconds)
         return billed * second + egress * rates.egress_gb
 
-    low = [_BOOT["low"] + drive * _LOW_RENDER for drive in drives]
-    likely = [_BOOT["likely"] + drive + _TERMINATED for drive in drives]
+    low = [boot.low + drive * _LOW_RENDER for drive in drives]
+    likely = [boot.likely + drive + _TERMINATED for drive in drives]
     # Its runner dies as it has booted, at the very end of the time that it has for that.
     alone = min(plan.job.limits.health_timeout + idle, lease * 60) + _END
     worst = [max(alone, seconds) for seconds in likely]
@@ -123,7 +142,7 @@ def estimate(
         worst=total(worst),
         phases=({"launches": launches} if launches else {})
         | {
-            "boot": _BOOT["likely"],
+            "boot": boot.likely,
             "drive": max(drives),
             "destroy": _END,
         },
@@ -171,22 +190,35 @@ def _assumptions(
 def warnings(plan: Plan, settings: AwsSettings) -> tuple[str, ...]:
     """Return what people should know of a plan before machines are rented for it, a line each."""
     return (
-        *_slower_than_limit(plan, settings.image),
+        *_slower_than_limit(plan, settings),
         *_beyond_lease(plan, settings),
         *_fonts(plan, settings.image),
     )
 
 
-def boots_beyond_work(plan: Plan, room: int, renders: RenderRates) -> Iterator[str]:
+def benchmark(settings: AwsSettings) -> RenderRates:
+    """Return how fast an image is where no run has measured it; of another one, the public one."""
+    return BUNDLED_RATES if settings.bundled else PUBLIC_RATES
+
+
+def boot_of(settings: AwsSettings) -> Boot:
+    """Return how long machines take to begin; with another image, as with the public one."""
+    return BUNDLED_BOOT if settings.bundled else BOOT
+
+
+def boots_beyond_work(
+    plan: Plan, room: int, renders: RenderRates, each: Boot = BOOT
+) -> Iterator[str]:
     """Yield that several machines take longer to boot, added up, than to render.
 
     Args:
         plan: every batch is a machine.
         room: scenes at once on a machine.
         renders: how fast it renders.
+        each: how long it takes to begin.
     """
     machines = len(plan.batches)
-    boot = machines * _BOOT["likely"]
+    boot = machines * each.likely
     work = sum(drive_seconds(batch, room, renders) for batch in plan.batches)
     if machines > 1 and boot > work:
         yield tr(
@@ -199,13 +231,13 @@ def boots_beyond_work(plan: Plan, room: int, renders: RenderRates) -> Iterator[s
         )
 
 
-def _slower_than_limit(plan: Plan, image: str) -> Iterator[str]:
+def _slower_than_limit(plan: Plan, settings: AwsSettings) -> Iterator[str]:
     """Yield that the user's own limit is likely to end scenes before they are rendered."""
-    limit = plan.job.limits.scene_timeout
-    slow = [] if limit is None else slower_than(plan.job.scenes, limit)
+    limit, rates = plan.job.limits.scene_timeout, benchmark(settings)
+    slow = [] if limit is None else slower_than(plan.job.scenes, limit, rates)
     if limit is None or not slow:
         return
-    longest = max(slow, key=render_seconds)
+    longest = max(slow, key=rates.of)
     yield ntr(
         "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
         "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
@@ -213,19 +245,19 @@ def _slower_than_limit(plan: Plan, image: str) -> Iterator[str]:
         "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
         len(slow),
         limit=limit,
-        image=image,
+        image=settings.shown_image,
         scene=longest.name,
-        seconds=render_seconds(longest),
+        seconds=rates.of(longest),
     )
 
 
 def _beyond_lease(plan: Plan, settings: AwsSettings) -> Iterator[str]:
     """Yield that machines end before a scene is likely to be rendered, or is given up."""
     lease, limit = settings.lease_minutes, plan.job.limits.scene_timeout
-    most = longest_attempt(lease or MAX_LEASE_MINUTES)
-    slow = slower_than(plan.job.scenes, most)
+    most, rates = longest_attempt(lease or MAX_LEASE_MINUTES), benchmark(settings)
+    slow = slower_than(plan.job.scenes, most, rates)
     if slow:
-        longest = max(slow, key=render_seconds)
+        longest = max(slow, key=rates.of)
         yield ntr(
             "a machine ends itself after {lease} minutes, {most:.0f} s of which are for rendering; "
             "{count} scene is likely to take longer with {image}: {scene}, {seconds:.0f} s. "
@@ -236,9 +268,9 @@ def _beyond_lease(plan: Plan, settings: AwsSettings) -> Iterator[str]:
             len(slow),
             lease=lease or MAX_LEASE_MINUTES,
             most=most,
-            image=settings.image,
+            image=settings.shown_image,
             scene=longest.name,
-            seconds=render_seconds(longest),
+            seconds=rates.of(longest),
             advice=_advice(lease),
         )
     elif limit is not None and limit > most:
@@ -269,9 +301,9 @@ def _fonts(plan: Plan, image: str) -> Iterator[str]:
         return
     yield ntr(
         "{image} draws subtitles in a font of its own: font of {count} scene, {scene}, has no "
-        "effect. Name an image of the bundled video API as aws.image, or leave font out",
+        "effect. Set aws.image to bundled, or leave font out",
         "{image} draws subtitles in a font of its own: font of {count} scenes, such as {scene}, "
-        "has no effect. Name an image of the bundled video API as aws.image, or leave font out",
+        "has no effect. Set aws.image to bundled, or leave font out",
         len(asking),
         image=image,
         scene=asking[0].name,

@@ -15,10 +15,15 @@ from cloudburst.models import Axis, Market
 from cloudburst.section import Section, problems
 from cloudburst.targets.aws import architecture
 from cloudburst.targets.aws.architecture import Architecture
+from cloudburst.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# The video API that comes with CloudBurst, in an image that everybody may pull without a limit, for
+# both architectures. The same as in the Dockerfile.
+BUNDLED = "bundled"
+BASE_IMAGE = "public.ecr.aws/docker/library/python:3.11.11-slim-bookworm"
 # docs/aws.md: the size of the snapshot behind Amazon's machine image.
 _AMI_GB = 30
 
@@ -47,7 +52,8 @@ class AwsSettings:
         instance_types: the first choice first.
         zones: availability zones; none means all that offer the type.
         order: the ladder's axes, the slowest first: the last one changes with every rung.
-        image: the container that serves the video API.
+        image: the container that serves the video API; `BUNDLED` for the one that comes with
+            CloudBurst.
         ami: machine image; None takes Amazon's ECS-optimised one, which has Docker.
         disk_gb: size of the root disk, in GB.
         ingress: CIDR block that may reach the workers; None takes this machine's address.
@@ -74,7 +80,7 @@ class AwsSettings:
     )
     zones: tuple[str, ...] = ()
     order: tuple[Axis, ...] = ("region", "market", "type", "zone")
-    image: str = "betashow/video-generation-api:latest"
+    image: str = BUNDLED
     ami: str | None = None
     disk_gb: int = 30
     ingress: str | None = None
@@ -87,6 +93,26 @@ class AwsSettings:
     kms_key: str | None = None
     architectures: tuple[Architecture, ...] = ()
     port: int | None = None
+
+    @property
+    def bundled(self) -> bool:
+        """Whether machines run the video API that comes with CloudBurst."""
+        return self.image == BUNDLED
+
+    @property
+    def container(self) -> str:
+        """The container image that machines pull."""
+        return BASE_IMAGE if self.bundled else self.image
+
+    @property
+    def renderer(self) -> str:
+        """What renders; the same version of the bundled video API renders the same anywhere."""
+        return f"cloudburst {__version__}" if self.bundled else self.image
+
+    @property
+    def shown_image(self) -> str:
+        """What serves, for people."""
+        return tr("the bundled video API") if self.bundled else self.image
 
 
 _REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
@@ -165,7 +191,7 @@ class AwsSection(Section):
         default=None,
         pattern=_IMAGE,
         max_length=300,
-        description="Container image of the video API; name@sha256:… pins it.",
+        description="Container image of the video API; default: bundled, the one of this version.",
     )
     architectures: list[Architecture] = Field(
         default=[],

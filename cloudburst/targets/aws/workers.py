@@ -6,13 +6,14 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.language import tr
 from cloudburst.models import Condition, Health, MachineSpec, Offer, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
-from cloudburst.targets import certificate
+from cloudburst.targets import bundle, certificate
 from cloudburst.targets.aws import estimate, refusals, regions
 from cloudburst.targets.aws.access import logins
 from cloudburst.targets.aws.access.registry import private_registry
@@ -22,10 +23,10 @@ from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
 from cloudburst.targets.aws.rungs import rungs
-from cloudburst.targets.durations import RenderTerms
+from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
-from cloudburst.targets.rates import PUBLIC_RATES, learned
+from cloudburst.targets.rates import learned
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
@@ -88,12 +89,13 @@ class AwsWorkers:
 
     @property
     def terms(self) -> RenderTerms:
-        """Those of the public image: what renders in an image of the user's own is not known.
+        """Those of the public image, if another one: what renders in that is not known.
 
         A lease that is sized from the plan is long enough, up to the longest that there is.
         """
         lease = self.settings.lease_minutes or estimate.MAX_LEASE_MINUTES
-        return RenderTerms(longest=estimate.longest_attempt(lease))
+        speed = BUNDLED_SPEED if self.settings.bundled else 1.0
+        return RenderTerms(speed, longest=estimate.longest_attempt(lease))
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Return how many scenes a machine of a rung renders at once."""
@@ -118,8 +120,10 @@ class AwsWorkers:
         )
         lease = self._lease_minutes(rung)
         room, renders = self.room(1, rung), self._rates(rung)
-        idle = self._lease_seconds(lease)
-        return estimate.estimate(self.plan, rung, price, rates, room, lease, idle, renders)
+        idle, boot = self._lease_seconds(lease), estimate.boot_of(self.settings)
+        return estimate.estimate(
+            self.plan, rung, price, rates, room, lease, idle, renders=renders, boot=boot
+        )
 
     def offers(self) -> tuple[Offer, ...]:
         """Return what the plan would take and cost on each rung, in the order of the ladder."""
@@ -146,8 +150,8 @@ class AwsWorkers:
 
     def _rates(self, rung: Rung) -> RenderRates:
         """Return how fast a machine of a rung renders, as far as earlier runs have measured it."""
-        image = self.settings.image
-        return learned(self.plan.samples, image, rung.type, PUBLIC_RATES)
+        otherwise = estimate.benchmark(self.settings)
+        return learned(self.plan.samples, self.settings.renderer, rung.type, otherwise)
 
     def _lease_minutes(self, rung: Rung) -> int:
         """Return after how many minutes a machine of a rung ends itself: a small one needs more."""
@@ -197,7 +201,9 @@ class AwsWorkers:
         settings = self.settings
         return MachineSpec(
             ami=settings.ami,
-            image=settings.image,
+            image=settings.container,
+            command=bundle.COMMAND if settings.bundled else (),
+            name=settings.renderer,
             ingress=self.ingress.current(),
             vpc=self.vpc,
             subnet=settings.subnet,
@@ -270,7 +276,15 @@ class AwsWorkers:
             room=spec.room,
             certificate=str(outputs["certificate"]),
             hint=self._hint(),
+            files=self._files,
         )
+
+    @cached_property
+    def _files(self) -> Mapping[str, bytes]:
+        """What a machine has to be sent, with the fonts that any of the plan's scenes needs."""
+        if not self.settings.bundled:
+            return {}
+        return bundle.bundle(bundle.fonts(self.plan.job.scenes)).files
 
     @property
     def _port(self) -> int:
@@ -412,7 +426,8 @@ def _boot_notes(source: AwsWorkers) -> tuple[str, ...]:
     """Return that boots cost more than the work, if they do."""
     rung = source.ladder.first
     rates = source._rates(rung)  # noqa: SLF001 - of this module
-    return tuple(estimate.boots_beyond_work(source.plan, source.room(1, rung), rates))
+    boot = estimate.boot_of(source.settings)
+    return tuple(estimate.boots_beyond_work(source.plan, source.room(1, rung), rates, boot))
 
 
 def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
