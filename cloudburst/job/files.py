@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from cloudburst import media, userpath
 from cloudburst.job import located
 from cloudburst.language import later, tr
-from cloudburst.videoapi import lettering, subtitles
+from cloudburst.videoapi import subtitles
+from cloudburst.videoapi.typefaces import lettering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

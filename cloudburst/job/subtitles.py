@@ -10,7 +10,8 @@ from cloudburst.job import files, located
 from cloudburst.job.problems import dotted, one_line
 from cloudburst.language import tr
 from cloudburst.models import Problem
-from cloudburst.videoapi import lettering, subtitles
+from cloudburst.videoapi import subtitles
+from cloudburst.videoapi.typefaces import lettering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cloudburst.job.tree import Path as TreePath
     from cloudburst.job.tree import Tree
-    from cloudburst.videoapi.fonts import Face
+    from cloudburst.videoapi.typefaces.fonts import Face
 
 _ENCODING = "subtitle_encoding"
 _UTF_8 = "utf-8"

@@ -1,8 +1,8 @@
 """What is left of dead runs is ended, in the order that cannot lose anything, and verified.
 
 Safe to repeat, beside a living run, and after its own death: each run is locked while it is cleaned
-up, `cloudburst.runner.teardown.recover` begins anew whatever it finds, and the journal says that a
-stack is gone only when its provider has confirmed it.
+up, `cloudburst.runner.ending.teardown.recover` begins anew whatever it finds, and the journal says
+that a stack is gone only when its provider has confirmed it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from cloudburst.paths import state_folder
 from cloudburst.recovery.audit import run_of
 from cloudburst.report import beside, json, summary
 from cloudburst.runner.context import engine_for
-from cloudburst.runner.takeover import with_end
-from cloudburst.runner.teardown import recover
+from cloudburst.runner.ending.teardown import recover
+from cloudburst.runner.worker.takeover import with_end
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier, ignore_rental
 

@@ -24,7 +24,7 @@ from cloudburst.models import (
     WorkerState,
 )
 from cloudburst.runner.context import LOGS
-from cloudburst.runner.worker_run import AdoptedWorker, WorkerRun
+from cloudburst.runner.worker.worker_run import AdoptedWorker, WorkerRun
 from cloudburst.targets import boots
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Batch, Launch, Rung, RunRecord
     from cloudburst.runner.context import OpenTarget, RunContext
-    from cloudburst.runner.takeover import EarlierWorkers
+    from cloudburst.runner.worker.takeover import EarlierWorkers
 
 # Throttled, or broken off on the way: so many times on one rung, with pauses that grow, in seconds.
 PATIENCE = 5

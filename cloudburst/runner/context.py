@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cloudburst.engine.toolchain import PulumiCli
     from cloudburst.journal.store import Journal
     from cloudburst.models import Batch, Effort, Job, Limits, Scene
+    from cloudburst.runner.ending.results import SceneResults
     from cloudburst.runner.events import Timeline
     from cloudburst.runner.queue import SceneQueue
-    from cloudburst.runner.results import SceneResults
     from cloudburst.stop import Stop
     from cloudburst.targets.base import Billing, Resources, Target, WorkerSource
 

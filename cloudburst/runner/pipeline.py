@@ -21,9 +21,8 @@ from cloudburst.language import tr
 from cloudburst.models import Event, EventKind, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
 from cloudburst.report import beside, json, summary
-from cloudburst.runner import budget, hooks
+from cloudburst.runner import budget
 from cloudburst.runner.batch import BatchRunner, run_all
-from cloudburst.runner.conclusion import conclude
 from cloudburst.runner.context import (
     LOGS,
     OpenTarget,
@@ -38,14 +37,16 @@ from cloudburst.runner.context import (
     with_workers,
     write_job,
 )
+from cloudburst.runner.ending import hooks
+from cloudburst.runner.ending.conclusion import conclude
+from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.meter import Meter
 from cloudburst.runner.planner import plan
 from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.results import SceneResults
 from cloudburst.runner.resume import StartingPoint, take_stock
-from cloudburst.runner.takeover import EarlierWorkers, removal_line
-from cloudburst.runner.worker_run import clock_time
+from cloudburst.runner.worker.takeover import EarlierWorkers, removal_line
+from cloudburst.runner.worker.worker_run import clock_time
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier
 

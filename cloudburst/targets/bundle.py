@@ -33,7 +33,7 @@ _PACKAGE = "cloudburst"
 _ENTRIES = ("cloudburst.videoapi.__main__", "cloudburst.videoapi.bundled")
 _MAIN = "from cloudburst.videoapi.bundled import main\n\nmain()\n"
 # What the modules read at run time.
-_FONTS, _LOCALE = "videoapi/noto", "locale"
+_FONTS, _LOCALE = "videoapi/typefaces/noto", "locale"
 # `cloudburst.version` asks for the version of the distribution.
 _METADATA = "Metadata-Version: 2.1\nName: cloudburst-run\nVersion: {version}\n"
 _LOCKS = "cloudburst_container"
@@ -68,15 +68,16 @@ def bundle(fonts: frozenset[str] | None = None) -> Bundle:
 
     Args:
         fonts: names of the files of `cloudburst.videoapi` 's own fonts that are wanted, see
-            `cloudburst.videoapi.fonts.own_files`: all have 4 MB, the rest 0.2. None for all.
+            `cloudburst.videoapi.typefaces.fonts.own_files`: all have 4 MB, the rest 0.2. None for
+            all.
     """
     return Bundle({ARCHIVE: _archive(fonts), LOCK: lock()})
 
 
 def fonts(scenes: Iterable[Scene]) -> frozenset[str]:
     """Return which of our own fonts the subtitles of some scenes need, see `bundle`."""
-    from cloudburst.videoapi import fonts as known  # noqa: PLC0415 - loads HarfBuzz and ICU
     from cloudburst.videoapi import subtitles  # noqa: PLC0415
+    from cloudburst.videoapi.typefaces import fonts as known  # noqa: PLC0415 - loads HarfBuzz and ICU
 
     text = set()
     for scene in scenes:

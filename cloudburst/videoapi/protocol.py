@@ -8,11 +8,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import media
-from cloudburst.videoapi import lettering
 from cloudburst.videoapi.motion import MOTIONS
 from cloudburst.videoapi.quality import EFFORTS, QUALITIES
 from cloudburst.videoapi.render import Request
 from cloudburst.videoapi.subtitles import known_encoding
+from cloudburst.videoapi.typefaces import lettering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,18 +10,9 @@ from tempfile import TemporaryDirectory
 
 from cloudburst import media
 from cloudburst.language import tr
-from cloudburst.videoapi import (
-    canvas,
-    ffmpeg,
-    fonts,
-    lettering,
-    motion,
-    quality,
-    scripts,
-    still,
-    subtitles,
-)
+from cloudburst.videoapi import canvas, ffmpeg, motion, quality, still, subtitles
 from cloudburst.videoapi.ffmpeg import Deadline, RenderError
+from cloudburst.videoapi.typefaces import fonts, lettering, scripts
 
 FPS = 30
 # Frames by which x264 decodes moving pictures ahead of showing them, with B-frames as references.

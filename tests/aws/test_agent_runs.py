@@ -14,7 +14,8 @@ from cloudburst import EventKind
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Outcome, SceneStatus
 from cloudburst.recovery.audit import audit
-from cloudburst.runner import batch, render_loop
+from cloudburst.runner import batch
+from cloudburst.runner.worker import render_loop
 from cloudburst.targets.aws import workers
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.workers import agent

@@ -10,7 +10,8 @@ import pytest
 
 from cloudburst import EventKind, LeftRunning
 from cloudburst.models import Outcome, SceneStatus
-from cloudburst.runner import batch, budget, render_loop
+from cloudburst.runner import batch, budget
+from cloudburst.runner.worker import render_loop
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.targets.aws.workers import AwsWorkers
 from testcloud.faults import Fault, MachineFault

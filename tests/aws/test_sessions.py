@@ -17,7 +17,7 @@ from cloudburst import EventKind, preview
 from cloudburst.errors import CloudRefused, LeftRunning
 from cloudburst.models import Outcome, Verdict, WorkerState
 from cloudburst.paths import cache_folder
-from cloudburst.runner import teardown
+from cloudburst.runner.ending import teardown
 from cloudburst.targets.aws.access.credentials import Credentials
 from testcloud.faults import Fault
 from tests.support.aws import ONE_ZONE, Watch, assert_cloud_empty, aws_job, run_watched

@@ -308,7 +308,9 @@ class World:
 
 def _hurry() -> None:
     """Let what takes minutes take seconds: patience is not what is tried here."""
-    from cloudburst.runner import batch, render_loop, teardown, worker_run
+    from cloudburst.runner import batch
+    from cloudburst.runner.ending import teardown
+    from cloudburst.runner.worker import render_loop, worker_run
     from cloudburst.targets.aws import ec2
 
     render_loop.SILENCE, render_loop.RESTART = 4.0, 2.0

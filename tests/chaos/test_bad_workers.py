@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from cloudburst.models import Batch, Event, EventKind, Scene, SceneStatus
-from cloudburst.runner import render_loop
+from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.render_loop import RenderLoop
-from cloudburst.runner.results import SceneResults
+from cloudburst.runner.worker import render_loop
+from cloudburst.runner.worker.render_loop import RenderLoop
 from cloudburst.workers import client as worker
 from cloudburst.workers.download import verify
 from tests.chaos.loopback import KEY, Call, Loopback, within

@@ -74,17 +74,17 @@ class Faults(RuleBasedStateMachine):
 @pytest.mark.slow
 def test_whatever_the_cloud_does_the_promises_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     import cloudburst.runner.batch
-    import cloudburst.runner.render_loop
-    import cloudburst.runner.teardown
-    import cloudburst.runner.worker_run
+    import cloudburst.runner.ending.teardown
+    import cloudburst.runner.worker.render_loop
+    import cloudburst.runner.worker.worker_run
     import cloudburst.targets.aws.ec2
 
     # What `World` makes quicker is as it was afterwards.
     for module, names in (
-        (cloudburst.runner.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
-        (cloudburst.runner.teardown, ("PATIENCE", "LONGEST_PAUSE")),
+        (cloudburst.runner.worker.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
+        (cloudburst.runner.ending.teardown, ("PATIENCE", "LONGEST_PAUSE")),
         (cloudburst.runner.batch, ("FIRST_PAUSE",)),
-        (cloudburst.runner.worker_run, ("JOIN_TIMEOUT",)),
+        (cloudburst.runner.worker.worker_run, ("JOIN_TIMEOUT",)),
         (cloudburst.targets.aws.ec2, ("END_TIMEOUT",)),
     ):
         for name in names:

@@ -16,7 +16,7 @@ import requests
 from PIL import Image
 
 from cloudburst.targets import bundle
-from cloudburst.videoapi import fonts
+from cloudburst.videoapi.typefaces import fonts
 from tests.support.inputs import write_sound
 from tests.support.letters import SIZE, cropped, expected, likeness, pictures
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cloudburst.job.loader import load_job
-from cloudburst.videoapi import fonts, render
+from cloudburst.videoapi import render
 from cloudburst.videoapi.ffmpeg import Deadline
+from cloudburst.videoapi.typefaces import fonts
 from tests.support.inputs import EXAMPLE
 from tests.support.letters import (
     CJK,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst.videoapi import fonts, scripts
+from cloudburst.videoapi.typefaces import fonts, scripts
 from tests.support.letters import SIZE, cropped, drawn, hide_fonts, likeness
 
 if TYPE_CHECKING:

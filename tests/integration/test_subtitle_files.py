@@ -14,8 +14,8 @@ import requests
 from PIL import Image
 
 from cloudburst.job import files, subtitles
-from cloudburst.videoapi import fonts
 from cloudburst.videoapi.app import Server, Settings
+from cloudburst.videoapi.typefaces import fonts
 from tests.integration import test_corpus
 from tests.support.inputs import scenes_yaml, write_sound
 from tests.support.letters import SIZE, cropped, expected, likeness, pictures

@@ -31,12 +31,13 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.runner import context, render_loop, worker_run
+from cloudburst.runner import context
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.context import OpenTarget, RunContext
+from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.results import SceneResults
+from cloudburst.runner.worker import render_loop, worker_run
 from cloudburst.stop import Stop
 from cloudburst.targets.aws import refusals
 from cloudburst.targets.durations import PUBLIC_TERMS, RenderTerms

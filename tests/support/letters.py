@@ -11,8 +11,9 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cloudburst.videoapi import fonts, render
+from cloudburst.videoapi import render
 from cloudburst.videoapi.ffmpeg import Deadline
+from cloudburst.videoapi.typefaces import fonts
 from tests.support.inputs import write_sound
 
 if TYPE_CHECKING:

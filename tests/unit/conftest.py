@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst.job.loader import load_job
-from cloudburst.videoapi import fonts
+from cloudburst.videoapi.typefaces import fonts
 from tests.support import fakes
 from tests.support.fakes import Whole
 from tests.support.inputs import scenes_yaml

@@ -31,12 +31,13 @@ from cloudburst.models import (
     SceneStatus,
     Verdict,
 )
-from cloudburst.runner import batch, render_loop, worker_run
+from cloudburst.runner import batch
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.context import OpenTarget
+from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.results import SceneResults
+from cloudburst.runner.worker import render_loop, worker_run
 from cloudburst.stop import Stop
 from tests.support.fakes import (
     SCENE,

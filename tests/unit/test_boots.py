@@ -9,9 +9,9 @@ import pytest
 
 from cloudburst.errors import WorkerUnhealthy
 from cloudburst.models import EventKind, Rung, Worker, WorkerState
-from cloudburst.runner import render_loop, worker_run
 from cloudburst.runner.batch import BOOTS
 from cloudburst.runner.events import Timeline
+from cloudburst.runner.worker import render_loop, worker_run
 from cloudburst.targets import boots
 from cloudburst.workers.agent import Boot
 from tests.support.fakes import (

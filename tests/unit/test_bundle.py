@@ -16,7 +16,7 @@ import pytest
 
 from cloudburst.targets import bundle
 from cloudburst.targets.bundle import ARCHIVE, LOCK
-from cloudburst.videoapi import fonts
+from cloudburst.videoapi.typefaces import fonts
 
 ROOT = Path(__file__).parents[2]
 TIFINAGH = "NotoSansTifinagh-Regular.ttf"
@@ -108,7 +108,7 @@ def test_the_archive_has_the_fonts_that_are_wanted() -> None:
     assert ttf(names()) == {path.name for path in fonts._OWN.glob("*.ttf")}
     assert ttf(names(frozenset({TIFINAGH}))) == {TIFINAGH}
     assert names() - names(frozenset()) == {
-        f"cloudburst/videoapi/noto/{path.name}" for path in fonts._OWN.glob("*.ttf")
+        f"cloudburst/videoapi/typefaces/noto/{path.name}" for path in fonts._OWN.glob("*.ttf")
     }
     # A slow line takes it in a second.
     assert bundle.bundle(frozenset()).size < 250_000

@@ -16,7 +16,8 @@ from cloudburst.job import yamltree
 from cloudburst.job.fingerprint import fingerprint
 from cloudburst.job.loader import load_job
 from cloudburst.models import Scene, VideoOptions
-from cloudburst.videoapi import fonts, protocol
+from cloudburst.videoapi import protocol
+from cloudburst.videoapi.typefaces import fonts
 from cloudburst.workers import messages
 from tests.support.inputs import write_picture, write_sound
 from tests.support.letters import CJK, HEBREW, ITALIC, LATIN

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import ImageFont
 
-from cloudburst.videoapi import fontfile, fonts
-from cloudburst.videoapi.fontfile import FontError
+from cloudburst.videoapi.typefaces import fontfile, fonts
+from cloudburst.videoapi.typefaces.fontfile import FontError
 from tests.support.letters import CJK, HEBREW, ITALIC, LATIN
 
 if TYPE_CHECKING:

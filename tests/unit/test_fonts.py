@@ -9,8 +9,8 @@ import pytest
 
 from cloudburst.models import Finding
 from cloudburst.targets.local import doctor
-from cloudburst.videoapi import fonts
 from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass
+from cloudburst.videoapi.typefaces import fonts
 
 pytestmark = pytest.mark.usefixtures("packages_only")
 

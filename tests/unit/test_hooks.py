@@ -16,7 +16,7 @@ import pytest
 
 from cloudburst.job.loader import load_job
 from cloudburst.models import Event, EventKind, Hooks, Outcome
-from cloudburst.runner import hooks
+from cloudburst.runner.ending import hooks
 from cloudburst.runner.pipeline import run
 from tests.support.inputs import scenes_yaml
 from tests.support.patience import SOON

@@ -45,7 +45,7 @@ from cloudburst.models import (
     Span,
     UnfinishedWorker,
 )
-from cloudburst.runner import render_loop, worker_run
+from cloudburst.runner.worker import render_loop, worker_run
 from tests.support.fakes import (
     SCENE,
     FakeApi,

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from cloudburst.videoapi import scripts
 from cloudburst.videoapi.subtitles import Cue, Style, draw, to_ass
 from cloudburst.videoapi.subtitles.wrap import wrap
+from cloudburst.videoapi.typefaces import scripts
 
 
 def style(**more: object) -> Style:

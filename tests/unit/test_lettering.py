@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst.job.loader import load_job
-from cloudburst.videoapi import fonts, lettering
 from cloudburst.videoapi.subtitles import Cue
+from cloudburst.videoapi.typefaces import fonts, lettering
 
 if TYPE_CHECKING:
     from collections.abc import Callable

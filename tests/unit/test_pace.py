@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from cloudburst.errors import EngineError
 from cloudburst.models import Batch, Distribution, EventKind, Rung, Scene
 from cloudburst.pace import LaunchPace, next_turn
-from cloudburst.runner import render_loop, worker_run
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.events import Timeline
+from cloudburst.runner.worker import render_loop, worker_run
 from tests.support.fakes import (
     FILE,
     SCENE,

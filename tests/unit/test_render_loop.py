@@ -17,11 +17,11 @@ from cloudburst.errors import (
     WorkerUnreachable,
 )
 from cloudburst.models import Artifact, Batch, Condition, Event, Health, Scene, SceneStatus, Worker
-from cloudburst.runner import render_loop
+from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.queue import SceneQueue
-from cloudburst.runner.render_loop import RenderLoop
-from cloudburst.runner.results import SceneResults
+from cloudburst.runner.worker import render_loop
+from cloudburst.runner.worker.render_loop import RenderLoop
 from tests.support.fakes import (
     SCENE,
     FakeApi,

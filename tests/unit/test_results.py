@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.journal.store import Journal
 from cloudburst.models import Attempt, Span
-from cloudburst.runner.results import SceneResults
+from cloudburst.runner.ending.results import SceneResults
 from tests.support.fakes import SCENE
 
 if TYPE_CHECKING:

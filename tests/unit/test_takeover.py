@@ -25,11 +25,11 @@ from cloudburst.models import (
     Worker,
     WorkerSpec,
 )
-from cloudburst.runner import render_loop, takeover, worker_run
 from cloudburst.runner.batch import BatchRunner
 from cloudburst.runner.events import Timeline
-from cloudburst.runner.takeover import EarlierWorkers
-from cloudburst.runner.worker_run import AdoptedWorker, clock_time
+from cloudburst.runner.worker import render_loop, takeover, worker_run
+from cloudburst.runner.worker.takeover import EarlierWorkers
+from cloudburst.runner.worker.worker_run import AdoptedWorker, clock_time
 from tests.support.fakes import (
     SCENE,
     FakeApi,

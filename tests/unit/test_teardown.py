@@ -20,9 +20,11 @@ from cloudburst.errors import (
 )
 from cloudburst.journal.store import Journal
 from cloudburst.models import Event, Job, Lock, Refusal, Verdict
-from cloudburst.runner import batch, pipeline, teardown, worker_run
+from cloudburst.runner import batch, pipeline
+from cloudburst.runner.ending import teardown
+from cloudburst.runner.ending.teardown import TRIES, recover
 from cloudburst.runner.events import Timeline
-from cloudburst.runner.teardown import TRIES, recover
+from cloudburst.runner.worker import worker_run
 from cloudburst.stop import Stop
 from tests.support.fakes import (
     SCENE,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import later, tr
 from cloudburst.models import Check, Finding
-from cloudburst.videoapi import fonts
+from cloudburst.videoapi.typefaces import fonts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

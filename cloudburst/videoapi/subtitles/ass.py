@@ -11,9 +11,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudburst.videoapi import scripts
 from cloudburst.videoapi.subtitles import fit
 from cloudburst.videoapi.subtitles.parse import Cue, flatten
+from cloudburst.videoapi.typefaces import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

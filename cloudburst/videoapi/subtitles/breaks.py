@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from icu4py.breakers import CharacterBreaker, LineBreaker, SentenceBreaker
 
-from cloudburst.videoapi import scripts
+from cloudburst.videoapi.typefaces import scripts
 
 # `lb=strict` keeps small kana and the long-vowel mark away from the beginning of a line.
 _STRICT = {scripts.JAPANESE: "ja-u-lb-strict"}

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudburst.language import ntr
-from cloudburst.videoapi import scripts
 from cloudburst.videoapi.subtitles import wrap
+from cloudburst.videoapi.typefaces import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

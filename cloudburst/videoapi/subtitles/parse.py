@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
-from cloudburst.videoapi import scripts
 from cloudburst.videoapi.subtitles import formats, messages, times
 from cloudburst.videoapi.subtitles.cue import Cue, Draft, Findings, Notice, SubtitleError, Subtitles
 from cloudburst.videoapi.subtitles.decode import Decoded, decode
+from cloudburst.videoapi.typefaces import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
-from cloudburst.videoapi import fonts, scripts, subtitles
-from cloudburst.videoapi.fontfile import MAX_BYTES as MAX_FONT_BYTES
-from cloudburst.videoapi.fontfile import FontError
+from cloudburst.videoapi import subtitles
+from cloudburst.videoapi.typefaces import fonts, scripts
+from cloudburst.videoapi.typefaces.fontfile import MAX_BYTES as MAX_FONT_BYTES
+from cloudburst.videoapi.typefaces.fontfile import FontError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

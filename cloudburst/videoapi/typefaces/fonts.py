@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudburst.videoapi import fontfile
 from cloudburst.videoapi.subtitles import breaks
+from cloudburst.videoapi.typefaces import fontfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -20,8 +20,8 @@ from cloudburst.errors import (
 )
 from cloudburst.language import later, tr
 from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
-from cloudburst.runner.render_loop import WATCH_EVERY, RenderLoop
-from cloudburst.runner.teardown import tear_down
+from cloudburst.runner.ending.teardown import tear_down
+from cloudburst.runner.worker.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 

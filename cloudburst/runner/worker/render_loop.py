@@ -26,7 +26,7 @@ from cloudburst.models import (
     Phase,
     Span,
 )
-from cloudburst.runner.in_flight import Flight, InFlight
+from cloudburst.runner.worker.in_flight import Flight, InFlight
 from cloudburst.targets.durations import scene_timeout
 from cloudburst.workers.download import download
 

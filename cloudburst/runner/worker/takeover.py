@@ -12,8 +12,8 @@ from cloudburst.journal.state import KILLED
 from cloudburst.language import tr
 from cloudburst.models import EventKind
 from cloudburst.runner.batch import worker_spec
-from cloudburst.runner.teardown import recover
-from cloudburst.runner.worker_run import AdoptedWorker, clock_time
+from cloudburst.runner.ending.teardown import recover
+from cloudburst.runner.worker.worker_run import AdoptedWorker, clock_time
 from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 

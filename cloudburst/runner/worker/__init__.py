@@ -1,0 +1,1 @@
+"""One worker of a run: from its launch to its last scene."""

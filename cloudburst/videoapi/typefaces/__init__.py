@@ -1,0 +1,1 @@
+"""Fonts: which one has the characters of a text, and what is drawn with it."""
