@@ -77,10 +77,15 @@ class Refusal:
     login: bool = False
 
     def explain(self, message: str) -> str:
-        """Return the provider's message with the advice, and after the cause if it is known."""
+        """Return the provider's message with the advice, and after the cause if it is known.
+
+        One that has the advice, since it was explained before, stays as it is.
+        """
+        if not self.advice or self.advice in message:
+            return message
         if self.cause:
             return f"{self.cause}: {self.advice}. {message}"
-        return f"{message} ({self.advice})" if self.advice else message
+        return f"{message} ({self.advice})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -643,3 +643,15 @@ def test_a_worker_of_an_earlier_session_counts() -> None:
     ladder = bounded(12)
     ladder.hold(ON_DEMAND[0])
     assert ladder.reserve() == ON_DEMAND[1]
+
+
+@pytest.mark.parametrize("cause", ["", "AWS has blocked this account"])
+def test_a_message_gets_its_advice_once(cause: str) -> None:
+    refusal = Refusal(
+        "Blocked", Verdict.STOP, advice="only AWS Support can unblock it", cause=cause
+    )
+    explained = refusal.explain("Blocked: no")
+    assert explained.count(refusal.advice) == 1
+    assert explained.startswith(cause)
+    assert refusal.explain(explained) == explained
+    assert Refusal("Blocked").explain("Blocked: no") == "Blocked: no"
