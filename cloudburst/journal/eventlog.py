@@ -81,14 +81,15 @@ class EventLog:
 
 def document(event: Event) -> dict[str, Any]:
     """Return an event for machines."""
-    return {
+    own = {
         "event": str(event.kind),
         "seconds": round(event.seconds, 3),
         "batch": event.batch,
         "scene": event.scene,
         "text": event.text,
-        **event.data,
     }
+    # What an event brings with it cannot take the place of when and where it was.
+    return {**own, **event.data, **own}
 
 
 def _line(event: Event, at: float) -> str:

@@ -80,6 +80,8 @@ def test_events_report_and_audit_have_the_keys_they_had(
         os.kill(running.process.pid, signal.SIGCONT)
         code, errors = running.finish()
     assert code == 0, errors
+    moments = [event["seconds"] for event in running.events]
+    assert moments == sorted(moments), "of an event, not of what it tells"
     events = {event["event"]: event for event in running.events}
     report = events["run_finished"].pop("report")
     for kind, event in events.items():

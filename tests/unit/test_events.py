@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from cloudburst.journal import eventlog
 from cloudburst.models import Event, EventKind
 from cloudburst.runner.events import Timeline
 from tests.support.patience import SOON
@@ -34,3 +35,16 @@ def test_who_has_asked_to_leave_does_not_wait_for_a_terminal_that_has_stopped() 
     timeline.close(hurried.is_set)
     assert 0.15 < time.monotonic() - began < SOON
     stopped.set()
+
+
+def test_what_an_event_brings_takes_nobodys_place() -> None:
+    data = {"seconds": 0.5, "event": "?", "text": "?", "size": 7}
+    event = Event(EventKind.SCENE_DONE, 12.25, "b01", "a", "a.mp4", data)
+    assert eventlog.document(event) == {
+        "event": "scene_done",
+        "seconds": 12.25,
+        "batch": "b01",
+        "scene": "a",
+        "text": "a.mp4",
+        "size": 7,
+    }

@@ -283,7 +283,7 @@ class RenderLoop:
                 video=artifact.seconds,
                 render=ready - began,
             ),
-            seconds=round(done - began, 3),
+            took=round(done - began, 3),
             size=artifact.size,
             warnings=list(warnings),
         )
