@@ -339,9 +339,8 @@ def test_launches_begin_in_waves(cloud: Cloud, job_file: Callable[..., Path], st
     begun = [event.seconds for event in watch.events if event.data.get("state") == "creating"]
     # Before it is reported, a launch asks for its price, the first one a little longer.
     assert all(late - early >= 3.5 for early, late in pairwise(begun)), begun
-    called = calls(cloud, "RunInstances")
-    assert len(called) == 3
-    assert called[2] - called[0] >= 6, "two pauses, and engines that are not equally quick"
+    # Not when they reach the API: the first engine is not as quick as those after it.
+    assert len(calls(cloud, "RunInstances")) == 3
     waiting = [event.text for event in watch.events if event.data.get("state") == "waiting"]
     assert len(waiting) == 2
     assert all(text.endswith("(distribution.launch_pause)") for text in waiting)

@@ -37,7 +37,7 @@ def test_the_wheel_and_the_locked_requirements_make_a_server(tmp_path: Path) -> 
     subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True, timeout=300)
     subprocess.run([*pip, "--no-deps", str(wheel)], check=True, timeout=120)
     # The image has no fonts but those of the locked packages.
-    code = "from cloudburst.videoapi import fonts; print(fonts.face_for('中').file)"
+    code = "from cloudburst.videoapi.typefaces import fonts; print(fonts.face_for('中').file)"
     font = subprocess.run([pip[0], "-c", code], capture_output=True, check=True, text=True)
     assert font.stdout.startswith(str(tmp_path / "venv"))
     command = tmp_path / "venv" / "bin" / "cloudburst"
