@@ -51,7 +51,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         usd_per_hour=_per_hour(state, bill, at),
         workers=len(state.unfinished),
         charges=charges(whole, state, bill, at),
-        uses=_uses(report),
+        uses=_uses(report, state),
         why=why,
     )
 
@@ -160,9 +160,10 @@ def _per_hour(state: RunState, bill: Cost, at: float) -> float:
     )
 
 
-def _uses(report: RunReport) -> tuple[Use, ...]:
+def _uses(report: RunReport, state: RunState) -> tuple[Use, ...]:
     """Return what workers were used for, as the report's page says it."""
-    found = uses.uses(report.batches, report.scenes, report.cost)
+    broken = uses.broken_off(state)
+    found = uses.uses(report.batches, report.scenes, report.cost, broken)
     return tuple(
         Use(str(use), seconds, found.usd.get(use, 0.0)) for use, seconds in found.seconds.items()
     )

@@ -74,6 +74,8 @@ class RunState:
         unfinished: workers that may still exist.
         attempts: by scene.
         inflight: last attempts of which no end is noted, by scene.
+        endless: all attempts of which no end is noted, those of earlier sessions too, each with
+            its scene.
         videos: by scene.
         superseded: by scene, the SHA-256 of a video that the job no longer wants.
         rentals: what was rented.
@@ -89,6 +91,7 @@ class RunState:
     unfinished: tuple[UnfinishedWorker, ...] = ()
     attempts: Mapping[str, tuple[Attempt, ...]] = field(default_factory=dict)
     inflight: Mapping[str, InFlight] = field(default_factory=dict)
+    endless: tuple[tuple[str, InFlight], ...] = ()
     videos: Mapping[str, DownloadedVideo] = field(default_factory=dict)
     superseded: Mapping[str, str] = field(default_factory=dict)
     rentals: tuple[Rental, ...] = ()
@@ -144,6 +147,7 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
         ),
         attempts=attempts,
         inflight=inflight,
+        endless=_endless(tables["attempt"]),
         videos={row["scene"]: rows.video_of(row) for row in artifacts if not row["superseded"]},
         superseded={row["scene"]: row["sha256"] for row in artifacts if row["superseded"]},
         rentals=tuple(rows.rental_of(row) for row in tables["rental"]),
@@ -164,10 +168,18 @@ def _attempts(table: list[Row]) -> tuple[dict[str, tuple[Attempt, ...]], dict[st
         scene = row["scene"]
         inflight.pop(scene, None)
         if row["ended"] is None:
-            inflight[scene] = InFlight(row["id"], row["worker"], row["began"], row["fingerprint"])
+            inflight[scene] = _in_flight(row)
         else:
             ended[scene] = (*ended.get(scene, ()), rows.attempt_of(row))
     return ended, inflight
+
+
+def _endless(table: list[Row]) -> tuple[tuple[str, InFlight], ...]:
+    return tuple((row["scene"], _in_flight(row)) for row in table if row["ended"] is None)
+
+
+def _in_flight(row: Row) -> InFlight:
+    return InFlight(row["id"], row["worker"], row["began"], row["fingerprint"])
 
 
 def _batches(

@@ -6,6 +6,7 @@ whatever goes wrong with one of them is a warning.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cloudburst import files
 from cloudburst.errors import CloudBurstError
 from cloudburst.language import tr
 from cloudburst.report import tables, trace
-from cloudburst.report.uses import uses
+from cloudburst.report.uses import broken_off, uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,19 +50,21 @@ def write(
         What could not be written, and why, a line each.
     """
     problems = []
-    went: list[Uses] = []
 
+    @functools.cache
+    def state() -> RunState | None:
+        return _state(journal)
+
+    @functools.cache
     def known() -> Uses:
-        if not went:
-            went.append(uses(report.batches, report.scenes, report.cost))
-        return went[0]
+        return uses(report.batches, report.scenes, report.cost, broken_off(state()))
 
     def page() -> str:
         # The template engine and the decoder are only for this.
         from cloudburst.report.page import page as html  # noqa: PLC0415
 
         return html.document(
-            report, _state(journal), known(), hurried=hurried, going_on=going_on, patience=patience
+            report, state(), known(), hurried=hurried, going_on=going_on, patience=patience
         )
 
     makers: dict[str, Callable[[], str]] = {

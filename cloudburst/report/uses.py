@@ -8,17 +8,18 @@ its start, its end and its idle time are in its scenes' shares. Parts add up to 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cloudburst.models import Phase, SceneStatus, Span
+from cloudburst.models import Attempt, Phase, SceneStatus, Span
 from cloudburst.report.cost import covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cloudburst.models import Attempt, BatchResult, Cost, CostLine, Launch, SceneResult
+    from cloudburst.journal.state import RunState
+    from cloudburst.models import BatchResult, Cost, CostLine, Launch, SceneResult
 
 
 class Use(StrEnum):
@@ -38,9 +39,10 @@ class WorkerUse:
         batch: label of its batch.
         launch: the launch.
         seconds: by use; `Use.RENDER` is the time in which at least one scene was being rendered
-            or downloaded.
+            or downloaded, those that were broken off too.
         usd: its part of the bill; None where nothing of the bill is for it.
         attempts: that were made on it, with the scene of each.
+        broken: what was being rendered on it when its session ended, or is now; likewise.
     """
 
     batch: str
@@ -48,6 +50,7 @@ class WorkerUse:
     seconds: Mapping[Use, float]
     usd: float | None
     attempts: tuple[tuple[str, Attempt], ...] = ()
+    broken: tuple[tuple[str, Attempt], ...] = ()
 
     @property
     def total(self) -> float:
@@ -77,21 +80,49 @@ class Uses:
     minimum: float = 0.0
 
 
-def uses(batches: Iterable[BatchResult], scenes: Sequence[SceneResult], bill: Cost) -> Uses:
+def broken_off(state: RunState | None) -> tuple[tuple[str, Attempt], ...]:
+    """Return the attempts of which a journal has no end, with the scene of each.
+
+    Each lasts until its session wrote last, a session that goes on until the state's own seconds.
+
+    Args:
+        state: what the journal says; None when it cannot be read.
+    """
+    if state is None:
+        return ()
+    ends = sorted([*(session.seconds for session in state.sessions[:-1]), state.seconds])
+    return tuple(
+        (scene, Attempt(one.worker, Span(Phase.RENDER, one.began, _until(one.began, ends))))
+        for scene, one in state.endless
+    )
+
+
+def _until(began: float, ends: Iterable[float]) -> float:
+    return next((end for end in ends if end >= began), began)
+
+
+def uses(
+    batches: Iterable[BatchResult],
+    scenes: Sequence[SceneResult],
+    bill: Cost,
+    broken: Iterable[tuple[str, Attempt]] = (),
+) -> Uses:
     """Return what the time and the money of a run went to.
 
     Args:
         batches: of all sessions.
         scenes: what became of them.
         bill: the run's.
+        broken: attempts that nobody saw the end of, with the scene of each; see `broken_off`.
     """
     # By number: journals list them in the order in which they began.
     ordered = sorted(batches, key=lambda batch: (len(batch.label), batch.label))
     launches = [(batch.label, launch) for batch in ordered for launch in batch.launches]
-    tried = _by_launch(launches, scenes)
+    tried = _by_launch(launches, ((one.name, each) for one in scenes for each in one.attempts))
+    cut = _by_launch(launches, broken)
     workers = _billed(
         [
-            WorkerUse(label, launch, _seconds(launch, tried[number]), None, tuple(tried[number]))
+            _worker(label, launch, tried[number], cut[number])
             for number, (label, launch) in enumerate(launches)
         ],
         bill.lines,
@@ -112,18 +143,17 @@ def uses(batches: Iterable[BatchResult], scenes: Sequence[SceneResult], bill: Co
 
 
 def _by_launch(
-    launches: Sequence[tuple[str, Launch]], scenes: Iterable[SceneResult]
+    launches: Sequence[tuple[str, Launch]], attempts: Iterable[tuple[str, Attempt]]
 ) -> dict[int, list[tuple[str, Attempt]]]:
     """Return the attempts of each launch by its place: rungs that gave no worker share a label."""
     places: dict[str, list[int]] = defaultdict(list)
     for number, (_, launch) in enumerate(launches):
         places[launch.label].append(number)
     tried: dict[int, list[tuple[str, Attempt]]] = defaultdict(list)
-    for scene in scenes:
-        for attempt in scene.attempts:
-            mine = places.get(attempt.worker)
-            if mine:
-                tried[_place(mine, launches, attempt)].append((scene.name, attempt))
+    for scene, attempt in attempts:
+        mine = places.get(attempt.worker)
+        if mine:
+            tried[_place(mine, launches, attempt)].append((scene, attempt))
     return tried
 
 
@@ -142,22 +172,54 @@ def end_of(attempt: Attempt) -> float:
     return attempt.download.end if attempt.download else attempt.span.end
 
 
-def _seconds(launch: Launch, attempts: Iterable[tuple[str, Attempt]]) -> dict[Use, float]:
+def _worker(
+    batch: str,
+    launch: Launch,
+    attempts: Sequence[tuple[str, Attempt]],
+    broken: Iterable[tuple[str, Attempt]],
+) -> WorkerUse:
+    cut = tuple((scene, _bounded(launch, one)) for scene, one in broken)
+    seconds = _seconds(launch, [one for _, one in (*attempts, *cut)])
+    return WorkerUse(batch, launch, seconds, None, tuple(attempts), cut)
+
+
+def _bounded(launch: Launch, attempt: Attempt) -> Attempt:
+    """Return an attempt that was broken off, over at the latest when its worker's work was."""
+    began = attempt.span.start
+    ends = [
+        span.end if span.phase == Phase.DRIVE and span.start <= began else span.start
+        for span in launch.spans
+        if span.end > began and (span.phase == Phase.DRIVE or span.start >= began)
+    ]
+    end = max(began, min([attempt.span.end, *ends]))
+    return replace(attempt, span=Span(attempt.span.phase, began, end))
+
+
+def _seconds(launch: Launch, attempts: Sequence[Attempt]) -> dict[Use, float]:
     spans = launch.spans
     if not spans:
         return dict.fromkeys(Use, 0.0)
-    began, ended = spans[0].start, max(span.end for span in spans)
-    boot = covered(span for span in spans if span.phase in (Phase.UP, Phase.HEALTH))
-    end = covered(span for span in spans if span.phase == Phase.DESTROY)
-    drives = [span for span in spans if span.phase == Phase.DRIVE]
-    busy = covered(
-        Span(Phase.RENDER, max(drive.start, attempt.span.start), min(drive.end, end_of(attempt)))
-        for _, attempt in attempts
-        for drive in drives
-        if attempt.span.start < drive.end and end_of(attempt) > drive.start
-    )
+    began, ended = spans[0].start, _ended(launch, attempts)
+    boots = [span for span in spans if span.phase in (Phase.UP, Phase.HEALTH)]
+    ends = [span for span in spans if span.phase == Phase.DESTROY]
+    boot, end = covered(boots), covered(ends)
+    tries = [
+        Span(Phase.RENDER, max(began, one.span.start), min(ended, end_of(one)))
+        for one in attempts
+        if one.span.start < ended and end_of(one) > began
+    ]
+    # What is still downloaded while the worker ends is in its end.
+    busy = covered([*boots, *ends, *tries]) - covered([*boots, *ends])
     idle = max(0.0, ended - began - boot - end - busy)
     return {Use.BOOT: boot, Use.RENDER: busy, Use.IDLE: idle, Use.END: end}
+
+
+def _ended(launch: Launch, attempts: Iterable[Attempt]) -> float:
+    """Return when a launch was over, as far as anybody saw: one whose run was killed has no end."""
+    seen = [span.end for span in launch.spans]
+    if any(span.phase in (Phase.DRIVE, Phase.DESTROY) for span in launch.spans):
+        return max(seen)
+    return max([*seen, *(end_of(one) for one in attempts)])
 
 
 def _billed(workers: Sequence[WorkerUse], lines: Iterable[CostLine]) -> list[WorkerUse]:
@@ -173,13 +235,7 @@ def _billed(workers: Sequence[WorkerUse], lines: Iterable[CostLine]) -> list[Wor
     for worker in workers:
         together[worker.launch.worker or ""].append(worker)
     return [
-        WorkerUse(
-            worker.batch,
-            worker.launch,
-            worker.seconds,
-            _part(bills, worker, together[worker.launch.worker or ""]),
-            worker.attempts,
-        )
+        replace(worker, usd=_part(bills, worker, together[worker.launch.worker or ""]))
         for worker in workers
     ]
 
@@ -219,7 +275,8 @@ def _shares(workers: Iterable[WorkerUse]) -> dict[str, float]:
     """Return each scene's share of the machines that it was tried on."""
     shares: dict[str, float] = defaultdict(float)
     for worker in workers:
-        took = [(name, end_of(one) - one.span.start) for name, one in worker.attempts]
+        tries = (*worker.attempts, *worker.broken)
+        took = [(name, end_of(one) - one.span.start) for name, one in tries]
         total = sum(seconds for _, seconds in took)
         for name, seconds in took:
             if worker.usd is not None and total > 0:

@@ -132,7 +132,8 @@ def troubled(folder: Path) -> tuple[RunReport, RunState]:
         RUN, "mountain-day", "aws", Outcome.INTERRUPTED, BEGAN, 134.0, folder, scenes, batches,
         cost.phases(batches), cost.serial_seconds(batches, scenes), bill,
     )  # fmt: skip
-    return report, state(report, inflight={"late": InFlight(9, "b02.2", 110.0, "f")})
+    late = InFlight(9, "b02.2", 110.0, "f")
+    return report, state(report, inflight={"late": late}, endless=(("late", late),))
 
 
 def state(report: RunReport, **more: object) -> RunState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from cloudburst import cli, history
 from cloudburst.errors import RunUnknown
 from cloudburst.history import RunStatus, spending
 from cloudburst.journal import lock, registry
-from cloudburst.models import Outcome
+from cloudburst.models import Outcome, Span
+from cloudburst.report import again, tables
 from tests.support.pasts import (
     BEGAN,
     FULL,
@@ -25,6 +27,7 @@ from tests.support.pasts import (
     rental,
     whole_run,
     with_rentals,
+    worked,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +71,40 @@ def test_what_workers_were_used_for_adds_up_to_their_time_and_cost(tmp_path: Pat
     assert sum(use.usd for use in run.uses) == pytest.approx(machines)
     usd = {use.name: use.usd for use in run.uses}
     assert usd["idle"] == pytest.approx(140 * SECOND)
+
+
+def test_a_scene_that_was_broken_off_is_no_idle_time(tmp_path: Path) -> None:
+    with begun(tmp_path / "out") as held:
+        held.rental(rental("i-1", BEGAN, BEGAN + 100))
+        held.attempt("a", "b01", "mark", 42.0)
+        worked(
+            held,
+            "i-1",
+            (
+                Span("up", 0, 20),
+                Span("health", 20, 40),
+                Span("drive", 40, 80),
+                Span("destroy", 80, 100),
+            ),
+        )
+        held.now = lambda: 101.0
+        held.end("interrupted")
+    run = history.load(RUN)
+    assert {use.name: use.seconds for use in run.uses} == {
+        "boot": 40,
+        "render": 38,
+        "idle": 2,
+        "end": 20,
+    }
+    folder = run.record.path
+    again.write(folder)
+    (row,) = csv.DictReader((folder / tables.LAUNCHES).read_text().splitlines())
+    assert (row["render_seconds"], row["idle_seconds"]) == ("38.0", "2.0")
+    scenes = {
+        row["scene"]: row["usd"]
+        for row in csv.DictReader((folder / tables.SCENES).read_text().splitlines())
+    }
+    assert float(scenes["a"]) == pytest.approx(100 * SECOND, abs=1e-6)
 
 
 @pytest.mark.parametrize("outcome", [str(one) for one in Outcome])

@@ -496,6 +496,7 @@ def test_every_value_comes_back(
                 attempts={scene: tuple(made) for scene, made in tries.items()}
                 | {f"downloaded {scene}": (replace(DONE, worker="worker"),) for scene in videos},
                 inflight=inflight,
+                endless=tuple(inflight.items()),
                 videos={f"downloaded {scene}": video for scene, video in videos.items()},
                 rentals=tuple(rented),
                 sessions=(Session(me(), 0.0, seconds, outcome),),

@@ -15,7 +15,7 @@ from cloudburst.errors import JournalFailed
 from cloudburst.models import Cost, Outcome, RunReport, SceneStatus
 from cloudburst.report import beside
 from cloudburst.report.page import page, posters, text, timeline
-from cloudburst.report.uses import uses
+from cloudburst.report.uses import broken_off, uses
 from tests.support import pages
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def test_a_reason_is_told_once_in_a_row() -> None:
 
 def test_the_timeline_has_every_worker_with_what_it_did_and_what_happened_to_it() -> None:
     report, state = troubled()
-    went = uses(report.batches, report.scenes, report.cost)
-    shown = timeline.timeline(went, state, {"intro": "scene-1"}, report.seconds)
+    went = uses(report.batches, report.scenes, report.cost, broken_off(state))
+    shown = timeline.timeline(went, {"intro": "scene-1"}, report.seconds)
     assert shown is not None
     assert [row.label for row in shown.rows] == ["b01", "b01", "b02", "b02.2"]
     refused, worked, lost, last = shown.rows
@@ -172,7 +172,8 @@ def test_the_timeline_has_every_worker_with_what_it_did_and_what_happened_to_it(
     assert (intro.kind, intro.target) == ("render", "scene-1")
     assert intro.x == pytest.approx(100 * 51 / 134, abs=1e-3)
     assert intro.width == pytest.approx(100 * 6 / 134, abs=1e-3)
-    assert [block.text for block in last.blocks if block.kind == "broken"] == ["late"]
+    (late,) = (block for block in last.blocks if block.kind == "broken")
+    assert (late.text, late.width) == ("late", pytest.approx(100 * 15 / 134, abs=1e-3))
     # Nothing is drawn over anything else.
     for one, other in zip(shown.rows, shown.rows[1:], strict=False):
         assert one.y + one.height < other.y

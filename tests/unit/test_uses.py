@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudburst.models import Cost
-from cloudburst.report.uses import Use, lanes, uses
+from cloudburst.journal.state import InFlight, Session
+from cloudburst.models import Cost, Owner
+from cloudburst.report.uses import Use, broken_off, lanes, uses
 from tests.support import pages
 
 FOLDER = Path("out")
@@ -34,6 +35,30 @@ def test_a_workers_time_goes_to_four_uses() -> None:
     # sunset 43–50 and dogs 50–54, when the machine was reclaimed; at work from 42 to 54
     assert lost.seconds == {Use.BOOT: 42, Use.RENDER: 11, Use.IDLE: 1, Use.END: 9}
     assert last.total == 42 + 20 + 9
+
+
+def test_what_was_broken_off_was_rendered_until_then() -> None:
+    report, state = pages.troubled(FOLDER)
+    went = uses(report.batches, report.scenes, report.cost, broken_off(state))
+    # It was at work from 105 to 125, with late from 110 on.
+    last = went.workers[-1]
+    assert last.seconds == {Use.BOOT: 42, Use.RENDER: 15, Use.IDLE: 5, Use.END: 9}
+    assert [(name, one.span.end) for name, one in last.broken] == [("late", 125)]
+    assert went.scenes["late"] == pytest.approx(last.usd)
+    assert sum(went.scenes.values()) + went.unshared == pytest.approx(report.cost.usd)
+
+
+def test_what_a_killed_session_was_rendering_ends_with_it_and_so_does_its_launch() -> None:
+    report, state = pages.troubled(FOLDER)
+    owner = Owner(1, 1.0, "here")
+    first, second = Session(owner, 0.0, 120.0, None), Session(owner, 200.0, 134.0, "complete")
+    flight = InFlight(9, "b02.2", 110.0, "f")
+    ended = replace(state, sessions=(first, second), inflight={}, endless=(("late", flight),))
+    (last,) = report.batches[1].launches[-1:]
+    killed = replace(last, spans=last.spans[:2], destroyed=False)
+    batch = replace(report.batches[1], launches=(killed,))
+    went = uses((batch,), report.scenes, report.cost, broken_off(ended))
+    assert went.workers[0].seconds == {Use.BOOT: 42, Use.RENDER: 10, Use.IDLE: 5, Use.END: 0}
 
 
 def test_two_scenes_at_once_are_no_more_time_than_one() -> None:

@@ -11,10 +11,9 @@ from cloudburst.report.page.model import Block, Mark, Timeline, TimelineRow
 from cloudburst.report.uses import end_of, lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from cloudburst.journal.state import RunState
-    from cloudburst.models import Attempt, Launch
+    from cloudburst.models import Attempt, Launch, Span
     from cloudburst.report.uses import Uses, WorkerUse
 
 LANE, GAP = 18, 8
@@ -58,29 +57,21 @@ _TICKS = 8
 _ROUNDING = 1e-6
 
 
-def timeline(
-    went: Uses, state: RunState | None, ids: Mapping[str, str], seconds: float
-) -> Timeline | None:
+def timeline(went: Uses, ids: Mapping[str, str], seconds: float) -> Timeline | None:
     """Return the timeline of a run, None when no worker was asked for.
 
     Args:
         went: what its time went to.
-        state: what its journal says, for what was broken off.
         ids: by scene, the id of its row in the table.
         seconds: that the run took.
     """
     whole = max([seconds, *(span.end for one in went.workers for span in one.launch.spans)])
     if not went.workers or whole <= 0:
         return None
-    broken = _broken(state, whole)
     rows, y = [], GAP // 2
     for number, worker in enumerate(went.workers):
-        later_ones = went.workers[number + 1 :]
-        followed = any(other.batch == worker.batch for other in later_ones)
-        # The label of a rung that gave no worker is that of the one that did.
-        again = any(other.launch.label == worker.launch.label for other in later_ones)
-        mine = () if again else broken.get(worker.launch.label, ())
-        row = _row(worker, mine, ids, whole, y, followed=followed)
+        followed = any(other.batch == worker.batch for other in went.workers[number + 1 :])
+        row = _row(worker, ids, whole, y, followed=followed)
         rows.append(row)
         y += row.height + GAP
     kinds = {block.kind for row in rows for block in row.blocks}
@@ -115,17 +106,13 @@ def tick(seconds: float) -> str:
     return f"{whole // 3600}:{minutes.zfill(5)}" if whole >= 3600 else minutes  # noqa: PLR2004
 
 
-def _broken(state: RunState | None, whole: float) -> dict[str, list[tuple[str, float, float]]]:
-    """Return what was being rendered when its session ended, by worker."""
-    found: dict[str, list[tuple[str, float, float]]] = {}
-    for scene, attempt in state.inflight.items() if state else ():
-        found.setdefault(attempt.worker, []).append((scene, attempt.began, whole))
-    return found
+def _broken(scene: str, span: Span, lane: int, row: str, whole: float) -> Block:
+    tip = tr("{scene}: broken off after {took}", scene=scene, took=text.seconds(span.seconds))
+    return _block("broken", span.start, span.end, tip, whole, lane, scene, row)
 
 
 def _row(
     worker: WorkerUse,
-    broken: Sequence[tuple[str, float, float]],
     ids: Mapping[str, str],
     whole: float,
     y: int,
@@ -133,17 +120,14 @@ def _row(
     followed: bool,
 ) -> TimelineRow:
     launch = worker.launch
-    over = max((span.end for span in launch.spans if span.phase == Phase.DRIVE), default=whole)
-    tries = [(scene, attempt.span.start, end_of(attempt)) for scene, attempt in worker.attempts]
-    # What was broken off was at the latest when its worker's work was.
-    cut = [(scene, start, max(start, min(end, over))) for scene, start, end in broken]
-    at = lanes([(start, end) for _, start, end in (*tries, *cut)])
+    tries = (*worker.attempts, *worker.broken)
+    at = lanes([(attempt.span.start, end_of(attempt)) for _, attempt in tries])
     blocks = list(_phases(launch, whole))
-    for (scene, attempt), lane in zip(worker.attempts, at[: len(tries)], strict=True):
+    count = len(worker.attempts)
+    for (scene, attempt), lane in zip(worker.attempts, at[:count], strict=True):
         blocks += _attempt(scene, attempt, lane, ids.get(scene, ""), whole)
-    for (scene, start, end), lane in zip(cut, at[len(tries) :], strict=True):
-        tip = tr("{scene}: broken off after {took}", scene=scene, took=text.seconds(end - start))
-        blocks.append(_block("broken", start, end, tip, whole, lane, scene, ids.get(scene, "")))
+    for (scene, attempt), lane in zip(worker.broken, at[count:], strict=True):
+        blocks.append(_broken(scene, attempt.span, lane, ids.get(scene, ""), whole))
     return TimelineRow(
         label=launch.label,
         note=text.machine(launch),
