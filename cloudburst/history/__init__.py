@@ -4,9 +4,15 @@ The one place that reads a run for people and programs that look back: `ps`, `hi
 `cost`, and the limit of a month. Nothing is parsed from text that was printed.
 """
 
-from cloudburst.history.reading import everything, load
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from cloudburst.history.spending import By, Group, grouped, spent, total, uncounted
 from cloudburst.history.values import Charge, PastRun, RunStatus, Use
+
+if TYPE_CHECKING:
+    from cloudburst.history.reading import everything, load
 
 __all__ = [
     "By",
@@ -22,3 +28,12 @@ __all__ = [
     "total",
     "uncounted",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what reads journals when it is asked for: the video API's image has no psutil."""
+    if name in ("everything", "load"):
+        from cloudburst.history import reading  # noqa: PLC0415
+
+        return getattr(reading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
