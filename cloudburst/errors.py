@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudburst.language import tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import Refusal, Verdict
 
 if TYPE_CHECKING:
@@ -229,4 +229,10 @@ class Interrupted(CloudBurstError):
     def __init__(self, report: RunReport) -> None:
         self.report = report
         done, total = report.done, len(report.scenes)
-        super().__init__(tr("interrupted: {done} of {total} scenes done", done=done, total=total))
+        text = ntr(
+            "interrupted: {done} of {count} scene done",
+            "interrupted: {done} of {count} scenes done",
+            total,
+            done=done,
+        )
+        super().__init__(text)

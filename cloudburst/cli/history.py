@@ -95,7 +95,7 @@ def show(run: str, *, as_json: bool, verbose: bool) -> int:
 
 @click.command(
     epilog=options.examples(
-        "cloudburst cost", "cloudburst cost --since 2026-10-01 --until 2026-11-01 --by day"
+        "cloudburst cost", "cloudburst cost --since 2026-10 --until 2026-11 --by day"
     )
 )
 @click.option(
@@ -103,7 +103,7 @@ def show(run: str, *, as_json: bool, verbose: bool) -> int:
     type=options.Moment(),
     default="30d",
     show_default=True,
-    help="So long ago (12h, 30d, 4w), or a date; in UTC unless it has an offset.",
+    help="So long ago (12h, 30d, 4w), a month (2026-10) or a date; UTC unless it has an offset.",
 )
 @click.option("--until", type=options.Moment(), help="The same; default: now.")
 @click.option(
@@ -127,6 +127,8 @@ def cost(since: float, until: float | None, by: str, *, as_json: bool) -> int:
 
     now = clock.now()
     span = options.since_1970(since, now), now if until is None else options.since_1970(until, now)
+    if span[0] >= now:
+        raise click.UsageError(tr("--since is in the future; expected a time that is over"))
     if span[0] >= span[1]:
         raise click.UsageError(tr("--until is not after --since"))
     runs = _runs()

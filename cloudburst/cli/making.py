@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import shutil
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,9 +23,17 @@ from cloudburst.models import Effect, Language, Problem, Quality
 from cloudburst.stop import exit_on_interrupt, interruption
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cloudburst.models import RunReport
+
+
+_ARGUMENTS = {
+    "scenes[0].image": "IMAGE",
+    "scenes[0].audio": "AUDIO",
+    "scenes[0].subtitle": "SRT",
+    "scenes[0].name": "--output",
+}
 
 
 def _free(path: Path, *, force: bool, next_command: str = "") -> None:
@@ -112,13 +122,17 @@ def render(
     """
     path = Path(userpath.expanded(output)).absolute()
     _free(path, force=force)
+    if path.suffix.lower() != ".mp4":
+        message = tr("the video is MP4; expected a name that ends in .mp4")
+        raise BadInput([Problem(output, 0, "", message)])
     with exit_on_interrupt():
         from cloudburst.job.loader import load_job  # noqa: PLC0415 - bad input is reported before
         from cloudburst.paths import state_folder  # noqa: PLC0415
 
         scene = _scene(path.stem, image, audio, subtitle, chosen)
         document = {"version": 1, "name": "render", "target": "local", "scenes": [scene]}
-        job = load_job(document, output=state_folder() / "renders")
+        with _named_as_typed():
+            job = load_job(document, output=state_folder() / "renders")
         if not quiet:
             console.show_warnings(job.warnings, job.unused)
 
@@ -131,6 +145,21 @@ def render(
     if code == 0 and not (quiet or as_json):
         click.echo(str(path))
     return code
+
+
+@contextmanager
+def _named_as_typed() -> Iterator[None]:
+    """Name what is wrong by the command's arguments: nobody has written a list of scenes."""
+    try:
+        yield
+    except BadInput as error:
+        typed = [
+            replace(problem, file=_ARGUMENTS[problem.field], field="")
+            if problem.field in _ARGUMENTS
+            else problem
+            for problem in error.problems
+        ]
+        raise BadInput(typed) from error
 
 
 def _scene(

@@ -56,7 +56,7 @@ def examples(*lines: str) -> str:
 
 
 class Moment(click.ParamType[float]):
-    """A moment: so long ago (``12h``, ``30d``, ``4w``), or a date or time; UTC if it says nothing.
+    """A moment: so long ago (``12h``, ``30d``, ``4w``), or a month, day or time, UTC by default.
 
     Its value is in seconds since 1970, or as seconds before now, negative.
     """
@@ -70,17 +70,27 @@ class Moment(click.ParamType[float]):
         text = str(value)
         ago = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
         if ago:
-            return -float(ago[1]) * _UNITS[ago[2]]
+            return self._before_now(float(ago[1]) * _UNITS[ago[2]], text, param, ctx)
+        month = re.fullmatch(r"\d{4}-\d{2}", text)
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(f"{text}-01" if month else text)
         except ValueError:
             message = tr(
-                "got {value!r}; expected 12h, 30d, 4w or a date such as 2026-11-01", value=text
+                "got {value!r}; expected 12h, 30d, 4w, a month such as 2026-10 or a date such as "
+                "2026-11-01",
+                value=text,
             )
             self.fail(message, param, ctx)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.timestamp()
+
+    def _before_now(
+        self, seconds: float, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if not seconds:
+            self.fail(tr("got {value!r}; expected more than 0", value=text), param, ctx)
+        return -seconds
 
 
 def utc(at: float) -> str:

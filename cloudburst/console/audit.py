@@ -85,7 +85,9 @@ def _run_parts(run: RunFound) -> list[str]:
     if run.known:
         parts.append(tr("{job} on {target}", job=safe(run.known.job), target=run.known.target))
     if run.scenes:
-        parts.append(tr("{done} of {total} videos", done=run.done, total=run.scenes))
+        parts.append(
+            ntr("{done} of {count} video", "{done} of {count} videos", run.scenes, done=run.done)
+        )
     if run.owner:
         parts.append(f"[green]{word('running')}[/], {run.owner}")
     elif run.begun_by:

@@ -258,10 +258,13 @@ def show_cost(
     if groups:
         cells = [_group_cells(group) for group in groups]
         console.print(table(columns, cells, console.width))
-    usd = f"[bold]${spending.total(charges):.4f}[/]"
-    text = tr("{usd} from {since} to {until}", usd=usd, since=since, until=until)
+    if groups or unknown:
+        usd = f"[bold]${spending.total(charges):.4f}[/]"
+        text = tr("{usd} from {since} to {until}", usd=usd, since=since, until=until)
+    else:
+        text = tr("no run cost anything from {since} to {until}", since=since, until=until)
     console.print(text, soft_wrap=True)
-    if by == "day":
+    if groups and by == "day":
         text = tr("days are those of UTC, as on AWS's bill")
         console.print(f"[dim]{text}[/]", soft_wrap=True)
     for line in unknown:

@@ -69,13 +69,16 @@ class Progress:
     def scenes(self) -> str:
         """Return how many scenes are done, and failed."""
         if self.failed:
-            return tr(
-                "{done} of {total} scenes, {failed} failed",
+            return ntr(
+                "{done} of {count} scene, {failed} failed",
+                "{done} of {count} scenes, {failed} failed",
+                self.total,
                 done=self.done,
-                total=self.total,
                 failed=self.failed,
             )
-        return tr("{done} of {total} scenes", done=self.done, total=self.total)
+        return ntr(
+            "{done} of {count} scene", "{done} of {count} scenes", self.total, done=self.done
+        )
 
     def line(self) -> str:
         """Return how far scenes and workers are, in one line."""

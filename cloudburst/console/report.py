@@ -85,7 +85,9 @@ def show_report(report: RunReport, *, verbose: bool = False, running: bool = Fal
     for line in _warnings(report, listed=listed):
         console.print(titled("yellow", tr("warning:"), line), soft_wrap=True)
     style = "bold green" if report.done == len(report.scenes) else "bold red"
-    count = tr("{done} of {total} videos", done=report.done, total=len(report.scenes))
+    count = ntr(
+        "{done} of {count} video", "{done} of {count} videos", len(report.scenes), done=report.done
+    )
     where = tr(
         "{count} in {folder}", count=f"[{style}]{count}[/]", folder=safe(str(report.directory))
     )
@@ -217,23 +219,27 @@ def _print_other_launches(launches: Sequence[Launch], console: Console) -> None:
     if gone:
         lines.append(
             ntr(
-                "{count} more worker, {videos} videos, destroyed",
-                "{count} more workers, {videos} videos, destroyed",
+                "{count} more worker, {videos}, destroyed",
+                "{count} more workers, {videos}, destroyed",
                 len(gone),
-                videos=sum(one.scenes_done for one in gone),
+                videos=_videos(gone),
             )
         )
     if running:
         lines.append(
             ntr(
-                "{count} more worker, {videos} videos, running",
-                "{count} more workers, {videos} videos, running",
+                "{count} more worker, {videos}, running",
+                "{count} more workers, {videos}, running",
                 len(running),
-                videos=sum(one.scenes_done for one in running),
+                videos=_videos(running),
             )
         )
     for line in lines:
         console.print(f"[dim]{line}[/]", soft_wrap=True)
+
+
+def _videos(launches: Sequence[Launch]) -> str:
+    return ntr("{count} video", "{count} videos", sum(one.scenes_done for one in launches))
 
 
 def _launch_cells(
@@ -353,13 +359,17 @@ def _warnings(report: RunReport, *, listed: bool) -> list[str]:
 _FINDINGS = {Finding.OK: "green", Finding.WARNING: "yellow", Finding.ERROR: "bold red"}
 
 
+# The longest name of a check, and a gap; they are printed as they are made, so nobody can look.
+_NAME = len("ap-southeast-1 firewall") + 2
+
+
 def show_check(check: Check) -> None:
     """Print one finding of the doctor, and how to fix it."""
     style = _FINDINGS[check.finding]
-    finding, name = _padded(word(check.finding), 8), _padded(tr(check.name), 18)
+    finding, name = _padded(word(check.finding), 8), _padded(tr(check.name), _NAME)
     line = f"[{style}]{finding}[/]{name}{safe(check.text)}"
     if check.finding is not Finding.OK:
-        line += f"\n{'':26}[dim]→ {safe(check.fix)}[/]"
+        line += f"\n{'':{8 + _NAME}}[dim]→ {safe(check.fix)}[/]"
     Console(highlight=False).print(line, soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ from cloudburst.errors import (
 from cloudburst.journal import registry
 from cloudburst.journal.eventlog import EventLog
 from cloudburst.journal.store import Journal
-from cloudburst.language import tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import Event, EventKind, Plan, RunRecord, WorkerLabel
 from cloudburst.pace import LaunchPace
 from cloudburst.report import beside, json, summary
@@ -404,7 +404,12 @@ class Run:
             kept=kept,
             error=started.over_budget,
         )
-        text = tr("{done} of {total} scenes done", done=report.done, total=len(report.scenes))
+        text = ntr(
+            "{done} of {count} scene done",
+            "{done} of {count} scenes done",
+            len(report.scenes),
+            done=report.done,
+        )
         return report, text
 
     def _report_done(self, record: RunRecord) -> RunReport:
@@ -423,17 +428,24 @@ class Run:
 
 
 def _started_text(record: RunRecord, scenes: int) -> str:
-    return tr("{scenes} scenes of {job}", scenes=scenes, job=record.job)
+    return ntr("{count} scene of {job}", "{count} scenes of {job}", scenes, job=record.job)
 
 
 def _resumed_text(record: RunRecord, scenes: int, done: int) -> str:
-    values = {"run": record.run_id, "done": done, "scenes": scenes, "job": record.job}
+    values = {"run": record.run_id, "done": done, "job": record.job}
     if done == scenes:
-        return tr(
-            "going on with {run}: {done} of {scenes} scenes of {job} are done; nothing is started",
+        return ntr(
+            "going on with {run}: {done} of {count} scene of {job} is done; nothing is started",
+            "going on with {run}: {done} of {count} scenes of {job} are done; nothing is started",
+            scenes,
             **values,
         )
-    return tr("going on with {run}: {done} of {scenes} scenes of {job} are done", **values)
+    return ntr(
+        "going on with {run}: {done} of {count} scene of {job} is done",
+        "going on with {run}: {done} of {count} scenes of {job} are done",
+        scenes,
+        **values,
+    )
 
 
 def _wanted(planned: Plan) -> dict[str, int]:

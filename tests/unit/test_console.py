@@ -294,20 +294,24 @@ def test_a_preview_says_what_was_not_checked(capsys: pytest.CaptureFixture[str])
     [
         (
             Check("credentials", Finding.OK, "account 123 [me]", "unused"),
-            ["ok      credentials       account 123 [me]"],
+            ["ok      credentials              account 123 [me]"],
+        ),
+        (
+            Check("ap-southeast-1 firewall", Finding.OK, "a dry run is allowed"),
+            ["ok      ap-southeast-1 firewall  a dry run is allowed"],
         ),
         (
             Check("quota", Finding.WARNING, "8 vCPUs of 32 are needed", "ask for [more]"),
             [
-                "warning quota             8 vCPUs of 32 are needed",
-                "                          → ask for [more]",
+                "warning quota                    8 vCPUs of 32 are needed",
+                "                                 → ask for [more]",
             ],
         ),
         (
             Check("region", Finding.ERROR, "not opted in", "opt in"),
             [
-                "error   region            not opted in",
-                "                          → opt in",
+                "error   region                   not opted in",
+                "                                 → opt in",
             ],
         ),
     ],

@@ -17,11 +17,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cloudburst import environment
 from cloudburst.errors import CloudRefused
-from cloudburst.models import Verdict
-from cloudburst.targets.aws import refusals
+from cloudburst.models import Finding, Verdict
+from cloudburst.targets.aws import doctor, refusals
 from cloudburst.targets.aws.access import credentials
 from cloudburst.targets.aws.access.credentials import Credentials
 from cloudburst.targets.aws.access.logins import Login
+from cloudburst.targets.aws.ec2 import Aws
+from cloudburst.targets.aws.settings import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -344,3 +346,21 @@ def test_a_process_that_fails_while_a_run_waits_is_told_and_waited_for(
     with pytest.raises(CloudRefused, match="of the profile corp, /bin/cat: Expecting") as caught:
         made.frozen()
     assert caught.value.refusal.login
+
+
+def test_who_has_no_credentials_is_told_how_to_give_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    advice = str(refusals.NO_CREDENTIALS)
+    with pytest.raises(CloudRefused, match="Unable to locate credentials") as caught:
+        Aws(Credentials(dict)).account()
+    assert str(caught.value).endswith(f"({advice})")
+    # The doctor says it in a line of its own, and once.
+    check = next(doctor.examine(resolve(None, environment.environment()), 1))
+    assert (check.name, check.finding, check.fix) == ("credentials", Finding.ERROR, advice)
+    assert check.text.endswith("Unable to locate credentials")

@@ -348,7 +348,7 @@ def test_a_thousand_scenes_on_a_hundred_workers_are_one_row_and_few_lines(
     (row,) = [line for line in listed.splitlines() if RUN in line]
     assert "1 of 1000" in row
     assert "  100  " in row
-    assert "100 more workers, 1 videos, running" in shown
+    assert "100 more workers, 1 video, running" in shown
     assert len(shown.splitlines()) < 15
 
 
@@ -369,11 +369,41 @@ def test_cost_counts_failed_runs_and_says_what_it_does_not_count(
     assert called_json("cost", "--since", "5d", "--until", "4d")["usd"] == 0
 
 
-@pytest.mark.parametrize("since", ["soon", "30", "2026-13-01", "-1d"])
+def test_a_month_stands_for_its_beginning_and_no_cost_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_is(monkeypatch, BEGAN + 600)
+    with_rentals(tmp_path / "out", RUN, rental("i-1", BEGAN, BEGAN + 100))
+    month = datetime.fromtimestamp(BEGAN, UTC).strftime("%Y-%m")
+    assert f"${100 * SECOND:.4f} from " in called("cost", "--since", month)
+    for nothing in (("--since", "2025-01", "--until", month), ("--since", "2h", "--until", "1h")):
+        said = called("cost", *nothing, "--by", "day")
+        assert said.startswith("no run cost anything from ")
+        assert "$" not in said
+        assert "days are" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--since", "2099-12-01"), "--since is in the future"),
+        (("--since", "2099-12", "--until", "2100-01"), "--since is in the future"),
+        (("--since", "2d", "--until", "3d"), "--until is not after --since"),
+        (("--since", "0d"), "got '0d'; expected more than 0"),
+        (("--until", "0.0h"), "got '0.0h'; expected more than 0"),
+    ],
+)
+def test_a_span_of_time_that_is_none_is_refused(given: tuple[str, ...], said: str) -> None:
+    done = click.testing.CliRunner().invoke(cli.group, ["cost", *given])
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize("since", ["soon", "30", "2026-13-01", "2026-13", "-1d"])
 def test_a_moment_that_is_none_is_refused(since: str) -> None:
     done = click.testing.CliRunner().invoke(cli.group, ["cost", "--since", since])
     assert done.exit_code == 2
-    assert "expected 12h, 30d, 4w or a date" in done.output
+    assert "expected 12h, 30d, 4w, a month such as 2026-10 or a date" in done.output
 
 
 @pytest.mark.parametrize("name", ["ps", "history", "show", "cost"])

@@ -39,7 +39,8 @@ def test_english_is_what_the_code_says() -> None:
 
 @pytest.mark.usefixtures("chinese")
 def test_chinese_is_what_the_catalogue_says() -> None:
-    assert tr("{done} of {total} scenes", done=2, total=6) == "场景 2/6"
+    scenes = ntr("{done} of {count} scene", "{done} of {count} scenes", 6, done=2)
+    assert scenes == "场景 2/6"
     assert ntr("{count} resource", "{count} resources", 1) == "1 个资源"
     assert ntr("{count} resource", "{count} resources", 2) == "2 个资源"
     assert tr("of no catalogue: {value}", value=1) == "of no catalogue: 1"

@@ -82,7 +82,13 @@ def test_init_writes_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("output", "why"),
-    [("no/x.mp4", "there is no folder"), (".", "is a folder"), ("there.mp4", "exists already")],
+    [
+        ("no/x.mp4", "there is no folder"),
+        (".", "is a folder"),
+        ("there.mp4", "exists already"),
+        ("x.mov", "x.mov: the video is MP4; expected a name that ends in .mp4"),
+        ("x", "expected a name that ends in .mp4"),
+    ],
 )
 def test_where_no_video_can_be_put_nothing_is_started(
     job_file: Callable[..., Path], output: str, why: str, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +100,16 @@ def test_where_no_video_can_be_put_nothing_is_started(
     assert isinstance(done.exception, BadInput)
     assert why in str(done.exception)
     assert (folder / "there.mp4").read_bytes() == b"mine"
+
+
+def test_what_is_wrong_with_a_file_is_said_of_the_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("render", "no.jpg", "no.wav", "no.srt", "-o", "x.MP4")
+    assert isinstance(done.exception, BadInput)
+    said = [str(problem) for problem in done.exception.problems]
+    assert [line.split(": file not found: ")[0] for line in said] == ["IMAGE", "AUDIO", "SRT"]
 
 
 def test_a_video_is_put_in_one_step_and_its_run_keeps_its_own(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from cloudburst.targets.aws.access.registry import private_registry
 from cloudburst.targets.aws.described import port_of
 from cloudburst.targets.aws.ec2 import Aws
 from cloudburst.targets.aws.prices.quotes import price_book
-from cloudburst.targets.aws.refusals import family
+from cloudburst.targets.aws.refusals import NO_CREDENTIALS, family
 from cloudburst.targets.aws.regions import in_use, offered
 from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of, rungs
 from cloudburst_stacks.aws import ami_parameter
@@ -52,8 +52,7 @@ def _account(settings: AwsSettings, machines: int) -> Iterator[Check]:
         aws = Aws(Credentials(environment.additions, next(iter(settings.regions), "")))
         account, caller = aws.account()
     except CloudRefused as error:
-        fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws sso login`"
-        yield _refused("credentials", error, fix)
+        yield _refused("credentials", error, tr(NO_CREDENTIALS))
         return
     yield Check("credentials", Finding.OK, f"account {masked(account)}, {_who(caller)}")
     regions = settings.regions or (aws.home_region,)
@@ -309,7 +308,9 @@ def _refused(name: str, error: CloudRefused, fix: str = _POLICY) -> Check:
     """
     refusal = error.refusal
     fix = refusal.advice if refusal.cause else fix
-    return Check(name, Finding.ERROR, str(error), fix, refusal.code or "")
+    # The line below says it.
+    text = str(error).removesuffix(f" ({fix})")
+    return Check(name, Finding.ERROR, text, fix, refusal.code or "")
 
 
 def _price(aws: Aws, settings: AwsSettings, rung: Rung) -> Check:

@@ -9,14 +9,16 @@ import base64
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
 from cloudburst.errors import CloudRefused
+from cloudburst.language import tr
 from cloudburst.targets.aws import architecture, described, refusals
 from cloudburst.targets.aws.access.credentials import DEFAULT_REGION
 from cloudburst.targets.aws.architecture import InstanceKind
@@ -437,6 +439,10 @@ class Aws:
             message = f"{call}: {code}: {response.get('Message', '')}"
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             refusal = self.credentials.judge(refusals.of_code(code, message, int(status)))
+            raise CloudRefused(refusal.explain(message), refusal) from error
+        except NoCredentialsError as error:
+            message = f"{call}: {error}"
+            refusal = replace(refusals.of_code(None, message), advice=tr(refusals.NO_CREDENTIALS))
             raise CloudRefused(refusal.explain(message), refusal) from error
         except BotoCoreError as error:
             message = f"{call}: {error}"

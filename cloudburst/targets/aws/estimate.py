@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cloudburst.language import later, ntr, tr
+from cloudburst.language import ntr, tr
 from cloudburst.models import Estimate
 from cloudburst.targets.aws import architecture
 from cloudburst.targets.durations import longest_timeout, slower_than
@@ -158,10 +158,19 @@ def estimate(
 
 def _speed(plan: Plan, rung: Rung, room: int, renders: RenderRates) -> str:
     """Return how fast a machine is taken to be, and where that is from."""
-    text = later("{room} scenes at once on a {type}; speed: {origin}")
-    if renders.in_turn:
-        text = later("{room} scenes at once on a {type}, of which one moves; speed: {origin}")
-    return tr(text, room=room, type=rung.type, origin=renders.origin(plan.job.scenes))
+    values = {"type": rung.type, "origin": renders.origin(plan.job.scenes)}
+    if renders.in_turn and room > 1:
+        return tr(
+            "{room} scenes at once on a {type}, of which one moves; speed: {origin}",
+            room=room,
+            **values,
+        )
+    return ntr(
+        "{count} scene at once on a {type}; speed: {origin}",
+        "{count} scenes at once on a {type}; speed: {origin}",
+        room,
+        **values,
+    )
 
 
 def _assumptions(

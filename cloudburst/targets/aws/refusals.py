@@ -177,6 +177,9 @@ _ORGANIZATION = {
     ),
 }
 _LOG_IN = later("log in again: aws sso login")
+NO_CREDENTIALS = later(
+    "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in: aws sso login"
+)
 _IDENTITY = later("check the credentials: aws sts get-caller-identity")
 _SECRET = later("check the secret key and this machine's clock")
 _SUBNET = later("check aws.subnet and aws.regions in scenes.yaml")
