@@ -182,6 +182,7 @@ def show_run(run: PastRun, at: float, *, verbose: bool) -> None:
         show_report(run.report, verbose=verbose, running=running)
         _print_ladder(run, console)
         _print_uses(run, console)
+        _print_rendering(run, console)
     if running and run.usd_per_hour:
         rate = f"${run.usd_per_hour:.4f}"
         console.print(tr("{rate}/h now", rate=rate), soft_wrap=True)
@@ -228,6 +229,26 @@ def _print_uses(run: PastRun, console: Console) -> None:
         parts.append(f"{tr(_USES[use.name])} {age(use.seconds)} ({share:.0f} %{usd})")
     text = tr("workers were used for: {parts}", parts=" · ".join(parts))
     console.print(text, soft_wrap=True)
+
+
+def _print_rendering(run: PastRun, console: Console) -> None:
+    """Print what is being rendered now; the longest first."""
+    if not run.rendering:
+        return
+    longest = sorted(run.rendering, key=lambda one: -one.seconds)
+    names = tr(", ").join(
+        tr(
+            "{scene} on {worker} for {took}",
+            scene=one.scene,
+            worker=one.worker,
+            took=age(one.seconds),
+        )
+        for one in longest[:_NAMES]
+    )
+    if len(longest) > _NAMES:
+        names = tr("{names} and {count} more", names=names, count=len(longest) - _NAMES)
+    text = tr("being rendered now: {scenes}", scenes=names)
+    console.print(safe(text), soft_wrap=True)
 
 
 def show_cost(

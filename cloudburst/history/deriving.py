@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudburst.errors import CloudBurstError
-from cloudburst.history.values import Charge, PastRun, RunStatus, Use
+from cloudburst.history.values import Charge, PastRun, Rendering, RunStatus, Use
 from cloudburst.language import tr
 from cloudburst.models import Cost, Outcome
-from cloudburst.report import summary, uses
+from cloudburst.report import moment, summary, uses
 
 if TYPE_CHECKING:
-    from cloudburst.journal.state import RunState, Session
+    from cloudburst.journal.state import RunState
     from cloudburst.models import Owner, Rental, RunRecord, RunReport
 
 
@@ -31,6 +31,8 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         return _blank(record, owner, began)
     # The folder may have been moved since.
     whole = replace(state.record, folder=record.folder)
+    if owner is not None:
+        state = moment.as_of(state, at)
     scenes = summary.results(state)
     bill, why = _bill(state, whole)
     report = summary.summarize(
@@ -38,7 +40,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         scenes=scenes,
         batches=state.batches,
         bill=bill,
-        seconds=_seconds(state.sessions, at, running=owner is not None),
+        seconds=state.seconds,
         stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
     )
     return PastRun(
@@ -52,6 +54,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         workers=len(state.unfinished),
         charges=charges(whole, state, bill, at),
         uses=_uses(report, state),
+        rendering=_rendering(state) if owner is not None else (),
         why=why,
     )
 
@@ -86,14 +89,13 @@ def _status(outcome: str | None, owner: Owner | None) -> RunStatus:
     return known.get(outcome or "", RunStatus.KILLED)
 
 
-def _seconds(sessions: tuple[Session, ...], at: float, *, running: bool) -> float:
-    """Return the seconds that a run's sessions took; one that goes on has taken more by now."""
-    if not sessions:
-        return 0.0
-    before = sessions[-2].seconds if len(sessions) > 1 else 0.0
-    last = sessions[-1]
-    now = before + at - last.began if running else 0.0
-    return max(last.seconds, now)
+def _rendering(state: RunState) -> tuple[Rendering, ...]:
+    """Return what is being rendered; what a killed worker had is not."""
+    there = {worker.label for worker in state.unfinished}
+    flights = [(name, one) for name, one in state.inflight.items() if one.worker in there]
+    return tuple(
+        Rendering(name, one.worker, max(0.0, state.seconds - one.began)) for name, one in flights
+    )
 
 
 # -- money --------------------------------------------------------------------------------------

@@ -70,6 +70,21 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendering:
+    """A scene that is being rendered.
+
+    Args:
+        scene: its name.
+        worker: label of the worker.
+        seconds: since its request was sent.
+    """
+
+    scene: str
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PastRun:
     """A run of this machine, at a moment.
 
@@ -84,6 +99,7 @@ class PastRun:
         workers: that have begun and are not noted as gone.
         charges: its bill, line by line; a machine that runs is billed up to the moment.
         uses: what its workers were used for.
+        rendering: what is being rendered at the moment.
         why: why nothing, or not everything, is known of it; empty when everything is.
     """
 
@@ -97,6 +113,7 @@ class PastRun:
     workers: int = 0
     charges: tuple[Charge, ...] = ()
     uses: tuple[Use, ...] = ()
+    rendering: tuple[Rendering, ...] = ()
     why: str = ""
 
     @property

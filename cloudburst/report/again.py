@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cloudburst import targets
+from cloudburst import clock, targets
 from cloudburst.errors import RunUnknown
 from cloudburst.journal import lock, store
 from cloudburst.language import tr
-from cloudburst.report import beside, summary
+from cloudburst.report import beside, moment, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,10 +51,13 @@ def write(folder: Path) -> Written:
         raise RunUnknown(
             tr("{folder} has no journal: nothing of that run was started", folder=folder)
         )
+    record = replace(state.record, folder=str(folder))  # it may have been moved since
     going_on = lock.holder(folder) is not None
+    if going_on:
+        state = moment.as_of(state, clock.now())
     report = summary.of_state(
         state,
-        replace(state.record, folder=str(folder)),  # it may have been moved since
+        record,
         {name: targets.own_settings(name) for name in state.targets},
         remaining=() if going_on else _remaining(state),
         kept=[one.stack for one in state.unfinished if one.kept],

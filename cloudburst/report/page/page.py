@@ -87,7 +87,7 @@ def view(
         facts=_facts(report, went, rented=rented),
         alerts=_alerts(report, going_on=going_on),
         failures=scenes.reasons(report),
-        timeline=timeline(went, ids, report.seconds),
+        timeline=timeline(went, ids, report.seconds, going_on=going_on),
         costs=money.tables(report, went, plan),
         plan=planned.table(plan, report, went),
         workers=scenes.workers(went, rented=rented, going_on=going_on),

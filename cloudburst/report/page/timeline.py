@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cloudburst.language import later, tr
@@ -57,13 +58,16 @@ _TICKS = 8
 _ROUNDING = 1e-6
 
 
-def timeline(went: Uses, ids: Mapping[str, str], seconds: float) -> Timeline | None:
+def timeline(
+    went: Uses, ids: Mapping[str, str], seconds: float, *, going_on: bool = False
+) -> Timeline | None:
     """Return the timeline of a run, None when no worker was asked for.
 
     Args:
         went: what its time went to.
         ids: by scene, the id of its row in the table.
         seconds: that the run took.
+        going_on: the run has not ended: what lasts until now is being rendered.
     """
     whole = max([seconds, *(span.end for one in went.workers for span in one.launch.spans)])
     if not went.workers or whole <= 0:
@@ -71,7 +75,8 @@ def timeline(went: Uses, ids: Mapping[str, str], seconds: float) -> Timeline | N
     rows, y = [], GAP // 2
     for number, worker in enumerate(went.workers):
         followed = any(other.batch == worker.batch for other in went.workers[number + 1 :])
-        row = _row(worker, ids, whole, y, followed=followed)
+        now = seconds if going_on else math.inf
+        row = _row(worker, ids, whole, y, followed=followed, now=now)
         rows.append(row)
         y += row.height + GAP
     kinds = {block.kind for row in rows for block in row.blocks}
@@ -111,6 +116,11 @@ def _broken(scene: str, span: Span, lane: int, row: str, whole: float) -> Block:
     return _block("broken", span.start, span.end, tip, whole, lane, scene, row)
 
 
+def _current(scene: str, span: Span, lane: int, row: str, whole: float) -> Block:
+    tip = tr("{scene}: being rendered for {took}", scene=scene, took=text.seconds(span.seconds))
+    return _block("render", span.start, span.end, tip, whole, lane, scene, row)
+
+
 def _row(
     worker: WorkerUse,
     ids: Mapping[str, str],
@@ -118,6 +128,7 @@ def _row(
     y: int,
     *,
     followed: bool,
+    now: float,
 ) -> TimelineRow:
     launch = worker.launch
     tries = (*worker.attempts, *worker.broken)
@@ -127,7 +138,8 @@ def _row(
     for (scene, attempt), lane in zip(worker.attempts, at[:count], strict=True):
         blocks += _attempt(scene, attempt, lane, ids.get(scene, ""), whole)
     for (scene, attempt), lane in zip(worker.broken, at[count:], strict=True):
-        blocks.append(_broken(scene, attempt.span, lane, ids.get(scene, ""), whole))
+        draw = _current if attempt.span.end >= now else _broken
+        blocks.append(draw(scene, attempt.span, lane, ids.get(scene, ""), whole))
     return TimelineRow(
         label=launch.label,
         note=text.machine(launch),
