@@ -227,6 +227,11 @@ def _print_uses(run: PastRun, console: Console) -> None:
         usd = f", ${use.usd:.4f}" if run.usd else ""
         share = use.seconds / whole * 100
         parts.append(f"{tr(_USES[use.name])} {age(use.seconds)} ({share:.0f} %{usd})")
+    if round(run.minimum_usd, 4):
+        usd = f"${run.minimum_usd:.4f}"
+        parts.append(tr("billed beyond that, 60 s at least: {usd}", usd=usd))
+    if round(run.other_usd, 4):
+        parts.append(tr("downloads and other: {usd}", usd=f"${run.other_usd:.4f}"))
     text = tr("workers were used for: {parts}", parts=" · ".join(parts))
     console.print(text, soft_wrap=True)
 

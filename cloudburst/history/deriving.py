@@ -14,7 +14,7 @@ from cloudburst.report import moment, summary, uses
 
 if TYPE_CHECKING:
     from cloudburst.journal.state import RunState
-    from cloudburst.models import Owner, Rental, RunRecord, RunReport
+    from cloudburst.models import Owner, Rental, RunRecord
 
 
 def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at: float) -> PastRun:
@@ -43,6 +43,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         seconds=state.seconds,
         stopped=state.outcome in (None, str(Outcome.INTERRUPTED)),
     )
+    found = uses.uses(report.batches, report.scenes, report.cost, uses.broken_off(state))
     return PastRun(
         record=whole,
         status=_status(state.outcome, owner),
@@ -53,7 +54,9 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         usd_per_hour=_per_hour(state, bill, at),
         workers=len(state.unfinished),
         charges=charges(whole, state, bill, at),
-        uses=_uses(report, state),
+        uses=_uses(found),
+        minimum_usd=found.minimum,
+        other_usd=found.other,
         rendering=_rendering(state) if owner is not None else (),
         why=why,
     )
@@ -162,10 +165,8 @@ def _per_hour(state: RunState, bill: Cost, at: float) -> float:
     )
 
 
-def _uses(report: RunReport, state: RunState) -> tuple[Use, ...]:
+def _uses(found: uses.Uses) -> tuple[Use, ...]:
     """Return what workers were used for, as the report's page says it."""
-    broken = uses.broken_off(state)
-    found = uses.uses(report.batches, report.scenes, report.cost, broken)
     return tuple(
         Use(str(use), seconds, found.usd.get(use, 0.0)) for use, seconds in found.seconds.items()
     )

@@ -35,6 +35,8 @@ def run_document(run: PastRun, at: float) -> dict[str, Any]:
         "at": _time(at),
         **_run(run),
         "uses": as_dict(run.uses),
+        "minimum_usd": as_dict(run.minimum_usd),
+        "other_usd": as_dict(run.other_usd),
         "report": json.document(run.report) if run.report else None,
     }
 

@@ -99,6 +99,9 @@ class PastRun:
         workers: that have begun and are not noted as gone.
         charges: its bill, line by line; a machine that runs is billed up to the moment.
         uses: what its workers were used for.
+        minimum_usd: USD for what machines are billed beyond what workers took; in no use's cost.
+        other_usd: USD of no worker: egress, and machines that no launch names. With the uses' and
+            `minimum_usd` it is the whole cost.
         rendering: what is being rendered at the moment.
         why: why nothing, or not everything, is known of it; empty when everything is.
     """
@@ -113,6 +116,8 @@ class PastRun:
     workers: int = 0
     charges: tuple[Charge, ...] = ()
     uses: tuple[Use, ...] = ()
+    minimum_usd: float = 0.0
+    other_usd: float = 0.0
     rendering: tuple[Rendering, ...] = ()
     why: str = ""
 

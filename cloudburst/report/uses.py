@@ -70,6 +70,7 @@ class Uses:
         unshared: USD that no scene's share has: of machines that rendered nothing.
         minimum: USD for seconds that are billed beyond what workers took, since a machine is billed
             for a minute at least; in no use's part.
+        other: USD of no worker: egress, and machines that no launch names.
     """
 
     workers: tuple[WorkerUse, ...]
@@ -78,6 +79,7 @@ class Uses:
     scenes: Mapping[str, float] = field(default_factory=dict)
     unshared: float = 0.0
     minimum: float = 0.0
+    other: float = 0.0
 
 
 def broken_off(state: RunState | None) -> tuple[tuple[str, Attempt], ...]:
@@ -139,6 +141,7 @@ def uses(
         scenes=shares,
         unshared=max(0.0, bill.usd - sum(shares.values())) if bill.lines else 0.0,
         minimum=minimum,
+        other=max(0.0, bill.usd - sum(by_use.values()) - minimum) if bill.lines else 0.0,
     )
 
 

@@ -69,8 +69,25 @@ def test_what_workers_were_used_for_adds_up_to_their_time_and_cost(tmp_path: Pat
     assert seconds == {"boot": 60, "render": 60, "idle": 140, "end": 40}
     machines = sum(charge.usd for charge in run.charges if charge.machine)
     assert sum(use.usd for use in run.uses) == pytest.approx(machines)
+    assert run.other_usd == pytest.approx(run.usd - machines), "the downloads"
+    assert run.minimum_usd == 0
     usd = {use.name: use.usd for use in run.uses}
     assert usd["idle"] == pytest.approx(140 * SECOND)
+
+
+def test_what_show_says_adds_up_to_the_cost_with_a_minute_at_least(tmp_path: Path) -> None:
+    with begun(tmp_path / "out") as held:
+        held.rental(rental("i-1", BEGAN, BEGAN + 20))
+        held.rental(rental("i-2", BEGAN, BEGAN + 100))
+        worked(held, "i-1", (Span("up", 0, 8), Span("drive", 8, 12), Span("destroy", 12, 20)))
+        held.end("failed")
+    run, said, document = history.load(RUN), called("show", RUN), called_json("show", RUN)
+    assert run.usd == pytest.approx(160 * SECOND)
+    assert f"billed beyond that, 60 s at least: ${40 * SECOND:.4f}" in said
+    assert f"downloads and other: ${100 * SECOND:.4f}" in said, "no launch names the other machine"
+    parts = sum(use["usd"] for use in document["uses"])
+    parts += document["minimum_usd"] + document["other_usd"]
+    assert parts == pytest.approx(document["usd"], abs=1e-5)
 
 
 def test_a_scene_that_was_broken_off_is_no_idle_time(tmp_path: Path) -> None:

@@ -83,10 +83,14 @@ def _uses(cost: Cost, went: Uses, *, rented: bool) -> Table:
     if went.minimum > 0:
         beyond = tr("minimum: billed beyond that, since a machine is billed for 60 s at least")
         rows.append((beyond, "", "", text.usd(went.minimum)))
-    other = cost.usd - sum(went.usd.values()) - went.minimum
-    if rented and other > _NOTHING:
+    if rented and went.other > _NOTHING:
         rows.append(
-            (tr("of no worker: egress, and machines that no launch names"), "", "", text.usd(other))
+            (
+                tr("of no worker: egress, and machines that no launch names"),
+                "",
+                "",
+                text.usd(went.other),
+            )
         )
     money = (text.usd(cost.usd),) if rented else ()
     # The bill has its own.
