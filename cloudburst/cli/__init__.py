@@ -55,6 +55,7 @@ group.add_command(report.report)
 
 
 @group.command(
+    short_help="Serve the video API alone.",
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )
@@ -66,7 +67,10 @@ def serve(options: tuple[str, ...]) -> None:
     serve_main(list(options))
 
 
-@group.command()
+@group.command(
+    short_help="Print the JSON Schema of scenes.yaml.",
+    epilog=options.examples("cloudburst schema > scenes.schema.json"),
+)
 def schema() -> None:
     """Print the JSON Schema of scenes.yaml, for editors."""
     with exit_on_interrupt():
@@ -75,7 +79,10 @@ def schema() -> None:
     streams.write_line(json.dumps(json_schema(), indent=2))
 
 
-@group.command()
+@group.command(
+    short_help="Print the environment for `pulumi`.",
+    epilog=options.examples('eval "$(cloudburst env)"'),
+)
 def env() -> None:
     """Print the environment in which `pulumi` sees the stacks: eval "$(cloudburst env)"."""
     from cloudburst.paths import engine_environment, state_folder  # noqa: PLC0415
@@ -85,7 +92,12 @@ def env() -> None:
         streams.write_bytes(os.fsencode(f"export {name}={shlex.quote(value)}\n"))
 
 
-@group.command(epilog=running.EPILOG)
+@group.command(
+    short_help="Write a scenes.yaml of a folder.",
+    epilog=options.examples("cloudburst scan FOLDER", "cloudburst scan FOLDER --run")
+    + "\n\n"
+    + running.EPILOG,
+)
 @click.argument("folder", type=click.Path())
 @click.option(
     "-o", "--output", metavar="FILE", help="Default: FOLDER/scenes.yaml; - is standard output."
@@ -170,7 +182,10 @@ def scan(
     return _run(job, None, running.Shown(verbose=verbose))
 
 
-@group.command()
+@group.command(
+    short_help="Check what a run needs.",
+    epilog=options.examples("cloudburst doctor", "cloudburst doctor scenes.yaml --target aws"),
+)
 @click.argument("scenes", type=click.Path(), required=False)
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")

@@ -34,7 +34,10 @@ def _runs() -> list[PastRun]:
         return past.everything()
 
 
-@click.command(epilog=options.examples("cloudburst ps", "cloudburst ps --json"))
+@click.command(
+    short_help="List the runs that are going on.",
+    epilog=options.examples("cloudburst ps", "cloudburst ps --json"),
+)
 @options.as_json
 @interruption(later("interrupted"))
 def ps(*, as_json: bool) -> int:
@@ -53,7 +56,10 @@ def ps(*, as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=options.examples("cloudburst history", "cloudburst history --all --json"))
+@click.command(
+    short_help="List the runs of this machine.",
+    epilog=options.examples("cloudburst history", "cloudburst history --all --json"),
+)
 @click.option("--all", "everything", is_flag=True, help=f"All of them, not the newest {_NEWEST}.")
 @options.as_json
 @interruption(later("interrupted"))
@@ -70,7 +76,10 @@ def history(*, everything: bool, as_json: bool) -> int:
     return 0
 
 
-@click.command(epilog=options.examples("cloudburst show RUN", "cloudburst show RUN --json"))
+@click.command(
+    short_help="Show what became of a run.",
+    epilog=options.examples("cloudburst show RUN", "cloudburst show RUN --json"),
+)
 @options.run
 @options.as_json
 @options.verbose
@@ -94,9 +103,10 @@ def show(run: str, *, as_json: bool, verbose: bool) -> int:
 
 
 @click.command(
+    short_help="Add up what runs have cost.",
     epilog=options.examples(
         "cloudburst cost", "cloudburst cost --since 2026-10 --until 2026-11 --by day"
-    )
+    ),
 )
 @click.option(
     "--since",

@@ -58,7 +58,10 @@ def _free(path: Path, *, force: bool, next_command: str = "") -> None:
         raise BadInput([Problem(str(path), 0, "", message)])
 
 
-@click.command(epilog=options.examples("cloudburst init", "cloudburst init -o - --target aws"))
+@click.command(
+    short_help="Write a scenes.yaml to begin with.",
+    epilog=options.examples("cloudburst init", "cloudburst init -o - --target aws"),
+)
 @click.option("-o", "--output", metavar="FILE", default="scenes.yaml", help="- is standard output.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
@@ -86,10 +89,11 @@ def init(output: str, target: str | None, *, force: bool) -> int:
 
 
 @click.command(
+    short_help="Render one video on this machine.",
     epilog=options.examples(
         "cloudburst render intro.jpg intro.wav -o intro.mp4",
         "cloudburst render intro.jpg intro.wav intro.srt -o intro.mp4 --language english",
-    )
+    ),
 )
 @click.argument("image", type=click.Path())
 @click.argument("audio", type=click.Path())
@@ -198,6 +202,7 @@ def _copy(video: Path, path: Path) -> None:
 
 @click.command(
     "price",
+    short_help="List machines for a job, with prices.",
     epilog=options.examples(
         "cloudburst price scenes.yaml --target aws", "cloudburst price scenes.yaml --json"
     ),
@@ -228,6 +233,11 @@ def price(scenes: str, target: str | None, *, as_json: bool) -> int:
 
 
 offer = click.Command(
-    "offer", callback=price.callback, params=price.params, help=price.help, epilog=price.epilog
+    "offer",
+    callback=price.callback,
+    params=price.params,
+    help=price.help,
+    epilog=price.epilog,
+    hidden=True,
 )
 COMMANDS = (init, render, price, offer)

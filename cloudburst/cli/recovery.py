@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudburst import console, targets
+from cloudburst.cli import options
 from cloudburst.console import streams
 from cloudburst.language import later, tr
 from cloudburst.stop import exit_on_interrupt, interruption
@@ -51,7 +52,10 @@ def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -
     )
 
 
-@click.command()
+@click.command(
+    short_help="List what runs have left behind.",
+    epilog=options.examples("cloudburst audit", "cloudburst audit --target aws --json"),
+)
 @_where
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @interruption(later("interrupted; nothing was changed"))
@@ -72,7 +76,10 @@ def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as
     return found.exit_code
 
 
-@click.command()
+@click.command(
+    short_help="End what dead runs have left behind.",
+    epilog=options.examples("cloudburst cleanup RUN", "cloudburst cleanup --all --yes"),
+)
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--orphans", is_flag=True, help="Only resources that no stack knows.")
 @click.option(

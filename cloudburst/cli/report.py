@@ -7,18 +7,17 @@ import webbrowser
 import click
 
 from cloudburst import console
+from cloudburst.cli import options
 from cloudburst.console import streams
 from cloudburst.errors import InfrastructureError
 from cloudburst.language import later, tr
 from cloudburst.stop import exit_on_interrupt, interruption
 
-_EPILOG = """\b
-Example:
-  cloudburst report 20261124-101500 --open
-"""
 
-
-@click.command(epilog=_EPILOG)
+@click.command(
+    short_help="Write report.html of a run again.",
+    epilog=options.examples("cloudburst report 20261124-101500 --open"),
+)
 @click.argument("run_id", metavar="RUN")
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @interruption(later("interrupted"))

@@ -42,7 +42,15 @@ class RunCode(int):
     """Exit code of a run: what became of its videos, whether or not its output was written."""
 
 
-@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    short_help="Render every scene of a job.",
+    epilog=options.examples(
+        "cloudburst-run scenes.yaml --dry-run", "cloudburst-run scenes.yaml --target aws"
+    )
+    + "\n\n"
+    + EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.argument("scenes", type=click.Path())
 @click.option(
     "--dry-run", is_flag=True, help="Show the plan and the engine's preview; create nothing."
@@ -243,7 +251,11 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
     return RunCode(code)
 
 
-@click.command("resume", epilog=EPILOG)
+@click.command(
+    "resume",
+    short_help="Go on with a run that ended early.",
+    epilog=options.examples("cloudburst resume RUN") + "\n\n" + EPILOG,
+)
 @click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
 @click.option(
     "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."

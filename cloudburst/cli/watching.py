@@ -32,7 +32,10 @@ def _load(run: str) -> PastRun:
         return history.load(run)
 
 
-@click.command(epilog=options.examples("cloudburst watch RUN", "cloudburst watch RUN --json"))
+@click.command(
+    short_help="Watch a run that is going on.",
+    epilog=options.examples("cloudburst watch RUN", "cloudburst watch RUN --json"),
+)
 @options.run
 @options.as_json
 @options.verbose
@@ -73,7 +76,10 @@ def exit_code(run: PastRun) -> int:
     return 0 if run.status is RunStatus.COMPLETE else 1
 
 
-@click.command(epilog=options.examples("cloudburst stop RUN", "cloudburst stop RUN --wait"))
+@click.command(
+    short_help="Ask a run to stop.",
+    epilog=options.examples("cloudburst stop RUN", "cloudburst stop RUN --wait"),
+)
 @options.run
 @click.option("--wait", is_flag=True, help="Return when the run has ended; show what it came to.")
 @interruption(later("no longer waited for; the run ends on its own"))
@@ -100,9 +106,10 @@ def stop(run: str, *, wait: bool) -> int:
 
 
 @click.command(
+    short_help="Print the logs of a run or a worker.",
     epilog=options.examples(
         "cloudburst logs RUN", "cloudburst logs RUN b01 --follow", "cloudburst logs RUN intro"
-    )
+    ),
 )
 @options.run
 @click.argument("name", metavar="[SCENE|WORKER]", required=False)
@@ -129,11 +136,20 @@ def logs(run: str, name: str | None, kinds: tuple[str, ...], *, follow: bool, as
     machines = _Machines(found.record.path, name if source.is_worker else None)
     if source.is_worker or {"boot", "worker"} & set(kinds):
         machines.refresh()
+    said = False
     for line in source.follow(machines.sleep) if follow else source.more():
+        said = True
         if as_json:
             streams.write_line(_json(line))
         else:
             console.show_line(line)
+    if not said:
+        whose = f"{found.run_id} {name}" if name else found.run_id
+        text = tr("{whose}: nothing was logged", whose=whose)
+        if kinds:
+            wanted = tr(", ").join(kinds)
+            text = tr("{whose}: nothing was logged of {kinds}", whose=whose, kinds=wanted)
+        click.echo(text, err=True)
     return 0
 
 

@@ -185,7 +185,7 @@ def plain_line(event: Event, *, all_of_them: bool = False) -> str:
             line = _run_line(event)
         case EventKind.SCENE_RETRY:
             line = tr(
-                "{scene} failed and goes on elsewhere: {reason}",
+                "{scene} failed and is tried again: {reason}",
                 scene=event.scene,
                 reason=event.text,
             )

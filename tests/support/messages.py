@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TRANSLATORS = {"tr", "ntr", "later"}
 # Texts that stay English: `--help`, and the JSON Schema for editors.
-_ENGLISH_ARGUMENTS = {"help", "metavar", "epilog", "description", "pattern", "name"}
+_ENGLISH_ARGUMENTS = {"help", "short_help", "metavar", "epilog", "description", "pattern", "name"}
 # What these are called with is shown as it is: a single word is a text there, too.
 _SINKS = {"emit", "echo", "print", "confirm", "Problem", "Check", "UsageError", "report", "log"}
 _SINKS |= {"show_error", "show_note", "_report"}

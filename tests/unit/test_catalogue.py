@@ -73,7 +73,6 @@ ALLOWED = {
     "engine/plugins.py": {"Error downloading plugin: "},  # the engine's words
     "__init__.py": {"module  has no attribute "},  # an AttributeError, as Python words it
     "history/__init__.py": {"module  has no attribute "},
-    "cli/report.py": {"\b"},  # the example of --help
     "report/page/page.py": {" – CloudBurst"},  # the title of a window
     "report/page/posters.py": {"data:image/jpeg;base64,"},
     "cli/__init__.py": {"export ="},  # `cloudburst env`

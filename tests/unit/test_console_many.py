@@ -105,7 +105,7 @@ def test_in_a_pipe_progress_is_summed_and_trouble_is_not(
     failed = [name(number) for number in range(scenes) if number % 100 == 7]
     for scene in failed:
         assert sum(f"{scene} FAILED: not a [picture]" in line for line in lines) == 1
-        assert sum(f"{scene} failed and goes on elsewhere" in line for line in lines) == 1
+        assert sum(f"{scene} failed and is tried again" in line for line in lines) == 1
     assert sum("failover: " in line for line in lines) == len(range(0, workers, 10))
     assert sum("failed: it broke" in line for line in lines) == len(range(1, workers, 10))
     summed = [line for line in lines if f"of {scenes} scenes, {len(failed)} failed" in line]

@@ -175,6 +175,15 @@ def test_lines_for_people_have_their_time_and_whose_they_are(ended: Path) -> Non
     assert "+00:00  b01: b FAILED: too loud" in done.output
 
 
+def test_where_nothing_was_logged_that_is_said(ended: Path) -> None:
+    (ended / "logs" / "b01.boot.log").unlink()
+    done = click.testing.CliRunner().invoke(
+        cli.group, ["logs", str(ended), "b01", "--kind", "boot"]
+    )
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"{RUN} b01: nothing was logged of boot\n"
+
+
 def test_following_sees_lines_as_they_are_added(ended: Path) -> None:
     held = lock.acquire(ended)
     path = ended / "logs" / "b01.boot.log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import cloudburst
 from cloudburst import api, cli, errors
@@ -51,6 +53,30 @@ def test_a_command_takes_what_it_took(name: str) -> None:
         # An option may take more than it took, and what it took in the same order.
         kept = [choice for choice in choices or () if choice in recorded.get("choices", ())]
         assert now.get(key, {}) | ({"choices": kept} if choices else {}) == recorded
+
+
+def test_the_list_of_commands_cuts_nothing_and_has_no_alias() -> None:
+    listed = CliRunner().invoke(cli.group, ["--help"], terminal_width=80).output
+    rows = listed.partition("Commands:")[2]
+    assert "..." not in rows
+    assert "\n  offer " not in rows
+    assert "\n  price " in rows
+
+
+@pytest.mark.parametrize("name", sorted({*commands()} - {"cloudburst serve"}))
+def test_the_help_of_a_command_has_examples_that_parse(name: str) -> None:
+    help_text = CliRunner().invoke(commands()[name], ["--help"]).output
+    examples = help_text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert examples
+    for example in examples:
+        prompt, _, line = example.strip().partition(" ")
+        assert prompt == "$"
+        words = shlex.split(line.partition(" >")[0])
+        if words[0] == "eval":
+            continue
+        count = 1 if words[0] == "cloudburst-run" else 2
+        program = " ".join(words[:count])
+        commands()[program].make_context(program, words[count:])
 
 
 def test_exit_codes_are_those_of_the_readme() -> None:
