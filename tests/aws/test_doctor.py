@@ -142,7 +142,10 @@ def test_credentials_and_settings_of_a_dotenv_file_are_enough(
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
     ]
     (tmp_path / ".env").write_text("\n".join([*lines, "DOCKER_IMAGE=example/mine:1"]))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in (
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        *("AWS_REGION", "AWS_DEFAULT_REGION", "DOCKER_IMAGE"),
+    ):
         monkeypatch.delenv(name)
     done = call(str(RUN), str(folder), "--output", str(tmp_path / "out"), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
