@@ -66,7 +66,7 @@ def test_the_example_becomes_six_verified_videos(tmp_path: Path, state: Path) ->
     assert report.directory.parent == tmp_path / "out"
     assert sorted(path.name for path in report.directory.iterdir()) == sorted(
         [f"{scene.name}.mp4" for scene in job.scenes]
-        + ["journal.db", "journal.lock", "logs", "report.json"]
+        + ["events.jsonl", "journal.db", "journal.lock", "logs", "report.json"]
         + ["report.html", "trace.json", "scenes.csv", "launches.csv"]
     )
 
