@@ -161,7 +161,7 @@ def test_a_dry_run_and_doctor_speak_chinese(job_file: Callable[..., Path]) -> No
     assert english("".join(line for line in lines if line not in fonts)) == []
     # What was found begins in one column: a Chinese character takes two cells.
     columns = [re.match(r"\S+ +\S+ +| +", line) for line in lines]
-    assert {cell_len(column[0]) for column in columns if column} == {26}
+    assert len({cell_len(column[0]) for column in columns if column}) == 1
 
 
 def test_errors_of_a_file_keep_file_line_and_field(job_file: Callable[..., Path]) -> None:

@@ -153,7 +153,8 @@ def test_scenes_are_sorted_and_found(browser: Browser, troubled: Path) -> None:
         usd = page.locator("#table").get_by_role("button", name="USD")
         usd.click()
         usd.click()
-        assert names(page)[0] == "dogs", "it was rendered twice"
+        # Being rendered until the run was stopped; rendered twice.
+        assert names(page)[:2] == ["late", "dogs"]
         assert page.locator("#shown").text_content() == "6 of 6 scenes shown · Sorted by USD"
         page.get_by_label("Find a scene").fill("BRO")
         assert sorted(names(page)) == ["broken", "brook"]
