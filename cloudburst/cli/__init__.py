@@ -113,7 +113,7 @@ def env() -> None:
 )
 @click.option("--target", type=click.Choice(targets.names()), help="Where workers are to run.")
 @click.option("--run", "run_it", is_flag=True, help="Run the file at once.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@options.as_json
 @options.verbose
 @interruption(later("interrupted"))
 def scan(
@@ -188,7 +188,7 @@ def scan(
 )
 @click.argument("scenes", type=click.Path(), required=False)
 @click.option("--target", type=click.Choice(targets.names()), help="Default: the file's, or local.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@options.as_json
 @interruption(later("interrupted"))
 def doctor(scenes: str | None, target: str | None, *, as_json: bool) -> int:
     """Check this machine, and on aws the account, for a run of SCENES, with a fix for each problem.

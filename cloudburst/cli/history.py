@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from cloudburst import clock, console
-from cloudburst.cli import options
+from cloudburst.cli import options, past
 from cloudburst.console import streams
 from cloudburst.language import later, tr
 from cloudburst.stop import exit_on_interrupt, interruption
@@ -16,7 +16,7 @@ from cloudburst.stop import exit_on_interrupt, interruption
 if TYPE_CHECKING:
     from typing import Any
 
-    from cloudburst.history import By, PastRun
+    from cloudburst.history import By
 
 # What a screen holds.
 _NEWEST = 20
@@ -25,13 +25,6 @@ _BY = ("job", "target", "type", "market", "day")
 
 def _write(document: dict[str, Any]) -> None:
     streams.write_line(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _runs() -> list[PastRun]:
-    with exit_on_interrupt():
-        from cloudburst import history as past  # noqa: PLC0415 - Ctrl-C is answered before
-
-        return past.everything()
 
 
 @click.command(
@@ -46,7 +39,7 @@ def ps(*, as_json: bool) -> int:
     A run that died with workers which may still exist is listed, too. Nobody is asked: this is what
     the runs' own journals say. `cloudburst audit` asks the providers.
     """
-    runs, at = [run for run in _runs() if run.open], clock.now()
+    runs, at = [run for run in past.everything() if run.open], clock.now()
     if as_json:
         from cloudburst.history.document import runs_document  # noqa: PLC0415
 
@@ -65,7 +58,7 @@ def ps(*, as_json: bool) -> int:
 @interruption(later("interrupted"))
 def history(*, everything: bool, as_json: bool) -> int:
     """List the runs of this machine, the newest first: how each ended, and what it cost."""
-    runs, at = _runs()[::-1], clock.now()
+    runs, at = past.everything()[::-1], clock.now()
     shown = runs if everything else runs[:_NEWEST]
     if as_json:
         from cloudburst.history.document import runs_document  # noqa: PLC0415
@@ -89,10 +82,7 @@ def show(run: str, *, as_json: bool, verbose: bool) -> int:
 
     RUN is a run's id, the beginning of it, or its folder.
     """
-    with exit_on_interrupt():
-        from cloudburst import history as past  # noqa: PLC0415
-
-        found = past.load(run)
+    found = past.load(run)
     if as_json:
         from cloudburst.history.document import run_document  # noqa: PLC0415
 
@@ -132,7 +122,7 @@ def cost(since: float, until: float | None, by: str, *, as_json: bool) -> int:
     the report of its run. A machine that still runs is counted up to now.
     """
     with exit_on_interrupt():
-        from cloudburst import history as past  # noqa: PLC0415
+        from cloudburst.history import grouped, spent, uncounted  # noqa: PLC0415
         from cloudburst.history.document import cost_document  # noqa: PLC0415
 
     now = clock.now()
@@ -141,10 +131,10 @@ def cost(since: float, until: float | None, by: str, *, as_json: bool) -> int:
         raise click.UsageError(tr("--since is in the future; expected a time that is over"))
     if span[0] >= span[1]:
         raise click.UsageError(tr("--until is not after --since"))
-    runs = _runs()
-    charges = past.spent(runs, *span)
-    groups = past.grouped(charges, cast("By", by))
-    unknown = [tr("{run}: {why}", run=run.run_id, why=run.why) for run in past.uncounted(runs)]
+    runs = past.everything()
+    charges = spent(runs, *span)
+    groups = grouped(charges, cast("By", by))
+    unknown = [tr("{run}: {why}", run=run.run_id, why=run.why) for run in uncounted(runs)]
     if as_json:
         _write(cost_document(groups, charges, cast("By", by), span, unknown))
     else:

@@ -103,10 +103,8 @@ def init(output: str, target: str | None, *, force: bool) -> int:
 @click.option("--language", type=click.Choice(get_args(Language)), help="Of the subtitles.")
 @click.option("--effects", multiple=True, type=click.Choice(get_args(Effect)), help="Repeatable.")
 @click.option("--quality", type=click.Choice(get_args(Quality)), help="Against the size.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@options.json_lines
+@options.quiet
 @interruption(later("interrupted"))
 def render(
     image: str,

@@ -25,8 +25,15 @@ def complete_run(
 
 run = click.argument("run", metavar="RUN", shell_complete=complete_run)
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+json_lines = click.option(
+    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
+)
+quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 verbose = click.option(
     "--verbose", "-v", is_flag=True, help="List everything, also of many scenes and workers."
+)
+max_cost_usd = click.option(
+    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
 )
 max_cost_usd_month = click.option(
     "--max-cost-usd-month",

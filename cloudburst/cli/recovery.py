@@ -57,7 +57,7 @@ def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -
     epilog=options.examples("cloudburst audit", "cloudburst audit --target aws --json"),
 )
 @_where
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@options.as_json
 @interruption(later("interrupted; nothing was changed"))
 def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as_json: bool) -> int:
     """List what runs have left behind, by journals, backend and providers; change nothing.

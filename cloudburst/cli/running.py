@@ -61,19 +61,15 @@ class RunCode(int):
 @click.option(
     "--target", type=click.Choice(targets.names()), help="Where workers run; wins over the file."
 )
-@click.option(
-    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
-)
+@options.max_cost_usd
 @options.max_cost_usd_month
 @options.profile
 @click.option("--resume", is_flag=True, help="Resume the newest run of this file, if there is one.")
 @click.option(
     "--offline", is_flag=True, help="With --dry-run: contact neither engine nor provider."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@options.json_lines
+@options.quiet
 @click.option(
     detach.OPTION,
     "detached",
@@ -257,13 +253,9 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
     epilog=options.examples("cloudburst resume RUN") + "\n\n" + EPILOG,
 )
 @click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
-@click.option(
-    "--max-cost-usd", type=click.FloatRange(min=0, min_open=True), help="Most it may cost, in USD."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="JSON on standard output, one event per line."
-)
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@options.max_cost_usd
+@options.json_lines
+@options.quiet
 @options.max_cost_usd_month
 @options.verbose
 def resume_command(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from cloudburst import clock, console
-from cloudburst.cli import options
+from cloudburst.cli import options, past
 from cloudburst.console import streams
 from cloudburst.errors import Interrupted, LeftRunning
 from cloudburst.language import later, tr
-from cloudburst.stop import exit_on_interrupt, interruption
+from cloudburst.stop import interruption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
 _ASK_EVERY = 5.0
 _KINDS = ("events", "engine", "boot", "worker")
-
-
-def _load(run: str) -> PastRun:
-    with exit_on_interrupt():
-        from cloudburst import history  # noqa: PLC0415 - Ctrl-C is answered before
-
-        return history.load(run)
 
 
 @click.command(
@@ -45,7 +38,7 @@ def watch(run: str, *, as_json: bool, verbose: bool) -> int:
 
     Ctrl-C ends the watching, not the run. The exit code is that of the run.
     """
-    return follow(_load(run), as_json=as_json, verbose=verbose)
+    return follow(past.load(run), as_json=as_json, verbose=verbose)
 
 
 def follow(run: PastRun, *, as_json: bool, verbose: bool) -> int:
@@ -89,7 +82,7 @@ def stop(run: str, *, wait: bool) -> int:
     The first time, videos that are rendered are downloaded and everything is destroyed; the second
     time, it hurries; the third time, it does not wait for the teardown.
     """
-    found = _load(run)
+    found = past.load(run)
     from cloudburst.journal import lock  # noqa: PLC0415
 
     owner = lock.interrupt(found.record.path)
@@ -129,7 +122,7 @@ def logs(run: str, name: str | None, kinds: tuple[str, ...], *, follow: bool, as
     A run that is over keeps its logs in its folder. Rented machines that exist are asked for theirs
     if you name one of them, or a kind that they have.
     """
-    found = _load(run)
+    found = past.load(run)
     from cloudburst.history.logs import Logs  # noqa: PLC0415
 
     source = Logs(found, name, cast("tuple[Kind, ...]", kinds))
