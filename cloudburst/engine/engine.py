@@ -168,7 +168,7 @@ class Engine:
         """
         with self._ends, self._translated("destroy", stack):
             try:
-                handle = self._known.get(stack) or self._handle(stack)
+                handle = self._existing(stack)
                 handle.destroy(color="never", suppress_progress=True, on_output=self._noted(stack))
             except auto.StackNotFoundError:
                 handle = None
@@ -188,7 +188,7 @@ class Engine:
             self._translated("stack rm", stack),
             contextlib.suppress(auto.StackNotFoundError),
         ):
-            self._remove(stack, self._known.get(stack) or self._handle(stack))
+            self._remove(stack, self._existing(stack))
         self._forget(stack, gone=True)
 
     def refresh(self, stack: str) -> None:
@@ -206,7 +206,7 @@ class Engine:
             self._translated("refresh", stack),
             contextlib.suppress(auto.StackNotFoundError),
         ):
-            handle = self._known.get(stack) or self._handle(stack)
+            handle = self._existing(stack)
             handle.refresh(color="never", suppress_progress=True, clear_pending_creates=True)
 
     def cancel(self, stack: str) -> None:
@@ -218,7 +218,7 @@ class Engine:
             EngineError: with the engine's message.
         """
         with self._translated("cancel", stack), contextlib.suppress(auto.StackNotFoundError):
-            (self._known.get(stack) or self._handle(stack)).cancel()
+            (self._existing(stack)).cancel()
 
     def stacks(self) -> list[str]:
         """List the project's stacks in the backend.
@@ -342,10 +342,12 @@ class Engine:
         outputs: dict[str, Any] = json.loads(result.stdout)
         return outputs
 
-    def _handle(
-        self, stack: str, program: Program = lambda: None, *, create: bool = False
-    ) -> sdk.Stack:
-        """Return a stack in the workspace of its own; destroy and refresh need no program."""
+    def _existing(self, stack: str) -> sdk.Stack:
+        """Return a stack that is taken to exist; destroy and refresh need no program."""
+        return self._known.get(stack) or self._handle(stack, lambda: None, create=False)
+
+    def _handle(self, stack: str, program: Program, *, create: bool) -> sdk.Stack:
+        """Return a stack in a workspace of its own."""
         folder = self._work / stack
         folder.mkdir(parents=True, exist_ok=True)
         handle = sdk.Stack(stack, self._workspace(folder, program), create=create)

@@ -13,8 +13,10 @@ from cloudburst.models import Cost, Outcome
 from cloudburst.report import moment, summary, uses
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudburst.journal.state import RunState
-    from cloudburst.models import Owner, Rental, RunRecord
+    from cloudburst.models import Owner, Rental, RunRecord, SceneResult
 
 
 def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at: float) -> PastRun:
@@ -34,7 +36,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
     if owner is not None:
         state = moment.as_of(state, at)
     scenes = summary.results(state)
-    bill, why = _bill(state, whole)
+    bill, why = _bill(state, whole, scenes)
     report = summary.summarize(
         whole,
         scenes=scenes,
@@ -104,10 +106,10 @@ def _rendering(state: RunState) -> tuple[Rendering, ...]:
 # -- money --------------------------------------------------------------------------------------
 
 
-def _bill(state: RunState, record: RunRecord) -> tuple[Cost, str]:
+def _bill(state: RunState, record: RunRecord, scenes: Sequence[SceneResult]) -> tuple[Cost, str]:
     """Return a run's bill, and why it is not known if it is not."""
     try:
-        return summary.settled_bill(state, summary.results(state), {}), ""
+        return summary.settled_bill(state, scenes, {}), ""
     except CloudBurstError as error:
         return Cost(0.0, 0.0, ""), tr("the bill of {run}: {why}", run=record.run_id, why=error)
 

@@ -249,19 +249,18 @@ class _Adapter(HTTPAdapter):
     def secured(self, plain: socket.socket) -> socket.socket:
         """Return a new connection with a limit, and with TLS where it is to have it."""
         _keep_alive(plain)
-        bounded: _Socket | _TlsSocket
         if self._tls is None:
-            bounded = _Socket(fileno=plain.detach())
+            bounded: _Socket | _TlsSocket = _Socket(fileno=plain.detach())
         else:
-            # Nothing is sent before the certificate has been found to be the right one.
             plain.settimeout(self._budget.remaining())
             wrapped = self._tls.wrap_socket(plain, do_handshake_on_connect=False)
             assert isinstance(wrapped, _TlsSocket)  # noqa: S101 - what the context makes
             bounded = wrapped
-            self._opened.append(bounded)
-            bounded.do_handshake()
         bounded.budget = self._budget
         self._opened.append(bounded)
+        if isinstance(bounded, _TlsSocket):
+            # Nothing is sent before the certificate has been found to be the right one.
+            bounded.do_handshake()
         return bounded
 
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The second half of the user-data, which travels compressed: see user_data.sh.j2.
+# The second half of the user-data, which travels compressed: see agent.sh.j2.
 # shellcheck disable=SC2154 # root is the first half's
 units=$root/etc/systemd/system
 # A scheduled shutdown is forgotten by a reboot; this timer is not.
