@@ -1,4 +1,7 @@
-"""Write files atomically: readers, and a machine after a power cut, see all of a file or none."""
+"""Write files atomically: readers, and a machine after a power cut, see all of a file or none.
+
+And read files that grow, line by line.
+"""
 
 from __future__ import annotations
 
@@ -52,3 +55,29 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Tail:
+    """A file of lines that grows; one that was made anew is read from its beginning.
+
+    Args:
+        path: the file, which need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def more(self) -> bytes:
+        """Return the whole lines that have been added since the last time."""
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                self._offset = self._offset if self._offset <= size else 0
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return b""
+        whole = data[: data.rfind(b"\n") + 1]  # the rest is being written
+        self._offset += len(whole)
+        return whole

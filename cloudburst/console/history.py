@@ -9,7 +9,7 @@ from rich.text import Text
 from cloudburst.console.layout import Column, table
 from cloudburst.console.moments import age, moment
 from cloudburst.console.report import show_report, table_console
-from cloudburst.console.text import safe, titled, word
+from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.history import RunStatus, spending
 from cloudburst.language import later, ntr, tr
 
@@ -198,10 +198,7 @@ def _print_ladder(run: PastRun, console: Console) -> None:
             if left.error:
                 lines.setdefault(_left(left, taken), []).append(left.label)
     for text, labels in lines.items():
-        names = tr(", ").join(labels[:_NAMES])
-        if len(labels) > _NAMES:
-            names = tr("{names} and {count} more", names=names, count=len(labels) - _NAMES)
-        line = tr("{workers}: {text}", workers=names, text=text)
+        line = tr("{workers}: {text}", workers=first_of(labels, _NAMES), text=text)
         console.print(f"[yellow]↷[/] {safe(line)}", soft_wrap=True)
 
 
@@ -241,18 +238,16 @@ def _print_rendering(run: PastRun, console: Console) -> None:
     if not run.rendering:
         return
     longest = sorted(run.rendering, key=lambda one: -one.seconds)
-    names = tr(", ").join(
+    names = [
         tr(
             "{scene} on {worker} for {took}",
             scene=one.scene,
             worker=one.worker,
             took=age(one.seconds),
         )
-        for one in longest[:_NAMES]
-    )
-    if len(longest) > _NAMES:
-        names = tr("{names} and {count} more", names=names, count=len(longest) - _NAMES)
-    text = tr("being rendered now: {scenes}", scenes=names)
+        for one in longest
+    ]
+    text = tr("being rendered now: {scenes}", scenes=first_of(names, _NAMES))
     console.print(safe(text), soft_wrap=True)
 
 

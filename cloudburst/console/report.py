@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cloudburst.console.layout import Column, many, table
-from cloudburst.console.text import safe, titled, word
+from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.journal.state import KILLED
 from cloudburst.language import ntr, tr
 from cloudburst.models import Finding, SceneStatus
@@ -319,8 +319,7 @@ def _shown_names(names: Sequence[str], *, listed: bool) -> list[str]:
     """Return names with a line each, or in one line if many have the same to say."""
     if listed or len(names) <= _ALIKE:
         return list(names)
-    first = tr(", ").join(names[:_NAMES])
-    return [tr("{names} and {count} more", names=first, count=len(names) - _NAMES)]
+    return [first_of(names, _NAMES)]
 
 
 def _scene_cells(scene: SceneResult) -> list[str]:

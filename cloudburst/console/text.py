@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cloudburst.language import later, tr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Values of enums and other codes that a terminal shows as words; JSON and journals keep the codes.
 WORDS = frozenset(
@@ -70,3 +75,11 @@ def titled(style: str, title: str, text: str) -> str:
 def word(code: str) -> str:
     """Return a code as people read it; an unknown one as it is."""
     return tr(str(code)) if code in WORDS else str(code)
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Return names in a line; of more than so many, the first ones and the number of the rest."""
+    first = tr(", ").join(names[:most])
+    if len(names) <= most:
+        return first
+    return tr("{names} and {count} more", names=first, count=len(names) - most)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cloudburst.errors import JournalFailed, RunUnknown
+from cloudburst.files import Tail
 from cloudburst.journal import eventlog, lock
 from cloudburst.language import tr
 
@@ -85,7 +86,7 @@ class Logs:
         given = kinds or (("events",) if name is None or self._batch is None else ())
         self._kinds = given or ("events", "engine", "boot", "worker")
         self._reader = eventlog.Reader(self._folder)
-        self._tails: dict[Path, _Tail] = {}
+        self._tails: dict[Path, Tail] = {}
 
     @property
     def is_worker(self) -> bool:
@@ -100,8 +101,9 @@ class Logs:
                     yield Line("events", event.text, event, at)
         for path in sorted((self._folder / "logs").glob("*.log")):
             if kind_of(path) in self._kinds and self._is_own(path):
-                tail = self._tails.setdefault(path, _Tail(path))
-                yield from (Line(path.stem, text) for text in tail.more())
+                tail = self._tails.setdefault(path, Tail(path))
+                lines = tail.more().decode(errors="replace").splitlines()
+                yield from (Line(path.stem, text) for text in lines)
 
     def follow(self, sleep: Callable[[float], None] = time.sleep) -> Iterator[Line]:
         """Yield what has been written, and what is, until nobody holds the run."""
@@ -160,25 +162,3 @@ def _batch_of(run: PastRun, name: str) -> str | None:
             known=", ".join(known) or tr("none yet"),
         )
     )
-
-
-class _Tail:
-    """A text file that grows; one that was made anew is read from its beginning."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def more(self) -> list[str]:
-        """Return the lines that have been added."""
-        try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, 2)
-                self._offset = self._offset if self._offset <= size else 0
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]  # the rest is being written
-        self._offset += len(whole)
-        return whole.decode(errors="replace").splitlines()

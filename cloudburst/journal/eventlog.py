@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from cloudburst import clock
+from cloudburst.files import Tail
 from cloudburst.models import Event, EventKind
 
 if TYPE_CHECKING:
@@ -108,20 +109,11 @@ class Reader:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
-        self._offset = 0
+        self._tail = Tail(folder / NAME)
 
     def more(self) -> list[Logged]:
         """Return what has been written since the last time; nothing if there is no log."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]  # the rest is being written
-        self._offset += len(whole)
-        lines = (_logged(line) for line in whole.splitlines())
+        lines = (_logged(line) for line in self._tail.more().splitlines())
         return [line for line in lines if line is not None]
 
 
