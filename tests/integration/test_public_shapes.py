@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.inputs import scenes_yaml
-from tests.support.runs import cli_run, command, state_is
+from tests.support.runs import CliRun, cli_run, command, state_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,15 @@ def lost(recorded: Any, now: Any, path: str = "") -> list[str]:
     return [] if recorded == now else [f"{path}: {recorded} became {now}"]
 
 
+def said_while_working(running: CliRun, *arguments: str) -> Any:
+    """Return a command's JSON while a run works; it stands still, so that its end does not race."""
+    running.until(state_is("working"))
+    os.kill(running.process.pid, signal.SIGSTOP)
+    said = json.loads(command(*arguments).stdout)
+    os.kill(running.process.pid, signal.SIGCONT)
+    return said
+
+
 def test_a_comparison_sees_what_is_gone() -> None:
     before = {"a": "text", "b": [{"c": "number"}], "d": None}
     assert lost(before, {"a": "text", "b": [{"c": "number", "e": "text"}], "d": "text"}) == []
@@ -73,11 +82,7 @@ def test_events_report_and_audit_have_the_keys_they_had(
 ) -> None:
     job = job_file(scenes_yaml(2, TWO_BATCHES))
     with cli_run(job, tmp_path / "out") as running:
-        running.until(state_is("working"))
-        # The run stands still meanwhile: its end does not race with the audit.
-        os.kill(running.process.pid, signal.SIGSTOP)
-        audited = json.loads(command("audit", "--json").stdout)
-        os.kill(running.process.pid, signal.SIGCONT)
+        audited = said_while_working(running, "audit", "--json")
         code, errors = running.finish()
     assert code == 0, errors
     scenes = {(event["event"], event["scene"]): event["seconds"] for event in running.events}
@@ -112,10 +117,7 @@ def test_what_looks_at_runs_has_the_keys_that_are_documented(
 ) -> None:
     job = job_file(scenes_yaml(2, TWO_BATCHES))
     with cli_run(job, tmp_path / "out") as running:
-        running.until(state_is("working"))
-        os.kill(running.process.pid, signal.SIGSTOP)
-        listed = json.loads(command("ps", "--json").stdout)
-        os.kill(running.process.pid, signal.SIGCONT)
+        listed = said_while_working(running, "ps", "--json")
         code, errors = running.finish()
     assert code == 0, errors
     assert lost(RECORDED["runs"], shape(listed), "ps") == []

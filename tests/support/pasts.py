@@ -75,6 +75,28 @@ def begun(
         yield held
 
 
+def launched(
+    held: Journal,
+    label: str = "b01",
+    *,
+    target: str = "aws",
+    rung: Rung = FULL,
+    price: Price | None = None,
+) -> int:
+    """Note that a worker is being launched; return its row."""
+    batch = label.partition(".")[0]
+    return held.launch(
+        batch=batch,
+        label=label,
+        stack=f"run-{batch}",
+        target=target,
+        rung=rung,
+        price=price,
+        room=1,
+        expires=None,
+    )
+
+
 def worked(
     held: Journal,
     machine: str,
@@ -86,16 +108,7 @@ def worked(
     code: str | None = None,
 ) -> None:
     """Note a worker from its launch to its verified end."""
-    row = held.launch(
-        batch="b01",
-        label=label,
-        stack="run-b01",
-        target="aws",
-        rung=rung,
-        price=PRICE,
-        room=1,
-        expires=None,
-    )
+    row = launched(held, label, rung=rung, price=PRICE)
     held.worker(row, machine, "http://x", None)
     launch = Launch(
         label,

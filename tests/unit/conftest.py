@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudburst.job.loader import load_job
 from cloudburst.videoapi.typefaces import fonts
 from tests.support import fakes
+from tests.support.agents import AgentProcess
 from tests.support.fakes import Whole
 from tests.support.inputs import scenes_yaml
 
@@ -37,3 +38,18 @@ def packages_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(job_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Whole:
     text = scenes_yaml(3, "limits: {attempts: 1}\n")
     return Whole(load_job(job_file(text), output=tmp_path / "out"), monkeypatch)
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path) -> Iterator[Callable[..., AgentProcess]]:
+    """Start an agent whose `docker` and containers do what a test orders."""
+    made: list[AgentProcess] = []
+
+    def start(orders: dict[str, Any] | None = None, **settings: Any) -> AgentProcess:
+        made.append(AgentProcess(tmp_path / f"machine-{len(made)}", orders, **settings))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for agent in made:
+        agent.close()

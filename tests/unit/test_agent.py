@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,26 +23,11 @@ Start = Callable[..., AgentProcess]
 OURS = {"health": {"capacity": 3, "version": "1.2"}}
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an agent whose `docker` and containers do what a test orders."""
-    made: list[AgentProcess] = []
-
-    def start(orders: dict[str, Any] | None = None, **settings: Any) -> AgentProcess:
-        made.append(AgentProcess(tmp_path / f"machine-{len(made)}", orders, **settings))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for agent in made:
-        agent.close()
-
-
 # -- states -------------------------------------------------------------------------------------
 
 
-def test_it_answers_before_docker_does_and_tells_each_state(start: Start) -> None:
-    agent = start({"ps": {"fail": "Cannot connect to the Docker daemon"}}, docker_wait=600)
+def test_it_answers_before_docker_does_and_tells_each_state(start_agent: Start) -> None:
+    agent = start_agent({"ps": {"fail": "Cannot connect to the Docker daemon"}}, docker_wait=600)
     booting = agent.until("booting")
     assert booting["status"] == "unhealthy"
     assert booting["detail"] == "waiting for Docker"
@@ -61,8 +46,8 @@ def test_it_answers_before_docker_does_and_tells_each_state(start: Start) -> Non
     assert "code" not in ready
 
 
-def test_an_image_without_a_capacity_gets_a_container_for_every_scene(start: Start) -> None:
-    agent = start(room=3)
+def test_an_image_without_a_capacity_gets_a_container_for_every_scene(start_agent: Start) -> None:
+    agent = start_agent(room=3)
     assert agent.until("ready")["capacity"] == 3
     runs = [call for call in agent.calls() if call[0] == "run"]
     first = agent.config["first_port"]
@@ -72,15 +57,15 @@ def test_an_image_without_a_capacity_gets_a_container_for_every_scene(start: Sta
     assert not [call for call in runs if "--gpus" in call]
 
 
-def test_an_image_that_says_its_capacity_gets_one_container(start: Start) -> None:
-    agent = start({"container": OURS}, room=2)
+def test_an_image_that_says_its_capacity_gets_one_container(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS}, room=2)
     ready = agent.until("ready")
     assert (ready["capacity"], ready["video_api"], ready["encoder"]) == (3, "1.2", "x264")
     assert len([call for call in agent.calls() if call[0] == "run"]) == 1
 
 
-def test_keys_of_containers_are_their_own_and_on_no_command_line(start: Start) -> None:
-    agent = start()
+def test_keys_of_containers_are_their_own_and_on_no_command_line(start_agent: Start) -> None:
+    agent = start_agent()
     agent.until("ready")
     keys = {note["key"] for note in agent.notes() if note["what"] == "starts"}
     assert len(keys) == 2
@@ -89,10 +74,10 @@ def test_keys_of_containers_are_their_own_and_on_no_command_line(start: Start) -
     assert not any(key in everything for key in (KEY, *keys))
 
 
-def test_a_gpu_comes_with_its_encoder_and_is_waited_for(start: Start) -> None:
+def test_a_gpu_comes_with_its_encoder_and_is_waited_for(start_agent: Start) -> None:
     refusal = 'could not select device driver "" with capabilities: [[gpu]]'
     orders = {"run": {"fail": refusal, "times": 1}, "container": {"nvenc": True}}
-    agent = start(orders, gpu=True, room=1)
+    agent = start_agent(orders, gpu=True, room=1)
     assert agent.until("ready")["encoder"] == "nvenc"
     runs = [call for call in agent.calls() if call[0] == "run"]
     assert len(runs) == 2
@@ -102,8 +87,8 @@ def test_a_gpu_comes_with_its_encoder_and_is_waited_for(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_a_gpu_that_does_not_encode_is_told(start: Start) -> None:
-    assert start({}, gpu=True).until("ready")["encoder"] == "x264"
+def test_a_gpu_that_does_not_encode_is_told(start_agent: Start) -> None:
+    assert start_agent({}, gpu=True).until("ready")["encoder"] == "x264"
 
 
 HUB = "Error response from daemon: "
@@ -143,9 +128,9 @@ QUICK = ("no image", "no rights", "no network", "other processor", "no docker")
     "boot",
     [boot if boot in QUICK else pytest.param(boot, marks=pytest.mark.slow) for boot in BOOTS],
 )
-def test_a_boot_that_failed_is_told_with_dockers_words(start: Start, boot: str) -> None:
+def test_a_boot_that_failed_is_told_with_dockers_words(start_agent: Start, boot: str) -> None:
     verb, text, code = BOOTS[boot]
-    agent = start({verb: {"fail": text}})
+    agent = start_agent({verb: {"fail": text}})
     failed = agent.until("failed")
     assert failed["code"].endswith(code)
     assert failed["reason"] == text
@@ -163,36 +148,38 @@ def test_a_boot_that_failed_is_told_with_dockers_words(start: Start, boot: str) 
         ("ImportError: libGL.so.1", "container_failed"),
     ],
 )
-def test_a_container_that_ends_again_and_again_is_told(start: Start, words: str, code: str) -> None:
-    failed = start({"container": {"exits": words}}).until("failed")
+def test_a_container_that_ends_again_and_again_is_told(
+    start_agent: Start, words: str, code: str
+) -> None:
+    failed = start_agent({"container": {"exits": words}}).until("failed")
     assert failed["code"] == code
     assert failed["reason"] == f"the container ends again and again: {words}"
 
 
 @pytest.mark.slow
-def test_a_container_that_never_answers_is_told(start: Start) -> None:
-    failed = start({"container": {"slow": 600}}, start_wait=0.5).until("failed")
+def test_a_container_that_never_answers_is_told(start_agent: Start) -> None:
+    failed = start_agent({"container": {"slow": 600}}, start_wait=0.5).until("failed")
     assert failed["code"] == "container_failed"
     assert failed["reason"].startswith("the container was not healthy within 0 s")
 
 
-def test_a_pull_that_fails_once_is_repeated(start: Start) -> None:
-    agent = start({"pull": {"fail": "net/http: TLS handshake timeout", "times": 2}})
+def test_a_pull_that_fails_once_is_repeated(start_agent: Start) -> None:
+    agent = start_agent({"pull": {"fail": "net/http: TLS handshake timeout", "times": 2}})
     assert agent.until("ready", "failed")["state"] == "ready"
     assert "the pull failed; again in 0.05 s: net/http" in agent.console
 
 
 @pytest.mark.slow
-def test_a_docker_that_hangs_does_not_hang_the_agent(start: Start) -> None:
-    agent = start({"ps": {"sleep": 600}}, docker_wait=0)
+def test_a_docker_that_hangs_does_not_hang_the_agent(start_agent: Start) -> None:
+    agent = start_agent({"ps": {"sleep": 600}}, docker_wait=0)
     failed = agent.until("failed")
     assert failed["code"] == "docker_unavailable"
     assert failed["reason"] == "docker ps did not end within 5 s"
 
 
-def test_a_login_is_for_the_pull_alone(start: Start, tmp_path: Path) -> None:
+def test_a_login_is_for_the_pull_alone(start_agent: Start, tmp_path: Path) -> None:
     login = {"host": "registry.example", "user": "AWS", "token": "t0ken"}
-    agent = start(login=login)
+    agent = start_agent(login=login)
     agent.until("ready")
     token, config = json.loads((agent.folder / "login.json").read_text())
     assert token == "t0ken"  # noqa: S105 - a test's
@@ -202,9 +189,11 @@ def test_a_login_is_for_the_pull_alone(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_login_that_is_refused_is_told(start: Start) -> None:
+def test_a_login_that_is_refused_is_told(start_agent: Start) -> None:
     login = {"host": "registry.example", "user": "AWS", "token": "t0ken"}
-    agent = start({"login": {"fail": "Error response from daemon: 400 Bad Request"}}, login=login)
+    agent = start_agent(
+        {"login": {"fail": "Error response from daemon: 400 Bad Request"}}, login=login
+    )
     failed = agent.until("failed")
     assert failed["code"] == "pull_refused"
     assert failed["reason"].startswith("the login to registry.example failed: Error response")
@@ -214,17 +203,19 @@ def test_a_login_that_is_refused_is_told(start: Start) -> None:
 # -- the machine's end --------------------------------------------------------------------------
 
 
-def test_a_machine_that_nobody_asks_for_ends_itself(start: Start) -> None:
-    agent = start(lease=1)
+def test_a_machine_that_nobody_asks_for_ends_itself(start_agent: Start) -> None:
+    agent = start_agent(lease=1)
     until(lambda: ["poweroff", "--force", "--force"] in agent.calls("systemctl"))
     ends = [call for call in agent.calls("systemctl") if call[0] == "poweroff"]
     assert ends[:2] == [["poweroff"], ["poweroff", "--force"]]
     assert "nobody has asked for this machine any more" in agent.console
 
 
-def test_requests_with_the_key_prolong_the_lease_but_never_beyond_the_cap(start: Start) -> None:
+def test_requests_with_the_key_prolong_the_lease_but_never_beyond_the_cap(
+    start_agent: Start,
+) -> None:
     began = time.monotonic()
-    agent = start(lease=3, cap=8)
+    agent = start_agent(lease=3, cap=8)
     agent.until("ready")
     while ["poweroff"] not in agent.calls("systemctl"):
         with contextlib.suppress(OSError):
@@ -236,8 +227,8 @@ def test_requests_with_the_key_prolong_the_lease_but_never_beyond_the_cap(start:
 
 
 @pytest.mark.slow
-def test_requests_without_the_key_do_not_prolong_it(start: Start) -> None:
-    agent = start(lease=3)
+def test_requests_without_the_key_do_not_prolong_it(start_agent: Start) -> None:
+    agent = start_agent(lease=3)
     agent.until("booting", "pulling", "starting", "ready")
     began = time.monotonic()
     while ["poweroff"] not in agent.calls("systemctl"):
@@ -247,8 +238,10 @@ def test_requests_without_the_key_do_not_prolong_it(start: Start) -> None:
         time.sleep(0.1)
 
 
-def test_an_agent_that_is_killed_goes_on_with_its_containers_and_its_lease(start: Start) -> None:
-    agent = start({"container": OURS}, cap=100)
+def test_an_agent_that_is_killed_goes_on_with_its_containers_and_its_lease(
+    start_agent: Start,
+) -> None:
+    agent = start_agent({"container": OURS}, cap=100)
     agent.until("ready")
     container = json.loads((agent.folder / "video-api-1.json").read_text())["pid"]
     time.sleep(1.1)
@@ -262,8 +255,8 @@ def test_an_agent_that_is_killed_goes_on_with_its_containers_and_its_lease(start
 
 
 @pytest.mark.slow
-def test_containers_that_do_not_stop_what_was_given_up_are_started_anew(start: Start) -> None:
-    agent = start(room=1)
+def test_containers_that_do_not_stop_what_was_given_up_are_started_anew(start_agent: Start) -> None:
+    agent = start_agent(room=1)
     agent.until("ready")
     agent.submit(name="lost", sleep=600)
     until(lambda: [note for note in agent.notes() if note["what"] == "begins"])
@@ -275,8 +268,8 @@ def test_containers_that_do_not_stop_what_was_given_up_are_started_anew(start: S
 
 
 @pytest.mark.slow
-def test_a_killed_agent_does_not_prolong_a_lease_that_is_over(start: Start) -> None:
-    agent = start(lease=2, start_wait=5)
+def test_a_killed_agent_does_not_prolong_a_lease_that_is_over(start_agent: Start) -> None:
+    agent = start_agent(lease=2, start_wait=5)
     agent.until("booting", "pulling", "starting", "ready")
     agent.kill()
     time.sleep(2.2)
@@ -292,8 +285,8 @@ def test_a_killed_agent_does_not_prolong_a_lease_that_is_over(start: Start) -> N
         pytest.param('{"boot": "fir', marks=pytest.mark.slow),
     ],
 )
-def test_a_reboot_ends_the_machine(start: Start, record: str | None) -> None:
-    agent = start()
+def test_a_reboot_ends_the_machine(start_agent: Start, record: str | None) -> None:
+    agent = start_agent()
     agent.until("ready")
     agent.kill()
     if record is None:
@@ -394,8 +387,8 @@ def test_a_body_that_breaks_off_is_no_job(start_once: AgentProcess) -> None:
 
 
 @pytest.mark.slow
-def test_strangers_cannot_keep_others_out(start: Start) -> None:
-    agent = start({"container": OURS})
+def test_strangers_cannot_keep_others_out(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS})
     agent.until("ready")
     with contextlib.ExitStack() as held:
         for number in range(100):

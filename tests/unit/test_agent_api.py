@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,21 +41,6 @@ HINT = "set aws.ingress"
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start an agent whose `docker` and containers do what a test orders."""
-    made: list[AgentProcess] = []
-
-    def start(orders: dict[str, Any] | None = None, **settings: Any) -> AgentProcess:
-        made.append(AgentProcess(tmp_path / f"machine-{len(made)}", orders, **settings))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for agent in made:
-        agent.close()
-
-
-@pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene("s", write_picture(tmp_path / "p.png"), write_sound(tmp_path / "a.wav"), 1.0)
 
@@ -70,6 +56,18 @@ def ready(agent: AgentProcess, port: int = 0) -> AgentApi:
     return api
 
 
+@contextmanager
+def wired(agent: AgentProcess, certificate: Path | None = None) -> Iterator[tuple[Wire, int]]:
+    """Put a wire before an agent; yield it with the port on which it listens."""
+    port = free_port()
+    wire = Wire("127.0.0.1", port, certificate=certificate)
+    wire.target = ("127.0.0.1", agent.port)
+    try:
+        yield wire, port
+    finally:
+        wire.close()
+
+
 def patiently(seconds: float) -> bool:
     time.sleep(seconds)
     return False
@@ -78,8 +76,8 @@ def patiently(seconds: float) -> bool:
 # -- health -------------------------------------------------------------------------------------
 
 
-def test_each_state_of_a_boot_is_reported_once(start: Start) -> None:
-    agent = start({"pull": {"sleep": 2}, "container": OURS | {"slow": 2}})
+def test_each_state_of_a_boot_is_reported_once(start_agent: Start) -> None:
+    agent = start_agent({"pull": {"sleep": 2}, "container": OURS | {"slow": 2}})
     api, seen = AgentApi(worker(agent)), list[Boot]()
     api.on_boot = seen.append
     api.wait_healthy(SOON, patiently)
@@ -90,8 +88,8 @@ def test_each_state_of_a_boot_is_reported_once(start: Start) -> None:
     assert (api.capacity, api.bundled) == (2, True)
 
 
-def test_an_image_that_is_not_the_bundled_one_is_known(start: Start) -> None:
-    api = ready(start(room=1))
+def test_an_image_that_is_not_the_bundled_one_is_known(start_agent: Start) -> None:
+    api = ready(start_agent(room=1))
     assert (api.capacity, api.bundled) == (1, False)
 
 
@@ -106,9 +104,9 @@ def test_an_image_that_is_not_the_bundled_one_is_known(start: Start) -> None:
     ],
 )
 def test_a_boot_that_failed_ends_the_wait_with_its_reason(
-    start: Start, text: str, code: str, verdict: Verdict
+    start_agent: Start, text: str, code: str, verdict: Verdict
 ) -> None:
-    api = AgentApi(worker(start({"pull": {"fail": text}}, pauses=[])))
+    api = AgentApi(worker(start_agent({"pull": {"fail": text}}, pauses=[])))
     with pytest.raises(WorkerUnhealthy, match=rf"cannot render: {text} \({code}\)") as caught:
         api.wait_healthy(600, patiently)
     assert (caught.value.code, caught.value.refusal.verdict) == (code, verdict)
@@ -121,8 +119,8 @@ def test_every_code_of_the_agent_has_a_meaning() -> None:
         assert boots.is_its_own(code) == (boots.refusal(code).verdict is Verdict.NEXT)
 
 
-def test_a_wrong_key_is_told(start: Start) -> None:
-    agent = start({"container": OURS})
+def test_a_wrong_key_is_told(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS})
     agent.until("ready")
     reason = AgentApi(worker(agent, key="another")).healthy()
     assert reason is not None
@@ -149,35 +147,28 @@ def test_who_cannot_be_reached_is_told_with_what_that_means(tmp_path: Path) -> N
 
 
 def test_another_certificate_is_refused_before_the_key_is_sent(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = start({"container": OURS})
+    agent = start_agent({"container": OURS})
     agent.until("ready")
-    port = free_port()
-    proxy = Wire("127.0.0.1", port, certificate=make_certificate(tmp_path / "proxy.pem"))
-    proxy.target = ("127.0.0.1", agent.port)
     monkeypatch.setattr(agent_client, "_IMPOSTOR", 0.5)
-    try:
-        with pytest.raises(WorkerUnhealthy, match="answers with another certificate") as caught:
-            AgentApi(worker(agent, port)).wait_healthy(600, patiently)
-    finally:
-        proxy.close()
+    certificate = make_certificate(tmp_path / "proxy.pem")
+    with (
+        wired(agent, certificate) as (proxy, port),
+        pytest.raises(WorkerUnhealthy, match="answers with another certificate") as caught,
+    ):
+        AgentApi(worker(agent, port)).wait_healthy(600, patiently)
     assert "a proxy that opens TLS" in str(caught.value)
     assert proxy.flows > 0
     assert bytes(proxy.recorded) == b""
 
 
-def test_what_passes_by_cannot_be_read(start: Start, scene: Scene, tmp_path: Path) -> None:
-    agent = start({"container": OURS})
+def test_what_passes_by_cannot_be_read(start_agent: Start, scene: Scene, tmp_path: Path) -> None:
+    agent = start_agent({"container": OURS})
     agent.until("ready")
-    port = free_port()
-    wire = Wire("127.0.0.1", port)
-    wire.target = ("127.0.0.1", agent.port)
-    try:
+    with wired(agent) as (wire, port):
         api = ready(agent, port)
         api.fetch(api.render(scene, 60), tmp_path / "v.mp4")
-    finally:
-        wire.close()
     assert (tmp_path / "v.mp4").read_bytes() == VIDEO
     recorded = bytes(wire.recorded)
     assert len(recorded) > len(VIDEO)
@@ -185,8 +176,8 @@ def test_what_passes_by_cannot_be_read(start: Start, scene: Scene, tmp_path: Pat
         assert secret not in recorded
 
 
-def test_connections_are_kept_alive(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = start({"container": OURS})
+def test_connections_are_kept_alive(start_agent: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = start_agent({"container": OURS})
     agent.until("ready")
     peer = transport.Peer(f"https://127.0.0.1:{agent.port}", agent.identity.certificate)
     kept: list[int] = []
@@ -213,8 +204,10 @@ def test_a_handshake_that_hangs_is_given_up(tmp_path: Path) -> None:
 # -- scenes -------------------------------------------------------------------------------------
 
 
-def test_a_scene_is_rendered_and_downloaded(start: Start, scene: Scene, tmp_path: Path) -> None:
-    api = ready(start({"container": OURS}))
+def test_a_scene_is_rendered_and_downloaded(
+    start_agent: Start, scene: Scene, tmp_path: Path
+) -> None:
+    api = ready(start_agent({"container": OURS}))
     rendered = api.render(scene, 60)
     assert rendered.endpoint == "/download/1/download/1"
     assert rendered.sent > scene.image.stat().st_size
@@ -224,19 +217,19 @@ def test_a_scene_is_rendered_and_downloaded(start: Start, scene: Scene, tmp_path
 
 @pytest.mark.parametrize(("status", "error"), [(422, SceneRejected), (500, RenderFailed)])
 def test_the_video_apis_answer_is_the_scenes(
-    start: Start, scene: Scene, status: int, error: type[Exception]
+    start_agent: Start, scene: Scene, status: int, error: type[Exception]
 ) -> None:
     order = {"status": status, "say": {"error": "no such picture"}}
-    api = ready(start({"container": OURS | {"render": order}}))
+    api = ready(start_agent({"container": OURS | {"render": order}}))
     with pytest.raises(error, match=f"the video API answered {status}: no such picture"):
         api.render(scene, 60)
 
 
 def test_a_render_that_takes_too_long_is_ended_on_the_machine(
-    start: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_client, "GRACE", 0.0)
-    agent = start({"container": OURS | {"render": {"sleep": 600}}})
+    agent = start_agent({"container": OURS | {"render": {"sleep": 600}}})
     api = ready(agent)
     with pytest.raises(RenderTimedOut, match="took longer than 2 s"):
         api.render(scene, 2)
@@ -245,10 +238,10 @@ def test_a_render_that_takes_too_long_is_ended_on_the_machine(
 
 
 def test_a_video_that_is_not_wanted_any_more_is_not_waited_for(
-    start: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_client, "LONG_POLL", 0.2)
-    agent = start({"container": OURS | {"render": {"sleep": 600}}})
+    agent = start_agent({"container": OURS | {"render": {"sleep": 600}}})
     api = ready(agent)
     asked: list[str] = []
     api.wanted = lambda name: asked.append(name) is None and len(asked) < 5
@@ -259,29 +252,24 @@ def test_a_video_that_is_not_wanted_any_more_is_not_waited_for(
 
 
 def test_a_cut_costs_no_attempt(
-    start: Start, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_client, "LONG_POLL", 0.5)
     monkeypatch.setattr(agent_client, "WAY", 1.0)
-    agent = start({"container": OURS | {"render": {"sleep": 4}}})
+    agent = start_agent({"container": OURS | {"render": {"sleep": 4}}})
     agent.until("ready")
-    port = free_port()
-    wire = Wire("127.0.0.1", port)
-    wire.target = ("127.0.0.1", agent.port)
-    try:
+    with wired(agent) as (wire, port):
         api = ready(agent, port)
         threading.Timer(1.5, wire.cut, (5,)).start()
         api.fetch(api.render(scene, 120), tmp_path / "v.mp4")
-    finally:
-        wire.close()
     assert (tmp_path / "v.mp4").read_bytes() == VIDEO
     assert len([note for note in agent.notes() if note["what"] == "begins"]) == 1
 
 
 def test_a_scene_whose_submission_broke_off_is_submitted_once(
-    start: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = start({"container": OURS})
+    agent = start_agent({"container": OURS})
     api = ready(agent)
     ask, posts = api.request, list[str]()
 
@@ -302,10 +290,10 @@ def test_a_scene_whose_submission_broke_off_is_submitted_once(
 
 
 def test_a_scene_that_an_agent_has_lost_is_to_be_rendered_again(
-    start: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_client, "LONG_POLL", 0.5)
-    agent = start({"container": OURS | {"render": {"sleep": 3}}})
+    agent = start_agent({"container": OURS | {"render": {"sleep": 3}}})
     api = ready(agent)
 
     def restart() -> None:
@@ -323,9 +311,9 @@ def test_a_scene_that_an_agent_has_lost_is_to_be_rendered_again(
 
 
 def test_a_download_goes_on_where_it_broke_off(
-    start: Start, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = ready(start({"container": OURS}))
+    api = ready(start_agent({"container": OURS}))
     rendered = api.render(scene, 60)
     real, requests = api._peer.open, list[str]()
 
@@ -339,8 +327,6 @@ def test_a_download_goes_on_where_it_broke_off(
         def iter_content(self, size: int) -> Iterator[bytes]:
             yield next(iter(self._response.iter_content(size)))
             raise ConnectionResetError("reset by peer")
-
-    from contextlib import contextmanager
 
     @contextmanager
     def lossy(method: str, path: str, budget: Any, **options: Any) -> Iterator[Any]:
@@ -357,9 +343,9 @@ def test_a_download_goes_on_where_it_broke_off(
 
 
 def test_a_download_that_stays_broken_is_given_up(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_agent: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = start({"container": OURS})
+    agent = start_agent({"container": OURS})
     api = ready(agent)
     monkeypatch.setattr(AgentApi, "resumes", 0.5)
     agent.kill()
@@ -370,8 +356,8 @@ def test_a_download_that_stays_broken_is_given_up(
 # -- logs ---------------------------------------------------------------------------------------
 
 
-def test_logs_are_written_beside_the_report(start: Start, tmp_path: Path) -> None:
-    api = ready(start({"container": OURS}))
+def test_logs_are_written_beside_the_report(start_agent: Start, tmp_path: Path) -> None:
+    api = ready(start_agent({"container": OURS}))
     api.write_logs(tmp_path / "logs", "b01.2")
     assert "pulling: me/mine:1" in (tmp_path / "logs/b01.2.boot.log").read_text()
     assert "the video API listens" in (tmp_path / "logs/b01.2.log").read_text()
@@ -384,8 +370,8 @@ def test_logs_of_who_does_not_answer_are_told(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
-def test_a_bundle_is_uploaded_and_started(start: Start) -> None:
-    agent = start({"container": OURS}, bundle=True)
+def test_a_bundle_is_uploaded_and_started(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS}, bundle=True)
     agent.until("waiting")
     api = AgentApi(worker(agent))
     digest = api.upload("a.zip", b"zip", 10)

@@ -7,16 +7,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.support.agents import KEY, AgentProcess
 from tests.support.clouds import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Start = Callable[..., AgentProcess]
 OURS = {"container": {"health": {"capacity": 2, "version": "1.2"}}}
@@ -24,29 +21,25 @@ VIDEO = bytes(range(256)) * 4096
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start_agent(start_agent: Start) -> Start:
     """Start an agent and wait until it is ready."""
-    made: list[AgentProcess] = []
 
     def start(
-        orders: dict[str, Any] | None = None, state: str = "ready", **settings: Any
+        orders: dict[str, Any] | None = None, state: str = "ready", **more: Any
     ) -> AgentProcess:
-        made.append(AgentProcess(tmp_path / f"machine-{len(made)}", orders, **settings))
-        made[-1].start()
-        made[-1].until(state)
-        return made[-1]
+        agent = start_agent(orders, **more)
+        agent.until(state)
+        return agent
 
-    yield start
-    for agent in made:
-        agent.close()
+    return start
 
 
 def begun(agent: AgentProcess, what: str = "begins") -> list[str]:
     return [note["job"] for note in agent.notes() if note["what"] == what]
 
 
-def test_a_job_is_accepted_at_once_and_waited_for(start: Start) -> None:
-    agent = start(OURS)
+def test_a_job_is_accepted_at_once_and_waited_for(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     began = time.monotonic()
     job = agent.submit(name="a", sleep=3)
     assert agent.ask("GET", f"/jobs/{job}")[1]["state"] in ("queued", "rendering")
@@ -63,16 +56,16 @@ def test_a_job_is_accepted_at_once_and_waited_for(start: Start) -> None:
     assert not [*(agent.folder / "var/lib/cloudburst/jobs").iterdir()]
 
 
-def test_what_the_container_answers_comes_through(start: Start) -> None:
-    agent = start(OURS)
+def test_what_the_container_answers_comes_through(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     for status, say in ((400, {"error": "bad"}), (422, {"error": "x"}), (500, ["odd"])):
         said = agent.result(agent.submit(name="a", status=status, say=say))
         assert (said["status"], said["response"]) == (status, say)
 
 
 @pytest.mark.parametrize("room", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_no_more_scenes_at_once_than_there_are_containers(start: Start, room: int) -> None:
-    agent = start(room=room)
+def test_no_more_scenes_at_once_than_there_are_containers(start_agent: Start, room: int) -> None:
+    agent = start_agent(room=room)
     jobs = [agent.submit(name=str(number), sleep=0.4) for number in range(4)]
     assert agent.health()["queued"] >= 4 - room - 1
     assert [agent.result(job)["status"] for job in jobs] == [200] * 4
@@ -87,8 +80,8 @@ def test_no_more_scenes_at_once_than_there_are_containers(start: Start, room: in
 
 
 @pytest.mark.slow
-def test_a_capacity_is_used_up_by_one_container(start: Start) -> None:
-    agent = start(OURS)
+def test_a_capacity_is_used_up_by_one_container(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     jobs = [agent.submit(name=str(number), sleep=1) for number in range(3)]
     until(lambda: len(begun(agent)) == 2)
     assert (agent.health()["running"], agent.health()["queued"]) == (2, 1)
@@ -96,8 +89,8 @@ def test_a_capacity_is_used_up_by_one_container(start: Start) -> None:
         agent.result(job)
 
 
-def test_a_job_that_is_sent_twice_is_rendered_once(start: Start) -> None:
-    agent = start(OURS)
+def test_a_job_that_is_sent_twice_is_rendered_once(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     for _ in range(2):
         status, said, _ = agent.ask("POST", "/jobs?id=mine", {"name": "a", "sleep": 0.5})
         assert (status, said) == (202, {"id": "mine"})
@@ -106,8 +99,8 @@ def test_a_job_that_is_sent_twice_is_rendered_once(start: Start) -> None:
     assert agent.ask("POST", "/jobs?id=../x", {"name": "a"})[0] == 400
 
 
-def test_a_cancelled_job_ends_in_a_container_that_cancels(start: Start) -> None:
-    agent = start(OURS)
+def test_a_cancelled_job_ends_in_a_container_that_cancels(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     job = agent.submit(name="a", sleep=600)
     until(lambda: begun(agent))
     assert agent.ask("DELETE", f"/jobs/{job}")[1] == {"id": job, "state": "done"}
@@ -117,8 +110,8 @@ def test_a_cancelled_job_ends_in_a_container_that_cancels(start: Start) -> None:
     assert agent.result(agent.submit(name="b"))["status"] == 200
 
 
-def test_a_container_that_does_not_cancel_is_started_anew(start: Start) -> None:
-    agent = start(room=1)
+def test_a_container_that_does_not_cancel_is_started_anew(start_agent: Start) -> None:
+    agent = start_agent(room=1)
     job, waiting = agent.submit(name="a", sleep=600), agent.submit(name="b")
     until(lambda: begun(agent))
     assert agent.ask("DELETE", f"/jobs/{job}")[1]["state"] == "done"
@@ -128,8 +121,8 @@ def test_a_container_that_does_not_cancel_is_started_anew(start: Start) -> None:
     assert begun(agent, "ends") == ["b"], "the render has really ended"
 
 
-def test_a_job_that_waits_is_cancelled_without_being_begun(start: Start) -> None:
-    agent = start(room=1)
+def test_a_job_that_waits_is_cancelled_without_being_begun(start_agent: Start) -> None:
+    agent = start_agent(room=1)
     first, second = agent.submit(name="a", sleep=1), agent.submit(name="b")
     assert agent.ask("DELETE", f"/jobs/{second}")[0] == 200
     assert agent.result(second)["status"] == 499
@@ -139,8 +132,8 @@ def test_a_job_that_waits_is_cancelled_without_being_begun(start: Start) -> None
     assert agent.ask("GET", "/jobs/unknown")[0] == 404
 
 
-def test_a_container_that_dies_is_told_and_used_again(start: Start) -> None:
-    agent = start(OURS)
+def test_a_container_that_dies_is_told_and_used_again(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     said = agent.result(agent.submit(name="a", die=True))
     assert said["status"] == 502
     assert said["response"]["error"].startswith("video-api-1 broke off: ")
@@ -148,8 +141,8 @@ def test_a_container_that_dies_is_told_and_used_again(start: Start) -> None:
     assert agent.health()["capacity"] == 2
 
 
-def test_a_container_that_is_gone_for_good_fails_the_machine(start: Start) -> None:
-    agent = start(room=1, restart_wait=1)
+def test_a_container_that_is_gone_for_good_fails_the_machine(start_agent: Start) -> None:
+    agent = start_agent(room=1, restart_wait=1)
     agent.order({"run": {"fail": "no space left on device"}, "container": {"exits": "gone"}})
     said = json.loads((agent.folder / "video-api-1.json").read_text())
     os.kill(said["supervisor"], signal.SIGKILL)
@@ -160,8 +153,8 @@ def test_a_container_that_is_gone_for_good_fails_the_machine(start: Start) -> No
 
 
 @pytest.mark.slow
-def test_jobs_are_bounded_and_the_oldest_results_give_way(start: Start) -> None:
-    agent = start(room=1)
+def test_jobs_are_bounded_and_the_oldest_results_give_way(start_agent: Start) -> None:
+    agent = start_agent(room=1)
     finished = agent.submit(name="first")
     agent.result(finished)
     jobs = [agent.submit(name=str(number), sleep=600) for number in range(64)]
@@ -175,8 +168,8 @@ def test_jobs_are_bounded_and_the_oldest_results_give_way(start: Start) -> None:
 # -- downloads ----------------------------------------------------------------------------------
 
 
-def test_a_video_comes_from_the_container_that_has_it(start: Start) -> None:
-    agent = start(room=2)
+def test_a_video_comes_from_the_container_that_has_it(start_agent: Start) -> None:
+    agent = start_agent(room=2)
     jobs = [agent.submit(name=str(number), sleep=0.5) for number in range(2)]
     endpoints = {agent.result(job)["response"]["download_endpoint"] for job in jobs}
     assert endpoints == {"/download/1/download/1", "/download/2/download/1"}
@@ -185,8 +178,8 @@ def test_a_video_comes_from_the_container_that_has_it(start: Start) -> None:
         assert (status, video == VIDEO, headers["Content-Type"]) == (200, True, "video/mp4")
 
 
-def test_a_download_goes_on_where_it_broke_off(start: Start) -> None:
-    agent = start(OURS)
+def test_a_download_goes_on_where_it_broke_off(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     agent.result(agent.submit(name="a"))
     endpoint = "/download/1/download/1"
     status, video, headers = agent.ask("GET", endpoint, Range="bytes=1000-")
@@ -198,8 +191,8 @@ def test_a_download_goes_on_where_it_broke_off(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_bytes_on_their_way_are_signs_of_life(start: Start) -> None:
-    agent = start(OURS, lease=3)
+def test_bytes_on_their_way_are_signs_of_life(start_agent: Start) -> None:
+    agent = start_agent(OURS, lease=3)
     body = json.dumps({"name": "slow"}).encode().rjust(50)
     head = f"POST /jobs HTTP/1.1\r\nX-Authentication-Key: {KEY}\r\nContent-Length: 50\r\n\r\n"
     with agent.connect() as tls:
@@ -214,16 +207,16 @@ def test_bytes_on_their_way_are_signs_of_life(start: Start) -> None:
 # -- logs ---------------------------------------------------------------------------------------
 
 
-def test_logs_are_those_of_the_boot_and_of_the_containers(start: Start) -> None:
-    logs = start(OURS).ask("GET", "/logs")[1]
+def test_logs_are_those_of_the_boot_and_of_the_containers(start_agent: Start) -> None:
+    logs = start_agent(OURS).ask("GET", "/logs")[1]
     assert "pulling: me/mine:1" in logs["boot"]
     assert "ready: 2 at once" in logs["boot"]
     assert logs["container"] == "== video-api-1\nthe video API listens\n"
 
 
 @pytest.mark.slow
-def test_logs_are_bounded(start: Start) -> None:
-    agent = start(OURS)
+def test_logs_are_bounded(start_agent: Start) -> None:
+    agent = start_agent(OURS)
     for name in ("boot.log", "video-api-1.log"):
         (agent.folder / name).write_text("line\n" * 100_000)
     logs = agent.ask("GET", "/logs")[1]
@@ -231,8 +224,8 @@ def test_logs_are_bounded(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_the_log_of_a_container_that_failed_is_there(start: Start) -> None:
-    agent = start({"container": {"exits": "ImportError: cv2"}}, "failed")
+def test_the_log_of_a_container_that_failed_is_there(start_agent: Start) -> None:
+    agent = start_agent({"container": {"exits": "ImportError: cv2"}}, "failed")
     assert "ImportError: cv2" in agent.ask("GET", "/logs")[1]["container"]
 
 
@@ -243,8 +236,10 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_bundle_is_waited_for_checked_and_run(start: Start) -> None:
-    agent = start(OURS, "waiting", bundle=True, name="bundled", command=["python", "/bundle/a.zip"])
+def test_a_bundle_is_waited_for_checked_and_run(start_agent: Start) -> None:
+    agent = start_agent(
+        OURS, "waiting", bundle=True, name="bundled", command=["python", "/bundle/a.zip"]
+    )
     files = {"a.zip": b"zip" * 100_000, "requirements.lock": b"flask"}
     for name, content in files.items():
         status, said, _ = agent.ask("PUT", f"/bundle/{name}", content)
@@ -265,17 +260,17 @@ def test_a_bundle_is_waited_for_checked_and_run(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_a_bundle_may_come_while_the_image_is_pulled(start: Start) -> None:
+def test_a_bundle_may_come_while_the_image_is_pulled(start_agent: Start) -> None:
     orders = {**OURS, "pull": {"sleep": 2}}
-    agent = start(orders, "pulling", bundle=True)
+    agent = start_agent(orders, "pulling", bundle=True)
     agent.ask("PUT", "/bundle/a.zip", b"zip")
     assert agent.ask("POST", "/bundle", {"files": {"a.zip": digest(b"zip")}})[0] == 202
     assert agent.until("ready")["capacity"] == 2
 
 
 @pytest.mark.slow
-def test_a_bundle_that_ends_again_and_again_is_told(start: Start) -> None:
-    agent = start({"container": {"exits": "hash mismatch"}}, "waiting", bundle=True)
+def test_a_bundle_that_ends_again_and_again_is_told(start_agent: Start) -> None:
+    agent = start_agent({"container": {"exits": "hash mismatch"}}, "waiting", bundle=True)
     agent.ask("PUT", "/bundle/a.zip", b"zip")
     agent.ask("POST", "/bundle", {"files": {"a.zip": digest(b"zip")}})
     failed = agent.until("failed")
@@ -284,8 +279,8 @@ def test_a_bundle_that_ends_again_and_again_is_told(start: Start) -> None:
 
 
 @pytest.mark.slow
-def test_an_agent_that_is_killed_knows_its_bundle(start: Start) -> None:
-    agent = start({"container": {}}, "waiting", bundle=True, room=1)
+def test_an_agent_that_is_killed_knows_its_bundle(start_agent: Start) -> None:
+    agent = start_agent({"container": {}}, "waiting", bundle=True, room=1)
     agent.ask("PUT", "/bundle/a.zip", b"zip")
     agent.ask("POST", "/bundle", {"files": {"a.zip": digest(b"zip")}})
     agent.until("ready")
@@ -294,8 +289,8 @@ def test_an_agent_that_is_killed_knows_its_bundle(start: Start) -> None:
     agent.until("ready")
 
 
-def test_files_of_a_bundle_have_plain_names(start: Start) -> None:
-    agent = start(OURS, "waiting", bundle=True)
+def test_files_of_a_bundle_have_plain_names(start_agent: Start) -> None:
+    agent = start_agent(OURS, "waiting", bundle=True)
     for name in ("../x", "a/b", ".hidden", "", "a" * 201, "%2e%2e%2fx", "a%20b", "-x"):
         assert agent.ask("PUT", f"/bundle/{name}", b"x")[0] == 404
         for files in ({}, {name: digest(b"x")}, [], "x", None):

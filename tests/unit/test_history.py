@@ -21,6 +21,7 @@ from tests.support.pasts import (
     FULL,
     RUN,
     begun,
+    launched,
     now_is,
     record_of,
     rendered,
@@ -127,16 +128,7 @@ def test_a_scene_that_was_broken_off_is_no_idle_time(tmp_path: Path) -> None:
 def test_what_goes_on_has_lasted_until_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_is(monkeypatch, BEGAN)
     with begun(tmp_path / "out", target="local") as held:
-        row = held.launch(
-            batch="b01",
-            label="b01",
-            stack="run-b01",
-            target="local",
-            rung=FULL,
-            price=None,
-            room=1,
-            expires=None,
-        )
+        row = launched(held, target="local")
         held.progress(row, "working", (Span("up", 0, 20), Span("health", 20, 40)))
         held.attempt("a", "b01", "mark", 42.0)
         now_is(monkeypatch, BEGAN + 100)
@@ -158,16 +150,7 @@ def test_a_stack_that_is_being_created_has_taken_until_now(
     now_is(monkeypatch, BEGAN)
     with begun(tmp_path / "out", target="local") as held:
         now_is(monkeypatch, BEGAN + 10)
-        row = held.launch(
-            batch="b01",
-            label="b01",
-            stack="run-b01",
-            target="local",
-            rung=FULL,
-            price=None,
-            room=1,
-            expires=None,
-        )
+        row = launched(held, target="local")
         held.progress(row, "creating", ())
         now_is(monkeypatch, BEGAN + 25)
         seconds = {use.name: use.seconds for use in history.load(RUN).uses}
@@ -195,16 +178,7 @@ def test_a_machine_that_runs_costs_up_to_now_and_something_an_hour(
     now_is(monkeypatch, BEGAN + 600)
     with begun(tmp_path / "out") as held:
         held.rental(rental("i-1", BEGAN, None))
-        held.launch(
-            batch="b01",
-            label="b01",
-            stack="run-b01",
-            target="aws",
-            rung=FULL,
-            price=None,
-            room=1,
-            expires=None,
-        )
+        launched(held)
         run = history.load(RUN)
     assert run.usd == pytest.approx(600 * SECOND)
     assert run.usd_per_hour == pytest.approx(3600 * SECOND)
@@ -369,16 +343,7 @@ def test_a_run_that_goes_on_is_not_shown_as_left_running(
     now_is(monkeypatch, BEGAN + 600)
     with begun(tmp_path / "out") as held:
         for label in ("b01", "b02"):
-            held.launch(
-                batch=label,
-                label=label,
-                stack=f"run-{label}",
-                target="aws",
-                rung=FULL,
-                price=None,
-                room=1,
-                expires=None,
-            )
+            launched(held, label)
             held.rental(rental(f"i-{label}", BEGAN, None, stack=f"run-{label}"))
         said = called("show", RUN, "--verbose")
     assert said.count("c5.4xlarge on-demand") == 2
@@ -399,16 +364,7 @@ def test_a_thousand_scenes_on_a_hundred_workers_are_one_row_and_few_lines(
         held._db.execute("PRAGMA synchronous = OFF")
         for number in range(1, 101):
             label = f"b{number:02d}"
-            held.launch(
-                batch=label,
-                label=label,
-                stack=f"run-{label}",
-                target="aws",
-                rung=FULL,
-                price=None,
-                room=1,
-                expires=None,
-            )
+            launched(held, label)
             held.rental(rental(f"i-{number}", BEGAN, None, stack=f"run-{label}"))
         rendered(held, "scene-0000", "b01", 10.0, 20.0)
         listed, shown = called("ps"), called("show", RUN)
