@@ -147,12 +147,14 @@ class Engine:
             self._translated("preview", stack),
             sdk.closed_loops(program) as recorded,
         ):
-            # The engine previews only stacks that exist: an empty one is created and removed.
-            handle = self._handle(stack, recorded, create=True)
+            # The engine previews only stacks that exist: an empty one is created and removed, also
+            # one of which only a part was created.
+            workspace = self._workspace_of(stack, recorded)
             try:
+                handle = sdk.Stack(stack, workspace, create=True)
                 handle.preview(color="never", on_event=note)
             finally:
-                self._remove(stack, handle)
+                self._remove(stack, workspace)
         return tuple(planned)
 
     def destroy(self, stack: str, *, remove: bool = True) -> None:
@@ -173,7 +175,7 @@ class Engine:
             except auto.StackNotFoundError:
                 handle = None
             if handle is not None and remove:
-                self._remove(stack, handle)
+                self._remove(stack, handle.workspace)
         if remove:
             self._forget(stack, gone=True)
 
@@ -188,7 +190,7 @@ class Engine:
             self._translated("stack rm", stack),
             contextlib.suppress(auto.StackNotFoundError),
         ):
-            self._remove(stack, self._existing(stack))
+            self._remove(stack, self._existing(stack).workspace)
         self._forget(stack, gone=True)
 
     def refresh(self, stack: str) -> None:
@@ -218,7 +220,7 @@ class Engine:
             EngineError: with the engine's message.
         """
         with self._translated("cancel", stack), contextlib.suppress(auto.StackNotFoundError):
-            (self._existing(stack)).cancel()
+            self._existing(stack).cancel()
 
     def stacks(self) -> list[str]:
         """List the project's stacks in the backend.
@@ -347,12 +349,16 @@ class Engine:
         return self._known.get(stack) or self._handle(stack, lambda: None, create=False)
 
     def _handle(self, stack: str, program: Program, *, create: bool) -> sdk.Stack:
-        """Return a stack in a workspace of its own."""
-        folder = self._work / stack
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = sdk.Stack(stack, self._workspace(folder, program), create=create)
+        """Return a stack in its workspace."""
+        handle = sdk.Stack(stack, self._workspace_of(stack, program), create=create)
         self._known[stack] = handle
         return handle
+
+    def _workspace_of(self, stack: str, program: Program) -> auto.LocalWorkspace:
+        """Return the workspace of a stack, in a folder of its own."""
+        folder = self._work / stack
+        folder.mkdir(parents=True, exist_ok=True)
+        return self._workspace(folder, program)
 
     def _forget(self, stack: str, *, gone: bool = False) -> None:
         """Remove what the engine keeps of a stack, in CloudBurst's own folders alone.
@@ -374,9 +380,9 @@ class Engine:
             for kind in (Path("history"), Path("locks") / "organization"):
                 shutil.rmtree(backend / kind / PROJECT / stack, ignore_errors=True)
 
-    def _remove(self, stack: str, handle: sdk.Stack) -> None:
+    def _remove(self, stack: str, workspace: auto.Workspace) -> None:
         try:
-            handle.workspace.remove_stack(stack)
+            workspace.remove_stack(stack)
         except auto.StackNotFoundError:
             pass
         finally:

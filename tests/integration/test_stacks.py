@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import requests
+from pulumi.automation import CommandResult
+from pulumi.automation.errors import create_command_error
 
 from cloudburst import preview
 from cloudburst.engine.command import Command
@@ -94,6 +96,32 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Command, "run", recorded)
     return started
+
+
+@pytest.mark.parametrize("created", [False, True], ids=["before", "after"])
+def test_nothing_is_left_of_a_preview_whose_stack_could_not_be_created(
+    engine: Engine,
+    workers: LocalWorkers,
+    spec: WorkerSpec,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    created: bool,
+) -> None:
+    run = Command.run
+
+    def ended(self: Command, args: list[str], *rest: Any) -> Any:
+        """Run the CLI, but the one that creates the stack ends early, or says that it failed."""
+        if args[:2] != ["stack", "init"]:
+            return run(self, args, *rest)
+        if created:
+            run(self, args, *rest)
+        raise create_command_error(CommandResult("", "error: received SIGINT", -2))
+
+    monkeypatch.setattr(Command, "run", ended)
+    with pytest.raises(EngineError, match="received SIGINT"):
+        engine.preview(spec.stack, workers.program(spec, None))
+    assert_nothing_left(state)
 
 
 def test_a_stack_is_a_worker_from_up_to_destroy(
