@@ -39,14 +39,14 @@ from cloudburst.runner.context import (
 )
 from cloudburst.runner.ending import hooks
 from cloudburst.runner.ending.conclusion import conclude
+from cloudburst.runner.ending.remaining import kept_line, remaining_line, stays
 from cloudburst.runner.ending.results import SceneResults
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.meter import Meter
 from cloudburst.runner.planner import plan
 from cloudburst.runner.queue import SceneQueue
 from cloudburst.runner.resume import StartingPoint, take_stock
-from cloudburst.runner.worker.takeover import EarlierWorkers, removal_line
-from cloudburst.runner.worker.worker_run import clock_time
+from cloudburst.runner.worker.takeover import EarlierWorkers
 from cloudburst.stop import Stop, on_signals
 from cloudburst.targets.base import Earlier
 
@@ -378,9 +378,9 @@ class Run:
             *started.earlier.batches(stacks),
             *(batch.result() for batch in started.batches),
         )
-        kept = [_kept_line(batch) for batch in started.batches if batch.kept]
+        kept = [kept_line(batch) for batch in started.batches if batch.kept]
         remaining = [
-            _remaining_line(context, batch)
+            remaining_line(context, batch)
             for batch in started.batches
             if not (batch.destroyed or batch.kept)
         ]
@@ -423,7 +423,7 @@ class Run:
             bill=summary.settled_bill(state, scenes, self._job.settings),
             seconds=state.seconds,
             stopped=False,
-            kept=[_stays(one.stack, one.endpoint, one.expires) for one in state.unfinished],
+            kept=[stays(one.stack, one.endpoint, one.expires) for one in state.unfinished],
         )
 
 
@@ -471,27 +471,6 @@ def _bill(
 
 def _nothing(_downloaded: int) -> None:
     """Return the bill of a target that rents nothing."""
-
-
-def _remaining_line(context: RunContext, batch: BatchRunner) -> str:
-    problem = batch.error or tr("its teardown was not waited for")
-    expires = batch.on.workers.expires(batch.stack)
-    return removal_line(context, batch.on.name, batch.stack, problem, expires)
-
-
-def _kept_line(batch: BatchRunner) -> str:
-    kept = batch.kept
-    if kept is None or kept.worker is None:
-        return batch.stack
-    return _stays(batch.stack, kept.worker.endpoint, kept.kept_until)
-
-
-def _stays(stack: str, endpoint: str | None, until: float | None) -> str:
-    if not until:
-        return stack
-    return tr(
-        "{stack} at {endpoint} until {time}", stack=stack, endpoint=endpoint, time=clock_time(until)
-    )
 
 
 def _write(report: RunReport) -> InfrastructureError | None:
