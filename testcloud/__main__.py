@@ -15,8 +15,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from testcloud.apis.iam import Policy
 from testcloud.cloud import Cloud
-from testcloud.iam import Policy
 
 USAGE = "usage: python -m testcloud [--policy FILE] -- COMMAND [ARGUMENT …]"
 BAD_USAGE, RESOURCES_REMAIN = 2, 4

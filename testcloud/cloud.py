@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Self
 
 from moto.core.base_backend import BackendDict
 
-from testcloud import prices, spot
-from testcloud.api import ADMINISTRATOR, Api, Call, Server
-from testcloud.ec2 import ALIVE, Ec2
+from testcloud.apis import prices, spot
+from testcloud.apis.api import ADMINISTRATOR, Api, Call, Server
+from testcloud.apis.ec2 import ALIVE, Ec2
+from testcloud.apis.iam import Policy
 from testcloud.faults import Fault, Faults, MachineFault
-from testcloud.hypervisor import Hypervisor
-from testcloud.iam import Policy
-from testcloud.instances import Waiting
-from testcloud.metadata import PREFIX, Metadata
-from testcloud.provider import AwsProvider, serve
+from testcloud.machines.hypervisor import Hypervisor
+from testcloud.machines.metadata import PREFIX, Metadata
+from testcloud.provider.instances import Waiting
+from testcloud.provider.provider import AwsProvider, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from testcloud.iam import Access
-    from testcloud.machine import Machine
-    from testcloud.network import Wire
+    from testcloud.apis.iam import Access
+    from testcloud.machines.machine import Machine
+    from testcloud.machines.network import Wire
 
 __all__ = ["ADMINISTRATOR", "Bill", "Call", "Cloud", "Fault", "MachineFault"]
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import _bus
 import _namespace
-import _vendor
 from _machine import MACHINE, notify
-from _service import Place, spawn
-from _systemd import Reply, Systemd
-from _unitfiles import UnitFiles
+from manager import vendor
+from manager.service import Place, spawn
+from manager.systemd import Reply, Systemd
+from manager.unitfiles import UnitFiles
 
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "CLOUDBURST_TEST_MACHINE"
@@ -50,8 +50,8 @@ class Init:
         self._user_data: int | None = None
         faults = MACHINE["faults"]
         builtin = {
-            _vendor.USER_DATA: self._cloud_init,
-            _vendor.DOCKER: self._docker,
+            vendor.USER_DATA: self._cloud_init,
+            vendor.DOCKER: self._docker,
         }
         self.systemd = Systemd(
             Place(FOLDER, bare, environment, MACHINE["minute"] / 60, journal),
@@ -138,16 +138,16 @@ class Init:
         elif MACHINE["boots"] == 1:
             log("the user data is not a script: nothing is run")
         if not self._user_data:
-            self.systemd.started(_vendor.USER_DATA)
+            self.systemd.started(vendor.USER_DATA)
 
     def _docker(self) -> None:
         """Start docker, which starts the containers of the last boot by their restart policies."""
         if "no_docker" in MACHINE["faults"]:
-            self.systemd.failed(_vendor.DOCKER)
+            self.systemd.failed(vendor.DOCKER)
             return
         if MACHINE["boots"] > 1:
             spawn([str(FOLDER / "bin/docker"), "-restore"], start_new_session=True)
-        self.systemd.started(_vendor.DOCKER)
+        self.systemd.started(vendor.DOCKER)
 
     def _reap(self) -> None:
         """Collect the processes that have ended."""
@@ -156,7 +156,7 @@ class Init:
                 code = os.waitstatus_to_exitcode(ended[1])
                 if ended[0] == self._user_data:
                     log(f"user data ended with {code}")
-                    self.systemd.started(_vendor.USER_DATA)
+                    self.systemd.started(vendor.USER_DATA)
                 self.systemd.ended(ended[0], code)
 
 

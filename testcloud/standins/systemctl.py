@@ -7,8 +7,8 @@ from typing import Any
 
 import _bus
 from _machine import ARGUMENTS, COMMAND, FOLDER, MACHINE, fail, record
-from _unitfiles import UnitFiles
-from _units import Unit
+from manager.unitfiles import UnitFiles
+from manager.units import Unit
 
 OPTIONS: tuple[str, ...]
 OPTIONS = ("--now", "--no-block", "--quiet", "--force", "--no-pager", "--no-ask-password", "--full")

@@ -7,8 +7,8 @@ import uuid
 
 import _bus
 from _machine import ARGUMENTS, FOLDER, MACHINE, fail, record
-from _unitfiles import UnitFiles
-from _units import moment, seconds
+from manager.unitfiles import UnitFiles
+from manager.units import moment, seconds
 
 TIMERS = {"--on-active": "OnActiveSec", "--on-boot": "OnBootSec", "--on-calendar": "OnCalendar"}
 SWITCHES = ("--no-block", "--quiet", "-q", "--collect", "-G", "--remain-after-exit", "-r")

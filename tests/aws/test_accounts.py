@@ -14,9 +14,9 @@ import pytest
 from cloudburst import EventKind, doctor, preview
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Check, Finding, Outcome
+from testcloud.apis.wire import MESSAGES
 from testcloud.faults import Fault, MachineFault
-from testcloud.hypervisor import groups_of
-from testcloud.wire import MESSAGES
+from testcloud.machines.hypervisor import groups_of
 from tests.support.aws import (
     ONE_ZONE,
     Watch,

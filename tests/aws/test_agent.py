@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
     Launch = Callable[..., Machine]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from cloudburst import Event, RunReport
     from testcloud.cloud import Cloud
-    from testcloud.network import Wire
+    from testcloud.machines.network import Wire
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 

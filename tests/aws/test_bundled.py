@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 SUBTITLED = ", subtitle: s.srt, language: english"

@@ -11,8 +11,8 @@ from cloudburst.errors import InfrastructureError
 from cloudburst.models import Basis, Outcome
 from cloudburst.runner import batch
 from cloudburst.targets.aws.resources import AwsResources
-from testcloud import groups
 from testcloud.faults import Fault, MachineFault
+from testcloud.provider import groups
 from tests.support.aws import (
     ONE_ZONE,
     assert_cloud_empty,

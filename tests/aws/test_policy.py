@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from cloudburst import EventKind, doctor
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Finding
+from testcloud.apis.iam import Access, Policy
 from testcloud.faults import Fault, MachineFault
-from testcloud.iam import Access, Policy
 from tests.support.aws import Watch, aws_job, run_watched
 from tests.support.clouds import POLICY, administrator
 

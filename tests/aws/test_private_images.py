@@ -15,7 +15,7 @@ from cloudburst import EventKind, doctor, preview
 from cloudburst.errors import InfrastructureError
 from cloudburst.models import Finding
 from cloudburst_stacks import payload
-from testcloud.iam import Policy
+from testcloud.apis.iam import Policy
 from tests.support.aws import Watch, aws_job, run_watched
 from tests.support.clouds import POLICY, until
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Job
     from testcloud.cloud import Cloud
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 pytestmark = pytest.mark.stack
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloudburst import Event, Job, RunReport
     from cloudburst.models import Launch
     from testcloud.cloud import Cloud
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 ONE_ZONE = "aws: {zones: [us-east-1a], instance_types: [c5.2xlarge]}\n"
 

@@ -16,7 +16,7 @@ from tests.support.patience import SOON
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 # What docs/aws.md asks for: every test of the aws target runs under it.
 POLICY = Path(__file__).parents[2].joinpath("docs/aws-policy.json").read_text()

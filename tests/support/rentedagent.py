@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from testcloud.cloud import Cloud
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 KEY = "the-key-of-the-machine"
 IMAGE = "example/image:latest"

@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 
 from testcloud.cloud import Cloud, Fault, MachineFault
-from testcloud.machine import processes
+from testcloud.machines.machine import processes
 from tests.support.clouds import SLEEPER, USER_DATA, image, make_group, run_parameters, until
 from tests.support.marks import but_the_first_slow
 from tests.support.patience import SOON
@@ -30,7 +30,7 @@ from tests.support.patience import SOON
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
     Launch = Callable[..., Machine]
 

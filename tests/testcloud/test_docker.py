@@ -14,7 +14,7 @@ from tests.support.marks import but_the_first_slow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
     Launch = Callable[..., Machine]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from testcloud.cloud import Cloud, MachineFault
-from testcloud.network import BlackHole, Wire, make_certificate
+from testcloud.machines.network import BlackHole, Wire, make_certificate
 from tests.support.clouds import make_group, until
 from tests.support.patience import SOON
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
     Launch = Callable[..., Machine]
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from testcloud import prices
+from testcloud.apis import prices
 
 if TYPE_CHECKING:
     from testcloud.cloud import Cloud

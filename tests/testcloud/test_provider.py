@@ -22,10 +22,10 @@ from pulumi.runtime.proto import provider_pb2 as pb
 from cloudburst.engine.engine import Engine
 from cloudburst.engine.toolchain import find_engine
 from cloudburst.errors import EngineError
-from testcloud import schema
 from testcloud.cloud import Cloud, Fault
-from testcloud.provider import AwsProvider
-from testcloud.schema import GROUP, INSTANCE
+from testcloud.provider import schema
+from testcloud.provider.provider import AwsProvider
+from testcloud.provider.schema import GROUP, INSTANCE
 from tests.support.clouds import IMAGE, SLEEPER, until
 from tests.support.marks import but_the_first_slow
 from tests.support.patience import SOON
@@ -328,7 +328,7 @@ def test_invalid_inputs_are_refused(
     assert reason in problems[0][1]
 
 
-# -- shapes, as pulumi-aws's recorded conversations have them (sources: testcloud.shapes) --------
+# -- shapes, as pulumi-aws's recorded conversations have them (sources: provider.shapes) ------
 
 # Properties of an instance that release 6.78.0 returned, but cpuCoreCount and cpuThreadsPerCore,
 # which release 7 has dropped.

@@ -25,7 +25,7 @@ from cloudburst.workers import agent as agent_client
 from cloudburst.workers import transport
 from cloudburst.workers.agent import AgentApi, Boot
 from cloudburst.workers.messages import Rendered
-from testcloud.network import BlackHole, Wire, make_certificate
+from testcloud.machines.network import BlackHole, Wire, make_certificate
 from tests.support.agents import KEY, AgentProcess, free_port
 from tests.support.clouds import until
 from tests.support.inputs import write_picture, write_sound

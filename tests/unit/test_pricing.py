@@ -19,7 +19,7 @@ from cloudburst.targets.aws.prices.pricing import (
     one_price,
     surplus_per_hour,
 )
-from testcloud.prices import get_products
+from testcloud.apis.prices import get_products
 from tests.support.fakes import cloud_refused
 
 if TYPE_CHECKING:

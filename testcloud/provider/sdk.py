@@ -12,12 +12,12 @@ import botocore.config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from testcloud.wire import PROVIDER_AGENT
+from testcloud.apis.wire import PROVIDER_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testcloud.callers import Keys
+    from testcloud.provider.callers import Keys
 
 MAX_RETRIES = 25
 _NAMES = {"ec2": "EC2", "sts": "STS", "ssm": "SSM"}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import _vendor
-from _units import Unit, parse
+from manager import vendor
+from manager.units import Unit, parse
 
 ETC, RUN = "/etc/systemd/system", "/run/systemd/system"
 
@@ -18,7 +18,7 @@ class UnitFiles:
 
     def __init__(self, root: Path, *, late_docker: bool) -> None:
         self._root = root
-        self._vendor = _vendor.units(late_docker=late_docker)
+        self._vendor = vendor.units(late_docker=late_docker)
         for place in (ETC, RUN):
             self._at(place).mkdir(parents=True, exist_ok=True)
 
@@ -41,7 +41,7 @@ class UnitFiles:
         if name in self._vendor:
             text = self._vendor[name] + self._drop_ins(name)
             return Unit(name, f"/usr/lib/systemd/system/{name}", text, sections=parse(text))
-        return Unit(name) if name.endswith(".target") and name in _vendor.TARGETS else None
+        return Unit(name) if name.endswith(".target") and name in vendor.TARGETS else None
 
     def _drop_ins(self, name: str) -> str:
         folders = [self._at(place) / f"{name}.d" for place in (ETC, RUN)]
@@ -54,7 +54,7 @@ class UnitFiles:
             *self._at(ETC).glob(f"{target}.wants/*"),
             *self._at(ETC).glob(f"{target}.requires/*"),
         ]
-        return sorted({link.name for link in links} | _vendor.WANTED.get(target, set()))
+        return sorted({link.name for link in links} | vendor.WANTED.get(target, set()))
 
     def own(self) -> list[str]:
         """List the units that were written on this machine."""
@@ -82,7 +82,7 @@ class UnitFiles:
             for target in unit.names("Install", key):
                 link = self._at(ETC) / f"{target}.{folder}" / unit.name
                 link.parent.mkdir(exist_ok=True)
-                if not link.is_symlink() and unit.name not in _vendor.WANTED.get(target, set()):
+                if not link.is_symlink() and unit.name not in vendor.WANTED.get(target, set()):
                     link.symlink_to(unit.path)
                     shown = f"{ETC}/{target}.{folder}/{unit.name}"
                     printed.append(f"Created symlink {shown} → {unit.path}.")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from testcloud import schema
-from testcloud.schema import GROUP, INSTANCE
+from testcloud.provider import schema
+from testcloud.provider.schema import GROUP, INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
-from testcloud import prices
-from testcloud.wire import Request, Response, ec2_response
+from testcloud.apis import prices
+from testcloud.apis.wire import Request, Response, ec2_response
 
 # Price ratio to Linux. Clients have to filter the other systems out.
 _SYSTEMS = {"Linux/UNIX": 1.0, "SUSE Linux": 1.35, "Windows": 2.1}

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
-from testcloud.wire import ACCOUNT
+from testcloud.apis.wire import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from testcloud.wire import Request
+    from testcloud.apis.wire import Request
 
     Tags = Callable[[str], Mapping[str, str]]
 

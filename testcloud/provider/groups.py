@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from testcloud.sdk import Aws, AwsFailure
+from testcloud.provider.sdk import Aws, AwsFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

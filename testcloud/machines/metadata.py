@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from testcloud.wire import Response
+from testcloud.apis.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from testcloud.hypervisor import Hypervisor
-    from testcloud.machine import Machine
+    from testcloud.machines.hypervisor import Hypervisor
+    from testcloud.machines.machine import Machine
 
 PREFIX = "/machine/"
 _TOKEN = "HTTP_X_AWS_EC2_METADATA_TOKEN"  # noqa: S105 - the name of a header

@@ -12,7 +12,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from testcloud.wire import AwsError
+from testcloud.apis.wire import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

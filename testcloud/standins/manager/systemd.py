@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import _vendor
-from _service import Place, Service
-from _unitfiles import UnitFiles
-from _units import Unit, moment, seconds
+from manager import vendor
+from manager.service import Place, Service
+from manager.unitfiles import UnitFiles
+from manager.units import Unit, moment, seconds
 
 Reply = Callable[[dict[str, Any]], None]
 _DEPENDENCIES = ("Requires", "Wants", "BindsTo")
@@ -170,7 +170,7 @@ class Systemd:
             self._builtin[name]()
         elif name.endswith(".timer"):
             self._begin_timer(name, unit)
-        elif name.endswith(".service") and name not in _vendor.units(late_docker=False):
+        elif name.endswith(".service") and name not in vendor.units(late_docker=False):
             service = self.services.setdefault(name, Service(unit, self.place))
             service.unit, service.starts = unit, service.starts
             service.start()

@@ -13,11 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testcloud.iam import Access
-from testcloud.wire import ACCOUNT
+from testcloud.apis.iam import Access
+from testcloud.apis.wire import ACCOUNT
 
 if TYPE_CHECKING:
-    from testcloud.wire import Request
+    from testcloud.apis.wire import Request
 
 # API reference of ECR, GetAuthorizationToken: "The authorization token is valid for 12 hours."
 VALID_SECONDS = 12 * 3600

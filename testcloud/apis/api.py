@@ -13,9 +13,9 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from testcloud import iam, metadata, prices
-from testcloud.registry import Registries, pulls
-from testcloud.wire import (
+from testcloud.apis import iam, prices
+from testcloud.apis.registry import Registries, pulls
+from testcloud.apis.wire import (
     ACCOUNT,
     AwsError,
     Request,
@@ -25,11 +25,12 @@ from testcloud.wire import (
     message_for,
     parse_request,
 )
+from testcloud.machines import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from testcloud.ec2 import Ec2
+    from testcloud.apis.ec2 import Ec2
     from testcloud.faults import Fault, Faults
 
 # Calls with this access key are not subject to the policy: a test prepares the account with it.

@@ -9,8 +9,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testcloud.groups import tag_specification
-from testcloud.sdk import Aws, AwsFailure
+from testcloud.provider.groups import tag_specification
+from testcloud.provider.sdk import Aws, AwsFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pulumi.runtime import rpc
 
-from testcloud.schema import GROUP, INSTANCE
+from testcloud.provider.schema import GROUP, INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

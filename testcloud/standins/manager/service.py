@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _units import Unit, command, seconds, variables
+from manager.units import Unit, command, seconds, variables
 
 # As the cgroup of a unit: every process that it starts inherits this variable.
 UNIT_MARK = "CLOUDBURST_TEST_UNIT"

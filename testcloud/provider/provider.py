@@ -21,10 +21,10 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from testcloud import checks, groups, instances, invokes, schema, shapes
-from testcloud.callers import Keys, keys_of
-from testcloud.schema import GROUP, INSTANCE
-from testcloud.sdk import Aws, AwsFailure, Cancelled, Clients, attempts_of
+from testcloud.provider import checks, groups, instances, invokes, schema, shapes
+from testcloud.provider.callers import Keys, keys_of
+from testcloud.provider.schema import GROUP, INSTANCE
+from testcloud.provider.sdk import Aws, AwsFailure, Cancelled, Clients, attempts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

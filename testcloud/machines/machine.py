@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-STANDINS = Path(__file__).parent / "standins"
+STANDINS = Path(__file__).parents[1] / "standins"
 # Every process of a machine inherits the machine's id in this environment variable.
 MARK = "CLOUDBURST_TEST_MACHINE"
 _COMMANDS = {

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from moto.ec2.models.instances import StateReason
 
-from testcloud.clock import Clock
-from testcloud.machine import send
-from testcloud.network import BlackHole, Wire, make_certificate
+from testcloud.machines.clock import Clock
+from testcloud.machines.machine import send
+from testcloud.machines.network import BlackHole, Wire, make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from testcloud.faults import MachineFault
-    from testcloud.machine import Machine
+    from testcloud.machines.machine import Machine
 
 PORT = 5000
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from testcloud.sdk import Aws, AwsFailure
+from testcloud.provider.sdk import Aws, AwsFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

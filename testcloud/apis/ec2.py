@@ -18,17 +18,17 @@ from moto.core.utils import camelcase_to_underscores
 from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
 from moto.ec2.models import ec2_backends
 
-from testcloud import spot
-from testcloud.hypervisor import groups_of, set_state
-from testcloud.launch import Launch, refuse
-from testcloud.machine import Machine
-from testcloud.wire import ACCOUNT, AwsError, Request, Response, ec2_response, message_for
+from testcloud.apis import spot
+from testcloud.apis.launch import Launch, refuse
+from testcloud.apis.wire import ACCOUNT, AwsError, Request, Response, ec2_response, message_for
+from testcloud.machines.hypervisor import groups_of, set_state
+from testcloud.machines.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from testcloud.hypervisor import Hypervisor
+    from testcloud.machines.hypervisor import Hypervisor
 
 ALIVE = ("pending", "running")
 _SPOT_WORDS = {

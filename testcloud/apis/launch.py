@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
-from testcloud import spot
-from testcloud.machine import vcpus
-from testcloud.wire import AwsError, Request
+from testcloud.apis import spot
+from testcloud.apis.wire import AwsError, Request
+from testcloud.machines.machine import vcpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

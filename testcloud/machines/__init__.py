@@ -1,0 +1,1 @@
+"""Machines: process trees that execute their user data, and the network before them."""

@@ -1,0 +1,1 @@
+"""systemd's manager: units, their order, their services and timers."""
