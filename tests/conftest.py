@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# Beyond them the memory of engines and renderers counts, and there is little left to win.
+MOST_WORKERS = 12
+
 
 def pytest_configure() -> None:
     """Handle signals as in a terminal, even under nohup or as a shell's background job.
@@ -27,6 +30,11 @@ def pytest_configure() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return twice the cores: tests wait for machines and timers a third of their time."""
+    return min(2 * (os.cpu_count() or 1), MOST_WORKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

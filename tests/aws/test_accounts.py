@@ -222,7 +222,9 @@ def test_the_doctor_says_plainly_what_is_wrong_with_the_account(cloud: Cloud, co
     [
         ("UnauthorizedOperation", Finding.ERROR, "give the caller the policy in docs/aws.md"),
         ("BlockedByPolicy", Finding.ERROR, "give the caller the policy in docs/aws.md"),
-        ("RequestLimitExceeded", Finding.WARNING, "try again later"),
+        pytest.param(  # boto3 tries it again, with pauses
+            "RequestLimitExceeded", Finding.WARNING, "try again later", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_another_refusal_is_not_the_accounts(

@@ -46,6 +46,7 @@ def test_a_machine_tells_how_it_boots_and_what_it_writes(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_pull_that_fails_is_told_with_its_reason_and_the_log_is_kept(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 
 
-@pytest.mark.parametrize("batches", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [4, 20])
 def test_a_machine_is_terminated_as_soon_as_its_last_video_is_here(
     cloud: Cloud, job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:

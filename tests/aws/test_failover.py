@@ -172,6 +172,7 @@ def test_spot_is_tried_before_on_demand_when_asked(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.slow
 def test_a_spot_machine_is_billed_at_the_zones_price_at_launch(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:

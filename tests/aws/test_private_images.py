@@ -142,6 +142,7 @@ def test_a_machine_that_may_not_pull_says_so_after_its_login(
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_a_public_image_needs_no_login(cloud: Cloud, job_file: Callable[..., Path]) -> None:
     report, _ = run_watched(job(job_file, PUBLIC))
     assert report.done == 1

@@ -84,6 +84,7 @@ def test_four_moving_scenes_at_once_come_home_with_their_own_narrations(
     assert_cloud_empty(public, state)
 
 
+@pytest.mark.slow
 def test_a_server_that_mixes_up_narrations_is_found_out_and_asked_again(
     public: Cloud, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

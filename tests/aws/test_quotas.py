@@ -91,6 +91,7 @@ def test_a_quota_that_may_not_be_asked_is_found_out_by_trying_smaller_machines(
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_zones_without_a_default_subnet_are_not_tried(
     cloud: Cloud, job_file: Callable[..., Path]
 ) -> None:

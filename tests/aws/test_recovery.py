@@ -102,6 +102,7 @@ def test_a_machine_that_was_being_created_when_its_run_was_killed_is_found(
     assert_bill_is_the_clouds(cloud, folder)
 
 
+@pytest.mark.slow
 def test_a_machine_that_still_works_is_taken_over(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

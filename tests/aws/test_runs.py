@@ -194,6 +194,7 @@ def test_prices_are_those_of_the_ladder_and_nothing_is_created(
     assert cloud.machines == []
 
 
+@pytest.mark.slow
 def test_a_burstable_machine_is_billed_with_its_credits(
     cloud: Cloud, job_file: Callable[..., Path]
 ) -> None:
@@ -208,6 +209,7 @@ def test_a_burstable_machine_is_billed_with_its_credits(
 
 @pytest.mark.stack
 @pytest.mark.video
+@pytest.mark.slow
 def test_the_users_tags_are_on_everything_from_its_creation(
     cloud: Cloud, job_file: Callable[..., Path]
 ) -> None:

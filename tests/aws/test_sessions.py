@@ -88,6 +88,7 @@ def test_the_engine_and_the_run_use_the_same_credentials_and_keep_them_nowhere(
 
 
 @pytest.mark.video
+@pytest.mark.slow
 def test_a_session_that_expires_while_a_worker_renders_is_renewed_by_a_login(
     cloud: Cloud, account: Account, job_file: Callable[..., Path], state: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_events_are_iterated_to_verified_videos(job: Job, state: Path) -> None:
     assert_clean(state)
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_left_leaves_nothing_and_can_be_resumed(job: Job, state: Path) -> None:
     with cloudburst.events(job) as stream:
         for event in stream:
@@ -166,6 +167,7 @@ def test_a_program_that_gets_a_signal_ends_and_leaves_nothing(
     assert_clean(state)
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_is_found_and_removed(job: Job, tmp_path: Path, state: Path) -> None:
     killed(job.source, tmp_path / "killed", scene_done, state)
     audit = cloudburst.audit(targets=["local"])

@@ -109,6 +109,7 @@ def test_a_kept_machine_is_ended_in_a_later_process_and_ending_it_twice_is_fine(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_a_kept_machine_that_nobody_ends_is_known_to_audit_and_cleanup(
     scenes: list[dict[str, Any]], state: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_batch_of_which_a_scene_failed_keeps_no_machine_and_is_no_success(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_parallel_batches_of_which_a_scene_failed_keep_no_machine_and_are_no_success(
     scenes: list[dict[str, Any]], losing: logging.Logger, state: Path
 ) -> None:

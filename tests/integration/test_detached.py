@@ -95,6 +95,7 @@ def test_a_bad_job_is_told_in_the_foreground(job_file: Callable[..., Path], stat
     assert processes_of(state) == []
 
 
+@pytest.mark.slow
 def test_stop_ends_it_as_ctrl_c_does(long_job: Path, state: Path) -> None:
     begun = json.loads(detached(long_job, "--json").stdout)
     run = begun["run_id"]

@@ -170,6 +170,7 @@ def counted(path: Path) -> list[float]:
     return [float(loud[0] / 48000), *(loud[1:][np.diff(loud) > 4800] / 48000)]
 
 
+@pytest.mark.slow
 def test_counted_samples_stay_in_step_with_the_command_for_them(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_failed_scene_is_named_with_its_reason_and_the_others_go_on(
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 def test_scenes_of_a_worker_that_dies_are_rendered_elsewhere(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
@@ -311,7 +312,9 @@ def scene_started(event: dict[str, object]) -> bool:
             id="twice-while-rendering",
             marks=pytest.mark.slow,
         ),
-        pytest.param(slow_job, scene_started, signal.SIGTERM, 1, id="sigterm"),
+        pytest.param(
+            slow_job, scene_started, signal.SIGTERM, 1, id="sigterm", marks=pytest.mark.slow
+        ),
         pytest.param(
             slow_job, scene_started, signal.SIGHUP, 1, id="closed-terminal", marks=pytest.mark.slow
         ),

@@ -58,6 +58,7 @@ def color_in(video: Path) -> tuple[int, ...]:
     return pixel
 
 
+@pytest.mark.slow
 def test_a_folder_of_thirty_becomes_thirty_videos_with_two_commands(
     tmp_path: Path, state: Path
 ) -> None:
