@@ -18,6 +18,7 @@ from cloudburst.models import (
     PlannedBatch,
     PlannedRun,
     Price,
+    Renewal,
     Rental,
     Rung,
     RunRecord,
@@ -136,13 +137,24 @@ def spans_of(row: Row) -> tuple[Span, ...]:
     return tuple(Span(**span) for span in json.loads(row["spans"]))
 
 
-def launch_of(row: Row, scenes_done: int, target: str) -> Launch:
+def renewals_of(table: Iterable[Row]) -> dict[int, tuple[Renewal, ...]]:
+    """Return the renewals in the table of that name, by the number of the launch's row."""
+    found: dict[int, list[Renewal]] = {}
+    for row in table:
+        found.setdefault(row["launch"], []).append(Renewal(row["at"], row["until"]))
+    return {number: tuple(renewals) for number, renewals in found.items()}
+
+
+def launch_of(
+    row: Row, scenes_done: int, target: str, renewals: Mapping[int, tuple[Renewal, ...]]
+) -> Launch:
     """Return the launch in a row.
 
     Args:
         row: of the table ``launch``.
         scenes_done: videos downloaded from it, counted by whoever has all rows.
         target: the run's, for a row of a release that did not note it.
+        renewals: see `renewals_of`.
     """
     return Launch(
         label=row["label"],
@@ -157,10 +169,13 @@ def launch_of(row: Row, scenes_done: int, target: str) -> Launch:
         error=row["error"],
         target=row.get("target") or target,
         renderer=row.get("renderer", ""),  # before layout 3 it was not noted
+        renewals=renewals.get(row["id"], ()),
     )
 
 
-def unfinished_of(row: Row, target: str) -> UnfinishedWorker:
+def unfinished_of(
+    row: Row, target: str, renewals: Mapping[int, tuple[Renewal, ...]]
+) -> UnfinishedWorker:
     """Return the worker in a row of the table ``launch`` that is not noted as gone."""
     return UnfinishedWorker(
         number=row["id"],
@@ -177,6 +192,7 @@ def unfinished_of(row: Row, target: str) -> UnfinishedWorker:
         state=row["state"],
         spans=spans_of(row),
         target=row.get("target") or target,
+        renewals=renewals.get(row["id"], ()),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudburst.language import tr
 
-LAYOUT = 3
+LAYOUT = 4
 
 TABLES = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -51,6 +51,7 @@ CREATE TABLE artifact (
     width INTEGER NOT NULL, height INTEGER NOT NULL, frames INTEGER NOT NULL,
     scenario TEXT NOT NULL, warnings TEXT NOT NULL, superseded INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE renewal (launch INTEGER NOT NULL, at REAL NOT NULL, until REAL NOT NULL);
 """
 
 # In order: the statements that turn layout N, the position, into layout N + 1.
@@ -69,6 +70,10 @@ MIGRATIONS = (
     """
     ALTER TABLE launch ADD COLUMN renderer TEXT NOT NULL DEFAULT '';
     ALTER TABLE attempt ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+    """,
+    # When machines' leases were renewed was not noted.
+    """
+    CREATE TABLE renewal (launch INTEGER NOT NULL, at REAL NOT NULL, until REAL NOT NULL);
     """,
 )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Attempt,
         DownloadedVideo,
         PlannedRun,
+        Renewal,
         Rental,
         RunRecord,
         UnfinishedWorker,
@@ -135,15 +136,17 @@ def state_from_rows(tables: Mapping[str, list[Row]]) -> RunState:
     values = {row["name"]: row["value"] for row in tables["run"]}
     record = rows.record_of(values)
     target = record.target if record else ""
-    artifacts = tables["artifact"]
+    artifacts, renewals = tables["artifact"], rows.renewals_of(tables["renewal"])
     return RunState(
         record=record,
         owner=_session(session).owner if session else None,
         outcome=session["outcome"] if session else None,
         seconds=max((row["seconds"] for row in tables["session"]), default=0.0),
-        batches=_batches(tables["launch"], attempts, target),
+        batches=_batches(tables["launch"], attempts, target, renewals),
         unfinished=tuple(
-            rows.unfinished_of(row, target) for row in tables["launch"] if not row["destroyed"]
+            rows.unfinished_of(row, target, renewals)
+            for row in tables["launch"]
+            if not row["destroyed"]
         ),
         attempts=attempts,
         inflight=inflight,
@@ -183,16 +186,25 @@ def _in_flight(row: Row) -> InFlight:
 
 
 def _batches(
-    table: list[Row], attempts: Mapping[str, tuple[Attempt, ...]], target: str
+    table: list[Row],
+    attempts: Mapping[str, tuple[Attempt, ...]],
+    target: str,
+    renewals: Mapping[int, tuple[Renewal, ...]],
 ) -> tuple[BatchResult, ...]:
     launches: dict[str, list[Row]] = {}
     for row in table:
         launches.setdefault(row["batch"], []).append(row)
     done = Counter(tries[-1].worker for tries in attempts.values() if tries[-1].error is None)
-    return tuple(_batch(label, group, done, target) for label, group in launches.items())
+    return tuple(_batch(label, group, done, target, renewals) for label, group in launches.items())
 
 
-def _batch(label: str, launches: list[Row], done: Mapping[str, int], target: str) -> BatchResult:
+def _batch(
+    label: str,
+    launches: list[Row],
+    done: Mapping[str, int],
+    target: str,
+    renewals: Mapping[int, tuple[Renewal, ...]],
+) -> BatchResult:
     last = launches[-1]
     return BatchResult(
         label=label,
@@ -203,6 +215,7 @@ def _batch(label: str, launches: list[Row], done: Mapping[str, int], target: str
                 # A session that was killed could not count.
                 row["scenes_done"] or (done.get(row["label"], 0) if row is last else 0),
                 target,
+                renewals,
             )
             for row in launches
         ),

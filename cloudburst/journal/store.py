@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Launch,
         PlannedRun,
         Price,
+        Renewal,
         Rental,
         Rung,
         RunRecord,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     Statement = tuple[str, Mapping[str, Any]]
 
 NAME = "journal.db"
-_TABLES = ("run", "session", "launch", "rental", "attempt", "artifact")
+_TABLES = ("run", "session", "launch", "rental", "attempt", "artifact", "renewal")
 
 
 class Journal:
@@ -193,6 +194,11 @@ class Journal:
         row = {"state": state, "spans": rows.spans_text(spans)}
         self._record(_update("launch", row, id=launch))
 
+    def renewal(self, launch: int, renewal: Renewal) -> None:
+        """Note that a worker's lease was renewed."""
+        row = {"launch": launch, "at": renewal.at, "until": renewal.until}
+        self._record(_insert("renewal", row))
+
     def ended(self, launch: int, result: Launch, state: str) -> None:
         """Note what became of a worker; `destroyed` only when its provider confirmed it."""
         row = {
@@ -319,9 +325,13 @@ def _layout(db: sqlite3.Connection) -> int:
 
 def _read_state(db: sqlite3.Connection) -> RunState:
     db.row_factory = sqlite3.Row
+    # A journal of an earlier release, which a reader leaves as it is, may have fewer tables.
+    there = {row["name"] for row in db.execute("SELECT name FROM sqlite_master")}
     return state_from_rows(
         {
             table: [dict(row) for row in db.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608
+            if table in there
+            else []
             for table in _TABLES
         }
     )

@@ -124,6 +124,19 @@ class SceneResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A machine's lease was renewed: a request of the run has reached it.
+
+    Args:
+        at: when, in seconds since the run began.
+        until: when the machine would then have ended itself without another request; likewise.
+    """
+
+    at: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One attempt to get a worker: a rung of the ladder, from ``up`` to its verified teardown.
 
@@ -142,6 +155,7 @@ class Launch:
         target: name of the target it was on.
         renderer: the container image, or the bundled video API and its version; empty if it was
             not noted.
+        renewals: of its lease; of many in a row, a few. None where there is no lease.
     """
 
     label: str
@@ -156,6 +170,7 @@ class Launch:
     error: str | None = None
     target: str = "local"
     renderer: str = ""
+    renewals: tuple[Renewal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +350,7 @@ class UnfinishedWorker:
         state: how far it had come.
         spans: its phases so far.
         target: name of its target.
+        renewals: of its lease, see ``Launch.renewals``.
     """
 
     number: int
@@ -351,6 +367,7 @@ class UnfinishedWorker:
     state: str
     spans: tuple[Span, ...]
     target: str = "local"
+    renewals: tuple[Renewal, ...] = ()
 
     @property
     def kept(self) -> bool:

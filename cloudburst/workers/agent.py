@@ -42,6 +42,8 @@ _NO_ANSWER = (NoAnswerError, TooMuchError)
 _BEFORE_FILES = ("booting", "pulling", "waiting")
 # Seconds after which files that a machine still waits for have not arrived.
 _LOST = 10.0
+# Seconds; what a machine says that is more is no lease.
+_LONGEST_LEASE = 366 * 86400.0
 # Bytes a second of the slowest line that is not given up.
 _SLOWEST = 20_000
 _STATES = ("booting", "waiting", "pulling", "starting", "ready", "failed")
@@ -75,12 +77,18 @@ def _ignore(_: Boot) -> None:
     pass
 
 
+def _ignore_renewal(_: float) -> None:
+    pass
+
+
 class AgentApi(VideoApi):
     """The agent of a rented machine, in place of its video API. Thread-safe like it.
 
     Attributes:
         boot: how far the machine is; None before the agent has answered.
         on_boot: called at every change of that while it is waited for.
+        on_renewed: called whenever the machine has answered how it is, which renews its lease,
+            with the seconds after which it would end itself without another request.
     """
 
     resumes = RESUMES
@@ -89,6 +97,7 @@ class AgentApi(VideoApi):
         super().__init__(worker, effort, shrink)
         self.boot: Boot | None = None
         self.on_boot: Callable[[Boot], None] = _ignore
+        self.on_renewed: Callable[[float], None] = _ignore_renewal
         self._kind = ""
         self._impostor: float | None = None
         self._files = worker.files
@@ -113,6 +122,9 @@ class AgentApi(VideoApi):
             text = messages.printable(body)
             return tr("/health answered {status}: {text}", status=status, text=text)
         self._note(said)
+        lease = said.get("lease")
+        if isinstance(lease, int | float) and 0 < lease < _LONGEST_LEASE:
+            self.on_renewed(float(lease))
         if state == "ready" and status == _OK:
             self.capacity = messages.capacity(said)
             self.bundled = bool(said.get("video_api"))

@@ -88,6 +88,21 @@ def test_each_state_of_a_boot_is_reported_once(start_agent: Start) -> None:
     assert (api.capacity, api.bundled) == (2, True)
 
 
+def test_a_machine_that_answers_has_renewed_its_lease(start_agent: Start) -> None:
+    """Of the ten minutes that it has, by its own word."""
+    agent, seen = start_agent(room=1), list[float]()
+    api = AgentApi(worker(agent))
+    api.on_renewed = seen.append
+    api.wait_healthy(SOON, patiently)
+    assert seen
+    assert min(seen) > 550
+    assert max(seen) <= 600
+    agent.kill()
+    count = len(seen)
+    assert api.healthy(0.5) is not None
+    assert len(seen) == count, "nobody was reached"
+
+
 def test_an_image_that_is_not_the_bundled_one_is_known(start_agent: Start) -> None:
     api = ready(start_agent(room=1))
     assert (api.capacity, api.bundled) == (1, False)

@@ -70,7 +70,7 @@ class Mark:
 
     Args:
         x: percent of the whole.
-        sign: one character.
+        sign: one character; of a renewal, which has a line, none.
         tip: what happened.
     """
 
@@ -90,6 +90,7 @@ class TimelineRow:
         height: pixels.
         blocks: in the order in which they are drawn.
         marks: moments.
+        renewals: moments at which the machine's lease was renewed.
     """
 
     label: str
@@ -98,6 +99,7 @@ class TimelineRow:
     height: int
     blocks: tuple[Block, ...]
     marks: tuple[Mark, ...]
+    renewals: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from cloudburst.language import later, tr
 from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
 from cloudburst.runner.ending.teardown import tear_down
 from cloudburst.runner.worker.render_loop import WATCH_EVERY, RenderLoop
+from cloudburst.runner.worker.renewals import Renewals
 from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 
@@ -112,6 +113,11 @@ class WorkerRun:
         self._price = adopted.launch.price if adopted else None
         self._spans: list[Span] = list(adopted.launch.spans) if adopted else []
         self._row = adopted.launch.number if adopted else 0
+        self._renewals = Renewals(
+            context.timeline.now,
+            lambda renewal: context.journal.renewal(self._row, renewal),
+            adopted.launch.renewals if adopted else (),
+        )
         self._loop: RenderLoop | None = None
         self._agent: AgentApi | None = None
 
@@ -174,6 +180,7 @@ class WorkerRun:
             error=self.error,
             target=self._on.name,
             renderer=self._on.renderer,
+            renewals=self._renewals.noted,
         )
 
     # -- work -----------------------------------------------------------------------------------
@@ -207,6 +214,7 @@ class WorkerRun:
         self.report(WorkerState.STARTING, tr("waiting for the machine to boot"))
         self._agent = AgentApi(worker, self._on.effort, shrink)
         self._agent.on_boot = self._report_boot
+        self._agent.on_renewed = self._renewals.renewed
         return self._agent
 
     def _report_boot(self, boot: Boot) -> None:
