@@ -12,6 +12,7 @@ from cloudburst.console.report import show_report, table_console
 from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.history import RunStatus, spending
 from cloudburst.language import later, ntr, tr
+from cloudburst.report import phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cloudburst.history import By, Charge, Group, PastRun
-    from cloudburst.models import Launch
+    from cloudburst.models import Launch, Rung
 
 _NAMES = 3
 _STYLES = {
@@ -30,12 +31,6 @@ _STYLES = {
     RunStatus.KILLED: "bold red",
     RunStatus.GONE: "dim",
     RunStatus.UNREADABLE: "bold red",
-}
-_USES = {
-    "boot": later("starting up"),
-    "render": later("rendering scenes"),
-    "idle": later("idle"),
-    "end": later("shutting down"),
 }
 
 
@@ -190,28 +185,46 @@ def show_run(run: PastRun, at: float, *, verbose: bool) -> None:
 
 
 def _print_ladder(run: PastRun, console: Console) -> None:
-    """Print why each machine was left, and for which other one."""
+    """Print why each machine was left, and for which other one; a line for those that are alike."""
     batches = run.report.batches if run.report else ()
-    lines: dict[str, list[str]] = {}
+    alike: dict[tuple[Rung, str], list[tuple[Launch, Launch | None]]] = {}
     for batch in batches:
         for left, taken in zip(batch.launches, [*batch.launches[1:], None], strict=True):
             if left.error:
-                lines.setdefault(_left(left, taken), []).append(left.label)
-    for text, labels in lines.items():
-        line = tr("{workers}: {text}", workers=first_of(labels, _NAMES), text=text)
+                # One refusal has another request id and other figures each time, but one code.
+                alike.setdefault((left.rung, left.code or left.error), []).append((left, taken))
+    for pairs in alike.values():
+        workers = first_of([left.label for left, _ in pairs], _NAMES)
+        if len(pairs) > _NAMES:
+            count = ntr("{count} worker", "{count} workers", len(pairs))
+            workers = tr("{count} ({workers})", count=count, workers=workers)
+        line = tr("{workers}: {text}", workers=workers, text=_left(pairs))
         console.print(f"[yellow]↷[/] {safe(line)}", soft_wrap=True)
 
 
-def _left(left: Launch, taken: Launch | None) -> str:
-    why = left.error or ""
-    if taken is None:
+def _left(pairs: Sequence[tuple[Launch, Launch | None]]) -> str:
+    """Return why machines of one kind were left, and for which others."""
+    left = pairs[0][0]
+    why = _reason(left)
+    others = dict.fromkeys(taken.rung.shown for _, taken in pairs if taken is not None)
+    if not others:
         return tr("{rung} ended: {why}", rung=left.rung.shown, why=why)
     return tr(
         "{rung} was left for {other}: {why}",
         rung=left.rung.shown,
-        other=taken.rung.shown,
+        other=first_of(list(others), _NAMES),
         why=why,
     )
+
+
+def _reason(left: Launch) -> str:
+    """Return a provider's code with its own words; without a code, what is known.
+
+    The engine and its libraries put their own words before; launches.csv has all of them.
+    """
+    whole, code = left.error or "", left.code or ""
+    _, found, words = whole.rpartition(f"{code}: ")
+    return f"{code}: {words.strip()}" if code and found and words.strip() else whole
 
 
 def _print_uses(run: PastRun, console: Console) -> None:
@@ -223,7 +236,7 @@ def _print_uses(run: PastRun, console: Console) -> None:
     for use in run.uses:
         usd = f", ${use.usd:.4f}" if run.usd else ""
         share = use.seconds / whole * 100
-        parts.append(f"{tr(_USES[use.name])} {age(use.seconds)} ({share:.0f} %{usd})")
+        parts.append(f"{phases.name(use.name)} {age(use.seconds)} ({share:.0f} %{usd})")
     if round(run.minimum_usd, 4):
         usd = f"${run.minimum_usd:.4f}"
         parts.append(tr("billed beyond that, 60 s at least: {usd}", usd=usd))

@@ -9,12 +9,13 @@ from rich.console import Console
 
 from cloudburst.console.layout import MANY_WORKERS, many
 from cloudburst.console.text import safe, titled, word
-from cloudburst.language import ntr, tr
+from cloudburst.language import later, ntr, tr
+from cloudburst.report import phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudburst.models import Batch, Estimate, Plan, PlannedResource, Preview
+    from cloudburst.models import Batch, Estimate, Hooks, Plan, PlannedResource, Preview
 
 
 def show_preview(preview: Preview, *, verbose: bool = False) -> None:
@@ -33,11 +34,35 @@ def show_preview(preview: Preview, *, verbose: bool = False) -> None:
     _print_waves(plan, console)
     if preview.estimate is not None:
         _print_estimate(preview.estimate, plan.job.limits.max_cost_usd, console)
+    _print_hooks(plan.job.hooks, console)
     # A look at the plan alone says what it leaves open; any other one, what it has noticed.
     title = tr("note:") if preview.stacks else tr("not checked:")
     for note in preview.notes:
         console.print(titled("yellow", title, note), soft_wrap=True)
     console.print(_planned(preview))
+
+
+# What happens when a hook is called, in the order in which they are.
+_ENDS = {
+    "budget": later("stopped at a cost limit"),
+    "done": later("every scene has its video"),
+    "failed": later("not every scene has its video"),
+    "left_running": later("something could not be verified as gone"),
+}
+
+
+def _print_hooks(hooks: Hooks, console: Console) -> None:
+    """Print what the run's end would call."""
+    for name, happened in _ENDS.items():
+        what = getattr(hooks, name)
+        if not what:
+            continue
+        values = {"end": tr(happened), "name": f"on.{name}", "what": what}
+        if hooks.is_url(name):
+            line = tr("{end}: report.json would be sent to {what} ({name})", **values)
+        else:
+            line = tr("{end}: it would run `{what}` ({name})", **values)
+        console.print(safe(line), soft_wrap=True)
 
 
 def _print_batches(preview: Preview, console: Console) -> None:
@@ -130,10 +155,8 @@ def _print_estimate(estimate: Estimate, most: float | None, console: Console) ->
     )
     source = tr(" ({bases})", bases=safe(estimate.price.source))
     console.print(f"{choice}[dim]{source}[/]", soft_wrap=True)
-    phases = " · ".join(
-        f"{word(name)} {seconds:.0f} s" for name, seconds in estimate.phases.items()
-    )
-    console.print(tr("likely: {phases}", phases=phases))
+    parts = [f"{phases.name(code)} {seconds:.0f} s" for code, seconds in estimate.phases.items()]
+    console.print(tr("likely: {phases}", phases=" · ".join(parts)), soft_wrap=True)
     console.print(_cost_line(estimate, most), soft_wrap=True)
     for line in estimate.assumptions:
         console.print(f"      [dim]{safe(line)}[/]", soft_wrap=True)

@@ -14,6 +14,7 @@ from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.journal.state import KILLED
 from cloudburst.language import ntr, tr
 from cloudburst.models import Finding, SceneStatus
+from cloudburst.report import phases
 from cloudburst.report.beside import PAGE
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def show_report(report: RunReport, *, verbose: bool = False, running: bool = Fal
         "{count} in {folder}", count=f"[{style}]{count}[/]", folder=safe(str(report.directory))
     )
     console.print(where, soft_wrap=True)
-    phases = " · ".join(f"{word(name)} {seconds:.1f} s" for name, seconds in report.phases.items())
-    took = tr("{seconds:.1f} s in all; {phases}", seconds=report.seconds, phases=phases)
+    parts = [f"{phases.name(code)} {seconds:.1f} s" for code, seconds in report.phases.items()]
+    took = tr("{seconds:.1f} s in all; {phases}", seconds=report.seconds, phases=" · ".join(parts))
     console.print(took, soft_wrap=True)
     if report.done and report.cost.lines:
         # Where workers share this machine's cores, each is slower than it would be alone: how many
@@ -271,6 +272,8 @@ def _end(launch: Launch, *, running: bool) -> Text:
     if launch.error is None:
         return Text(tr("destroyed"))
     why = launch.code or tr(KILLED if launch.error == KILLED else "failed")
+    if not launch.worker:  # as far as anybody knows, there never was a machine to destroy
+        return Text(tr("{why}, nothing left", why=why), style="yellow")
     return Text(tr("{why}, destroyed", why=why), style="yellow")
 
 

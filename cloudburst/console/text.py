@@ -35,12 +35,6 @@ WORDS = frozenset(
         later("ok"),
         later("warning"),
         later("error"),
-        # Phase
-        later("up"),
-        later("health"),
-        later("drive"),
-        later("boot"),
-        later("destroy"),
         # Basis
         later("list price"),
         later("given price"),

@@ -182,6 +182,10 @@ class Hooks:
     left_running: str | None = None
     timeout: float = 30.0
 
+    def is_url(self, name: str) -> bool:
+        """Whether a hook, by its name, is a URL, not a command."""
+        return str(getattr(self, name)).startswith(("https://", "http://"))
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

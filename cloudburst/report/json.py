@@ -57,6 +57,7 @@ def preview_document(preview: Preview) -> dict[str, Any]:
         "estimate": as_dict(preview.estimate),
         "max_cost_usd": job.limits.max_cost_usd,
         "last_launch": job.distribution.last_launch(len(preview.plan.batches)),
+        "hooks": {name: what for name, what in as_dict(job.hooks).items() if isinstance(what, str)},
         "notes": list(preview.notes),
         "warnings": list(job.warnings),
     }

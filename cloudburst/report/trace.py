@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudburst.report.phases import NAMES
 from cloudburst.report.uses import end_of, lanes
 
 if TYPE_CHECKING:
@@ -62,10 +63,15 @@ def _worker(pid: int, first: int, worker: WorkerUse) -> Iterator[Event]:
     yield _meta("thread_sort_index", pid, first, sort_index=first)
     common = {"machine": launch.worker, "type": launch.rung.type, "target": launch.target}
     for span in launch.spans:
-        yield _complete(pid, first, span.phase, "phase", span.start, span.end, common)
+        yield _complete(
+            pid, first, NAMES.get(span.phase, span.phase), "phase", span.start, span.end, common
+        )
     if launch.error and launch.spans:
         at = launch.spans[-1].start
         yield _instant(pid, first, launch.code or "error", at, {"error": launch.error})
+    for renewal in launch.renewals:
+        ends = {"until_seconds": renewal.until}
+        yield _instant(pid, first, "lease renewed", renewal.at, ends, category="lease", scope="t")
     intervals = [(one.span.start, end_of(one)) for _, one in worker.attempts]
     used: set[int] = set()
     for (scene, attempt), lane in zip(worker.attempts, lanes(intervals), strict=True):
@@ -83,7 +89,8 @@ def _attempt(pid: int, thread: int, scene: str, attempt: Attempt) -> Iterator[Ev
     yield _complete(pid, thread, scene, "scene", attempt.span.start, end_of(attempt), values)
     # Within the scene: Perfetto draws them below it.
     for span in _parts(attempt):
-        yield _complete(pid, thread, span.phase, "part", span.start, span.end, {"scene": scene})
+        name = NAMES.get(span.phase, span.phase)
+        yield _complete(pid, thread, name, "part", span.start, span.end, {"scene": scene})
 
 
 def _parts(attempt: Attempt) -> Iterable[Span]:
@@ -108,15 +115,24 @@ def _complete(
     }
 
 
-def _instant(pid: int, tid: int, name: str, at: float, values: Event) -> Event:
+def _instant(
+    pid: int,
+    tid: int,
+    name: str,
+    at: float,
+    values: Event,
+    *,
+    category: str = "failure",
+    scope: str = "p",
+) -> Event:
     return {
         "ph": "i",
-        "s": "p",
+        "s": scope,
         "pid": pid,
         "tid": tid,
         "ts": round(at * _MICROSECONDS),
         "name": name,
-        "cat": "failure",
+        "cat": category,
         "args": values,
     }
 

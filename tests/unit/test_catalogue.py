@@ -18,6 +18,8 @@ from cloudburst.console.text import WORDS
 from cloudburst.job import schema
 from cloudburst.language import CHINESE, catalogue_path
 from cloudburst.models import Basis, Finding, Outcome, Phase, SceneStatus, WorkerState
+from cloudburst.report import phases
+from cloudburst.report.uses import Use
 from cloudburst.targets.aws.settings import AwsSection
 from tests.support.messages import nested_in_f_strings, untranslated
 
@@ -140,6 +142,7 @@ ALLOWED = {
 # Values of enums: `console.text.word` translates them.
 CODES = {
     "models/events.py": {"left running"},
+    "report/trace.py": {"lease renewed"},
     "models/money.py": {"list price", "given price", "spot price at launch"},
     "models/machines.py": {
         "the next rung",
@@ -294,8 +297,8 @@ def test_what_counts_as_text_for_people(tmp_path: Path, source: str, texts: list
 def test_words_are_all_that_a_terminal_shows_of_enums() -> None:
     enums = (WorkerState, SceneStatus, Outcome, Finding, Basis)
     values = {str(value) for enum in enums for value in enum}
-    values |= {str(phase) for phase in (Phase.UP, Phase.HEALTH, Phase.DRIVE, Phase.DESTROY)}
     assert values - WORDS == set()
+    assert {*Phase, *Use} <= set(phases.NAMES)
 
 
 def test_what_sections_expect_is_in_the_catalogue(catalogue: polib.POFile) -> None:

@@ -27,6 +27,7 @@ from cloudburst.models import (
     Event,
     EventKind,
     Finding,
+    Hooks,
     Job,
     Launch,
     Limits,
@@ -44,6 +45,7 @@ from cloudburst.models import (
     StackPreview,
 )
 from cloudburst.report import json as report
+from cloudburst.report.json import preview_document
 from cloudburst.targets.local.target import PROCESS
 
 if TYPE_CHECKING:
@@ -246,12 +248,32 @@ def test_a_preview_says_what_it_would_cost_against_what_it_may(
         "   + create aws:ec2/instance:Instance worker",
         "",
         f"first choice: {SPOT} at $0.1234/h (spot price of 2026-11-24 12:00 UTC)",
-        "likely: boot 120 s · drive 42 s · destroy 45 s",
+        "likely: creating and starting 120 s · working 42 s · destroying 45 s",
         "cost: $0.0154 likely, $0.0081 low, $0.3125 worst, of at most $0.05 (limits.max_cost_usd)",
         "      with a 30 GB disk [gp3]",
         "",
         "1 stack, 1 resource to create on aws; nothing was created",
     ]
+
+
+def test_a_preview_says_what_the_end_of_the_run_would_call(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = planned(None)
+    hooks = Hooks(done="./publish.sh [all]", left_running="https://hooks.example.com/x")
+    found = Preview(replace(plan, job=replace(plan.job, hooks=hooks)))
+    lines = shown(found, capsys)
+    assert "every scene has its video: it would run `./publish.sh [all]` (on.done)" in lines
+    assert (
+        "something could not be verified as gone: report.json would be sent to "
+        "https://hooks.example.com/x (on.left_running)"
+    ) in lines
+    assert len([line for line in lines if "(on." in line]) == 2
+    assert preview_document(found)["hooks"] == {
+        "done": "./publish.sh [all]",
+        "left_running": "https://hooks.example.com/x",
+    }
+    assert not [line for line in shown(Preview(plan), capsys) if "(on." in line]
 
 
 def test_a_preview_says_when_the_last_worker_starts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -379,13 +401,16 @@ def test_the_summary_of_a_rented_run_shows_every_machine_and_what_it_cost(
     said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     record = said.index("worker machine $/h took billed videos end")
     assert said[record + 1 : record + 5] == [
-        "b01 c5.2xlarge spot in us-east-1a 0.1234 3 s – 0 InsufficientInstanceCapacity, destroyed",
+        (
+            "b01 c5.2xlarge spot in us-east-1a 0.1234 3 s – 0 "
+            "InsufficientInstanceCapacity, nothing left"
+        ),
         (
             "b01 c5.2xlarge spot in us-east-1a 0.1234 7 s 60 s 1 "
             "Server.SpotInstanceTermination, destroyed"
         ),
         "b01.2 m5.xlarge on-demand in us-east-1b 0.1920 70 s 120 s 2 destroyed",
-        "b02 c5.2xlarge spot in us-east-1a 0 s – 0 failed, destroyed",
+        "b02 c5.2xlarge spot in us-east-1a 0 s – 0 failed, nothing left",
     ]
     # 60 s at 0.36 and 120 s at 0.198; half a GB-hour twice.
     assert (

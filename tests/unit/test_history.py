@@ -136,7 +136,7 @@ def test_what_goes_on_has_lasted_until_now(tmp_path: Path, monkeypatch: pytest.M
         page = again.write(run.record.path).page.read_text()
     seconds = {use.name: use.seconds for use in run.uses}
     assert seconds == {"boot": 40, "render": 58, "idle": 2, "end": 0}
-    assert "drive 60.0 s" in said
+    assert "working 60.0 s" in said
     assert "being rendered now: a on b01 for 58 s" in said
     assert "a: being rendered for 58" in page
     assert "broken off" not in page
@@ -335,6 +335,41 @@ def test_show_says_what_failed_and_why_and_why_a_machine_was_left(tmp_path: Path
     document = called_json("show", RUN)
     assert document["report"]["scenes"][1]["error"] == "it is too loud"
     assert [use["name"] for use in document["uses"]] == ["boot", "render", "idle", "end"]
+
+
+def refused_everywhere(folder: Path, *, code: str = "InsufficientInstanceCapacity") -> None:
+    """Write a run whose five batches were refused alike, each with a request id of its own."""
+    with begun(folder) as held:
+        for number in range(1, 6):
+            words = (
+                f"creating EC2 Instance: RequestID: {number}, api error {code}: We currently do "
+                "not have sufficient c5.2xlarge capacity. Our system will be working on it."
+            )
+            label = f"b{number:02d}"
+            worked(held, "", (Span("up", 0, 5),), label=label, error=words, code=code)
+            worked(held, f"i-{number}", (Span("up", 6, 20),), label=label, rung=FULL)
+        held.end("partial")
+
+
+def test_machines_that_were_refused_alike_share_a_line_with_the_providers_words(
+    tmp_path: Path,
+) -> None:
+    refused_everywhere(tmp_path / "out")
+    said = called("show", RUN)
+    (line,) = (line for line in said.splitlines() if "was left for" in line)
+    assert line == (
+        "↷ 5 workers (b01, b02, b03 and 2 more): c5.2xlarge spot in us-east-1a was left for "
+        "c5.4xlarge on-demand in us-east-1b: InsufficientInstanceCapacity: We currently do not "
+        "have sufficient c5.2xlarge capacity. Our system will be working on it."
+    )
+    assert said.count("InsufficientInstanceCapacity, nothing left") == 5
+    again.write(tmp_path / "out")
+    with (tmp_path / "out" / "launches.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    refused = [row for row in rows if row["code"]]
+    assert all(f"ID: {n}, api" in row["error"] for n, row in enumerate(refused, start=1))
+    assert len(refused) == 5
+    assert {row["destroyed"] for row in refused} == {"yes"}
 
 
 def test_a_run_that_goes_on_is_not_shown_as_left_running(

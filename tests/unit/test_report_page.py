@@ -102,7 +102,7 @@ def test_why_scenes_failed_and_why_machines_were_left() -> None:
     ends = {row[0] + row[1][:24]: row[-1] for row in document.table("worker")[1:]}
     refused, worked, lost, _ = ends.values()
     assert refused == (
-        "left for another machine, destroyed; InsufficientInstanceCapacity: "
+        "left for another machine, nothing left; InsufficientInstanceCapacity: "
         "InsufficientInstanceCapacity: no capacity for c5.2xlarge in us-east-1a"
     )
     assert worked == "destroyed"
@@ -119,7 +119,7 @@ def test_a_page_lists_so_many_reasons_and_warnings_as_can_be_read() -> None:
     )
     document = shown(replace(report, scenes=scenes), state)
     assert document.text.count("reason ") >= 200, "the table has them all"
-    before = document.text[: document.text.index("up: the stack is being created")]
+    before = document.text[: document.text.index("creating: the stack is being created")]
     assert len(re.findall(r"reason \d+", before)) == 20
     assert "180 more reasons; the table of scenes has them" in before
     assert "200 scenes: no such font" in document.text
@@ -182,7 +182,7 @@ def test_the_timeline_has_every_worker_with_what_it_did_and_what_happened_to_it(
 def test_the_kinds_of_blocks_differ_in_more_than_colour() -> None:
     style = (Path(page.__file__).parent / "report.css").read_text()
     patterns = re.findall(r"\.b\.(\w+)\{fill:url\(#p-(\w+)\)", style)
-    assert {kind for kind, _ in patterns} | {"idle", "render"} == set(timeline.KINDS)
+    assert {kind for kind, _ in patterns} | {"idle", "render", "renewal"} == set(timeline.KINDS)
 
 
 def test_costs_are_told_with_what_they_are_made_of() -> None:
@@ -192,7 +192,12 @@ def test_costs_are_told_with_what_they_are_made_of() -> None:
     assert ["egress", "0.004938 GB", "estimate", "$0.0004"] in bill
     assert bill[-1] == ["all", "", "", "at most $0.0197"]
     used = document.table("use")
-    assert [row[0].split(":")[0] for row in used[1:5]] == ["boot", "render", "idle", "end"]
+    assert [row[0].split(":")[0] for row in used[1:5]] == [
+        "creating and starting",
+        "rendering",
+        "idle",
+        "destroying",
+    ]
     assert used[-1][-1] == "$0.0197"
 
 

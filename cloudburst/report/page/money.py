@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.language import later, tr
+from cloudburst.report import phases
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Table
 from cloudburst.report.uses import Use
@@ -21,12 +22,6 @@ MONTH = 730.0
 # USD that floating-point arithmetic makes of nothing.
 _NOTHING = 1e-9
 
-USES = {
-    Use.BOOT: later("boot: from the call that creates it until it can render"),
-    Use.RENDER: later("render: at least one scene is being rendered or downloaded"),
-    Use.IDLE: later("idle: it could render, and no scene is on it"),
-    Use.END: later("end: until the provider has confirmed that it is gone"),
-}
 _KINDS = (later("machine"), later("disk"), later("address"), later("credits"), later("egress"))
 
 
@@ -75,7 +70,7 @@ def _bill(cost: Cost) -> Table:
 def _uses(cost: Cost, went: Uses, *, rented: bool) -> Table:
     whole = sum(went.seconds.values())
     rows = []
-    for use, name in USES.items():
+    for use, name in phases.USES.items():
         seconds = went.seconds[use]
         share = f"{100 * seconds / whole:.0f} %" if whole else ""
         money = (text.usd(went.usd[use]),) if rented else ()

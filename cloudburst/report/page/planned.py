@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
+from cloudburst.report import phases
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Table
 
@@ -78,7 +79,11 @@ def _estimated(estimate: Estimate, report: RunReport) -> Iterator[Row]:
     }
     for phase, seconds in estimate.phases.items():
         value = happened.get(phase)
-        yield tr(phase), text.seconds(seconds), "" if value is None else text.seconds(value)
+        yield (
+            phases.name(phase),
+            text.seconds(seconds),
+            "" if value is None else text.seconds(value),
+        )
     yield tr("cost, likely"), text.usd(estimate.likely), report.cost.shown
     yield (
         tr("cost, from low to worst"),

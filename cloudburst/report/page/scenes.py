@@ -6,8 +6,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cloudburst.language import later, ntr, tr
-from cloudburst.models import SceneStatus
+from cloudburst.language import ntr, tr
+from cloudburst.models import Phase, SceneStatus
+from cloudburst.report import phases
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Attempted, Cell, Reason, SceneRow, Table
 from cloudburst.report.page.timeline import is_spot_loss
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # So many reasons are listed before the timeline.
 _REASONS = 20
-# Heads of columns, in the order of `Use`.
-_USES = (later("boot"), later("render"), later("idle"), later("ending"))
 # In the order in which they are put first: what needs somebody's attention.
 STATUSES = (SceneStatus.FAILED, SceneStatus.UNFINISHED, SceneStatus.DONE)
 
@@ -40,8 +39,8 @@ def columns(*, rented: bool) -> tuple[tuple[str, bool], ...]:
         (tr("size"), True),
         (tr("sent"), True),
         (tr("received"), True),
-        (tr("render"), True),
-        (tr("download"), True),
+        (phases.name(Phase.RENDER), True),
+        (phases.name(Phase.DOWNLOAD), True),
         *money,
         (tr("attempts"), True),
         (tr("on"), False),
@@ -161,7 +160,7 @@ def workers(went: Uses, *, rented: bool, going_on: bool = False) -> Table:
             (tr("worker"), False),
             (tr("machine"), False),
             *money,
-            *((tr(name), True) for name in _USES),
+            *((phases.name(use), True) for use in Use),
             (tr("videos"), True),
             (tr("end"), False),
         ),
@@ -203,7 +202,7 @@ def _end(one: WorkerUse, *, followed: bool, going_on: bool) -> str:
     elif launch.error and followed:
         parts.append(tr("left for another machine"))
     if launch.destroyed:
-        parts.append(tr("destroyed"))
+        parts.append(tr("destroyed") if launch.worker else tr("nothing left"))
     else:
         parts.append(tr("has not ended") if going_on else tr("not verified as gone"))
         if launch.expires:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudburst.language import later, tr
 from cloudburst.models import Phase
+from cloudburst.report import phases
 from cloudburst.report.page import text
 from cloudburst.report.page.model import Block, Mark, Timeline, TimelineRow
 from cloudburst.report.uses import end_of, lanes
@@ -20,14 +22,11 @@ if TYPE_CHECKING:
 LANE, GAP = 18, 8
 # Classes of blocks with their names, in the order of the legend.
 KINDS = {
-    "up": later("up: the stack is being created"),
-    "health": later("health: it boots, and the video API starts"),
-    "render": later("render: a scene is being rendered"),
-    "download": later("download: its video is being downloaded"),
+    **{kind: phases.PHASES[kind] for kind in ("up", "health", "render", "download")},
     "failed": later("failed attempt"),
     "broken": later("broken off"),
-    "idle": later("idle: no scene on it"),
-    "destroy": later("destroy, until it is verified"),
+    **{kind: phases.PHASES[kind] for kind in ("idle", "destroy")},
+    "renewal": later("lease renewed: the machine was reached, and does not end itself yet"),
 }
 _PHASES = {Phase.UP: "up", Phase.HEALTH: "health", Phase.DRIVE: "idle", Phase.DESTROY: "destroy"}
 FAILED, SPOT = "✕", "⚡"
@@ -54,6 +53,8 @@ _STEPS = (
     86400,
 )
 _TICKS = 8
+# Of one page, so that it stays small: more than can be told apart. trace.json has all.
+_RENEWALS = 2000
 # 0.3 / 0.1 is a little less than 3.
 _ROUNDING = 1e-6
 
@@ -73,13 +74,16 @@ def timeline(
     if not went.workers or whole <= 0:
         return None
     rows, y = [], GAP // 2
+    step = _renewal_step(went, whole)
     for number, worker in enumerate(went.workers):
         followed = any(other.batch == worker.batch for other in went.workers[number + 1 :])
         now = seconds if going_on else math.inf
         row = _row(worker, ids, whole, y, followed=followed, now=now)
+        row = replace(row, renewals=tuple(_renewals(worker.launch, whole, step)))
         rows.append(row)
         y += row.height + GAP
     kinds = {block.kind for row in rows for block in row.blocks}
+    kinds |= {"renewal" for row in rows if row.renewals}
     return Timeline(
         seconds=whole,
         height=y,
@@ -153,11 +157,10 @@ def _row(
 def _phases(launch: Launch, whole: float) -> Iterable[Block]:
     for span in launch.spans:
         kind = _PHASES.get(Phase(span.phase), "idle") if span.phase in set(Phase) else "idle"
-        name = tr("work") if span.phase == Phase.DRIVE else tr(span.phase)
         tip = tr(
             "{worker}, {phase}: {took}, from {start} to {end}",
             worker=launch.label,
-            phase=name,
+            phase=phases.name(span.phase),
             took=text.seconds(span.seconds),
             start=text.seconds(span.start),
             end=text.seconds(span.end),
@@ -208,6 +211,29 @@ def _marks(launch: Launch, whole: float, *, followed: bool) -> Iterable[Mark]:
     else:
         tip = tr("{worker}: failed: {why}", worker=launch.label, why=why)
     yield Mark(_percent(at, whole), SPOT if lost else FAILED, text.short(tip))
+
+
+def _renewal_step(went: Uses, whole: float) -> float:
+    """Return the seconds that two renewals of a row must lie apart, where there are very many."""
+    count = sum(len(worker.launch.renewals) for worker in went.workers)
+    return whole * len(went.workers) / _RENEWALS if count > _RENEWALS else 0.0
+
+
+def _renewals(launch: Launch, whole: float, step: float) -> Iterable[Mark]:
+    """Return when a machine's lease was renewed, no two closer than `step` seconds."""
+    last = -math.inf
+    for renewal in launch.renewals:
+        if renewal.at - last < step:
+            continue
+        last = renewal.at
+        tip = tr(
+            "{worker}: lease renewed at {at}; without a request, the machine would end itself at "
+            "{until}",
+            worker=launch.label,
+            at=tick(renewal.at),
+            until=tick(renewal.until),
+        )
+        yield Mark(_percent(renewal.at, whole), "", tip)
 
 
 def is_spot_loss(launch: Launch) -> bool:

@@ -77,7 +77,7 @@ def call(
     failed = []
     for name, what in due(hooks, report, over_budget=over_budget):
         try:
-            if is_url(what):
+            if hooks.is_url(name):
                 why = post(what, name, report.run_id, body, timeout, tries=1 if hurried else TRIES)
             else:
                 why = run(what, name, report.run_id, body, timeout, folder)
@@ -86,11 +86,6 @@ def call(
         if why:
             failed.append(tr("hook on.{name}: {what}: {why}", name=name, what=what, why=why))
     return failed
-
-
-def is_url(what: str) -> bool:
-    """Whether a hook is a URL, not a command."""
-    return what.startswith(("https://", "http://"))
 
 
 def run(what: str, name: str, run_id: str, body: bytes, timeout: float, folder: Path) -> str:
