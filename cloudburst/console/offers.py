@@ -36,6 +36,7 @@ def show_offers(job: Job, found: Sequence[Offer]) -> None:
         Column(tr("market"), rank=1),
         Column(tr("zones"), folds=True, rank=3),
         Column("$/h", right=True),
+        Column(tr("at once"), right=True, rank=4),
         Column(tr("this job"), right=True, rank=2),
         Column(tr("cost"), right=True),
     ]
@@ -43,6 +44,8 @@ def show_offers(job: Job, found: Sequence[Offer]) -> None:
     console.print(table(columns, [_cells(row) for row in rows], console.width))
     for source in dict.fromkeys(one.price.source for one in found if one.price):
         console.print(f"[dim]{safe(source)}[/]", soft_wrap=True)
+    for line in _speeds(found):
+        console.print(f"[dim]{safe(line)}[/]", soft_wrap=True)
     for why in dict.fromkeys(one.why for one in found if one.why):
         console.print(titled("yellow", tr("no price:"), why), soft_wrap=True)
     scenes = ntr("{count} scene", "{count} scenes", len(job.scenes))
@@ -51,6 +54,26 @@ def show_offers(job: Job, found: Sequence[Offer]) -> None:
         scenes=scenes,
     )
     console.print(text, soft_wrap=True)
+
+
+def _speeds(found: Sequence[Offer]) -> list[str]:
+    """Return where the times are from, a line for each origin: most types were never measured."""
+    types: dict[tuple[str, bool], dict[str, None]] = {}
+    for one in found:
+        if one.price is not None:
+            types.setdefault((one.speed, one.measured), {})[one.rung.type] = None
+    lines = []
+    for (origin, measured), names in types.items():
+        values = {"types": tr(", ").join(names), "origin": origin}
+        text = tr("speed of {types}: {origin}", **values)
+        if not measured:
+            text = tr(
+                "speed of {types}: not measured by runs of this machine; {origin}, taken to be the "
+                "same for every two vCPUs of any type",
+                **values,
+            )
+        lines.append(text)
+    return lines
 
 
 def _rows(found: Sequence[Offer]) -> list[list[Offer]]:
@@ -66,12 +89,13 @@ def _cells(row: Sequence[Offer]) -> list[str | Text]:
     first = row[0]
     zones = tr(", ").join(one.rung.zone for one in row)
     if first.price is None:
-        return [first.rung.type, word(first.rung.market), zones, "–", "–", "–"]
+        return [first.rung.type, word(first.rung.market), zones, "–", "–", "–", "–"]
     return [
         first.rung.type,
         word(first.rung.market),
         zones,
         f"{first.price.usd_per_hour:.4f}",
+        str(first.room),
         age(first.seconds),
         f"${first.usd:.4f}",
     ]

@@ -60,6 +60,9 @@ class Offer:
         why: why there is no price; empty where there is one.
         seconds: that the plan likely takes; 0 without a price.
         usd: that it likely costs; 0 without a price.
+        room: scenes that a machine renders at once; 0 without a price.
+        speed: where it is from how fast a machine renders; empty without a price.
+        measured: whether runs of this machine have measured it on machines of that type.
     """
 
     rung: Rung
@@ -67,6 +70,9 @@ class Offer:
     why: str = ""
     seconds: float = 0.0
     usd: float = 0.0
+    room: int = 0
+    speed: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import targets
+from cloudburst.journal import samples
 from cloudburst.report.json import as_dict
 from cloudburst.runner.context import new_run_id
 from cloudburst.runner.planner import plan
@@ -30,7 +32,8 @@ def offers(job: Job) -> tuple[Offer, ...]:
     if kind.unbilled:
         return ()
     with kind.open(job.settings.get(job.target)) as target:
-        source = target.prepare(plan(job), new_run_id(datetime.now(UTC)))
+        planned = replace(plan(job), samples=samples.read())
+        source = target.prepare(planned, new_run_id(datetime.now(UTC)))
         return tuple(source.offers()) if isinstance(source, Offering) else ()
 
 
@@ -48,6 +51,9 @@ def document(job: Job, found: Sequence[Offer]) -> dict[str, Any]:
                 "source": one.price.source if one.price else None,
                 "seconds": as_dict(one.seconds) if one.price else None,
                 "usd": as_dict(one.usd) if one.price else None,
+                "scenes_at_once": one.room if one.price else None,
+                "speed": one.speed,
+                "measured": one.measured,
                 "why": one.why,
             }
             for one in found

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudburst.language import ntr
 from cloudburst.targets.rates import PUBLIC_RATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from cloudburst.models import Limits, Scene
+    from cloudburst.models import Limits, Plan, Scene
     from cloudburst.targets.rates import RenderRates
 
 # The bundled server is about ten times as fast; 7.5 times for the picture for which it is least.
@@ -90,6 +91,32 @@ def slower_than(
 ) -> list[Scene]:
     """Return the scenes for which a worker is likely to take longer than so many seconds."""
     return [one for one in scenes if render_seconds(one, rates) > seconds]
+
+
+def beyond_limit(plan: Plan, rates: RenderRates, image: str) -> Iterator[str]:
+    """Yield that the user's own limit is likely to end scenes before they are rendered.
+
+    Args:
+        plan: with the scenes and the limit.
+        rates: of what renders them.
+        image: its name for people.
+    """
+    limit = plan.job.limits.scene_timeout
+    slow = [] if limit is None else slower_than(plan.job.scenes, limit, rates)
+    if limit is None or not slow:
+        return
+    longest = max(slow, key=rates.of)
+    yield ntr(
+        "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
+        "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        "limits.scene_timeout is {limit:.0f} s; {count} scenes are likely to take longer with "
+        "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
+        len(slow),
+        limit=limit,
+        image=image,
+        scene=longest.name,
+        seconds=rates.of(longest),
+    )
 
 
 def _upload_seconds(scene: Scene) -> float:

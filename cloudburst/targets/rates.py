@@ -44,6 +44,10 @@ class RenderRates:
         """Return the seconds that a scene is likely to take."""
         return scene.seconds * self.seconds[scenario(scene)]
 
+    def measured(self, scenes: Iterable[Scene]) -> bool:
+        """Whether runs have measured how long any of some scenes take."""
+        return any(scenario(scene) in self.runs for scene in scenes)
+
     def origin(self, scenes: Iterable[Scene]) -> str:
         """Return where the rates that some scenes need are from, for people."""
         wanted = dict.fromkeys(sorted(map(scenario, scenes), key=list(_NAMES).index))

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudburst.models import Job, Limits, Plan, Scene, VideoOptions
+from cloudburst.models import Batch, Job, Limits, Plan, Scene, VideoOptions
+from cloudburst.runner.worker import timeouts
 from cloudburst.targets.aws.estimate import longest_attempt, warnings
 from cloudburst.targets.aws.settings import AwsSettings
 from cloudburst.targets.aws.workers import AwsWorkers
 from cloudburst.targets.durations import (
+    BUNDLED_SPEED,
     RenderTerms,
     longest_timeout,
     render_seconds,
     scene_timeout,
     slower_than,
 )
-from cloudburst.targets.local.target import LocalWorkers
+from cloudburst.targets.local.target import LocalTarget, LocalWorkers
 
 MOVING = VideoOptions(effects=("zoom_in",))
 NONE = Path("missing")
@@ -36,6 +38,64 @@ def test_a_time_out_follows_the_scene() -> None:
     # Three times 66.5 / 8 seconds for each of narration.
     assert scene_timeout(scene(100), Limits()) == pytest.approx(2493.75)
     assert scene_timeout(scene(100, VideoOptions()), Limits()) == 600
+
+
+@pytest.mark.parametrize(
+    ("limit", "terms", "expected"),
+    [
+        (
+            5,
+            RenderTerms(BUNDLED_SPEED),
+            (
+                "limits.scene_timeout is 5 s, and the scene is likely to take 9 s: raise it, or "
+                "leave it out, and the limit follows the scene"
+            ),
+        ),
+        (
+            60,
+            RenderTerms(BUNDLED_SPEED),
+            (
+                "limits.scene_timeout is 60 s, and the scene was estimated at 9 s: if the worker "
+                "is only slow, raise it; `cloudburst logs` has what it said"
+            ),
+        ),
+        (
+            None,
+            RenderTerms(BUNDLED_SPEED),
+            (
+                "limits.scene_timeout is not set, so the limit was 600 s: three times the "
+                "estimated 9 s and the time to send the files, at least 600 s; if the worker is "
+                "only slow, set it higher"
+            ),
+        ),
+        (
+            900,
+            RenderTerms(longest=240),
+            (
+                "the machine ends itself, which leaves 240 s for a scene, and this one was "
+                "estimated at 66 s: raise aws.lease_minutes, or leave it out"
+            ),
+        ),
+    ],
+)
+def test_a_time_out_names_its_limit_its_estimate_and_what_to_do(
+    limit: float | None, terms: RenderTerms, expected: str
+) -> None:
+    assert timeouts.explained(scene(8), Limits(scene_timeout=limit), terms) == expected
+
+
+def test_a_limit_below_what_scenes_take_here_is_warned_of() -> None:
+    scenes = (scene(8, name="short"), scene(60, name="long"))
+    job = Job("j", NONE, scenes, NONE, limits=Limits(scene_timeout=20))
+    source = LocalTarget(None, 0).prepare(Plan(job, (Batch(1, scenes),)), "run")  # type: ignore[arg-type]
+    assert source.notes == (
+        (
+            "limits.scene_timeout is 20 s; 1 scene is likely to take longer with the bundled video "
+            "API: long, 24 s. Without that limit, the time-out follows the scene"
+        ),
+    )
+    fine = replace(job, limits=Limits(scene_timeout=30))
+    assert LocalTarget(None, 0).prepare(Plan(fine, ()), "run").notes == ()  # type: ignore[arg-type]
 
 
 def test_files_that_take_long_to_send_have_the_time(tmp_path: Path) -> None:

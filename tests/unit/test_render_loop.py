@@ -13,6 +13,7 @@ from cloudburst.errors import (
     ArtifactInvalid,
     RenderFailed,
     RenderTimedOut,
+    SceneError,
     SceneRejected,
     WorkerUnreachable,
 )
@@ -59,12 +60,13 @@ class Driven:
         scenes: str = "a",
         attempts: int = 1,
         room: int = 1,
+        **limits: Any,
     ) -> None:
         self.events: list[Event] = []
         self.api = api
         self.scenes = tuple(replace(SCENE, name=name) for name in scenes)
         self.target = FakeTarget(FakeEngine(), conditions=list(conditions))
-        context = make_context(self.target.engine, self.target, folder)
+        context = make_context(self.target.engine, self.target, folder, **limits)
         self.context: RunContext = replace(
             context,
             results=SceneResults(self.scenes, context.journal),
@@ -216,9 +218,37 @@ def test_a_server_that_renders_on_what_was_given_up_gets_nothing_more(
     assert lost is not None
     assert (lost.health, lost.of_scene) == (Health.LEAVING, True)
     assert api.asked == ["a"]
-    assert "no answer; the worker is replaced" in str(failed.attempts[0].error)
+    said = str(failed.attempts[0].error)
+    assert said.startswith("no answer; ")
+    assert "; the worker is replaced" in said
     assert other.attempts == ()
     assert driven.pending() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "explained"),
+    [
+        (0.001, RenderFailed, True),
+        (None, RenderTimedOut, True),
+        (None, RenderFailed, False),
+        (0.001, SceneRejected, False),
+    ],
+)
+def test_an_attempt_that_took_too_long_says_which_limit_that_was(
+    tmp_path: Path, limit: float | None, error: type[SceneError], *, explained: bool
+) -> None:
+    """The worker's own answer comes after the scene's limit; any other failure comes before."""
+    failure = error("the video API answered 500: the render took longer")
+    failure.sent = 300
+    api = FakeApi([failure], holds=True)
+    driven = Driven(tmp_path, api, scenes="a", attempts=1, scene_timeout=limit)
+    threading.Timer(0.05, api.go_on.set).start()
+    driven.run()
+    (scene,) = driven.context.results.all()
+    said = str(scene.error)
+    assert ("limits.scene_timeout is " in said) is explained
+    assert said.startswith("the video API answered 500: the render took longer")
+    assert scene.bytes_sent == 300
 
 
 def test_a_still_whose_connection_breaks_off_is_tried_again_beside_what_may_render_on(

@@ -26,6 +26,7 @@ from cloudburst.models import (
     Phase,
     Span,
 )
+from cloudburst.runner.worker import timeouts
 from cloudburst.runner.worker.in_flight import Flight, InFlight
 from cloudburst.targets.durations import scene_timeout
 from cloudburst.workers.download import download
@@ -228,8 +229,18 @@ class RenderLoop:
 
     def _render(self, scene: Scene) -> Rendered:
         self._report(EventKind.SCENE_STARTED, scene, tr("rendering {scene}", scene=scene.name))
-        timeout = scene_timeout(scene, self._context.limits, self._on.workers.terms)
-        rendered = self._api.render(scene, timeout)
+        limits, terms = self._context.limits, self._on.workers.terms
+        timeout, began = scene_timeout(scene, limits, terms), time.monotonic()
+        try:
+            rendered = self._api.render(scene, timeout)
+        except RenderFailed as error:
+            # The worker has the longest limit of all scenes: its own answer comes no sooner.
+            late = isinstance(error, RenderTimedOut) or time.monotonic() - began >= timeout
+            if not late:
+                raise
+            why = type(error)(f"{error}; {timeouts.explained(scene, limits, terms)}")
+            why.sent = error.sent
+            raise why from error
         self._heard = time.monotonic()
         return rendered
 

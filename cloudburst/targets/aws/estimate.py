@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cloudburst.language import ntr, tr
 from cloudburst.models import Estimate
 from cloudburst.targets.aws import architecture
-from cloudburst.targets.durations import longest_timeout, slower_than
+from cloudburst.targets.durations import beyond_limit, longest_timeout, slower_than
 from cloudburst.targets.rates import BUNDLED_RATES, PUBLIC_RATES
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _assumptions(
 def warnings(plan: Plan, settings: AwsSettings) -> tuple[str, ...]:
     """Return what people should know of a plan before machines are rented for it, a line each."""
     return (
-        *_slower_than_limit(plan, settings),
+        *beyond_limit(plan, benchmark(settings), settings.shown_image),
         *_beyond_lease(plan, settings),
         *_fonts(plan, settings.image),
     )
@@ -238,26 +238,6 @@ def boots_beyond_work(
             boot=boot,
             work=work,
         )
-
-
-def _slower_than_limit(plan: Plan, settings: AwsSettings) -> Iterator[str]:
-    """Yield that the user's own limit is likely to end scenes before they are rendered."""
-    limit, rates = plan.job.limits.scene_timeout, benchmark(settings)
-    slow = [] if limit is None else slower_than(plan.job.scenes, limit, rates)
-    if limit is None or not slow:
-        return
-    longest = max(slow, key=rates.of)
-    yield ntr(
-        "limits.scene_timeout is {limit:.0f} s; {count} scene is likely to take longer with "
-        "{image}: {scene}, {seconds:.0f} s. Without that limit, the time-out follows the scene",
-        "limits.scene_timeout is {limit:.0f} s; {count} scenes are likely to take longer with "
-        "{image}, {scene} {seconds:.0f} s. Without that limit, the time-out follows the scene",
-        len(slow),
-        limit=limit,
-        image=settings.shown_image,
-        scene=longest.name,
-        seconds=rates.of(longest),
-    )
 
 
 def _beyond_lease(plan: Plan, settings: AwsSettings) -> Iterator[str]:

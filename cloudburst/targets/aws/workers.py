@@ -134,7 +134,17 @@ class AwsWorkers:
             found = self._estimate_on(rung)
         except (PriceUnknown, CloudRefused) as error:
             return Offer(rung, None, str(error))
-        return Offer(rung, found.price, "", sum(found.phases.values()), found.likely)
+        renders = self._rates(rung)
+        return Offer(
+            rung,
+            found.price,
+            "",
+            sum(found.phases.values()),
+            found.likely,
+            self.room(1, rung),
+            renders.origin(self.plan.job.scenes),
+            measured=renders.measured(self.plan.job.scenes),
+        )
 
     def quote(self, rung: Rung) -> Quote:
         """Return the current price of a rung.

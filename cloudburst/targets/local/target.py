@@ -24,9 +24,10 @@ from cloudburst.models import (
     Worker,
 )
 from cloudburst.targets import network
-from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms
+from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms, beyond_limit
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.local import provider
+from cloudburst.targets.rates import BUNDLED_RATES
 from cloudburst_stacks import local as local_stack
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class LocalTarget:
 
     def prepare(self, plan: Plan, run_id: str) -> LocalWorkers:  # noqa: ARG002 - nothing to ask for
         """Return what starts the workers."""
-        return LocalWorkers(self._provider)
+        image = tr("the bundled video API")
+        notes = tuple(beyond_limit(plan, BUNDLED_RATES, image))
+        return LocalWorkers(self._provider, notes=notes)
 
     def diagnose(self, message: str) -> Refusal:
         """Return what an engine's error message means: whether a connection to it failed."""
@@ -94,15 +97,12 @@ class LocalWorkers:
     Args:
         served: the provider that the engine is attached to.
         ladder: its only rung is a process.
+        notes: what to know of the plan before it is run.
     """
 
     served: LocalProvider
     ladder: Ladder = field(default_factory=lambda: Ladder([PROCESS], time.monotonic))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing: nothing is left out."""
-        return ()
+    notes: tuple[str, ...] = ()
 
     @property
     def terms(self) -> RenderTerms:
