@@ -61,6 +61,7 @@ def past_run(record: RunRecord, state: RunState | None, owner: Owner | None, at:
         other_usd=found.other,
         rendering=_rendering(state) if owner is not None else (),
         why=why,
+        likely_usd=_likely(state, whole),
     )
 
 
@@ -112,6 +113,14 @@ def _bill(state: RunState, record: RunRecord, scenes: Sequence[SceneResult]) -> 
         return summary.settled_bill(state, scenes, {}), ""
     except CloudBurstError as error:
         return Cost(0.0, 0.0, ""), tr("the bill of {run}: {why}", run=record.run_id, why=error)
+
+
+def _likely(state: RunState, record: RunRecord) -> float:
+    """Return what a run was estimated to cost in all, by the plan of its first session."""
+    if state.planned is None:
+        return 0.0
+    likely = sum(estimate.likely for estimate in state.planned.estimates.values())
+    return likely if record.max_cost_usd is None else min(likely, record.max_cost_usd)
 
 
 def charges(record: RunRecord, state: RunState, bill: Cost, at: float) -> tuple[Charge, ...]:

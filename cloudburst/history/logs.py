@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cloudburst.errors import JournalFailed, RunUnknown
 from cloudburst.files import Tail
+from cloudburst.history import reading
 from cloudburst.journal import eventlog, lock
 from cloudburst.language import tr
 
@@ -141,6 +142,25 @@ def kind_of(path: Path) -> Kind:
     if path.name.endswith(".boot.log"):
         return "boot"
     return "engine" if path.name.endswith(".engine.log") else "worker"
+
+
+def names(wanted: str) -> list[tuple[str, str]]:
+    """Return what a run has logs of: its workers and its scenes, each with what it is.
+
+    Args:
+        wanted: the run's id, the beginning of it, or its folder.
+
+    Raises:
+        RunUnknown: there is no such run, or more than one.
+        JournalFailed: its journal cannot be read.
+    """
+    run = reading.load(wanted)
+    if run.report is None:
+        return []
+    launches = [launch for batch in run.report.batches for launch in batch.launches]
+    # A rung that gave no worker has the label of the one that did, which is the last.
+    workers = {launch.label: launch.rung.shown for launch in launches}
+    return [*workers.items(), *((one.name, tr(str(one.status))) for one in run.report.scenes)]
 
 
 def _batch_of(run: PastRun, name: str) -> str | None:

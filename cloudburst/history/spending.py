@@ -46,9 +46,13 @@ def spent(runs: Iterable[PastRun], since: float = 0.0, until: float = float("inf
         since: seconds since 1970.
         until: seconds since 1970, excluded.
     """
-    charges = (charge for run in runs for charge in run.charges)
-    cut = (_cut(charge, since, until) for charge in charges)
-    return [charge for charge in cut if charge is not None]
+    return cut((charge for run in runs for charge in run.charges), since, until)
+
+
+def cut(charges: Iterable[Charge], since: float, until: float = float("inf")) -> list[Charge]:
+    """Return the parts of charges that are in a span of time; see `spent`."""
+    parts = (_cut(charge, since, until) for charge in charges)
+    return [charge for charge in parts if charge is not None]
 
 
 def uncounted(runs: Iterable[PastRun]) -> list[PastRun]:

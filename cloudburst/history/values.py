@@ -103,6 +103,8 @@ class PastRun:
         other_usd: USD of no worker: egress, and machines that no launch names. With the uses' and
             `minimum_usd` it is the whole cost.
         rendering: what is being rendered at the moment.
+        likely_usd: what it was estimated to cost in all, and no more than its own limit; 0 where
+            nothing is rented, or it was not noted.
         why: why nothing, or not everything, is known of it; empty when everything is.
     """
 
@@ -120,6 +122,7 @@ class PastRun:
     other_usd: float = 0.0
     rendering: tuple[Rendering, ...] = ()
     why: str = ""
+    likely_usd: float = 0.0
 
     @property
     def run_id(self) -> str:
@@ -151,6 +154,13 @@ class PastRun:
         """Scenes that were tried, and have no video."""
         scenes = self.report.scenes if self.report else ()
         return sum(scene.status is SceneStatus.FAILED for scene in scenes)
+
+    @property
+    def to_come_usd(self) -> float:
+        """What it is likely to cost yet, in USD: nothing once it has ended."""
+        if self.status is not RunStatus.RUNNING:
+            return 0.0
+        return max(0.0, self.likely_usd - self.usd)
 
     @property
     def open(self) -> bool:

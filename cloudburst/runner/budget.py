@@ -1,7 +1,8 @@
 """Cost limits: refused before a run when it would cost more, stopped in time while it runs.
 
 `max_cost_usd` is of one run, `max_cost_usd_month` of all runs of this machine in a calendar month,
-by their journals. A month is UTC's, as on AWS's bill.
+by their journals. A month is UTC's, as on AWS's bill. Before a run, what the others that are going
+on are likely to cost yet counts as well; while it runs, what they have cost, and what ending costs.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from cloudburst import clock, history
+from cloudburst import clock
 from cloudburst.errors import BadInput
+from cloudburst.history.month import OtherRuns, Others
 from cloudburst.history.spending import day, month_began
 from cloudburst.language import tr
 from cloudburst.models import EventKind, Problem
@@ -44,7 +46,8 @@ class Budget:
         self._context = context
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="budget", daemon=True)
-        self._others = 0.0
+        self._runs = OtherRuns(context.run_id)
+        self._others = Others(0.0, 0.0, 0.0)
         self._read = float("-inf")
         self.reached = ""
 
@@ -68,14 +71,16 @@ class Budget:
                 self._stop(_reached(_RUN, spent, limits.max_cost_usd))
                 return
             if limits.max_cost_usd_month is not None:
-                month = spent + self._spent_by_others()
+                others = self._other_runs()
+                month = spent + others.spent
+                ending += others.per_hour * WIND_DOWN / 3600
                 if month + ending >= limits.max_cost_usd_month:
                     self._stop(_reached(_MONTH, month, limits.max_cost_usd_month))
                     return
 
-    def _spent_by_others(self) -> float:
+    def _other_runs(self) -> Others:
         if time.monotonic() - self._read > MONTH_EVERY:
-            self._others = spent_this_month(but=self._context.run_id)
+            self._others = self._runs.read()
             self._read = time.monotonic()
         return self._others
 
@@ -101,16 +106,6 @@ def _reached(limit: str, spent: float, most: float) -> str:
         "machine",
         **values,
     )
-
-
-def spent_this_month(*, but: str) -> float:
-    """Return what the runs of this machine have cost in this calendar month (UTC), in USD.
-
-    Args:
-        but: id of a run that is not counted.
-    """
-    since = month_began(clock.now())
-    return history.total(history.spent(history.everything(but=but), since))
 
 
 def accrued(targets: Iterable[OpenTarget]) -> tuple[float, float]:
@@ -146,25 +141,40 @@ def check(job: Job, targets: Iterable[OpenTarget], run_id: str) -> None:
         message = _too_dear(limits.max_cost_usd, spent, likely, low)
         problems.append(Problem(*job.place(_RUN), _RUN, message))
     if limits.max_cost_usd_month is not None:
-        month = spent + spent_this_month(but=run_id)
-        if month + likely > limits.max_cost_usd_month:
-            message = _month_too_dear(limits.max_cost_usd_month, month, likely, low)
+        others = OtherRuns(run_id).read()
+        month = spent + others.spent
+        if month + others.to_come + likely > limits.max_cost_usd_month:
+            limit = limits.max_cost_usd_month
+            message = _month_too_dear(limit, month, others.to_come, likely, low)
             problems.append(Problem(*job.place(_MONTH), _MONTH, message))
     if problems:
         raise BadInput(problems)
 
 
-def _month_too_dear(limit: float, spent: float, likely: float, low: float) -> str:
+def _month_too_dear(limit: float, spent: float, to_come: float, likely: float, low: float) -> str:
+    values = {
+        "limit": f"{limit:g}",
+        "day": day(month_began(clock.now())),
+        "spent": f"${spent:.4f}",
+        "left": f"${max(0.0, limit - spent - to_come):.4f}",
+        "likely": f"${likely:.4f}",
+        "low": f"${low:.4f}",
+    }
+    if to_come:
+        return tr(
+            "got {limit}; since {day} (UTC) the runs of this machine have cost {spent}, and those "
+            "that are going on will likely cost {to_come} more, so {left} is left; the run will "
+            "likely cost {likely} ({low} if all goes well); expected more, or fewer scenes; "
+            "`cloudburst cost --since {day}` shows what it was spent for, `cloudburst ps` what is "
+            "going on",
+            to_come=f"${to_come:.4f}",
+            **values,
+        )
     return tr(
         "got {limit}; since {day} (UTC) the runs of this machine have cost {spent}, so {left} is "
         "left; the run will likely cost {likely} ({low} if all goes well); expected more, or fewer "
         "scenes; `cloudburst cost --since {day}` shows what it was spent for",
-        limit=f"{limit:g}",
-        day=day(month_began(clock.now())),
-        spent=f"${spent:.4f}",
-        left=f"${max(0.0, limit - spent):.4f}",
-        likely=f"${likely:.4f}",
-        low=f"${low:.4f}",
+        **values,
     )
 
 

@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudburst.errors import BadInput
+from cloudburst.history import reading
+from cloudburst.history.month import OtherRuns
 from cloudburst.job.loader import load_job
-from cloudburst.models import Batch, Estimate, Event, EventKind, Price
+from cloudburst.journal.store import Journal
+from cloudburst.models import Batch, Estimate, Event, EventKind, PlannedRun, Price
 from cloudburst.runner import budget
 from cloudburst.runner.budget import Budget
 from cloudburst.runner.events import Timeline
 from cloudburst.targets.local.target import PROCESS
 from tests.support.fakes import SCENE, FakeEngine, FakeTarget, make_context, on_local
 from tests.support.inputs import scenes_yaml
-from tests.support.pasts import now_is, rental, with_rentals
+from tests.support.pasts import begun, now_is, rental, with_rentals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cloudburst.history import PastRun
+    from cloudburst.models import RunRecord
     from cloudburst.runner.context import RunContext
 
 # 0.36 USD an hour are 0.006 USD in the 60 s that winding down may take.
@@ -155,6 +160,8 @@ def test_the_watch_ends_with_the_run(tmp_path: Path) -> None:
 # -- the limit of a month -----------------------------------------------------------------------
 
 
+# Of one of `rental`'s machines, with its address.
+SECOND = 3.605 / 3600
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
 
@@ -174,7 +181,60 @@ def test_a_month_is_what_other_runs_have_cost_since_its_first_day(tmp_path: Path
     others(tmp_path, "20261031-000000-000000", first - 1000, 1100)
     others(tmp_path, "20261101-000000-000000", first + 5000, 60)
     others(tmp_path, "own", first + 9000, 3600)
-    assert budget.spent_this_month(but="own") == pytest.approx(160 * 3.605 / 3600)
+    assert OtherRuns("own").read().spent == pytest.approx(160 * 3.605 / 3600)
+
+
+@pytest.mark.usefixtures("november")
+def test_runs_that_are_over_are_read_once_and_those_that_go_on_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others(tmp_path, "20261101-000000-000000", NOW - 1000, 100)
+    reads: list[str] = []
+    real = reading.read
+
+    def counting(record: RunRecord) -> PastRun:
+        reads.append(record.run_id)
+        return real(record)
+
+    monkeypatch.setattr(reading, "read", counting)
+    runs = OtherRuns("own")
+    with begun(tmp_path / "on", "20261102-000000-000000") as held:
+        held.rental(rental("i-2", NOW - 100, None, stack="20261102-000000-000000-b01"))
+        now_is(monkeypatch, NOW + 1)
+        first = runs.read()
+        now_is(monkeypatch, NOW + 11)
+        second = runs.read()
+    assert reads.count("20261101-000000-000000") == 1
+    assert reads.count("20261102-000000-000000") == 2
+    assert first.spent == pytest.approx(201 * SECOND)
+    assert second.spent == pytest.approx(211 * SECOND), "what goes on costs more each second"
+    assert second.per_hour == pytest.approx(3.605)
+    folder = tmp_path / "20261101-000000-000000"
+    with Journal(folder) as resumed:
+        resumed.rental(rental("i-3", NOW - 80, NOW - 10))
+    assert runs.read().spent == pytest.approx(281 * SECOND), "it was resumed meanwhile"
+
+
+@pytest.mark.usefixtures("november")
+@pytest.mark.parametrize(("limit", "to_come"), [(None, 0.2999), (0.25, 0.1499)])
+def test_what_goes_on_is_likely_to_cost_yet_counts_before_a_run(
+    tmp_path: Path, job_file: Callable[..., Path], limit: float | None, to_come: float
+) -> None:
+    estimate = Estimate(0.1, 0.4, 9.0, {}, 30, PROCESS, Price(1.0, "a test"), ())
+    path = job_file(scenes_yaml(1, "limits:\n  attempts: 2\n  max_cost_usd_month: 0.7\n"))
+    target = Dear(FakeEngine())
+    on = on_local(make_context(target.engine, target, tmp_path))
+    with begun(tmp_path / "on", "20261102-000000-000000", max_cost_usd=limit) as held:
+        held.planned(PlannedRun((), {"aws": estimate}))
+        held.rental(rental("i-2", NOW - 100, None))
+        with pytest.raises(BadInput) as raised:
+            budget.check(load_job(path), [on], "own")
+    (problem,) = raised.value.problems
+    assert (
+        f"have cost $0.1001, and those that are going on will likely cost ${to_come:.4f} more, so "
+        f"${0.5999 - to_come:.4f} is left; the run will likely cost $0.5000"
+    ) in str(problem)
+    budget.check(load_job(path), [on], "own")  # it is over, or dead: nothing more of it is to come
 
 
 @pytest.mark.usefixtures("november")
