@@ -72,6 +72,16 @@ def variables() -> dict[str, str]:
     return {name: setting.value for name, setting in settings().items()}
 
 
+def profiles() -> list[str]:
+    """Return the names of the file's profiles; none where it cannot be read."""
+    path = _path()
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get("profiles") if path else None
+    except (OSError, ValueError):
+        return []
+    return sorted(found) if isinstance(found, dict) else []
+
+
 def apply() -> None:
     """Set the variables that are read from the environment itself, unless they are set.
 

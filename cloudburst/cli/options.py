@@ -23,6 +23,28 @@ def complete_run(
     return [CompletionItem(one.run_id, help=one.job) for one in reversed(found)]
 
 
+def complete_name(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the workers and the scenes of the run that was typed, for [SCENE|WORKER]."""
+    from cloudburst.errors import CloudBurstError  # noqa: PLC0415
+    from cloudburst.history.logs import names  # noqa: PLC0415 - as above
+
+    try:
+        found = names(str(ctx.params.get("run") or ""))
+    except CloudBurstError:
+        return []
+    return [CompletionItem(name, help=what) for name, what in found if name.startswith(incomplete)]
+
+
+def complete_profile(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the profiles of the user's configuration file."""
+    names = configuration.profiles()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 run = click.argument("run", metavar="RUN", shell_complete=complete_run)
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 json_lines = click.option(
@@ -52,6 +74,7 @@ profile = click.option(
     metavar="NAME",
     callback=_choose,
     expose_value=False,
+    shell_complete=complete_profile,
     help="Profile of your configuration file, ~/.config/cloudburst/config.toml.",
 )
 _UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}

@@ -80,7 +80,7 @@ def audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool, as
     short_help="End what dead runs have left behind.",
     epilog=options.examples("cloudburst cleanup RUN", "cloudburst cleanup --all --yes"),
 )
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=options.complete_run)
 @click.option("--orphans", is_flag=True, help="Only resources that no stack knows.")
 @click.option(
     "--all", "everything", is_flag=True, help="Everything that dead runs have left behind."

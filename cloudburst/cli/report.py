@@ -18,7 +18,7 @@ from cloudburst.stop import exit_on_interrupt, interruption
     short_help="Write report.html of a run again.",
     epilog=options.examples("cloudburst report 20261124-101500 --open"),
 )
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @interruption(later("interrupted"))
 def report(run_id: str, *, open_it: bool) -> int:

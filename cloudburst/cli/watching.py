@@ -105,7 +105,9 @@ def stop(run: str, *, wait: bool) -> int:
     ),
 )
 @options.run
-@click.argument("name", metavar="[SCENE|WORKER]", required=False)
+@click.argument(
+    "name", metavar="[SCENE|WORKER]", required=False, shell_complete=options.complete_name
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
 @click.option(
     "--kind",

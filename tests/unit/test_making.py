@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import click.testing
 import pytest
+from click.shell_completion import ShellComplete
 
 from cloudburst import cli, targets
 from cloudburst.cli import making
@@ -184,6 +186,9 @@ complete --do-complete "{words}"
 }
 
 
+TAKE_A_RUN = ("cleanup", "logs", "report", "resume", "show", "stop", "watch")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("words", "offered"),
@@ -205,13 +210,50 @@ def test_shells_complete_commands_options_and_runs(
     assert offered in re.split(r"\s+", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        *((f"{command} 2026", [RUN]) for command in TAKE_A_RUN),
+        (f"logs {RUN} b0", ["b01", "b01.2"]),
+        (f"logs {RUN} ", ["b01", "b01.2", "a", "b"]),
+        ("logs nothing ", []),
+        ("run --profile w", ["web", "work"]),
+        ("--profile wo", ["work"]),
+    ],
+)
+def test_runs_scenes_workers_and_profiles_are_completed(
+    tmp_path: Path, words: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_run(tmp_path / "out")
+    config = tmp_path / "config.toml"
+    config.write_text("[profiles.work]\n[profiles.web]\n[profiles.home]\n")
+    monkeypatch.setenv("CLOUDBURST_CONFIG", str(config))
+    *before, last = words.split(" ")
+    complete = ShellComplete(cli.group, {}, "cloudburst", "_CLOUDBURST_COMPLETE")
+    found = [item.value for item in complete.get_completions(before, last)]
+    assert found == expected
+
+
+def test_every_command_that_takes_a_run_completes_it() -> None:
+    taking = {
+        name
+        for name, command in cli.group.commands.items()
+        for one in command.params
+        if isinstance(one, click.Argument) and one.metavar in ("RUN", "[RUN]")
+    }
+    assert taking == set(TAKE_A_RUN)
+
+
 def test_the_readme_has_the_line_for_every_shell() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     for shell in SHELLS:
         assert f"_CLOUDBURST_COMPLETE={shell}_source cloudburst" in text
 
 
-def test_what_price_prints_is_grouped_by_price(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("measured", [False, True])
+def test_what_price_prints_is_grouped_by_price(
+    capsys: pytest.CaptureFixture[str], *, measured: bool
+) -> None:
     from cloudburst.console.offers import show_offers
     from cloudburst.models import Job, Offer, Price, Rung
 
@@ -219,13 +261,20 @@ def test_what_price_prints_is_grouped_by_price(capsys: pytest.CaptureFixture[str
         rung = Rung("c5.2xlarge", "spot", "us-east-1", zone)
         if usd is None:
             return Offer(rung, None, f"AWS gives no spot price for c5.2xlarge in {zone}")
-        return Offer(rung, Price(usd, "spot price of now"), "", 200.0, usd / 10)
+        price, speed = Price(usd, "spot price of now"), "a benchmark"
+        return Offer(rung, price, "", 200.0, usd / 10, 4, speed, measured=measured)
 
     found = [offered("a", 0.1), offered("b", 0.1), offered("c", 0.2), offered("d", None)]
     job: Any = Job("job", Path("x.yaml"), (), Path("out"), target="aws")
     show_offers(job, found)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1] == ["c5.2xlarge", "spot", "a,", "b", "0.1000", "3", "min", "$0.0100"]
+    assert lines[1] == ["c5.2xlarge", "spot", "a,", "b", "0.1000", "4", "3", "min", "$0.0100"]
     assert lines[2][2:4] == ["c", "0.2000"]
-    assert lines[3][2:] == ["d", "–", "–", "–"]
-    assert " ".join(lines[5]) == "no price: AWS gives no spot price for c5.2xlarge in d"
+    assert lines[3][2:] == ["d", "–", "–", "–", "–"]
+    assert " ".join(lines[5]) == (
+        "speed of c5.2xlarge: a benchmark"
+        if measured
+        else "speed of c5.2xlarge: not measured by runs of this machine; a benchmark, taken to be "
+        "the same for every two vCPUs of any type"
+    )
+    assert " ".join(lines[6]) == "no price: AWS gives no spot price for c5.2xlarge in d"
