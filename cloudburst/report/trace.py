@@ -54,7 +54,8 @@ def _events(went: Uses) -> Iterator[Event]:
         if new:
             yield _meta("process_name", pid, 0, name=worker.batch)
             yield _meta("process_sort_index", pid, 0, sort_index=pid)
-        yield from _worker(pid, 1 + number * _THREADS, worker)
+        # No thread has the number of its process: that would be the main one.
+        yield from _worker(pid, (number + 1) * _THREADS, worker)
 
 
 def _worker(pid: int, first: int, worker: WorkerUse) -> Iterator[Event]:
