@@ -379,7 +379,13 @@ class Info:
 
 
 class Whole:
-    """Whole runs with fakes for the engine, the target and the video APIs."""
+    """Whole runs with fakes for the engine, the target and the video APIs.
+
+    Attributes:
+        asked: names of the scenes whose videos were fetched.
+        broken: names of the scenes whose videos cannot be fetched.
+        while_fetched: called with the name of the scene whose video is being fetched.
+    """
 
     def __init__(self, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         self.job = job
@@ -387,6 +393,7 @@ class Whole:
         self.target = FakeTarget(self.engine)
         self.asked: list[str] = []
         self.broken: set[str] = set()
+        self.while_fetched: Callable[[str], object] = lambda _: None
         doubles(monkeypatch, self.engine, self.target)
         monkeypatch.setattr(worker_run, "VideoApi", lambda *_: FakeApi())
         monkeypatch.setattr(render_loop, "download", self._download)
@@ -394,6 +401,7 @@ class Whole:
     def _download(
         self, _: object, rendered: Rendered, scene: Scene, folder: Path, **how: Any
     ) -> tuple[Any, str] | None:
+        self.while_fetched(scene.name)
         if not how["wanted"]():
             return None
         self.asked.append(scene.name)

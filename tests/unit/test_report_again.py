@@ -37,17 +37,6 @@ def headline(folder: Path) -> str:
     return str(line)
 
 
-def stopping(stop: Stop, times: int = 1) -> Any:
-    """Return a watcher that asks a run to stop when a scene has begun."""
-
-    def watch(event: Event) -> None:
-        if event.kind is EventKind.SCENE_DONE:
-            for _ in range(times):
-                stop.request()
-
-    return watch
-
-
 # -- every end ------------------------------------------------------------------------------------
 
 
@@ -70,8 +59,14 @@ def test_a_failed_run_has_a_page_with_the_reason(whole: Whole) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_run_has_a_page(whole: Whole, times: int) -> None:
     stop = Stop()
+
+    def request(_scene: str) -> None:
+        for _ in range(times):
+            stop.request()
+
+    whole.while_fetched = request
     with pytest.raises((Interrupted, LeftRunning)) as caught:
-        pipeline.run(whole.job, stop=stop, on_event=stopping(stop, times))
+        pipeline.run(whole.job, stop=stop)
     assert ": interrupted with " in headline(caught.value.report.directory)
 
 
