@@ -6,7 +6,7 @@ import json
 import re
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +14,7 @@ from cloudburst.cli import report as command
 from cloudburst.errors import Interrupted, LeftRunning, RunUnknown
 from cloudburst.journal import rows, store
 from cloudburst.journal.store import Journal
-from cloudburst.models import Event, EventKind, Outcome, RunRecord
+from cloudburst.models import Event, Outcome, RunRecord
 from cloudburst.recovery import cleanup
 from cloudburst.report import again, beside, tables, trace
 from cloudburst.report.page import page, posters
