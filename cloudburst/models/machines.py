@@ -139,6 +139,7 @@ class MachineSpec:
         identity: with what it proves who it is.
         command: what runs in the image, with the files that are uploaded; none for its own.
         name: of what serves, for people, where that is not the image.
+        language: of what it says to people.
     """
 
     ami: str | None
@@ -159,6 +160,7 @@ class MachineSpec:
     identity: Identity = Identity()
     command: tuple[str, ...] = ()
     name: str = ""
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

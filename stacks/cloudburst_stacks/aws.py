@@ -125,6 +125,7 @@ def _agent(spec: WorkerSpec, machine: MachineSpec) -> dict[str, Any]:
         login=machine.login,
         command=machine.command,
         name=machine.name,
+        language=machine.language,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from cloudburst.models import RegistryLogin
 
@@ -40,6 +40,9 @@ WantedBy=multi-user.target
 # Of the agent's imports, those of its own modules, and those for types.
 _IMPORT = re.compile("(from|import) ")
 _LEFT_OUT = ("from .", "from __future__", "from typing")
+# Names of the agent's own, and those of its own that are put together when a request comes.
+_PRIVATE = re.compile(r"\b_[A-Za-z]\w*")
+_HANDLER = re.compile("_(get|post|put|delete)_")
 _CAP = """\
 [Service]
 Type=oneshot
@@ -92,6 +95,7 @@ def agent_config(
     login: RegistryLogin | None = None,
     command: Sequence[str] = (),
     name: str = "",
+    language: str = "en",
 ) -> dict[str, Any]:
     """Return the settings of an agent.
 
@@ -107,6 +111,7 @@ def agent_config(
         command: what runs in the image once its files are uploaded, which are in ``/bundle``; none
             for the image's own.
         name: of what serves, for people, where that is not the image.
+        language: of its warnings, as in ``CLOUDBURST_LANG``.
     """
     config: dict[str, Any] = {
         "image": image,
@@ -118,6 +123,8 @@ def agent_config(
     }
     if gpu:
         config["gpu"] = True
+    if language != "en":
+        config["language"] = language
     if command:
         config |= {"bundle": True, "command": [*command], "name": name}
     if login is not None:
@@ -165,15 +172,35 @@ def _without_comments(text: str) -> str:
 @cache
 def agent() -> str:
     """Return the agent as one module without comments, docstrings and types: user-data is small."""
-    lines = [line for name in MODULES for line in _bare(_read(f"agent/{name}.py")).splitlines()]
+    trees = [ast.parse(_read(f"agent/{name}.py")) for name in MODULES]
+    bare = _Bare(frozenset(_passed_by_name(trees)))
+    texts = [ast.unparse(ast.fix_missing_locations(bare.visit(tree))) for tree in trees]
+    lines = _with_short_privates("\n".join(texts)).splitlines()
     imports = dict.fromkeys(line for line in lines if _IMPORT.match(line))
     kept = (line for line in imports if not line.startswith(_LEFT_OUT))
     code = (line for line in lines if line and line not in imports)
     return "\n".join((*kept, *code, "main()", ""))
 
 
+def _with_short_privates(text: str) -> str:
+    """Return code with short names in place of its own that begin with an underscore."""
+    names = (name for name in dict.fromkeys(_PRIVATE.findall(text)) if not _HANDLER.match(name))
+    letters = (
+        f"_{first}{second}" for second in ("", *string.digits) for first in string.ascii_letters
+    )
+    short = dict(zip(names, letters, strict=False))
+    return _PRIVATE.sub(lambda match: short.get(match[0], match[0]), text)
+
+
 class _Bare(ast.NodeTransformer):
-    """Leaves out what only people and type checkers read, and shortens names of variables."""
+    """Leaves out what only people and type checkers read, and shortens names of variables.
+
+    Args:
+        fixed: names of arguments that calls rely on.
+    """
+
+    def __init__(self, fixed: frozenset[str]) -> None:
+        self._fixed = fixed | {"self"}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Leave out its docstring and its types."""
@@ -181,7 +208,7 @@ class _Bare(ast.NodeTransformer):
         for argument in (*node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg):
             if argument is not None:
                 argument.annotation = None
-        _shorten(node)
+        _shorten(node, self._fixed)
         return self._without_docstring(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
@@ -212,16 +239,25 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _shorten(function: ast.FunctionDef) -> None:
-    """Give a function's variables, but not its arguments, names of one letter."""
+def _passed_by_name(trees: Iterable[ast.AST]) -> Iterator[str]:
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg:
+                yield node.arg
+
+
+def _shorten(function: ast.FunctionDef, fixed: Container[str]) -> None:
+    """Give a function's variables and arguments, but for some, names of one letter."""
     nodes = [*ast.walk(function)]
-    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
-    stored = [node.id for node in nodes if isinstance(node, ast.Name) and _is_stored(node)]
-    stored += [node.name for node in nodes if isinstance(node, ast.ExceptHandler) and node.name]
-    names = [name for name in dict.fromkeys(stored) if name not in arguments]
-    short = dict(zip(names, string.ascii_letters, strict=False))
+    names = [node.arg for node in nodes if isinstance(node, ast.arg)]
+    names += [node.id for node in nodes if isinstance(node, ast.Name) and _is_stored(node)]
+    names += [node.name for node in nodes if isinstance(node, ast.ExceptHandler) and node.name]
+    renamed = (name for name in dict.fromkeys(names) if name not in fixed)
+    short = dict(zip(renamed, string.ascii_letters, strict=False))
     for node in nodes:
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.arg):
+            node.arg = short.get(node.arg, node.arg)
+        elif isinstance(node, ast.Name):
             node.id = short.get(node.id, node.id)
         elif isinstance(node, ast.ExceptHandler) and node.name:
             node.name = short.get(node.name, node.name)
@@ -229,7 +265,3 @@ def _shorten(function: ast.FunctionDef) -> None:
 
 def _is_stored(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store)
-
-
-def _bare(source: str) -> str:
-    return ast.unparse(ast.fix_missing_locations(_Bare().visit(ast.parse(source)))) + "\n"

@@ -21,7 +21,12 @@ def record(arguments: list[str]) -> None:
 
 
 def notify(call: str, content: dict[str, str] | None = None) -> dict[str, Any]:
-    """Call the cloud's control endpoint, with content as JSON; return the response."""
+    """Call the cloud's control endpoint, with content as JSON; return the response.
+
+    A machine that is in no cloud has none, and is refused nothing.
+    """
+    if not MACHINE["control"]:
+        return {"error": ""}
     # Only here: it takes longer to import than most commands take.
     import http.client
 

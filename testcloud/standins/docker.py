@@ -60,6 +60,8 @@ def main() -> None:
 
 def reach() -> None:
     """Wait for the daemon, which its socket starts; docker.socket, systemd.socket(5)."""
+    if not MACHINE["control"]:
+        return  # a machine that is in no cloud: see `_machine.notify`
     try:
         response = _bus.ask(MACHINE["id"], verb="start", units=["docker.service"], block=True)
     except OSError:
@@ -149,6 +151,7 @@ def run(arguments: list[str]) -> None:
     if "--gpus" in options:
         gpu(state)
     local = "&local=1" if host.startswith("127.") or host == "localhost" else ""
+    state |= {"address": "127.0.0.1", "port": published}
     state |= notify(f"container?port={published if listening else 0}{local}")
     start(state, detached="-d" in options or "--detach" in options)
     print(identity)

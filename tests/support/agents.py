@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -19,6 +17,7 @@ from typing import Any
 
 from cloudburst.targets import certificate
 from cloudburst_stacks.payload import PROGRAM, files
+from testcloud.standins import _containers
 from tests.support.patience import SOON
 
 KEY = "the machine's key"
@@ -35,6 +34,20 @@ def _python() -> str:
 
 
 PYTHON = _python()
+CONTAINER = Path(__file__).with_name("container.py")
+# What the test cloud's docker has to know of a machine; this one is in no cloud.
+MACHINE = {
+    "id": "alone",
+    "mark": "ALONE",
+    "control": "",
+    "type": "g4dn.xlarge",
+    "architecture": "amd64",
+    "booted": 0.0,
+    "faults": {},
+    "slots": 1,
+    "pip": {},
+    "installs": False,
+}
 QUICK = {"pauses": [0.05, 0.05], "docker_wait": 2, "gpu_wait": 5, "restart_wait": 5, "grace": 0.1}
 
 
@@ -54,7 +67,7 @@ class AgentProcess:
 
     Args:
         folder: the machine's files.
-        orders: what its `docker` and its containers do, see `fakedocker` and `container`.
+        orders: what its `docker` and its containers do, see `orders` and `container`.
         settings: of the agent.
     """
 
@@ -85,7 +98,8 @@ class AgentProcess:
             place.write_text(text)
         (folder / "boot_id").write_text("first\n")
         (folder / "bin").mkdir()
-        script = Path(__file__).with_name("fakedocker.py")
+        (folder / "tmp").mkdir()
+        script = Path(__file__).with_name("orders.py")
         for name in COMMANDS:
             command = folder / "bin" / name
             command.write_text(
@@ -96,7 +110,17 @@ class AgentProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def order(self, orders: dict[str, Any]) -> None:
-        (self.folder / "orders.json").write_text(json.dumps(orders))
+        """Give orders to what is called, and to containers that are started, from now on."""
+        container = orders.get("container", {})
+        words = json.dumps(container).replace("{", "{{").replace("}", "}}")
+        command = [sys.executable, str(CONTAINER), "{port}", str(self.folder), words]
+        if "exits" in container:
+            command = ["sh", "-c", 'echo "$0" >&2; exit 1', container["exits"]]
+        machine = MACHINE | {"images": {self.config["image"]: command}}
+        for name, content in (("orders", orders), ("machine", machine)):
+            fresh = self.folder / f"{name}.new"
+            fresh.write_text(json.dumps(content))
+            fresh.replace(self.folder / f"{name}.json")
 
     def start(self) -> None:
         path = f"{self.folder / 'bin'}:/usr/bin:/bin"
@@ -121,15 +145,8 @@ class AgentProcess:
     def close(self) -> None:
         if self.process is not None:
             self.kill()
-        for path in self.folder.glob("video-api-*.json"):
-            said: dict[str, int] = {}
-            deadline = time.monotonic() + SOON
-            while not said.get("supervisor") and time.monotonic() < deadline:
-                with contextlib.suppress(ValueError):  # it is being written
-                    said = json.loads(path.read_text())
-            for name in ("supervisor", "pid"):
-                with contextlib.suppress(KeyError, ProcessLookupError):
-                    os.kill(said[name], signal.SIGKILL)
+        for state in _containers.every(self.folder):
+            _containers.kill(self.folder, state)
 
     # -- what it did ----------------------------------------------------------------------------
 
@@ -137,6 +154,16 @@ class AgentProcess:
         path = self.folder / "calls.jsonl"
         calls = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
         return [call[1:] for call in calls if call[0] == command]
+
+    def container(self, number: int = 1) -> dict[str, Any]:
+        """Return what docker knows of a container."""
+        state = _containers.find(self.folder, f"video-api-{number}")
+        assert state is not None
+        return state
+
+    def log_file(self, number: int = 1) -> Path:
+        """Return the file with what a container has printed."""
+        return _containers.log_file(self.folder, self.container(number))
 
     def notes(self) -> list[dict[str, Any]]:
         path = self.folder / "container.jsonl"

@@ -86,6 +86,29 @@ def test_a_gpu_comes_with_its_encoder_and_is_waited_for(start_agent: Start) -> N
     assert note["gpu"] == "compute,video,utility"
 
 
+def test_without_its_gpu_a_machine_renders_and_says_why(start_agent: Start) -> None:
+    refusal = "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown."
+    orders = {"run": {"fail": refusal, "times": 1}, "container": OURS}
+    agent = start_agent(orders, gpu=True, gpu_wait=0)
+    ready = agent.until("ready")
+    assert (ready["encoder"], ready["gpu_error"], ready["capacity"]) == ("x264", refusal, 3)
+    assert ["--gpus" in call for call in agent.calls() if call[0] == "run"] == [True, False]
+    assert f"video-api-1: without a GPU: {refusal}" in agent.console
+
+
+def test_what_is_not_the_gpus_fault_is_not_waited_for(start_agent: Start) -> None:
+    text = "Error response from daemon: driver failed programming external connectivity"
+    failed = start_agent({"run": {"fail": text}}, gpu=True, gpu_wait=600).until("failed")
+    assert failed["reason"] == text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_containers_speak_the_runners_language(start_agent: Start, language: str) -> None:
+    agent = start_agent({"container": OURS}, language=language)
+    agent.until("ready")
+    assert agent.container()["environment"]["CLOUDBURST_LANG"] == language
+
+
 @pytest.mark.slow
 def test_a_gpu_that_does_not_encode_is_told(start_agent: Start) -> None:
     assert start_agent({}, gpu=True).until("ready")["encoder"] == "x264"
@@ -243,13 +266,13 @@ def test_an_agent_that_is_killed_goes_on_with_its_containers_and_its_lease(
 ) -> None:
     agent = start_agent({"container": OURS}, cap=100)
     agent.until("ready")
-    container = json.loads((agent.folder / "video-api-1.json").read_text())["pid"]
+    container = agent.container()["pid"]
     time.sleep(1.1)
     agent.kill()
     agent.start()
     ready = agent.until("ready")
     assert ready["cap"] < 99
-    assert json.loads((agent.folder / "video-api-1.json").read_text())["pid"] == container
+    assert agent.container()["pid"] == container
     assert len([call for call in agent.calls() if call[0] == "pull"]) == 1
     assert agent.result(agent.submit(name="a"))["status"] == 200
 

@@ -53,7 +53,8 @@ def test_a_job_is_accepted_at_once_and_waited_for(start_agent: Start) -> None:
     }
     assert time.monotonic() - began >= 3
     assert agent.result(job)["status"] == 200, "it can be asked for again"
-    assert not [*(agent.folder / "var/lib/cloudburst/jobs").iterdir()]
+    [left] = (agent.folder / "var/lib/cloudburst/jobs").iterdir()
+    assert left.suffix == ".json", "what became of it, but not its request"
 
 
 def test_what_the_container_answers_comes_through(start_agent: Start) -> None:
@@ -144,8 +145,7 @@ def test_a_container_that_dies_is_told_and_used_again(start_agent: Start) -> Non
 def test_a_container_that_is_gone_for_good_fails_the_machine(start_agent: Start) -> None:
     agent = start_agent(room=1, restart_wait=1)
     agent.order({"run": {"fail": "no space left on device"}, "container": {"exits": "gone"}})
-    said = json.loads((agent.folder / "video-api-1.json").read_text())
-    os.kill(said["supervisor"], signal.SIGKILL)
+    os.kill(agent.container()["supervisor"], signal.SIGKILL)
     assert agent.result(agent.submit(name="a", die=True))["status"] == 502
     failed = agent.until("failed")
     assert (failed["code"], failed["reason"]) == ("disk_full", "no space left on device")
@@ -163,6 +163,76 @@ def test_jobs_are_bounded_and_the_oldest_results_give_way(start_agent: Start) ->
     assert agent.ask("GET", f"/jobs/{finished}")[0] == 404
     assert agent.ask("DELETE", f"/jobs/{jobs[-1]}")[0] == 200
     assert agent.ask("POST", "/jobs", {"name": "now"})[0] == 202
+
+
+def restart(agent: AgentProcess) -> None:
+    agent.kill()
+    agent.start()
+
+
+def test_what_was_rendered_is_known_to_an_agent_that_was_killed(start_agent: Start) -> None:
+    agent = start_agent(OURS)
+    job = agent.submit(name="a")
+    before = agent.result(job)
+    restart(agent)
+    agent.until("booting", "starting", "ready")
+    assert agent.result(job) == before, "whatever its state"
+    assert agent.ask("GET", before["response"]["download_endpoint"])[1] == VIDEO
+    assert begun(agent) == ["a"]
+
+
+def test_what_was_not_is_rendered_without_being_sent_again(start_agent: Start) -> None:
+    agent = start_agent(OURS)
+    first = [agent.submit(name=name, sleep=2) for name in ("a", "b")]
+    until(lambda: len(begun(agent)) == 2)
+    waiting = agent.submit(name="c")
+    restart(agent)
+    agent.until("ready")
+    assert [agent.result(job)["status"] for job in (*first, waiting)] == [200] * 3
+    assert sorted(begun(agent)) == ["a", "a", "b", "b", "c"]
+    assert sorted(begun(agent, "ends")) == ["a", "b", "c"]
+    assert len([note for note in agent.notes() if note["what"] == "starts"]) == 1
+    left = (agent.folder / "var/lib/cloudburst/jobs").iterdir()
+    assert {path.suffix for path in left} == {".json"}, "no request stays on the disk"
+
+
+@pytest.mark.slow
+def test_of_two_containers_that_go_on_the_idle_one_keeps_its_videos(start_agent: Start) -> None:
+    agent = start_agent(room=2)
+    jobs = [agent.submit(name=str(number), sleep=0.5) for number in range(2)]
+    done = [agent.result(job)["response"]["download_endpoint"] for job in jobs]
+    assert sorted(done) == ["/download/1/download/1", "/download/2/download/1"]
+    lost = agent.submit(name="lost", sleep=4)
+    until(lambda: "lost" in begun(agent))
+    containers = [agent.container(number)["pid"] for number in (1, 2)]
+    restart(agent)
+    agent.until("ready")
+    now = [agent.container(number)["pid"] for number in (1, 2)]
+    assert len({*containers} & {*now}) == 1, "only the one that rendered is started anew"
+    assert agent.result(lost)["status"] == 200
+    assert begun(agent, "ends").count("lost") == 1
+
+
+def test_a_record_that_was_cut_short_loses_that_job_alone(start_agent: Start) -> None:
+    agent = start_agent(OURS)
+    jobs = [agent.submit(name=name) for name in ("a", "b")]
+    for job in jobs:
+        agent.result(job)
+    (agent.folder / "var/lib/cloudburst/jobs" / f"{jobs[0]}.json").write_text("[1, 2")
+    restart(agent)
+    agent.until("ready")
+    assert agent.ask("GET", f"/jobs/{jobs[0]}")[0] == 404
+    assert agent.result(jobs[1])["status"] == 200
+
+
+def test_all_jobs_of_an_earlier_session_are_ended_at_once(start_agent: Start) -> None:
+    agent = start_agent(OURS)
+    jobs = [agent.submit(name=name, sleep=600) for name in ("a", "b", "c")]
+    until(lambda: len(begun(agent)) == 2)
+    assert agent.ask("DELETE", "/jobs")[0] == 200
+    assert [agent.result(job)["status"] for job in jobs] == [499] * 3
+    assert agent.result(agent.submit(name="d"))["status"] == 200
+    assert sorted(begun(agent, "cancelled")) == ["a", "b"]
 
 
 # -- downloads ----------------------------------------------------------------------------------
@@ -217,8 +287,8 @@ def test_logs_are_those_of_the_boot_and_of_the_containers(start_agent: Start) ->
 @pytest.mark.slow
 def test_logs_are_bounded(start_agent: Start) -> None:
     agent = start_agent(OURS)
-    for name in ("boot.log", "video-api-1.log"):
-        (agent.folder / name).write_text("line\n" * 100_000)
+    for path in (agent.folder / "boot.log", agent.log_file()):
+        path.write_text("line\n" * 100_000)
     logs = agent.ask("GET", "/logs")[1]
     assert [len(text) for text in logs.values()] == [64 * 1024] * 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 # What agent.json leaves out. Times in seconds. `room`: scenes at once in an image that does not
 # report its capacity, 0 for one for every two vCPUs. `bundle`: files are uploaded before
-# `command` is run with them in /bundle.
+# `command` is run with them in /bundle. `language`: of what containers say to people.
 DEFAULTS: dict[str, Any] = {
     "address": "",
     "port": 443,
@@ -32,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "cap": 3600,
     "room": 0,
     "gpu": False,
+    "language": "en",
     "login": None,
     "bundle": False,
     "command": [],
@@ -65,11 +67,14 @@ class Agent:
         self.key = str(config["key"]).encode()
         self.folder = Path(config["state"])
         self.lease = Lease(config)
-        self.jobs = Jobs(self.say)
+        self.jobs = Jobs(self.say, self.folder / "jobs")
+        if self.lease.restarted:
+            self.jobs.restore()
         self.code = ""
         self._began = self._since = now()
         self.state, self._detail = "booting", "waiting for Docker"
         self._reason = ""
+        self.refused_gpu = ""
         self._encoder: str | None = None
         self._api: str | None = None
         self._containers: list[Container] = []
@@ -106,6 +111,7 @@ class Agent:
             "image": self.config["name"] or self.config["image"],
             "video_api": self._api,
             "encoder": self._encoder,
+            "gpu_error": self.refused_gpu,
             "capacity": self.jobs.lanes if ready else None,
             "lease": round(self.lease.left, 1),
             "cap": round(self.lease.cap, 1),
@@ -115,8 +121,11 @@ class Agent:
         return {**health, "code": self.code, "reason": self._reason} if self.code else health
 
     def container(self, number: str) -> Container | None:
-        """Return a container by its number."""
-        return next((one for one in self._containers if str(one.number) == number), None)
+        """Return a container by its number; after a kill also one that is not yet known again."""
+        found = next((one for one in self._containers if str(one.number) == number), None)
+        if found is None and self.lease.restarted and re.fullmatch("[1-9][0-9]?", number):
+            return Container(self, int(number))
+        return found
 
     def logs(self) -> dict[str, str]:
         """Return the ends of the boot log and of the containers' logs."""
@@ -134,8 +143,8 @@ class Agent:
         try:
             self._wait_for_docker()
             first = Container(self, 1)
-            said = first.health() if self.lease.restarted else None
-            if said is None or first.capacity is None:
+            said = self._running(first)
+            if said is None:
                 self._get_image()
                 self.enter("starting", "waiting for the video API")
                 said = first.start()
@@ -146,6 +155,13 @@ class Agent:
             self.fail(error.code, str(error))
         except Exception as error:  # noqa: BLE001 - whatever it was, who waits has to be told
             self.fail("container_failed", f"the agent failed: {error!r}")
+
+    def _running(self, container: Container) -> dict[str, Any] | None:
+        """Return what a container says that has outlived its agent; None to start it anew."""
+        said = container.health() if self.lease.restarted else None
+        # One that does not stop what was given up renders on.
+        busy = container.capacity is None and container.number in self.jobs.busy
+        return None if busy else said
 
     def _wait_for_docker(self) -> None:
         if shutil.which("docker") is None:
@@ -213,7 +229,8 @@ class Agent:
         for number in range(2, 2 if first.capacity else wanted + 1):
             container = Container(self, number)
             try:
-                container.start()
+                if self._running(container) is None:
+                    container.start()
             except Failed as error:
                 self.say(f"no {container.name}: {error}")
                 break

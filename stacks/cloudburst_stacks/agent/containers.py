@@ -22,6 +22,8 @@ ERRORS = (OSError, ValueError, http.client.HTTPException)
 # docs.nvidia.com/datacenter/cloud-native/container-toolkit, docker-specialized: without "video" a
 # container has no encoder.
 _GPU = ["--gpus", "all", "--env", "NVIDIA_DRIVER_CAPABILITIES=compute,video,utility"]
+# What docker says where a container cannot have one, in small letters.
+_OF_GPU = ("gpu", "nvidia")
 # Of how a container starts, docker's words tell no more.
 _TOLD = ("wrong_architecture", "disk_full")
 _HEALTHY = 200
@@ -80,25 +82,35 @@ class Container:
         Raises:
             Failed: it does not start, or ends again.
         """
-        config = self._agent.config
-        command = ["docker", "run", "--detach", "--name", self.name, "--restart", "always"]
-        command += ["--publish", f"127.0.0.1:{self.port}:5000", "--env", "AUTHENTICATION_KEY"]
-        command += _GPU if config["gpu"] else []
-        if config["bundle"]:
-            command += ["--volume", f"{self._agent.folder}/bundle:/bundle:ro"]
-        command += [config["image"], *config["command"]]
+        agent, config = self._agent, self._agent.config
         deadline = now() + config["gpu_wait"]
         while True:
             run(["docker", "rm", "--force", self.name], 60)
             # By its environment: every process of the machine can read a command line.
-            code, text = run(command, 120, env=environment(AUTHENTICATION_KEY=self.key))
+            variables = environment(AUTHENTICATION_KEY=self.key)
+            code, text = run(self._command(), 120, env=variables)
             if code == 0:
                 return self.wait(config["start_wait"])
+            reason = last_line(text)
+            if not config["gpu"] or not any(word in text.lower() for word in _OF_GPU):
+                raise Failed(code_of(text, "container_failed", _TOLD), reason)
             # The GPU's driver may not be loaded yet: nothing orders it before this.
-            if not config["gpu"] or now() > deadline:
-                raise Failed(code_of(text, "container_failed", _TOLD), last_line(text))
-            self._agent.say(f"{self.name}: again in 3 s: {last_line(text)}")
-            time.sleep(3)
+            if now() < deadline:
+                agent.say(f"{self.name}: again in 3 s: {reason}")
+                time.sleep(3)
+            else:
+                agent.say(f"{self.name}: without a GPU: {reason}")
+                agent.refused_gpu, config["gpu"] = reason, False
+
+    def _command(self) -> list[str]:
+        config = self._agent.config
+        command = ["docker", "run", "--detach", "--name", self.name, "--restart", "always"]
+        command += ["--publish", f"127.0.0.1:{self.port}:5000", "--env", "AUTHENTICATION_KEY"]
+        command += ["--env", f"CLOUDBURST_LANG={config['language']}"]
+        command += _GPU if config["gpu"] else []
+        if config["bundle"]:
+            command += ["--volume", f"{self._agent.folder}/bundle:/bundle:ro"]
+        return [*command, config["image"], *config["command"]]
 
     def wait(self, seconds: float) -> dict[str, Any]:
         """Wait until it is healthy; return what it says of itself.

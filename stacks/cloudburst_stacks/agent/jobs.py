@@ -1,4 +1,8 @@
-"""Scenes that wait for a container, render, or have been rendered."""
+"""Scenes that wait for a container, render, or have been rendered.
+
+Each is on disk as well: an agent that was killed is started again by systemd, knows what was
+rendered, and renders the rest, without the runner's having to send it again.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,13 @@ BROKEN = 502
 
 
 class Job:
-    """One scene: its request, on disk, and what became of it."""
+    """One scene: its request, on disk, where it renders, and what became of it."""
 
     def __init__(self, identity: str, body: Path) -> None:
         self.id = identity
         self.body = body
         self.state = "queued"
+        self.container = 0
         self.status = 0
         self.response: Any = None
         self.cancelled = False
@@ -39,30 +44,62 @@ class Jobs:
 
     Args:
         say: writes a line to the boot log.
+        folder: for the scenes.
 
     Attributes:
         lanes: how many there are.
+        busy: numbers of the containers that rendered when the agent was killed.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], folder: Path) -> None:
         self.all: dict[str, Job] = {}
         self.lanes = 0
+        self.busy: set[int] = set()
+        self._folder = folder
         self._queue: deque[Job] = deque()
         self._changed = threading.Condition()
         self._say = say
 
-    def add(self, identity: str, body: Path) -> Job | None:
-        """Queue a scene; return None when too many wait."""
+    def restore(self) -> None:
+        """Take up the scenes of an agent that was killed: what is rendered, and the rest anew."""
+        for path in sorted(self._folder.glob("*.json"), key=lambda each: each.stat().st_mtime):
+            job = Job(path.stem, path.with_suffix(""))
+            with contextlib.suppress(ValueError):
+                job.container, job.status, job.response = json.loads(path.read_text("utf-8"))
+            if job.status:
+                job.state = "done"
+            elif job.body.exists():
+                self.busy.add(job.container)
+                self._queue.append(job)
+            else:
+                continue
+            self.all[job.id] = job
+
+    def _keep(self, job: Job) -> None:
+        """Write down what is known of a scene; a full disk keeps nobody from rendering it."""
+        with contextlib.suppress(OSError):
+            fresh = job.body.with_suffix(".new")
+            fresh.write_text(json.dumps([job.container, job.status, job.response]), "utf-8")
+            fresh.replace(job.body.with_suffix(".json"))
+
+    def add(self, identity: str, body: Path) -> bool:
+        """Queue a scene, unless it is known; return False when too many wait."""
         with self._changed:
+            if identity in self.all:  # its answer has not arrived, and it was sent again
+                body.unlink()
+                return True
             if len(self.all) >= MOST_JOBS:
                 oldest = next((job for job in self.all.values() if job.state == "done"), None)
                 if oldest is None:
-                    return None
+                    return False
                 del self.all[oldest.id]
-            job = self.all[identity] = Job(identity, body)
+                oldest.body.with_suffix(".json").unlink(missing_ok=True)
+            job = self.all[identity] = Job(identity, self._folder / identity)
+            body.replace(job.body)
+            self._keep(job)
             self._queue.append(job)
             self._changed.notify_all()
-        return job
+        return True
 
     def count(self, state: str) -> int:
         """Return how many are in a state."""
@@ -95,7 +132,8 @@ class Jobs:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._queue))
                 job = self._queue.popleft()
-                job.state = "rendering"
+                job.state, job.container = "rendering", container.number
+                self._keep(job)
             status, response = self._render(job, container)
             try:
                 if status in (CANCELLED, BROKEN):
@@ -106,9 +144,10 @@ class Jobs:
                     self._settle(job, status, response)
 
     def _settle(self, job: Job, status: int, response: object) -> None:
+        job.status, job.response, job.state, job.socket = status, response, "done", None
+        self._keep(job)
         with contextlib.suppress(OSError):
             job.body.unlink()
-        job.status, job.response, job.state, job.socket = status, response, "done", None
         self._say(f"job {job.id}: {status}")
         self._changed.notify_all()
 

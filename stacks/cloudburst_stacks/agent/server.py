@@ -217,15 +217,14 @@ class Handler(BaseHTTPRequestHandler):
             self._drain()
             self._answer(202, {"id": identity})
         else:
-            body = agent.folder / "jobs" / uuid.uuid4().hex
+            body = agent.folder / "jobs" / f"{uuid.uuid4().hex}.part"
             if not self._receive(body):
                 return
-            job = agent.jobs.add(identity, body)
-            if job is None:
+            if agent.jobs.add(identity, body):
+                self._answer(202, {"id": identity})
+            else:
                 body.unlink()
                 self._answer(429, {"error": "too many jobs"}, **{"Retry-After": "5"})
-            else:
-                self._answer(202, {"id": identity})
 
     def _get_jobs(self, rest: str, values: dict[str, str]) -> None:
         job = self.server.agent.jobs.all.get(rest)
@@ -241,12 +240,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _delete_jobs(self, rest: str, _values: dict[str, str]) -> None:
         jobs = self.server.agent.jobs
+        if not rest:
+            for each in list(jobs.all.values()):
+                jobs.cancel(each)
         job = jobs.all.get(rest)
         if job is not None:
             jobs.cancel(job)
             jobs.wait(job, MAX_WAIT)
         state = job.state if job else "unknown"
-        self._answer(200 if job else 404, {"id": rest[:64], "state": state})
+        self._answer(200 if job or not rest else 404, {"id": rest[:64], "state": state})
 
     def _get_download(self, rest: str, _values: dict[str, str]) -> None:
         number, _, path = rest.partition("/")
