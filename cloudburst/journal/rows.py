@@ -170,6 +170,7 @@ def launch_of(
         target=row.get("target") or target,
         renderer=row.get("renderer", ""),  # before layout 3 it was not noted
         renewals=renewals.get(row["id"], ()),
+        bytes_sent=row.get("sent", 0),  # before layout 5
     )
 
 

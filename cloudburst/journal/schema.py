@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudburst.language import tr
 
-LAYOUT = 4
+LAYOUT = 5
 
 TABLES = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -27,7 +27,7 @@ CREATE TABLE launch (
     state TEXT NOT NULL, scenes_done INTEGER NOT NULL DEFAULT 0,
     spans TEXT NOT NULL DEFAULT '[]', destroyed INTEGER NOT NULL DEFAULT 0,
     code TEXT, error TEXT, target TEXT NOT NULL DEFAULT '',
-    renderer TEXT NOT NULL DEFAULT ''
+    renderer TEXT NOT NULL DEFAULT '', sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE rental (
     machine TEXT NOT NULL, stack TEXT NOT NULL,
@@ -74,6 +74,10 @@ MIGRATIONS = (
     # When machines' leases were renewed was not noted.
     """
     CREATE TABLE renewal (launch INTEGER NOT NULL, at REAL NOT NULL, until REAL NOT NULL);
+    """,
+    # Nor how many bytes of the video API's files were sent to a machine.
+    """
+    ALTER TABLE launch ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
     """,
 )
 

@@ -189,10 +189,20 @@ class Journal:
         row = {"worker": worker, "endpoint": endpoint, "expires": expires}
         self._record(_update("launch", row, id=launch))
 
-    def progress(self, launch: int, state: str, spans: Iterable[Span]) -> None:
-        """Note how far a worker has come."""
+    def progress(self, launch: int, state: str, spans: Iterable[Span], sent: int = 0) -> None:
+        """Note how far a worker has come.
+
+        Args:
+            launch: number of its row.
+            state: a `WorkerState`.
+            spans: its phases until now.
+            sent: bytes of the video API's files that this session has sent to it.
+        """
         row = {"state": state, "spans": rows.spans_text(spans)}
-        self._record(_update("launch", row, id=launch))
+        statements = [_update("launch", row, id=launch)]
+        if sent:  # a session that takes a worker over sends it none: those of the first one stay
+            statements.append(_update("launch", {"sent": sent}, id=launch))
+        self._record(*statements)
 
     def renewal(self, launch: int, renewal: Renewal) -> None:
         """Note that a worker's lease was renewed."""

@@ -156,6 +156,7 @@ class Launch:
         renderer: the container image, or the bundled video API and its version; empty if it was
             not noted.
         renewals: of its lease; of many in a row, a few. None where there is no lease.
+        bytes_sent: of the video API's files; 0 where it needs none, or they were not all sent.
     """
 
     label: str
@@ -171,6 +172,7 @@ class Launch:
     target: str = "local"
     renderer: str = ""
     renewals: tuple[Renewal, ...] = ()
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +250,10 @@ class RunReport:
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes that were sent to workers for all scenes."""
-        return sum(scene.bytes_sent for scene in self.scenes)
+        """Bytes that were sent to workers: for all scenes, and the video API's files."""
+        launches = (launch for batch in self.batches for launch in batch.launches)
+        files = sum(launch.bytes_sent for launch in launches)
+        return files + sum(scene.bytes_sent for scene in self.scenes)
 
     @property
     def bytes_received(self) -> int:

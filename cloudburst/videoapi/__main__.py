@@ -68,9 +68,12 @@ def _keep_memory_flat() -> None:
 
 def _serve(options: argparse.Namespace, listening: socket.socket, work: Path) -> None:
     # Slow; see `main`.
+    from cloudburst.videoapi import admission, ffmpeg  # noqa: PLC0415
     from cloudburst.videoapi.app import Server, Settings  # noqa: PLC0415
     from cloudburst.videoapi.listener import serve  # noqa: PLC0415
 
+    if options.slots is None:
+        options.slots = admission.slots(os.cpu_count() or 1, nvenc=ffmpeg.has_nvenc())
     settings = Settings(
         work=work,
         key=os.environ.get("AUTHENTICATION_KEY") or None,
@@ -110,7 +113,10 @@ def _options() -> argparse.ArgumentParser:
         "--port", type=int, default=int(os.environ.get("PORT", "5000")), help="default: $PORT, 5000"
     )
     parser.add_argument(
-        "--slots", type=int, default=max(1, cores // 2), help="scenes rendered at once"
+        "--slots",
+        type=int,
+        help="scenes rendered at once; default: one for every two cores, with NVENC one for each, "
+        "up to 8",
     )
     parser.add_argument("--queue", type=int, default=64, help="requests that may wait")
     parser.add_argument("--threads", type=int, default=cores, help="encoder threads of one scene")

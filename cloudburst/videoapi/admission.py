@@ -11,6 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _POLL = 0.5
+# An encoder on the CPU keeps about so many cores busy.
+_CORES = 2
+# Encodings at once on NVENC: what consumer cards allow, see NVIDIA's video encode and decode GPU
+# support matrix (developer.nvidia.com). Data-centre cards, which EC2 has, allow any number, but one
+# or two engines a card are kept busy by fewer: drawing a frame takes one core about 3 ms
+# (docs/performance.md), and an engine is made for 8 videos of 1080p at 30 fps in real time.
+_SESSIONS = 8
+
+
+def slots(cores: int, *, nvenc: bool = False) -> int:
+    """Return how many scenes are rendered at once.
+
+    Moving pictures are drawn by the CPU, whatever encodes them, and stills are encoded by it, too:
+    so NVENC makes room for a scene on each core, and never for fewer scenes than there would be
+    without it.
+
+    Args:
+        cores: of the machine.
+        nvenc: whether its GPU encodes.
+    """
+    usual = max(1, cores // _CORES)
+    return max(usual, min(cores, _SESSIONS)) if nvenc else usual
 
 
 class AdmissionFullError(Exception):

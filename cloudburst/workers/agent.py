@@ -47,6 +47,9 @@ _LONGEST_LEASE = 366 * 86400.0
 # Bytes a second of the slowest line that is not given up.
 _SLOWEST = 20_000
 _STATES = ("booting", "waiting", "pulling", "starting", "ready", "failed")
+_ENCODERS = ("nvenc", "x264")
+# What an agent says while it boots that is not an image's name.
+DETAILS = (later("waiting for Docker"), later("installing Docker"))
 # What it means that nothing answers where the provider says that the machine runs.
 _UNREACHABLE = {
     "refused": later(
@@ -86,6 +89,7 @@ class AgentApi(VideoApi):
 
     Attributes:
         boot: how far the machine is; None before the agent has answered.
+        sent: bytes of the video API's files that have arrived there.
         on_boot: called at every change of that while it is waited for.
         on_renewed: called whenever the machine has answered how it is, which renews its lease,
             with the seconds after which it would end itself without another request.
@@ -96,6 +100,7 @@ class AgentApi(VideoApi):
     def __init__(self, worker: Worker, effort: Effort = "low", shrink: bool = False) -> None:
         super().__init__(worker, effort, shrink)
         self.boot: Boot | None = None
+        self.sent = 0
         self.on_boot: Callable[[Boot], None] = _ignore
         self.on_renewed: Callable[[float], None] = _ignore_renewal
         self._kind = ""
@@ -154,6 +159,7 @@ class AgentApi(VideoApi):
         try:
             for name, data in self._files.items():
                 self.upload(name, data, WAY + len(data) / _SLOWEST)
+                self.sent += len(data)
             self.start_bundle(digests)
         except WorkerUnreachable as error:
             self._undelivered = str(error)  # tried again when its health is asked next
@@ -162,7 +168,7 @@ class AgentApi(VideoApi):
 
     def _note(self, said: dict[str, object]) -> None:
         """Note how far the machine is, and report a change of that."""
-        state, detail = str(said["state"]), messages.printable(str(said.get("detail") or ""))
+        state, detail = str(said["state"]), _detail(said)
         before, since = self.boot, said.get("since")
         seconds = float(since) if isinstance(since, int | float) else 0.0
         self.boot = Boot(state, detail, seconds)
@@ -202,6 +208,17 @@ class AgentApi(VideoApi):
         except (RenderTimedOut, WorkerUnreachable):
             job.cancel()
             raise
+
+    def forget(self, seconds: float = WAY) -> None:
+        """End what an earlier session has sent and nobody waits for any more.
+
+        Raises:
+            WorkerUnreachable: it does not answer.
+        """
+        try:
+            self.request("DELETE", "/jobs", seconds)
+        except _NO_ANSWER as error:
+            raise WorkerUnreachable(f"DELETE /jobs: {error}") from error
 
     def request(
         self, method: str, path: str, seconds: float, data: bytes | None = None
@@ -387,6 +404,18 @@ class _Job:
 
     def _pause(self) -> None:
         time.sleep(min(_AGAIN, self._remaining()))
+
+
+def _detail(said: dict[str, object]) -> str:
+    """Return how far a machine is, for people, as its agent has said it."""
+    room, encoder = said.get("capacity"), said.get("encoder")
+    if said["state"] != "ready" or type(room) is not int or encoder not in _ENCODERS:
+        return messages.printable(str(said.get("detail") or ""))
+    text = tr("{count} at once, {encoder}", count=room, encoder=encoder)
+    reason = messages.printable(str(said.get("gpu_error") or ""))
+    if not reason:
+        return text
+    return tr("{text}; its GPU cannot be used: {reason}", text=text, reason=reason)
 
 
 def _answered(path: str, status: int, body: bytes) -> str:

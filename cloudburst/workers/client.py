@@ -47,6 +47,8 @@ STEP = 256 * 1024
 PATIENCE = 60.0
 _OK, _PARTIAL = 200, 206
 _PAUSE = 1.0
+# Between two looks at a worker's health: a boot that has failed is told that soon.
+LONGEST_PAUSE = 2.0
 # Any worker would reject the scene with these; other statuses may be a problem of this worker.
 _ABOUT_THE_SCENE = {400, 413, 415, 422}
 
@@ -125,7 +127,7 @@ class VideoApi:
                 raise WorkerUnhealthy(self._explained(text))
             if stopped(pause):
                 raise WorkerUnhealthy(tr("stopped waiting for it to become healthy"))
-            pause = min(pause * 1.5, 2.0)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def render(self, scene: Scene, timeout: float) -> Rendered:
         """Send a scene and wait until its video is ready on the worker.

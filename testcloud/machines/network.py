@@ -79,6 +79,7 @@ class Wire:
 
     Attributes:
         target: address and port of the machine's program.
+        rate: bytes a second that the runner's line takes on its way out; 0 for any number.
         recorded: all bytes that passed, decrypted where `certificate` is set.
         flows: how many connections there were.
     """
@@ -89,6 +90,7 @@ class Wire:
         self.idle, self.target = idle, ("127.0.0.1", 1)
         self.recorded = bytearray()
         self.flows = 0
+        self.rate = 0.0
         self._tls = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -200,6 +202,8 @@ class Wire:
         self.recorded += data
         if data:
             flow.other(side).sendall(data)
+            if self.rate and side is flow.near:
+                time.sleep(len(data) / self.rate)  # one line for all connections
             return
         flow.other(side).shutdown(socket.SHUT_WR)
         self._selector.unregister(side)

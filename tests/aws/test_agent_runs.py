@@ -18,7 +18,7 @@ from cloudburst.runner import batch
 from cloudburst.runner.worker import render_loop
 from cloudburst.targets.aws import workers
 from cloudburst.targets.aws.resources import AwsResources
-from cloudburst.workers import agent
+from cloudburst.workers import agent, client
 from testcloud.faults import MachineFault
 from tests.support.aws import (
     ONE_ZONE,
@@ -276,18 +276,47 @@ ITS_OWN = [
 ]
 
 
+# The next one begins in ten minutes, unless that is known to be in vain.
+ONE_AFTER_THE_OTHER = (
+    "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1, launches_per_wave: 1, "
+    "launch_pause: 600}\n"
+)
+# Five seconds, and the longest pause between two looks, on a machine that is as busy as can be.
+SCALE, TOLD = 6, 5.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [*ALIKE, *ITS_OWN])
 def test_a_failed_boot_ends_its_machine_and_is_told_with_its_reason(
-    cloud: Cloud, job_file: Callable[..., Path], state: Path, case: tuple[str, str]
+    cloud: Cloud,
+    job_file: Callable[..., Path],
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[str, str],
 ) -> None:
     kind, words = case
+    monkeypatch.setattr(client, "LONGEST_PAUSE", client.LONGEST_PAUSE * SCALE)
     cloud.machine_faults.append(MachineFault(kind, times=None))
+    waves = ONE_AFTER_THE_OTHER if case in ALIKE else ""
+    watch, delays = Watch(), list[float]()
+
+    def note() -> None:
+        log = cloud.machines[0].root / "var/log/cloudburst.log"
+        assert "failed: " in log.read_text().splitlines()[-1]
+        delays.append(time.time() - log.stat().st_mtime)
+
+    watch.when(lambda event: event.data.get("boot") == "failed", note)
     with pytest.raises(InfrastructureError) as failed:
-        run_watched(aws_job(job_file, 1, ONE_ZONE))
+        run_watched(aws_job(job_file, 2 if waves else 1, ONE_ZONE + waves), watch)
     assert words in str(failed.value)
-    if case in ALIKE:
+    (delay,) = delays
+    assert delay < TOLD * SCALE, "from what the machine has noted to the run's event"
+    (event,) = [each for each in watch.events if each.data.get("boot") == "failed"][:1]
+    assert words in event.text
+    if waves:
         assert len(cloud.machines) == 1, "the next machine would fail alike"
+        creating = {e.batch for e in watch.events if e.data.get("state") == "creating"}
+        assert creating == {"b01"}
     assert_cloud_empty(cloud, state)
 
 
@@ -316,6 +345,5 @@ def test_a_run_survives_what_befalls_its_machine(
         assert "this machine has been rebooted" in cloud.machines[0].boot_log()
     else:
         assert len(launches(report)) == len(report.batches) == 1
-        # Its jobs are in the agent's memory: after a kill the runner sends them again.
-        assert max(tries(report)) <= (2 if fault.kind == "agent_killed" else 1)
+        assert tries(report) == [1, 1], "also with an agent that was killed"
     assert_cloud_empty(cloud, state)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudburst import Outcome
+from cloudburst.language import language
 from cloudburst.targets.aws.settings import BASE_IMAGE
 from cloudburst.version import __version__
 from testcloud.cloud import Cloud
@@ -62,6 +64,35 @@ def test_a_machine_renders_with_what_it_was_sent(
 ) -> None:
     monkeypatch.delenv("DOCKER_IMAGE")  # see conftest.py
     assert_bundled(cloud, job_file)
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the runner speak Chinese."""
+    monkeypatch.setenv("CLOUDBURST_LANG", "zh")
+    language.cache_clear()
+    yield
+    monkeypatch.undo()
+    language.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("chinese")
+def test_what_a_machine_warns_of_is_in_the_runners_language(
+    cloud: Cloud, job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_IMAGE")  # see conftest.py
+    job = aws_job(job_file, 1, ONE_ZONE, scene=SUBTITLED)
+    # What does not fit into the picture is found only where it is laid out: on the machine.
+    cue = "1\n00:00:00,000 --> 00:00:00,500\n" + "more words than fit " * 200
+    job.scenes[0].options.subtitle.write_text(cue)  # type: ignore[union-attr]
+    report, watch = run_watched(job)
+    assert report.outcome is Outcome.COMPLETE, report.error
+    [warning] = report.scenes[0].warnings
+    assert re.search("[\u4e00-\u9fff]{4}", warning), warning
+    assert cloud.machines
+    texts = [event.text for event in watch.events if event.data.get("boot") == "ready"]
+    assert texts == ["就绪：同时渲染 4 个场景，编码器 x264"]
 
 
 @pytest.mark.slow

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,9 +36,9 @@ from tests.support.runs import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
+SLOW_API = Path(__file__).parents[1] / "support/slow_videoapi.py"
 
 
 def small_job(job_file: Callable[..., Path], scenes: int = 2, more: str = "") -> Path:
@@ -121,6 +124,30 @@ def test_a_machine_that_still_works_is_taken_over(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_machine_with_the_public_image_is_taken_over_and_ends_what_it_was_doing(
+    cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    """It does not stop what was given up: new scenes would wait, or be rendered beside that."""
+    place = ["--host", "{address}", "--port", "{port}"]
+    program = [sys.executable, str(SLOW_API), "12", "public", *place]
+    cloud.images["betashow/video-generation-api:latest"] = program
+    folder = killed(small_job(job_file), tmp_path / "out", scene_started, state)
+    (machine,) = cloud.running()
+    first = machine.container_pids
+    assert len(first) == 4, "one for each scene that it takes at once"
+    done = command("resume", run_id(state))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"going on with {machine.id}, which still works" in done.stdout
+    assert [one.id for one in cloud.machines] == [machine.id], "no other was rented"
+    jobs = re.findall(r"job \S+: (\d+)", machine.boot_log())
+    assert jobs.count("200") == 2
+    assert 1 <= jobs.count("499") <= 2, "those of the killed session"
+    assert sorted(homes(folder)) == ["s00.mp4", "s01.mp4"]
+    assert_cloud_empty(cloud, state)
+    assert_bill_is_the_clouds(cloud, folder)
+
+
 def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

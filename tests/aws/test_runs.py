@@ -143,6 +143,19 @@ def test_a_dry_run_previews_every_stack_and_its_cost_and_creates_nothing(
     assert_cloud_empty(cloud, state)
 
 
+@pytest.mark.parametrize(("image", "said"), [("bundled", True), ("me/mine:1", False)])
+def test_the_scenes_of_a_gpu_are_told_and_not_counted_on(
+    cloud: Cloud, job_file: Callable[..., Path], image: str, said: bool
+) -> None:
+    machine = f"aws: {{zones: [us-east-1a], instance_types: [g4dn.xlarge], image: '{image}'}}\n"
+    found = preview(aws_job(job_file, 2, machine)).estimate
+    assert found is not None
+    assert any(line.startswith("2 scenes at once on a g4dn.xlarge") for line in found.assumptions)
+    gpu = "if the GPU of a g4dn.xlarge encodes, it takes 4 scenes at once; that was never measured"
+    assert found.assumptions[-1].startswith(gpu) == said
+    assert cloud.machines == []
+
+
 def test_a_look_at_the_plan_alone_asks_nobody(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:

@@ -27,6 +27,7 @@ import pytest
 import requests
 
 from cloudburst import media
+from cloudburst.videoapi.admission import slots
 from cloudburst.videoapi.app import Server, Settings, Store
 from tests.support.inputs import EXAMPLE, write_picture, write_sound
 from tests.support.patience import SOON
@@ -374,7 +375,9 @@ def test_a_gpu_is_used_when_it_works_and_done_without_when_not(
     start: Callable[..., Running], tmp_path: Path, works: bool
 ) -> None:
     running = start(IMAGEIO_FFMPEG_EXE=str(pretend_gpu(tmp_path, works=works)))
-    assert requests.get(f"{running.url}/health", timeout=20).json()["gpu_available"] is True
+    health = requests.get(f"{running.url}/health", timeout=20).json()
+    assert health["gpu_available"] is True
+    assert health["capacity"] == slots(os.cpu_count() or 1, nvenc=True)
     answer = running.post(body(tmp_path, 1.0, effects=["pan_left"]))
     assert answer.status_code == 200, answer.text
     assert (tmp_path / "calls").read_text().count("nvenc") == 2, "once to look, once to encode"

@@ -7,7 +7,12 @@ import time
 
 import pytest
 
-from cloudburst.videoapi.admission import Admission, AdmissionFullError, ClientDisconnectedError
+from cloudburst.videoapi.admission import (
+    Admission,
+    AdmissionFullError,
+    ClientDisconnectedError,
+    slots,
+)
 from tests.support.patience import SOON
 
 
@@ -15,6 +20,22 @@ def until(condition: object, seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:  # type: ignore[operator]
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("cores", "without", "with_nvenc"),
+    [
+        (1, 1, 1),
+        (2, 1, 2),
+        (4, 2, 4),  # g4dn.xlarge
+        (8, 4, 8),
+        (16, 8, 8),
+        (64, 32, 32),  # NVENC never makes it fewer: stills are encoded by the CPU
+    ],
+)
+def test_slots_follow_what_encodes(cores: int, without: int, with_nvenc: int) -> None:
+    assert slots(cores) == without
+    assert slots(cores, nvenc=True) == with_nvenc
 
 
 @pytest.mark.parametrize("slots", [1, 2])

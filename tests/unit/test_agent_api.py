@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from cloudburst.workers import agent as agent_client
 from cloudburst.workers import transport
 from cloudburst.workers.agent import AgentApi, Boot
 from cloudburst.workers.messages import Rendered
+from cloudburst_stacks import payload
 from testcloud.machines.network import BlackHole, Wire, make_certificate
 from tests.support.agents import KEY, AgentProcess, free_port
 from tests.support.clouds import until
@@ -140,6 +142,47 @@ def test_a_wrong_key_is_told(start_agent: Start) -> None:
     reason = AgentApi(worker(agent, key="another")).healthy()
     assert reason is not None
     assert reason.startswith("/health answered 401")
+
+
+def test_a_failed_boot_is_told_with_the_first_answer_and_asked_for_often(
+    start_agent: Start,
+) -> None:
+    """So it is told within 5 s of being known: a pause, a request, and no other wait."""
+    agent = start_agent({"ps": {"fail": "Cannot connect"}}, docker_wait=600, pauses=[])
+    api, pauses, answers = AgentApi(worker(agent)), list[float](), list[str]()
+    healthy = api.healthy
+
+    def ask(timeout: float) -> str | None:
+        answers.append(str(healthy(timeout)))
+        return answers[-1]
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        if len(pauses) == 20:
+            agent.order({"pull": {"fail": "manifest unknown"}})
+            agent.until("failed")
+        return len(pauses) > 30
+
+    api.healthy = ask  # type: ignore[method-assign]
+    with pytest.raises(WorkerUnhealthy, match=r"manifest unknown \(image_not_found\)"):
+        api.wait_healthy(600, wait)
+    assert len(pauses) == 20, "the next answer ends the wait"
+    assert max(pauses) <= 2.0
+    assert pauses[-1] == 2.0, "however long it has taken already"
+    assert answers[-1].startswith("failed: ")
+
+
+def test_what_a_ready_machine_says_is_worded_here(start_agent: Start) -> None:
+    refusal = "nvidia-container-cli: driver not loaded"
+    orders = {"run": {"fail": refusal, "times": 1}, "container": OURS}
+    api = ready(start_agent(orders, gpu=True, gpu_wait=0))
+    assert api.boot is not None
+    assert api.boot.detail == f"2 at once, x264; its GPU cannot be used: {refusal}"
+
+
+@pytest.mark.parametrize("detail", agent_client.DETAILS)
+def test_what_an_agent_says_while_it_boots_is_known_by_its_words(detail: str) -> None:
+    assert f"'{detail}'" in payload.agent()
 
 
 # -- reaching it --------------------------------------------------------------------------------
@@ -304,8 +347,9 @@ def test_a_scene_whose_submission_broke_off_is_submitted_once(
     assert len([note for note in agent.notes() if note["what"] == "begins"]) == 1
 
 
-def test_a_scene_that_an_agent_has_lost_is_to_be_rendered_again(
-    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_agent_that_was_killed_costs_no_attempt_unless_it_has_lost_the_scene(
+    start_agent: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
     monkeypatch.setattr(agent_client, "LONG_POLL", 0.5)
     agent = start_agent({"container": OURS | {"render": {"sleep": 3}}})
@@ -314,12 +358,17 @@ def test_a_scene_that_an_agent_has_lost_is_to_be_rendered_again(
     def restart() -> None:
         until(lambda: [note for note in agent.notes() if note["what"] == "begins"])
         agent.kill()
+        if lost:
+            shutil.rmtree(agent.folder / "var/lib/cloudburst/jobs")
         agent.start()
 
     restarting = threading.Thread(target=restart)
     restarting.start()
-    with pytest.raises(RenderFailed, match="started anew, and the scene is lost"):
-        api.render(scene, 120)
+    if lost:
+        with pytest.raises(RenderFailed, match="started anew, and the scene is lost"):
+            api.render(scene, 120)
+    else:
+        assert api.render(scene, 120).endpoint == "/download/1/download/1"
     restarting.join()
     api.wait_healthy(SOON, patiently)
     assert api.render(scene, 60).endpoint == "/download/1/download/1"
@@ -394,6 +443,80 @@ def test_a_bundle_is_uploaded_and_started(start_agent: Start) -> None:
         api.start_bundle({"a.zip": "0" * 64})
     api.start_bundle({"a.zip": digest})
     api.wait_healthy(SOON, patiently)
+
+
+@contextmanager
+def waiting(
+    agent: AgentProcess, files: dict[str, bytes], port: int = 0
+) -> Iterator[tuple[AgentApi, list[str]]]:
+    """Yield a client with files for a machine, and the names that it has sent."""
+    api, sent = AgentApi(replace(worker(agent, port), files=files)), list[str]()
+    upload = api.upload
+
+    def note(name: str, data: bytes, seconds: float) -> str:
+        sent.append(name)
+        return upload(name, data, seconds)
+
+    api.upload = note  # type: ignore[method-assign]
+    yield api, sent
+
+
+FILES = {"a.zip": bytes(range(256)) * 800, "requirements.lock": b"flask"}
+
+
+def test_files_go_through_a_slow_line_once(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS}, bundle=True)
+    agent.until("waiting")
+    with wired(agent) as (wire, port), waiting(agent, FILES, port) as (api, sent):
+        wire.rate = 60_000
+        began = time.monotonic()
+        api.wait_healthy(SOON, patiently)
+        assert time.monotonic() - began > 3, "it was slow"
+    assert sent == [*FILES]
+    assert api.sent == sum(map(len, FILES.values()))
+    assert (agent.folder / "var/lib/cloudburst/bundle/a.zip").read_bytes() == FILES["a.zip"]
+
+
+def test_files_that_a_machine_has_lost_are_sent_again(
+    start_agent: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_client, "_LOST", 0.5)
+    agent = start_agent({"container": OURS}, bundle=True)
+    agent.until("waiting")
+    with waiting(agent, FILES) as (api, sent):
+        start, lost = api.start_bundle, list[str]()
+
+        def lose(files: dict[str, str], seconds: float = 10) -> None:
+            if lost:
+                start(files, seconds)
+            lost.append("")  # the first time, nobody hears of it
+
+        api.start_bundle = lose  # type: ignore[method-assign]
+        api.wait_healthy(SOON, patiently)
+    assert sent == [*FILES] * 2
+    assert api.sent == 2 * sum(map(len, FILES.values())), "both are on the line"
+
+
+def test_files_that_have_arrived_are_not_sent_again(
+    start_agent: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_client, "_LOST", 600)
+    agent = start_agent({"pull": {"sleep": 3}, "container": OURS | {"slow": 2}}, bundle=True)
+    with waiting(agent, FILES) as (api, sent):
+        api.wait_healthy(SOON, patiently)
+    assert sent == [*FILES]
+
+
+def test_what_an_earlier_session_has_sent_is_ended(start_agent: Start) -> None:
+    agent = start_agent({"container": OURS | {"render": {"sleep": 600}}})
+    api = ready(agent)
+    agent.submit(name="s")
+    until(lambda: agent.health()["running"] == 1)
+    api.forget()
+    until(lambda: agent.health()["running"] == 0)
+    agent.kill()
+    with pytest.raises(WorkerUnreachable, match="DELETE /jobs: connection refused"):
+        api.forget()
 
 
 def test_an_identity_is_a_workers_own() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudburst.errors import WorkerUnhealthy
-from cloudburst.models import EventKind, Rung, Worker, WorkerState
+from cloudburst.models import Condition, EventKind, Rung, Worker, WorkerState
 from cloudburst.runner.batch import BOOTS
 from cloudburst.runner.events import Timeline
 from cloudburst.runner.worker import render_loop, worker_run
 from cloudburst.targets import boots
 from cloudburst.workers.agent import Boot
+from tests.support.clouds import until
 from tests.support.fakes import (
     FakeApi,
     FakeEngine,
@@ -22,6 +24,7 @@ from tests.support.fakes import (
     make_context,
     run_batch,
 )
+from tests.support.patience import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +48,7 @@ class FakeAgent(FakeApi):
         self.boot: Boot | None = None
         self.on_boot: Callable[[Boot], None] = lambda _: None
         self.written: list[str] = []
+        self.sent = 0
 
     def wait_healthy(self, timeout: float, stopped: Callable[[float], bool]) -> None:
         for state in ("booting", "pulling"):
@@ -119,6 +123,52 @@ def test_what_all_would_meet_stops_all(tmp_path: Path, agents: list[FakeAgent], 
     assert second.launches == []
     assert first.error == second.error
     assert first.error == f"docker's words ({code}) ({boots.refusal(code).advice})"
+
+
+def test_no_other_is_launched_while_the_first_one_ends(
+    tmp_path: Path, agents: list[FakeAgent]
+) -> None:
+    agents.append(FakeAgent("image_not_found"))
+    target = machines()
+    stopped: list[str] = []
+    destroy = target.engine.destroy
+
+    def note(*arguments: Any, **more: Any) -> Any:
+        stopped.append(target.ladder.stopped)
+        return destroy(*arguments, **more)
+
+    target.engine.destroy = note  # type: ignore[method-assign]
+    run_batch(make_context(target.engine, target, tmp_path))
+    advice = boots.refusal("image_not_found").advice
+    assert stopped == [f"docker's words (image_not_found) ({advice})"], "its end takes a minute"
+
+
+def test_a_provider_that_does_not_answer_delays_no_news_of_a_machine(
+    tmp_path: Path, agents: list[FakeAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_run, "WATCH_EVERY", 0.0)
+    failing, told = FakeAgent("container_failed"), threading.Event()
+    asked, answered = list[bool](), list[bool]()
+    fail = failing.wait_healthy
+
+    def wait_healthy(timeout: float, stopped: Callable[[float], bool]) -> None:
+        until(lambda: not stopped(0.01) and asked)
+        stopped(0.01)
+        told.set()
+        fail(timeout, stopped)
+
+    def condition(_: Worker) -> Condition:
+        asked.append(True)
+        answered.append(told.wait(SOON))
+        return Condition()
+
+    failing.wait_healthy = wait_healthy  # type: ignore[method-assign]
+    agents.append(failing)
+    target = machines()
+    target.condition = condition  # type: ignore[method-assign]
+    run_batch(make_context(target.engine, target, tmp_path))
+    until(lambda: answered)
+    assert answered[0], "the machine was heard while AWS was silent"
 
 
 @pytest.mark.parametrize("code", ["container_failed", "bundle_failed", "disk_full"])

@@ -359,6 +359,7 @@ def launches(draw: st.DrawFn) -> tuple[str, dict[str, Any], Launch, UnfinishedWo
         code=draw(maybe | words) if has_ended else None,
         error=draw(maybe | words) if has_ended else None,
         target=given["target"],
+        bytes_sent=draw(st.integers(0, 2**40)),
     )
     left = UnfinishedWorker(
         number=0,
@@ -431,10 +432,11 @@ def write_launch(
     number = held.launch(batch=batch, stack=stack, **given)
     if result.worker is not None:
         held.worker(number, result.worker, left.endpoint, result.expires)
+    held.progress(number, left.state, result.spans, result.bytes_sent)
+    # A session that takes it over sends nothing.
+    held.progress(number, left.state, result.spans, 0)
     if how == "ended":
         held.ended(number, result, left.state)
-    else:
-        held.progress(number, left.state, result.spans)
     return result, replace(left, number=number, batch=batch, stack=stack)
 
 

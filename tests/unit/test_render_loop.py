@@ -49,6 +49,17 @@ DIED = Condition(Health.GONE, "stopped: out of memory")
 LEAVING = Condition(Health.LEAVING, "marked-for-termination", blameless=True)
 
 
+@pytest.mark.parametrize(
+    ("capacity", "given"), [(None, 4), (1, 1), (4, 4), (8, 8), (9, 8), (10**9, 8)]
+)
+def test_a_machine_is_given_what_it_takes_within_reason(capacity: int | None, given: int) -> None:
+    """Fewer if a container has not started, more if its GPU encodes; it may also be lying."""
+    rented = Worker("run-b01", "i-1", "https://127.0.0.1:9", "key", 4, certificate="PEM")
+    assert render_loop.room_of(rented, capacity) == given
+    own = Worker("run-b01", "1", "http://127.0.0.1:9", "key", 4)
+    assert render_loop.room_of(own, capacity) == 4, "a process of this machine has what was planned"
+
+
 class Driven:
     """A worker with scenes to render, driven in a thread of its own."""
 

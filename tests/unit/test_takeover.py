@@ -140,6 +140,33 @@ def test_a_worker_that_still_works_is_taken_over(later: Later, tmp_path: Path) -
     assert later.engine.calls == [], "nothing is touched"
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_the_killed_session_has_sent_is_ended_before_a_machine_is_taken_over(
+    later: Later, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    asked: list[str] = []
+
+    class Agent(FakeApi):
+        def healthy(self, *_: float) -> str | None:
+            asked.append("health")
+            return None
+
+        def forget(self) -> None:
+            asked.append("forget")
+            if not answers:
+                raise WorkerUnreachable("DELETE /jobs: connection reset")
+
+    def adopt(spec: WorkerSpec, launch: Any) -> Worker:
+        return Worker(spec.stack, launch.worker, launch.endpoint, spec.key, 1, certificate="PEM")
+
+    monkeypatch.setattr(takeover, "AgentApi", lambda _: Agent())
+    later.target.adopt = adopt  # type: ignore[method-assign]
+    later.was_left("b01", "i-1")
+    found = later.found(1)
+    assert asked == ["health", "forget"]
+    assert [mine.worker.id for mine in found.adopted] == (["i-1"] if answers else [])
+
+
 def test_no_more_workers_are_taken_over_than_are_wanted(later: Later) -> None:
     for number in range(1, 5):
         later.was_left(f"b0{number}", f"i-{number}")

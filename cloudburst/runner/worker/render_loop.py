@@ -47,6 +47,22 @@ ASK_TIMEOUT = 5.0
 RESTART = 30.0
 # Asked to stop, a run still waits so long for videos that are being downloaded.
 DOWNLOAD_GRACE = 120.0
+# Scenes at once that a machine may say it takes, for each that was planned: where a GPU encodes,
+# one for each core in place of one for every two.
+MOST = 2
+
+
+def room_of(worker: Worker, capacity: int | None) -> int:
+    """Return how many scenes a worker is given at once.
+
+    Args:
+        worker: with what the plan has hoped for.
+        capacity: what it says itself; None if it says nothing. The agent of a rented machine knows
+            better than the plan what encodes there, and how many containers have started.
+    """
+    if worker.certificate is None or capacity is None:
+        return worker.room
+    return min(capacity, MOST * worker.room)
 
 
 class RenderLoop:
@@ -79,9 +95,7 @@ class RenderLoop:
         self._api = api
         self._context = context
         self._on = on
-        room = worker.room
-        if worker.certificate is not None:
-            room = min(room, api.capacity or room)  # its agent knows what the plan has hoped for
+        room = room_of(worker, api.capacity)
         self._slots = threading.Semaphore(room)
         # Name of the scene that has the turn of moving scenes, see `_admits`.
         self._moving: str | None = None

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cloudburst.errors import InfrastructureError
+from cloudburst.errors import InfrastructureError, WorkerUnreachable
 from cloudburst.journal.state import KILLED
 from cloudburst.language import tr
 from cloudburst.models import EventKind
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from cloudburst.journal.state import RunState
-    from cloudburst.models import BatchResult, Launch, UnfinishedWorker
+    from cloudburst.models import BatchResult, Launch, UnfinishedWorker, Worker
     from cloudburst.runner.context import RunContext
 
 _ASKERS = 8
@@ -87,8 +87,7 @@ class EarlierWorkers:
             return None
         if worker is None:
             return None
-        api = VideoApi(worker) if worker.certificate is None else AgentApi(worker)
-        if api.healthy() is not None:
+        if not _goes_on(worker):
             return None
         return AdoptedWorker(launch, worker)
 
@@ -158,6 +157,21 @@ class EarlierWorkers:
             for batch in self._before.batches
             if batch.stack not in continued
         )
+
+
+def _goes_on(worker: Worker) -> bool:
+    """Whether a worker is healthy, and ready for scenes of this session alone."""
+    if worker.certificate is None:
+        return VideoApi(worker).healthy() is None
+    api = AgentApi(worker)
+    if api.healthy() is not None:
+        return False
+    try:
+        # New scenes would wait for those of the killed session, whose videos nobody fetches.
+        api.forget()
+    except WorkerUnreachable:
+        return False
+    return True
 
 
 def removal_line(

@@ -6,6 +6,7 @@ Whatever happens in between, the last step is taken, repeated, and verified with
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,16 @@ from cloudburst.errors import (
     WorkerUnhealthy,
 )
 from cloudburst.language import later, tr
-from cloudburst.models import EventKind, Health, Launch, Phase, Refusal, Verdict, WorkerState
+from cloudburst.models import (
+    Condition,
+    EventKind,
+    Health,
+    Launch,
+    Phase,
+    Refusal,
+    Verdict,
+    WorkerState,
+)
 from cloudburst.runner.ending.teardown import tear_down
 from cloudburst.runner.worker.render_loop import WATCH_EVERY, RenderLoop
 from cloudburst.runner.worker.renewals import Renewals
@@ -27,9 +37,10 @@ from cloudburst.workers.agent import AgentApi
 from cloudburst.workers.client import VideoApi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cloudburst.models import (
         Batch,
-        Condition,
         Quote,
         Span,
         UnfinishedWorker,
@@ -129,6 +140,7 @@ class WorkerRun:
             pass  # others have taken every scene
         except CloudBurstError as error:
             self.failure, self.error = error, str(error)
+            self._stop_launches()
         except Exception as error:  # noqa: BLE001 - a bug must not leave a machine running
             self.failure = error
             self.error = tr(
@@ -136,6 +148,12 @@ class WorkerRun:
             )
         finally:
             self._finish()
+
+    def _stop_launches(self) -> None:
+        """Let no other worker begin that would fail alike: now, since this one's end takes time."""
+        refusal = self.refusal
+        if refusal.verdict is Verdict.STOP and not self.was_healthy:
+            self._on.workers.ladder.stop(refusal.explain(str(self.failure)))
 
     def _finish(self) -> None:
         self._context.queue.leave(self.label)
@@ -175,6 +193,7 @@ class WorkerRun:
             scenes_done=results.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self._spans),
             destroyed=self.destroyed,
+            bytes_sent=self._agent.sent if self._agent else 0,
             expires=self.kept_until or (workers.expires(self.spec.stack) if self._row else None),
             code=self.refusal.code,
             error=self.error,
@@ -220,7 +239,7 @@ class WorkerRun:
     def _report_boot(self, boot: Boot) -> None:
         """Report how far a machine is that boots, by its own word."""
         if self.state is WorkerState.STARTING:
-            text = tr(_BOOT[boot.state], detail=boot.detail)
+            text = tr(_BOOT[boot.state], detail=tr(boot.detail))
             self.report(WorkerState.STARTING, text, boot=boot.state)
 
     def _create(self) -> Worker | None:
@@ -275,14 +294,11 @@ class WorkerRun:
 
     def _wait_healthy(self, api: VideoApi, worker: Worker) -> None:
         """Wait until the worker answers; break off when its provider says that it never will."""
-        checked = time.monotonic()
+        looks = _Looks(lambda: self._on.workers.condition(worker))
 
         def pause(seconds: float) -> bool:
-            nonlocal checked
             self._check_needed()
-            if time.monotonic() - checked > WATCH_EVERY:
-                checked = time.monotonic()
-                self._check_condition(worker)
+            _check(looks.latest())
             return self._context.stop.sleep(seconds)
 
         try:
@@ -308,18 +324,6 @@ class WorkerRun:
         reason = self._on.workers.ladder.stopped
         if reason:
             raise InfrastructureError(reason)
-
-    def _check_condition(self, worker: Worker) -> None:
-        try:
-            condition = self._on.workers.condition(worker)
-        except InfrastructureError:
-            return  # no answer is no news
-        if condition.health is Health.GONE:
-            raise WorkerTerminated(
-                tr("the worker ended before it was healthy: {reason}", reason=condition.reason),
-                blameless=condition.blameless,
-                refusal=condition.refusal,
-            )
 
     def _log_tail(self) -> str:
         stopped = self._context.stop.requested
@@ -388,7 +392,8 @@ class WorkerRun:
         """Report the state that the worker, and with it its batch, has reached."""
         self.state = state
         if self._row:
-            self._context.journal.progress(self._row, state, self._spans)
+            sent = self._agent.sent if self._agent else 0
+            self._context.journal.progress(self._row, state, self._spans, sent)
         self._context.timeline.emit(
             EventKind.BATCH_STATE,
             text,
@@ -398,6 +403,47 @@ class WorkerRun:
             worker=self.label,
             scenes=len(self._batch.scenes),
             **more,
+        )
+
+
+class _Looks:
+    """Asks how a worker is, now and then, and lets nobody wait: a provider may take a minute.
+
+    Meanwhile its machine is asked, and told to be failed within seconds.
+
+    Args:
+        ask: the provider; what it raises is no news.
+    """
+
+    def __init__(self, ask: Callable[[], Condition]) -> None:
+        self._ask = ask
+        self._condition = Condition()
+        self._thread: threading.Thread | None = None
+        self._asked = time.monotonic()
+
+    def latest(self) -> Condition:
+        """Return the last answer; ask again if it is old."""
+        waiting = self._thread is not None and self._thread.is_alive()
+        if self._condition.health is Health.GONE:
+            return self._condition  # for good
+        if not waiting and time.monotonic() - self._asked > WATCH_EVERY:
+            self._asked = time.monotonic()
+            self._thread = threading.Thread(target=self._look, name="condition", daemon=True)
+            self._thread.start()
+        return self._condition
+
+    def _look(self) -> None:
+        with contextlib.suppress(InfrastructureError):
+            self._condition = self._ask()
+
+
+def _check(condition: Condition) -> None:
+    """Raise `WorkerTerminated` if a worker will never be healthy, by its provider's word."""
+    if condition.health is Health.GONE:
+        raise WorkerTerminated(
+            tr("the worker ended before it was healthy: {reason}", reason=condition.reason),
+            blameless=condition.blameless,
+            refusal=condition.refusal,
         )
 
 

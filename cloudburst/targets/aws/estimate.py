@@ -173,6 +173,21 @@ def _speed(plan: Plan, rung: Rung, room: int, renders: RenderRates) -> str:
     )
 
 
+def gpu(rung: Rung, most: int) -> str:
+    """Return what an estimate does not count on: that a machine's GPU encodes.
+
+    Args:
+        rung: whose machines have one.
+        most: scenes at once if it does.
+    """
+    return tr(
+        "if the GPU of a {type} encodes, it takes {most} scenes at once; that was never measured, "
+        "and is not counted on",
+        type=rung.type,
+        most=most,
+    )
+
+
 def _assumptions(
     rates: RateCard, egress: float, alone: float, *, too_short: bool
 ) -> tuple[str, ...]:

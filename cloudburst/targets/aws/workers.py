@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
-from cloudburst.language import tr
+from cloudburst.language import language, tr
 from cloudburst.models import Condition, Health, MachineSpec, Offer, RegistryLogin, Rental, Worker
 from cloudburst.paths import owner
 from cloudburst.targets import bundle, certificate
@@ -27,6 +27,7 @@ from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms
 from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
 from cloudburst.targets.rates import learned
+from cloudburst.videoapi import admission
 from cloudburst_stacks import aws as aws_stack
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from cloudburst.targets.aws.settings import AwsSettings
     from cloudburst.targets.rates import RenderRates
 
-# That is what an encoder keeps busy.
-VCPUS_PER_SCENE = 2
 # Seconds: with less time left, a machine of an earlier session is not worth taking over.
 ADOPT_SECONDS = 300.0
 # The video API keeps a video for an hour; so long a machine is kept for a person.
@@ -98,8 +97,8 @@ class AwsWorkers:
         return RenderTerms(speed, longest=estimate.longest_attempt(lease))
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
-        """Return how many scenes a machine of a rung renders at once."""
-        return max(1, self.kinds[rung.type].vcpus // VCPUS_PER_SCENE)
+        """Return how many scenes a machine of a rung renders at once, if no GPU encodes."""
+        return admission.slots(self.kinds[rung.type].vcpus)
 
     def estimate(self) -> Estimate:
         """Return the estimate of the plan on the ladder's first rung.
@@ -121,9 +120,13 @@ class AwsWorkers:
         lease = self._lease_minutes(rung)
         room, renders = self.room(1, rung), self._rates(rung)
         idle, boot = self._lease_seconds(lease), estimate.boot_of(self.settings)
-        return estimate.estimate(
+        found = estimate.estimate(
             self.plan, rung, price, rates, room, lease, idle, renders=renders, boot=boot
         )
+        if not (self.settings.bundled and aws_stack.has_gpu(rung.type)):
+            return found
+        most = admission.slots(self.kinds[rung.type].vcpus, nvenc=True)
+        return replace(found, assumptions=(*found.assumptions, estimate.gpu(rung, most)))
 
     def offers(self) -> tuple[Offer, ...]:
         """Return what the plan would take and cost on each rung, in the order of the ladder."""
@@ -214,6 +217,7 @@ class AwsWorkers:
             image=settings.container,
             command=bundle.COMMAND if settings.bundled else (),
             name=settings.renderer,
+            language=language(),
             ingress=self.ingress.current(),
             vpc=self.vpc,
             subnet=settings.subnet,
