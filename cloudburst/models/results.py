@@ -250,7 +250,7 @@ class RunReport:
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes that were sent to workers: for all scenes, and the video API's files."""
+        """Bytes that were sent to workers, for all scenes and as the files of the video API."""
         launches = (launch for batch in self.batches for launch in batch.launches)
         files = sum(launch.bytes_sent for launch in launches)
         return files + sum(scene.bytes_sent for scene in self.scenes)
