@@ -215,10 +215,11 @@ class AgentApi(VideoApi):
         Raises:
             WorkerUnreachable: it does not answer.
         """
+        method, path = "DELETE", "/jobs"
         try:
-            self.request("DELETE", "/jobs", seconds)
+            self.request(method, path, seconds)
         except _NO_ANSWER as error:
-            raise WorkerUnreachable(f"DELETE /jobs: {error}") from error
+            raise WorkerUnreachable(f"{method} {path}: {error}") from error
 
     def request(
         self, method: str, path: str, seconds: float, data: bytes | None = None

@@ -174,8 +174,10 @@ def test_a_network_that_is_cut_and_comes_back_loses_nothing(
     state: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """60 s of a lease of 600, scaled: 6 of 60."""
+    """60 s of a lease of 600, scaled: 6 of 60. Requests are given up and asked again meanwhile."""
     monkeypatch.setattr(workers, "LEASE_SECONDS", 60)
+    monkeypatch.setattr(agent, "LONG_POLL", agent.LONG_POLL / 10)
+    monkeypatch.setattr(agent, "WAY", agent.WAY / 10)
     cloud.wired = True
     slow(cloud, 8)
     watch = Watch()
