@@ -86,6 +86,7 @@ def test_english_words_are_noticed() -> None:
 
 @pytest.mark.video
 @pytest.mark.stack
+@pytest.mark.slow
 def test_a_run_in_a_pipe_speaks_chinese(
     job_file: Callable[..., Path], state: Path, tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_our_client_drives_their_server(
     assert (video.width, video.height, video.video_codec) == (1920, 1080, "h264")
 
 
+@pytest.mark.slow
 def test_their_client_drives_our_server(tmp_path: Path, files: dict[str, Path]) -> None:
     """In default mode: their client downloads without its key, which ours asks for."""
     python = peer.interpreter()

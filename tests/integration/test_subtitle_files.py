@@ -242,6 +242,7 @@ def test_client_and_worker_accept_and_refuse_the_same_files(api: Api, tmp_path: 
 
 
 @pytest.mark.stack
+@pytest.mark.slow
 def test_a_warning_about_a_file_is_in_the_report_once(
     api: Api, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
