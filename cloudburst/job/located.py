@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from cloudburst import userpath
+from cloudburst.job.folder import suffixes
 from cloudburst.job.names import fold
 from cloudburst.language import later, tr
 
@@ -160,14 +161,9 @@ def _other_suffix(path: Path) -> Path | None:
 
 
 _KINDS = {
-    suffix: kind
-    for kind, suffixes in {
-        "picture": ".jpg .jpeg .jpe .png .webp .bmp .gif .tif .tiff .heic .avif",
-        "sound": ".wav .mp3 .m4a .aac .ogg .opus .flac .wma",
-        "subtitles": ".srt .vtt .ass .ssa .lrc .txt",
-        "font": ".ttf .otf .ttc .otc",
-    }.items()
-    for suffix in suffixes.split()
+    **suffixes.KINDS,
+    ".txt": "subtitle",
+    **dict.fromkeys((".ttf", ".otf", ".ttc", ".otc"), "font"),
 }
 
 

@@ -145,7 +145,7 @@ class VideoApi:
         try:
             # What another image makes of a moving picture is as large as the picture.
             ours = self.bundled
-            body = messages.body(scene, self._effort, fonts=ours, shrink=ours and self._shrink)
+            body = messages.body(scene, self._effort, bundled=ours, shrink=ours and self._shrink)
             data = jsonlib.dumps(body).encode()
         except OSError as error:
             raise SceneRejected(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cloudburst.errors import RenderFailed
 from cloudburst.language import tr
 from cloudburst.models import DEFAULT_BACKGROUND
+from cloudburst.videoapi import subtitles
 from cloudburst.workers import pictures
 
 if TYPE_CHECKING:
@@ -49,15 +50,15 @@ class Rendered:
 
 
 def body(
-    scene: Scene, effort: Effort, *, fonts: bool = True, shrink: bool = False
+    scene: Scene, effort: Effort, *, bundled: bool = True, shrink: bool = False
 ) -> dict[str, object]:
     """Return the JSON of a request to render a scene, without what the renderer takes anyway.
 
     Args:
         scene: the scene; its files are read.
         effort: how much CPU the renderer spends for few bytes.
-        fonts: whether it draws in the font that is asked for. A file may have 20 MiB: it is not
-            sent to who ignores it.
+        bundled: whether it is the bundled video API. Another one gets subtitles as it can read
+            them, and no font: a file may have 20 MiB, and it would be ignored.
         shrink: whether pictures are sent no larger than the bundled video API needs.
 
     Raises:
@@ -79,8 +80,7 @@ def body(
     }
     color = options.background_color
     optional = {
-        "subtitle": _b64(options.subtitle.read_bytes()) if options.subtitle else None,
-        "subtitle_encoding": options.subtitle_encoding if options.subtitle else None,
+        **_subtitles(scene, bundled=bundled),
         # What is odd about them has been reported before the run.
         "subtitle_checked": True if options.subtitle else None,
         "subtitle_missing": scene.missing or None,
@@ -91,9 +91,38 @@ def body(
         "background_color": None if color == DEFAULT_BACKGROUND else color,
         "quality": options.quality if options.quality != "normal" else None,
         "effort": effort if effort != "low" else None,
-        **(_font(scene) if fonts else {}),
+        **(_font(scene) if bundled else {}),
     }
     return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _subtitles(scene: Scene, *, bundled: bool) -> dict[str, object]:
+    """Return the fields with a scene's subtitles.
+
+    The bundled video API reads a file as the client has. Another one gets the cues that the client
+    has read, as SRT in UTF-8: ffmpeg shows no word of a file in another encoding, and knows nothing
+    of what has been repaired and reported.
+    """
+    options = scene.options
+    if options.subtitle is None:
+        return {}
+    data = options.subtitle.read_bytes()
+    as_it_is: dict[str, object] = {
+        "subtitle": _b64(data),
+        "subtitle_encoding": options.subtitle_encoding,
+    }
+    if bundled:
+        return as_it_is
+    try:
+        found = subtitles.read(
+            data,
+            encoding=options.subtitle_encoding,
+            language=options.language,
+            seconds=scene.seconds or None,
+        )
+    except subtitles.SubtitleError:
+        return as_it_is  # it has been changed since it was checked
+    return {"subtitle": _b64(subtitles.to_srt(found.cues).encode())}
 
 
 def _font(scene: Scene) -> dict[str, object]:

@@ -202,6 +202,24 @@ def test_a_font_is_sent_only_where_it_is_used(double: Double, scene: Scene) -> N
     assert "font_family" not in double.bodies[-1]
 
 
+def test_the_public_image_gets_subtitles_as_it_reads_them(
+    double: Double, scene: Scene, tmp_path: Path
+) -> None:
+    """It shows no word of what is not UTF-8, and knows nothing of what the client has repaired."""
+    file = tmp_path / "s.srt"
+    file.write_bytes("1\n01:00:00:500 --> 01:00:00:900\n谢谢大家\n".encode("gb18030"))
+    told = replace(scene, options=replace(scene.options, subtitle=file))
+    for health in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
+        api = double.api
+        double.answer = says(200, health)
+        assert api.healthy() is None
+        double.answer = says(200, DONE)
+        api.render(told, 5)
+    public, bundled = (base64.b64decode(body["subtitle"]) for body in double.bodies)
+    assert public.decode() == "1\n00:00:00,500 --> 00:00:00,900\n谢谢大家\n"
+    assert bundled == file.read_bytes()
+
+
 def test_pictures_are_shrunk_where_that_is_wanted_and_changes_nothing(
     double: Double, scene: Scene, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from cloudburst import media
 from cloudburst.errors import BadInput
-from cloudburst.job.folder.pairing import SUFFIXES
+from cloudburst.job.folder.suffixes import SUFFIXES
 from cloudburst.job.loader import load_job
 from cloudburst.videoapi import canvas
 from tests.support.inputs import EXAMPLE, scenes_yaml, write_sound
@@ -214,7 +214,13 @@ def test_heic_and_avif_are_read() -> None:
 
 
 # By Pillow's name of the format; `HEIC` is encoded already.
-_SAVED_AS = {"jpg": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "tif": "TIFF"}
+_SAVED_AS = {
+    **dict.fromkeys(("jpg", "jpeg", "jfif", "jpe"), "JPEG"),
+    **dict.fromkeys(("jp2", "jpx", "j2k", "jpf"), "JPEG2000"),
+    **dict.fromkeys(("pgm", "pnm"), "PPM"),
+    "tif": "TIFF",
+    "apng": "PNG",
+}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES["picture"])
@@ -223,7 +229,7 @@ def test_a_scan_finds_every_kind_of_picture_that_a_scene_may_have(
 ) -> None:
     kind = suffix.removeprefix(".")
     named = _SAVED_AS.get(kind, kind.upper())
-    data = HEIC if kind in ("heic", "heif") else saved(PHOTO, named)
+    data = HEIC if kind in ("heic", "heif", "hif") else saved(PHOTO, named)
     (tmp_path / f"1{suffix}").write_bytes(data)
     write_sound(tmp_path / "1.wav")
     (scene,) = load_job(tmp_path).scenes

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from cloudburst.job import yamltree
 from cloudburst.job.folder import scan as folders
 from cloudburst.job.folder.pairing import media_file, pair
 from cloudburst.job.folder.scan import Scan, scan
+from cloudburst.job.folder.suffixes import KINDS, SUFFIXES, UNSUPPORTED
 from cloudburst.job.loader import load_job
 from tests.support.inputs import SRT, write_picture, write_sound
 
@@ -262,8 +264,9 @@ def test_everything_unused_is_listed_with_its_reason(tmp_path: Path) -> None:
         "ok.mp3",
         "ok.wav",
         "ok.jpg",
-        "ok.sbv",
+        "ok.ttml",
         "ok.mp4",
+        "ok.pcm",
         "ok.svg",
         "picture.png",
         "sound.mp3",
@@ -277,8 +280,9 @@ def test_everything_unused_is_listed_with_its_reason(tmp_path: Path) -> None:
     words = {
         "ok.wav": "second narration of its name; ok.mp3 is used",
         "ok.jpg": "second picture of its name; ok.png is used",
-        "ok.sbv": "expected SRT",
-        "ok.mp4": "videos are not read",
+        "ok.ttml": "expected SRT",
+        "ok.mp4": "videos are not paired",
+        "ok.pcm": "expected MP3",
         "ok.svg": "expected PNG",
         "picture.png": "picture without a sound; expected picture.mp3, .wav",
         "sound.mp3": "sound without a picture; expected sound.png, .jpg",
@@ -289,6 +293,38 @@ def test_everything_unused_is_listed_with_its_reason(tmp_path: Path) -> None:
     }
     assert sorted(found) == sorted(words)
     assert {path: words[path] for path in words if words[path] not in found[path]} == {}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES["sound"])
+def test_a_scan_pairs_every_kind_of_sound_that_a_scene_may_have(
+    tmp_path: Path, suffix: str
+) -> None:
+    write_picture(tmp_path / "1.png")
+    write_sound(tmp_path / "1.wav").rename(tmp_path / f"1{suffix.upper()}")
+    (scene,) = load_job(tmp_path).scenes
+    assert scene.audio.name == f"1{suffix.upper()}"
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [".mp3", ".aiff", ".oga", ".m4b", ".caf", ".amr", ".weba", ".mka", ".ac3", ".spx", ".wv"],
+)
+def test_a_scan_passes_over_no_sound_that_is_common(suffix: str) -> None:
+    assert KINDS[suffix] == "sound"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES["subtitle"])
+def test_a_scan_pairs_every_kind_of_subtitles(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, "1.png", "1.mp3", f"1{suffix}")
+    (scene,) = scan(tmp_path).scenes
+    assert scene.subtitle == f"1{suffix}"
+
+
+def test_every_sound_that_a_scan_pairs_can_be_decoded() -> None:
+    decoders = "mp3 pcm_s16le aac flac vorbis opus wmav2 amrnb amrwb speex mp2 ac3 eac3 dca "
+    decoders += "wavpack tta ape gsm alac pcm_u8 adpcm_ima_wav"
+    assert [name for name in decoders.split() if name not in av.codecs_available] == []
+    assert not set(UNSUPPORTED) & set(KINDS)
 
 
 def test_hidden_files_and_results_of_runs_are_passed_over(tmp_path: Path) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cloudburst.videoapi.subtitles import Cue, SubtitleError, Subtitles, read
+from cloudburst.videoapi.subtitles import (
+    Cue,
+    SubtitleError,
+    Subtitles,
+    flatten,
+    read,
+    to_srt,
+)
 
 FIRST = "1\n00:00:00,200 --> 00:00:00,900\nfirst\n\n2\n"
 LINE = "1\n00:00:00,200 --> 00:00:02,000\n"
@@ -260,14 +267,114 @@ def test_lrc_with_repeated_lines_and_an_offset() -> None:
     assert found.notices == ()
 
 
+def test_sbv_and_subviewer() -> None:
+    text = "0:00:00.200,0:00:01.000\nHello <i>you</i>\n\n0:00:01.000,0:00:02.500\nWorld[br]two\n"
+    assert cues(text) == [(0.2, 1.0, "Hello you"), (1.0, 2.5, "World\ntwo")]
+    head = "[INFORMATION]\n[TITLE]private\n[END INFORMATION]\n[SUBTITLE]\n[COLF]&HFFFFFF\n"
+    assert cues(head + "00:00:00.20,00:00:01.00\na[br]b\n\n") == [(0.2, 1.0, "a\nb")]
+
+
+# As yt-dlp saves them: a line of a space above or below, and each line once more when it has been
+# spoken.
+YOUTUBE = """WEBVTT
+Kind: captions
+Language: en
+
+00:00:00.000 --> 00:00:01.000 align:start position:0%
+{space}
+hello<00:00:00.500><c> there</c>
+
+00:00:01.000 --> 00:00:01.010 align:start position:0%
+hello there
+{space}
+
+00:00:01.010 --> 00:00:02.000 align:start position:0%
+hello there
+general<00:00:01.500><c> kenobi</c>
+""".replace("{space}", " ")
+
+
+def test_captions_that_youtube_has_made() -> None:
+    found = read(YOUTUBE.encode(), seconds=2.5)
+    assert found.cues == (
+        Cue(0.0, 1.0, "hello there"),
+        Cue(1.0, 1.01, "hello there"),
+        Cue(1.01, 2.0, "hello there\ngeneral kenobi"),
+    )
+    assert found.notices == (), "what goes on being shown is not shown too briefly"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t "])
+def test_a_remark_of_web_vtt_is_not_shown_whatever_the_line_before_it_has(empty: str) -> None:
+    text = f"WEBVTT\n\n00:00.000 --> 00:01.000\nHi\n{empty}\nNOTE private\n\n"
+    assert cues(f"{text}00:01.000 --> 00:02.000\nyou\n") == [(0.0, 1.0, "Hi"), (1.0, 2.0, "you")]
+
+
+def test_web_vtt_that_has_lost_its_first_line() -> None:
+    text = "00:00.000 --> 00:01.000\nHi\n\nNOTE private\n\n00:01.000 --> 00:02.000\nyou\n"
+    assert cues(text) == [(0.0, 1.0, "Hi"), (1.0, 2.0, "you")]
+    srt = "1\n00:00:00,000 --> 00:00:01,000\nHi\n\nNOTE this\n"
+    assert cues(srt) == [(0.0, 1.0, "Hi\nNOTE this")], "in SRT they are words"
+
+
+def test_what_stands_around_a_file_is_not_shown() -> None:
+    fenced = "```srt\n" + LINE + "Hello\n```\n"
+    assert shown_alone(fenced) == ("Hello", ())
+    avid = "<begin subtitles>\n\n00:00:00:00 00:00:01:00\nHello\n\n<end subtitles>\n"
+    assert read(avid.encode()).cues == (Cue(0.0, 1.0, "Hello"),)
+
+
+def shown_alone(text: str) -> tuple[str, tuple[object, ...]]:
+    found = read(text.encode())
+    (cue,) = found.cues
+    return cue.text, found.notices
+
+
+def test_what_whisper_prints_on_a_terminal() -> None:
+    found = read(b"[00:00.000 --> 00:01.000]  Hello there\n[00:01.000 --> 00:02.000]  3.5 km\n")
+    assert found.cues == (Cue(0.0, 1.0, "Hello there"), Cue(1.0, 2.0, "3.5 km"))
+    assert [message[:23] for _, message in told(found)] == ["2 times were repaired; "]
+
+
+def test_times_of_premiere() -> None:
+    text = "00:00:00:15 - 00:00:01:00\nHello\n\n00:00:01:00 - 00:00:02:00\nyou\n"
+    assert cues(text) == [(0.5, 1.0, "Hello"), (1.0, 2.0, "you")]
+
+
+def test_line_breaks_of_ass_in_srt() -> None:
+    assert shown("one\\Ntwo") == "one\ntwo"
+    assert shown("C:\\New and \\\\New") == "C:\\New and \\\\New"
+
+
+def test_the_same_cue_twice_is_shown_once() -> None:
+    assert flatten([Cue(0.0, 2.0, "a"), Cue(0.0, 2.0, "a"), Cue(1.0, 2.0, "b")]) == [
+        Cue(0.0, 1.0, "a"),
+        Cue(1.0, 2.0, "a\nb"),
+    ]
+
+
+def test_cues_are_written_as_every_tool_reads_them() -> None:
+    found = read(
+        "WEBVTT\n\n00:00.200 --> 00:01.000\n<v Bob>山\n\n00:02.000 --> 00:03.000\nb\nc\n".encode()
+    )
+    text = to_srt(found.cues)
+    assert text == (
+        "1\n00:00:00,200 --> 00:00:01,000\n山\n\n2\n00:00:02,000 --> 00:00:03,000\nb\nc\n"
+    )
+    assert read(text.encode()) == Subtitles(found.cues, encoding="utf-8")
+
+
 OTHERS = [
     (b'<?xml version="1.0"?>\n<tt xmlns="x"></tt>', "TTML"),
     (b"<SAMI><BODY>", "SAMI"),
-    (b"0:00:00.000,0:00:01.000\nhi\n", "SBV"),
     (b"{0}{25}hi\n", "MicroDVD"),
     (b"[0][25]hi\n", "MPL2"),
     (b'[{"start": 0.0, "text": "x"}]', "JSON"),
     (b"start\tend\ttext\n0\t1\tx", "TSV"),
+    (b'"Start","End","Text"\n0.2,1.0,x\n', "CSV"),
+    (b"0.200000\t1.000000\thi\n", "Audacity"),
+    (b"00:00:01:Hello\n", "TMPlayer"),
+    (b"<fcpxml version='1.8'><resources/></fcpxml>", "XML"),
     (b"<!DOCTYPE html><html>", "HTML"),
     (b"{\\rtf1 x}", "RTF"),
     (b"PK\x03\x04abc", "ZIP"),

@@ -12,29 +12,20 @@ import re
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cloudburst.job.folder.nearness import Chapters, Index, distance
+from cloudburst.job.folder.suffixes import SUFFIXES
 from cloudburst.job.names import fold, natural_key, safe_name
 from cloudburst.language import later, tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from cloudburst.job.folder.suffixes import FileKind
     from cloudburst.models import Language
 
 _T = TypeVar("_T")
-FileKind = Literal["picture", "sound", "subtitle"]
-
-# The first of a name wins: the original's kinds come first.
-SUFFIXES: dict[FileKind, tuple[str, ...]] = {
-    "picture": (
-        *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-        *(".heic", ".heif", ".avif", ".jfif"),
-    ),
-    "sound": (".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"),
-    "subtitle": (".srt", ".vtt", ".ass", ".ssa", ".lrc"),
-}
 _LANGUAGES: dict[str, Language] = {
     **dict.fromkeys(("chinese", "zh", "zho", "chi", "chs", "cht", "cn", "中文"), "chinese"),
     **dict.fromkeys(("english", "en", "eng", "英文"), "english"),

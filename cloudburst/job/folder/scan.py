@@ -17,7 +17,8 @@ from cloudburst import files, userpath
 from cloudburst.errors import BadInput
 from cloudburst.job import yamltree
 from cloudburst.job.folder import pairing
-from cloudburst.job.folder.pairing import SUFFIXES, FileKind, MediaFile, ScannedScene, Skipped
+from cloudburst.job.folder.pairing import MediaFile, ScannedScene, Skipped
+from cloudburst.job.folder.suffixes import KINDS, SUFFIXES, UNSUPPORTED
 from cloudburst.job.names import job_name, natural_key
 from cloudburst.job.problems import one_line
 from cloudburst.language import later, ntr, tr
@@ -34,26 +35,6 @@ MAX_FILES = 100_000
 _MAX_NAMED = 20
 _MAX_COMMENTS = 1000
 
-_KINDS: dict[str, FileKind] = {
-    suffix: kind for kind, suffixes in SUFFIXES.items() for suffix in suffixes
-}
-_UNSUPPORTED = {
-    **dict.fromkeys(
-        (".sub", ".idx", ".sbv", ".ttml", ".dfxp", ".smi", ".sami", ".stl", ".scc"),
-        later("subtitles of this kind are not read; expected SRT, WebVTT, ASS or LRC"),
-    ),
-    **dict.fromkeys(
-        (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".flv", ".wmv"),
-        later("videos are not read; expected a picture (.png, .jpg …) and a sound (.mp3, .wav …)"),
-    ),
-    **dict.fromkeys(
-        (".svg", ".psd", ".ai", ".pdf", ".cr2", ".nef", ".dng"),
-        later("pictures of this kind are not read; expected PNG, JPEG or WebP"),
-    ),
-    **dict.fromkeys(
-        (".mid", ".midi"), later("sounds of this kind are not read; expected MP3, WAV or M4A")
-    ),
-}
 _PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}
 # A run's own folder: its videos are no input.
 _JOURNAL = "journal.db"
@@ -273,11 +254,11 @@ class _Walk:
 
     def _file(self, path: str) -> None:
         suffix = f".{path.rpartition('.')[2]}".casefold()
-        kind = _KINDS.get(suffix)
-        if kind is None and suffix not in _UNSUPPORTED:
+        kind = KINDS.get(suffix)
+        if kind is None and suffix not in UNSUPPORTED:
             self.others += 1
         elif kind is None:
-            self.skipped.append(Skipped(path, tr(_UNSUPPORTED[suffix])))
+            self.skipped.append(Skipped(path, tr(UNSUPPORTED[suffix])))
         elif any(unicodedata.category(char) in ("Cc", "Cs") for char in path):
             reason = tr("its path has control characters or is not UTF-8; expected another name")
             self.skipped.append(Skipped(path, reason))

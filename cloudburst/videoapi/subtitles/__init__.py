@@ -4,6 +4,7 @@ from cloudburst.videoapi.subtitles.ass import Drawn, Style, draw, literal, to_as
 from cloudburst.videoapi.subtitles.cue import Cue, Notice, SubtitleError, Subtitles
 from cloudburst.videoapi.subtitles.decode import known_encoding
 from cloudburst.videoapi.subtitles.parse import MAX_BYTES, MAX_TEXT, flatten, parse, read
+from cloudburst.videoapi.subtitles.srt import to_srt
 
 __all__ = [
     "MAX_BYTES",
@@ -21,4 +22,5 @@ __all__ = [
     "parse",
     "read",
     "to_ass",
+    "to_srt",
 ]

@@ -1,7 +1,8 @@
 """Bytes → text: which encoding a subtitle file has. Pure.
 
-UTF-8 and UTF-16 are recognised by their structure. Any other encoding is a guess, made by chardet
-among those in which subtitles are found, and is told to people with its name.
+UTF-8, UTF-16 and UTF-32 are recognised by their structure. Any other encoding is a guess, made by
+chardet among those in which subtitles are found, and is told to people with its name. So is what a
+program has saved as UTF-8 that took it for something else.
 """
 
 from __future__ import annotations
@@ -74,6 +75,15 @@ _LOCAL = {
     **dict.fromkeys(("zh-Hant", "zh-HK"), "big5"),
     "ko": "cp949",
 }
+# How a program that knows nothing of UTF-8 takes it in the west.
+_WESTERN = "windows-1252"
+_LATIN = (*("windows-1250", "windows-1252", "windows-1254", "windows-1257"), "iso-8859-2", "cp866")
+# Letters beyond ASCII in a text of another alphabet: how many at least, and how many of all.
+_LEAST_FOREIGN, _MOSTLY = 7, 0.9
+# Two characters of other encodings may be UTF-8 by chance, as лл and 谢谢 are.
+_BY_CHANCE, _FEW_BROKEN = 2, 3
+# For what UTF-8 is taken, the likeliest first.
+_MISTAKEN = (_WESTERN, "windows-1251", "gb18030", "cp932", "big5", "cp949")
 _ALPHABETS = ("LATIN ", "GREEK ", "CYRILLIC ")
 # Of each of them, without accents.
 _VOWEL = re.compile(
@@ -81,6 +91,7 @@ _VOWEL = re.compile(
     "\u03b1\u03b5\u03b7\u03b9\u03bf\u03c5\u03c9"
     "\u0430\u0435\u0438\u043e\u0443\u044b\u044d\u044e\u044f\u0456]"
 )
+_WORD = re.compile(r"[^\W\d_\x00-\x7f]{2}")
 _CHINESE = {"gb18030": 1.15, "big5": 1.15}
 # Letters of an alphabet touch no Latin letters in a word, and lower case follows no mark.
 _MIXED = re.compile(
@@ -101,11 +112,14 @@ class Decoded(NamedTuple):
         text: without byte order marks.
         guess: name of the encoding if it is a guess, None if it is certain.
         rival: another encoding that fits as well: the other files of a job may show which it is.
+        garbled: how the text had been misread before it was saved as UTF-8, which has been undone:
+            what it was, and for what it was taken; None if it was not.
     """
 
     text: str
     guess: str | None = None
     rival: str | None = None
+    garbled: tuple[str, str] | None = None
 
 
 def known_encoding(name: str) -> bool:
@@ -129,7 +143,7 @@ def decode(data: bytes, *, encoding: str | None = None, language: str | None = N
     """
     for mark, marked in _MARKS:
         if data.startswith(mark):
-            return Decoded(_plain(data.decode(marked, errors="replace")))
+            return _mended(data.decode(marked, errors="replace"), language)
     if encoding is not None:
         return Decoded(_plain(_as_told(data, encoding)))
     certain = _without_mark(data) or _as_utf8(data)
@@ -139,7 +153,7 @@ def decode(data: bytes, *, encoding: str | None = None, language: str | None = N
             return Decoded(_plain(data.decode(rival)), rival, "utf-8")
         return Decoded(_plain(certain), "utf-8", rival)
     if certain is not None:
-        return Decoded(_plain(certain))
+        return _mended(certain, language)
     text, guess = _guessed(data, language)
     return Decoded(_plain(text), guess)
 
@@ -172,10 +186,14 @@ def _as_told(data: bytes, encoding: str) -> str:
 
 
 def _without_mark(data: bytes) -> str | None:
-    """Return the text of a file in UTF-16 without a byte order mark.
+    """Return the text of a file in UTF-16 or UTF-32 without a byte order mark.
 
-    Digits, spaces and line breaks are half of a short file, and their high byte is zero.
+    Digits, spaces and line breaks are half of a short file, and their high bytes are zero.
     """
+    for encoding, highest in (("utf-32-le", 3), ("utf-32-be", 0)):
+        planes = data[abs(highest - 1) :: 4]
+        if data and not any(data[highest::4]) and planes.count(0) > _MOSTLY * len(planes):
+            return data.decode(encoding, errors="replace")
     even, odd = data[::2].count(0), data[1::2].count(0)
     if max(even, odd) * 8 < len(data) // 2 or min(even, odd) * 8 > max(even, odd):
         return None
@@ -188,10 +206,14 @@ def _as_utf8(data: bytes) -> str | None:
     try:
         if b"\x1b$" in data or b"\x1b(" in data:
             return data.decode("iso2022_jp_2")
+        if b"~{" in data and b"~}" in data and data.isascii():
+            return data.decode("hz")  # RFC 1843
     except UnicodeDecodeError:
         pass
     try:
-        return data.decode("utf-8")
+        # Emoji as Java writes them, in two halves (CESU-8).
+        text = data.decode("utf-8", "surrogatepass")
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         text = data.decode("utf-8", errors="replace")
     broken = text.count("\ufffd")
@@ -211,8 +233,12 @@ def _rival(data: bytes, text: str | None, language: str | None) -> str | None:
         text: what it is as UTF-8; None if it is not.
         language: of the scene.
     """
+    if text is None or text.isascii():
+        return None
     encoding = _LOCAL.get(language or "")
-    if text is None or encoding is None or text.isascii():
+    if encoding is None and language == "english" and _unspeakable(text):
+        encoding = "gb18030"  # no English either
+    if encoding is None:
         return None
     if not all(char.isascii() or char.isalpha() for char in text):
         return None  # no sign is a character by chance where it makes sense
@@ -227,11 +253,66 @@ def _rival(data: bytes, text: str | None, language: str | None) -> str | None:
 
 
 def _unspeakable(text: str) -> bool:
-    """Whether a text has Latin, Greek or Cyrillic letters, and no vowel among them."""
+    """Whether a text has words of Latin, Greek or Cyrillic letters, and no vowel in them."""
+    if not _WORD.search(text):
+        return False  # a letter alone is a sign: β
     letters = [char for char in text if char.isalpha() and not char.isascii()]
     known = all(unicodedata.name(char, "").startswith(_ALPHABETS) for char in letters)
     bare = unicodedata.normalize("NFD", text).casefold()
     return bool(letters) and known and not _VOWEL.search(bare)
+
+
+def _mended(text: str, language: str | None) -> Decoded:
+    """Return a text as it was before a program misread it, and saved that as UTF-8.
+
+    ``trÃ¨s`` was très in UTF-8, taken for Windows-1252; ``浣犲ソ`` was 你好, taken for GB 18030;
+    ``Ïðèâåò`` was Привет in Windows-1251. Of text that was not misread, hardly a letter can be
+    traced back so, and here all of them have to be.
+
+    Args:
+        text: of a file whose encoding is certain.
+        language: of the scene.
+    """
+    text = _plain(text)
+    if text.isascii():
+        return Decoded(text)
+    for taken in _MISTAKEN:
+        was = _traced(text, taken)
+        if was is not None:
+            return Decoded(was, garbled=("utf-8", taken))
+    letters = [char for char in text if char.isalpha()]
+    foreign = [char for char in letters if not char.isascii()]
+    if len(foreign) < _LEAST_FOREIGN or len(foreign) < _MOSTLY * len(letters):
+        return Decoded(text)
+    try:
+        was, guess = _guessed(_bytes(text, _WESTERN), language)
+    except UnicodeEncodeError:
+        return Decoded(text)
+    return Decoded(text) if guess.startswith(_LATIN) else Decoded(was, garbled=(guess, _WESTERN))
+
+
+def _traced(text: str, taken: str) -> str | None:
+    """Return what a text is if its bytes in an encoding are UTF-8; None if they are not.
+
+    Args:
+        text: with letters beyond ASCII.
+        taken: the encoding for which UTF-8 may have been taken.
+    """
+    try:
+        was = _bytes(text, taken).decode("utf-8", errors="replace")
+    except UnicodeEncodeError:
+        return None
+    broken = was.count("\ufffd")  # bytes that the encoding does not have were lost
+    whole = sum(1 for char in was if not char.isascii()) - broken
+    chance = 0 if taken == _WESTERN else _BY_CHANCE
+    return was if whole > chance and whole >= _FEW_BROKEN * broken else None
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """Return a text in an encoding; bytes that it does not have are kept as control characters."""
+    return b"".join(
+        bytes((ord(char),)) if "\x80" <= char <= "\x9f" else char.encode(encoding) for char in text
+    )
 
 
 def _guessed(data: bytes, language: str | None) -> tuple[str, str]:

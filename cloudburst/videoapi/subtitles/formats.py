@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudburst.language import later, tr
-from cloudburst.videoapi.subtitles import lrc, srt, ssa, vtt
+from cloudburst.videoapi.subtitles import lrc, sbv, srt, ssa, vtt
 from cloudburst.videoapi.subtitles.cue import Findings, SubtitleError
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ _OTHERS = (
     (re.compile(r"\s*[\[{]\s*[\"{\[]"), later("JSON")),
     (re.compile(r"\{\d+\}\{\d*\}"), later("MicroDVD, which counts frames")),
     (re.compile(r"\[\d+\]\[\d*\]"), later("MPL2")),
-    (re.compile(r"\d+:\d\d:\d\d\.\d{1,3},\d+:\d\d:\d\d\.\d{1,3}\n"), later("YouTube's SBV")),
-    (re.compile(r"\d{1,2}:\d\d:\d\d[:=].*\n"), later("TMPlayer")),
+    (re.compile(r"\d{1,2}:\d\d:\d\d[:=](?!\d\d\s).*\n"), later("TMPlayer")),
     (re.compile(r"start\s+end\s+text\s"), later("a table of times (TSV)")),
+    (re.compile(r"\"?start\w*\"?\s*[,;]\s*\"?end", re.IGNORECASE), later("a table of times (CSV)")),
+    (re.compile(r"\d+\.\d+\s\d+\.\d+\s"), later("a list of Audacity's labels")),
+    (re.compile(r"<[a-zA-Z][\w:.-]{0,40}(?:\s[^<>]{0,400})?>\s*<"), later("XML")),
 )
 _BINARY = (
     (b"PK\x03\x04", later("an archive or an office document (ZIP)")),
@@ -68,7 +71,7 @@ def reader(lines: Sequence[str]) -> Callable[[Sequence[str]], Findings]:
         SubtitleError: it is a format that is not read, which the message names.
     """
     first = next((line.strip() for line in lines if line.strip()), "")
-    if re.match(r"WEBVTT(?:\s|$)", first, re.IGNORECASE):
+    if vtt.HEADER.match(first) or _is_headless_vtt(lines):
         return vtt.read
     if any(line.casefold().strip() in ("[script info]", "[events]") for line in lines[:2000]):
         return ssa.read
@@ -76,11 +79,22 @@ def reader(lines: Sequence[str]) -> Callable[[Sequence[str]], Findings]:
         return ssa.read
     if any(map(lrc.STAMP.match, lines)) and not any(map(_is_time, lines)):
         return lrc.read
+    if any(map(sbv.TIMES.fullmatch, lines)) and not any(map(_is_time, lines)):
+        return sbv.read
     head = "\n".join(lines[:200])[:_HEAD].lstrip()
     other = next((name for pattern, name in _OTHERS if pattern.match(head)), None)
     if other is not None and not any(map(_is_time, lines)):
         raise _refusal(tr(other))
     return srt.read
+
+
+def _is_headless_vtt(lines: Sequence[str]) -> bool:
+    """Whether a file that has lost its first line is WebVTT: remarks, and times with dots alone."""
+    remarks = any(
+        vtt.HIDDEN.match(line) and not before.strip() for before, line in pairwise(["", *lines])
+    )
+    heads = [line for line in lines if _is_time(line)] if remarks else []
+    return bool(heads) and all("." in line and "," not in line for line in heads)
 
 
 def _is_time(line: str) -> bool:

@@ -17,6 +17,8 @@ _SINGLE = frozenset("biuscvp")
 _BREAKS = frozenset(("br",))
 _CLOCK = re.compile(r"<\d{1,3}:\d\d(?::\d\d)?(?:[.,:]\d{1,3})?>")
 _OVERRIDE = re.compile(r"\{\\[a-zA-Z0-9][^{}]{0,200}\}|\{[yY]:[ibuIBU,]{1,10}\}")
+# Left by converters from ASS; after a colon or a backslash it is a path: C:\New.
+_ASS_BREAK = re.compile(r"(?<![:\\])\\N")
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});")
 
 
@@ -24,18 +26,25 @@ def strip(text: str) -> str:
     r"""Return the lines of an SRT or WebVTT cue without markup.
 
     Only tags of these formats are markup, in the form that they have there; `List<String>` and
-    `a < b` are text. `{\an8}` and its like, of ASS, are common in SRT.
+    `a < b` are text. `{\an8}` and `\N`, of ASS, are common in SRT.
 
     Args:
         text: lines, with entities as they are.
     """
     if "{" in text:
         text = _OVERRIDE.sub("", text)
+    if "\\N" in text:
+        text = _ASS_BREAK.sub("\n", text)
     if "<" not in text:
         return text
-    text = _CLOCK.sub("", text)
+    text = untimed(text)
     closed = {match[2].lower() for match in _TAG.finditer(text) if match[1]}
     return _TAG.sub(lambda match: _replacement(match, closed), text)
+
+
+def untimed(text: str) -> str:
+    """Return a text without the times of its words, as karaoke and YouTube have them."""
+    return _CLOCK.sub("", text) if "<" in text else text
 
 
 def _replacement(match: re.Match[str], closed: set[str]) -> str:

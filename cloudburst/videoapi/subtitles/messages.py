@@ -148,6 +148,16 @@ def guessed(encoding: str) -> str:
     )
 
 
+def garbled(was: str, taken: str) -> str:
+    """Return the message about a text that had been misread before it was saved."""
+    return tr(
+        "the text had been garbled before the file was saved: it was {was}, taken for {taken}; "
+        "that is undone, so look at the text, and set subtitle_encoding to utf-8 if it is wrong",
+        was=was,
+        taken=taken,
+    )
+
+
 def undecided(encoding: str, rival: str) -> str:
     """Return the message about an encoding where another one fits as well."""
     return tr(

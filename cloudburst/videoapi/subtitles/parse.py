@@ -79,9 +79,11 @@ def read(
 
 
 def _guess(decoded: Decoded, lines: list[str]) -> list[Notice]:
+    line = next((number for number, text in enumerate(lines, 1) if not text.isascii()), 0)
+    if decoded.garbled is not None:
+        return [Notice(line, messages.garbled(*decoded.garbled))]
     if decoded.guess is None:
         return []
-    line = next((number for number, text in enumerate(lines, 1) if not text.isascii()), 0)
     if decoded.rival is not None:
         return [Notice(line, messages.undecided(decoded.guess, decoded.rival))]
     return [Notice(line, messages.guessed(decoded.guess))]
@@ -118,8 +120,12 @@ def _note_fast(
 ) -> None:
     """Note the cues that are shown too briefly to be read, the fastest first."""
     fast = []
+    shown_until: dict[float, str] = {}
     for draft, cue in zip(drafts, cues, strict=True):
         shown = min(cue.end, cue.end if seconds is None else seconds) - cue.start
+        if cue.text in shown_until.get(round(cue.start, 3), ""):
+            continue  # it goes on being shown, as in captions that scroll up
+        shown_until[round(cue.end, 3)] = cue.text
         length = len(cue.text) + scripts.count_cjk(cue.text)
         if shown > 0 and length > _READABLE * shown:  # others are not shown at all
             fast.append((length / shown, draft.line, len(cue.text), shown))
@@ -226,7 +232,8 @@ def flatten(cues: list[Cue]) -> list[Cue]:
             visible[index] = cue
         if not visible:
             continue
-        text = "\n".join(visible[index].text for index in sorted(visible))
+        # Files that were converted from layers have a cue several times.
+        text = "\n".join(dict.fromkeys(visible[index].text for index in sorted(visible)))
         if flat and flat[-1].end == start and flat[-1].text == text:
             flat[-1] = Cue(flat[-1].start, end, text)
         else:

@@ -1,4 +1,4 @@
-"""Read SRT, as people and tools write it. Pure."""
+"""Read SRT, as people and tools write it; write it as every tool reads it. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cloudburst.videoapi.subtitles import markup, times
-from cloudburst.videoapi.subtitles.cue import MAX_CUES, Draft, Findings
+from cloudburst.videoapi.subtitles.cue import MAX_CUES, Cue, Draft, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _NUMBER = re.compile(r"[#№]?\s*(\d{1,9})\s*[.:)]?")
 _LONGEST_NUMBER = 20
+# What stands around a file and is no part of it: of Markdown, as of chatbots, and of Avid.
+_FRAME = re.compile(r"\s*(?:`{3,}\w*|~{3,}\w*|<(?:begin|end) subtitles>)\s*", re.IGNORECASE)
 
 
 def read(lines: Sequence[str]) -> Findings:
@@ -35,6 +37,15 @@ def read(lines: Sequence[str]) -> Findings:
         text = _text(head, lines[index + 1 : max(stop, index + 1)], index + 1, found)
         found.add(Draft(head.start, head.end, text, index + 1))
     return found
+
+
+def to_srt(cues: Iterable[Cue]) -> str:
+    """Return cues as a file of SRT."""
+    blocks = (
+        f"{number}\n{times.line(times.Times(cue.start, cue.end))}\n{cue.text}\n"
+        for number, cue in enumerate(cues, start=1)
+    )
+    return "\n".join(blocks)
 
 
 def _goes_back(head: times.Times, found: Findings) -> bool:
@@ -113,6 +124,7 @@ def _match_number(line: str) -> re.Match[str] | None:
 
 
 def _text(head: times.Times, body: Sequence[str], line: int, found: Findings) -> str:
+    body = [words for words in body if not _FRAME.fullmatch(words)]
     text = "\n".join((head.rest, *body) if head.rest else body)
     text = markup.strip(text)
     if markup.has_entities(text):
@@ -126,5 +138,5 @@ def _note_text_before(
 ) -> None:
     first = heads[0][0] if heads else 0
     for index, line in enumerate(lines[:first]):
-        if line.strip() and not _match_number(line):
+        if line.strip() and not _match_number(line) and not _FRAME.fullmatch(line):
             found.note("outside", index + 1, text=line.strip())

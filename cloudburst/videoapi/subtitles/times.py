@@ -45,6 +45,8 @@ _NUMBERS = r"-?\d{1,20}(?:\s?[:;,.]\s?-?\d{1,20}){0,5}"
 _ARROW = r"[-=~]{0,4} ?[-=]{0,3}(?:>{1,3}|&gt;)"
 _LOOSE = re.compile(rf"\W{{0,2}}?({_NUMBERS})\s*{_ARROW}\s*({_NUMBERS})(?![\d:])(.*)")
 _BARE = re.compile(rf"\W{{0,2}}?({_NUMBERS})\s*(?:-{{1,5}}|~|to|至|/|\s)\s*({_NUMBERS})\W*")
+# As Whisper prints them, with the words behind.
+_BRACKETED = re.compile(r"\A\[(\d[\d:.,]{3,15}\s*-{1,3}>\s*[\d:.,]{4,16})\]")
 # The number of the cue, in the line of its times.
 _NUMBERED = re.compile(r"\d{1,6}[.:)]?\s+(?=\d{1,3}:\d{1,2}:\d{1,2}[,.]\d)")
 _OPEN = re.compile(rf"\W{{0,2}}?({_NUMBERS})\s*{_ARROW}\s*")
@@ -99,11 +101,12 @@ def read(line: str, *, separate: bool) -> Times | Unreadable | None:
     Returns:
         The times, that they cannot be read, or None for a line of text.
     """
-    text = line.strip()[:_LONGEST]
+    line = line.strip()[:_LONGEST]
+    text = _BRACKETED.sub(r"\1 ", line)
     if len(text) < _SHORTEST or not _SIGN.search(text):
         return None
     if strict := _strict(text):
-        return strict
+        return strict._replace(repaired=strict.repaired or text != line)
     if not any(char.isdecimal() or char in "Oo" for char in text[:4]) and not separate:
         return None
     text = _normal(text)

@@ -11,34 +11,47 @@ from cloudburst.videoapi.subtitles.cue import Draft, Findings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_HIDDEN = re.compile(r"(NOTE|STYLE|REGION)(\s|$)|X-TIMESTAMP-MAP")
+HEADER = re.compile(r"WEBVTT(?:\s|$)", re.IGNORECASE)
+HIDDEN = re.compile(r"(NOTE|STYLE|REGION)(\s|$)|X-TIMESTAMP-MAP")
 
 
 def read(lines: Sequence[str]) -> Findings:
     """Read the lines of a WebVTT file: notes, styles, regions and identifiers are not shown."""
     found = Findings()
     for start, block in _blocks(lines):
-        if start and not _HIDDEN.match(block[0].strip()):
+        first = block[0].strip()
+        if not HEADER.match(first) and not HIDDEN.match(first):
             _read_block(start, block, found)
     return found
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Return what stands between empty lines, with the index of its first line."""
-    block: list[str] = []
+    start, block = 0, list[str]()
     for index, line in enumerate([*lines, ""]):
-        if line.strip():
+        if line.strip() or (block and line and not _ends(lines, index)):
+            start = start if block else index
             block.append(line)
         elif block:
-            yield index - len(block), block
+            yield start, block
             block = []
+
+
+def _ends(lines: Sequence[str], index: int) -> bool:
+    """Whether a line of spaces ends a cue; YouTube has one above the line that is spoken."""
+    following = lines[index + 1 : index + 3]
+    return any(
+        HIDDEN.match(line.strip()) or isinstance(times.read(line, separate=False), times.Times)
+        for line in following
+    )
 
 
 def _read_block(start: int, block: Sequence[str], found: Findings) -> None:
     heads: list[tuple[int, times.Times]] = []
     for index, line in enumerate(block):
-        # The identifier, then the times; later in a block, only clear times begin a cue.
-        head = times.read(line, separate=index <= 1)
+        # The identifier, then the times; later in a block, only clear times begin a cue. Times
+        # between angle brackets are those of words.
+        head = times.read(markup.untimed(line), separate=index <= 1)
         if isinstance(head, times.Unreadable):
             found.unreadable.append((start + index + 1, line.strip()))
             return
