@@ -91,11 +91,11 @@ def load_job(
 
 
 def _places(read: Source) -> dict[str, tuple[str, int]]:
-    """Return where the source sets limits, by their field."""
+    """Return where the source sets limits, and what it asks of AWS, by their field."""
     return {
         problems.dotted(path): (read.shown, line)
         for path, line in read.tree.lines.items()
-        if path[0:1] == ("limits",) and len(path) > 1
+        if path[0:1] in (("limits",), ("aws",)) and len(path) > 1
     }
 
 

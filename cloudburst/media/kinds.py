@@ -25,6 +25,22 @@ _MAGIC = {
     b"fLaC": later("it is a FLAC file"),
     b"\x1aE\xdf\xa3": later("it is a Matroska file"),
     b"version https://git-lfs": later("it is a Git LFS pointer: run `git lfs pull`"),
+    b"\xff\x0a": later("it is a JPEG XL picture"),
+    b"\0\0\0\x0cJXL ": later("it is a JPEG XL picture"),
+    b"BM": later("it is a BMP file"),
+    b"8BPS": later("it is a Photoshop file"),
+    b"gimp xcf": later("it is a GIMP file"),
+    b"%!PS": later("it is a PostScript file"),
+    b"FUJIFILMCCD-RAW": later("it is a raw picture of a camera"),
+    b"#!AMR": later("it is an AMR file"),
+    b"caff": later("it is a CAF file"),
+    b"\x30\x26\xb2\x75": later("it is a WMA or WMV file"),
+    b"{\\rtf": later("it is a document in RTF"),
+    b"\xd0\xcf\x11\xe0": later("it is an office document"),
+    b"\x1f\x8b": later("it is an archive (gzip)"),
+    b"7z\xbc\xaf": later("it is an archive (7z)"),
+    b"Rar!": later("it is an archive (RAR)"),
+    b"/annex/objects/": later("it is a git-annex pointer: run `git annex get`"),
 }
 
 
@@ -36,6 +52,8 @@ _AVIF = {b"avif", b"avis"}
 def _by_brand(brand: bytes) -> str:
     if brand in _HEIF:
         return tr("it is a HEIC picture")
+    if brand == b"crx ":
+        return tr("it is a raw picture of a camera")
     return tr("it is an AVIF picture") if brand in _AVIF else tr("it is an MP4 file")
 
 
@@ -58,9 +76,14 @@ def describe_bytes(data: bytes) -> str:
         return kinds.get(head[8:12], tr("it is a RIFF file"))
     if head[4:8] == b"ftyp":
         return _by_brand(head[8:12])
-    try:
-        text = head.decode()
-    except UnicodeDecodeError:
+    return _as_text(data)
+
+
+def _as_text(data: bytes) -> str:
+    if not any(data):
+        return tr("it has nothing but zeros, as after an interrupted download or copy")
+    text = data[:64].decode(errors="replace")
+    if "\ufffd" in text[:-3] or any(char < " " and not char.isspace() for char in text):
         return tr("unknown file format")
     shown = text.splitlines()[0][:30] if text.strip() else ""
     return tr("it is text: {text!r}", text=shown) if shown else tr("it is blank")

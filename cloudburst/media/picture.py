@@ -5,12 +5,21 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pi_heif
-from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageColor,
+    ImageOps,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from cloudburst.language import tr
 from cloudburst.media.kinds import MediaError, describe_bytes
@@ -39,6 +48,11 @@ _DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
     *(EOFError, struct.error, Image.DecompressionBombError, ImageCms.PyCMSError),
 )
+# Files of these beginnings are pictures that Pillow reads, if they are whole.
+_OF_PILLOW = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+# TIFF's tag of a digital negative (DNG 1.4), and of an image's kind (TIFF 6.0: 1 is a smaller
+# version of another image). Raw pictures of cameras begin with one.
+_DNG_VERSION, _SUBFILE_TYPE, _SMALLER = 50706, 254, 1
 # Formats whose further frames are an animation or pages; those of others are previews.
 _SEQUENCES = {"GIF", "PNG", "WEBP", "AVIF", "TIFF"}
 # EXIF 2.32, 4.6.4, A: orientations whose rows are shown as columns.
@@ -50,9 +64,13 @@ _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 # of luma, or of any channel.
 _VISIBLE_LUMA, _VISIBLE_CHANNEL = 64, 160
 _OPAQUE = 128
+# Percent of the drawn pixels, the darkest and the lightest, that do not count.
+_SPECKS = 1
 _BT709 = (0.2126, 0.7152, 0.0722)
 
 pi_heif.register_heif_opener()
+# What Pillow writes to standard error about odd metadata helps nobody.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +157,12 @@ def read_picture(data: bytes) -> Picture:
     except MediaError:
         raise
     except UnidentifiedImageError:
-        raise MediaError(tr("not a picture ({what})", what=describe_bytes(data))) from None
+        what = describe_bytes(data)
+        if data.startswith(_OF_PILLOW):
+            raise MediaError(
+                tr("not a usable picture: it is damaged ({what})", what=what)
+            ) from None
+        raise MediaError(tr("not a picture ({what})", what=what)) from None
     except _DAMAGED as error:
         raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
 
@@ -212,23 +235,23 @@ def check_picture_size(width: int, height: int) -> None:
 
 
 def _decoded(picture: Image.Image, data: bytes) -> Picture:
-    warnings: list[str] = []
+    notes: list[str] = []
+    if picture.format == "TIFF" and _is_raw(picture, data):
+        raise MediaError(tr("not a picture (it is a raw picture of a camera; export it as JPEG)"))
     if picture.format == "PNG":
         with Image.open(io.BytesIO(data)) as copy:
             copy.verify()  # check sums, which decoding ignores
     picture.load()
-    if picture.format == "JPEG" and is_damaged_jpeg(data):
-        warnings.append(
-            tr("the picture seems to be damaged: parts of it may look wrong; look at it")
-        )
+    if picture.format in {"JPEG", "MPO"} and is_damaged_jpeg(data):
+        notes.append(tr("the picture seems to be damaged: parts of it may look wrong; look at it"))
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format in _SEQUENCES:
-        warnings.append(tr("the picture has {count} frames; the first one is shown", count=frames))
+        notes.append(tr("the picture has {count} frames; the first one is shown", count=frames))
     upright = _eight_bits(ImageOps.exif_transpose(picture))
     try:
         image = _in_srgb(upright)
     except _DAMAGED as error:
-        warnings.append(
+        notes.append(
             tr(
                 "the picture's colour profile cannot be used ({reason}); its colours are taken "
                 "as sRGB",
@@ -236,7 +259,14 @@ def _decoded(picture: Image.Image, data: bytes) -> Picture:
             )
         )
         image = _plain(upright)
-    return Picture(image, tuple(warnings), _ink(image))
+    return Picture(image, tuple(notes), _ink(image))
+
+
+def _is_raw(picture: Image.Image, data: bytes) -> bool:
+    """Whether a TIFF is a camera's raw picture, of which Pillow reads a small preview."""
+    tags = dict(picture.tag_v2) if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    smaller = tags.get(_SUBFILE_TYPE) == _SMALLER
+    return data[8:10] == b"CR" or _DNG_VERSION in tags or smaller
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -244,7 +274,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         return picture
     # Pillow clips 16-bit grey to white; take the upper 8 bits.
     grey = np.asarray(picture, np.float32)
-    scale = 255 / 65535 if grey.max() > 255 else 1.0  # noqa: PLR2004
+    most = grey.max()
+    scale = 255 / 65535 if most > 255 else 1.0  # noqa: PLR2004
+    if picture.mode == "F" and 0 < most <= 1:
+        scale = 255.0  # floating point is from 0 to 1, mostly
     converted = Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
     converted.info = picture.info
     return converted
@@ -288,5 +321,6 @@ def _ink(image: Image.Image) -> Ink | None:
     drawn = pixels[opaque, :3]
     if not len(drawn):
         return Ink(nothing=True)
-    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    # A speck of light does not make a dark drawing visible.
+    low, high = np.percentile(drawn, [_SPECKS, 100 - _SPECKS], axis=0, method="nearest")
     return Ink((int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2])))

@@ -45,7 +45,7 @@ _LEAST_GAP, _LONGEST_GAP = 0.1, 60.0
 # start again with every part of a joined file.
 _TIME_LINES = ("mp4", "matroska")
 # Containers whose header says how long the sound is; `Content` knows MP3's and WAV's.
-_ANNOUNCING = (*_TIME_LINES, "flac")
+_ANNOUNCING = (*_TIME_LINES, "flac", "aiff", "caf")
 # The shortest part that may be missing without a warning, in seconds.
 _MISSING = 0.5
 # ID3 and APE tags between the parts of a joined MP3 are no damage.
@@ -179,14 +179,16 @@ def _errors_named(path: Path) -> Iterator[None]:
 
 
 def _decode_parts(content: Content, pcm: IO[bytes] | None) -> Sound:
-    announced = content.announced_seconds()
-    seconds, damaged, streams = 0.0, False, 0
+    # Of joined files each part announces its own.
+    announced = content.announced_seconds() if len(content.parts) == 1 else 0.0
+    seconds, damaged, streams = 0.0, content.truncated, 0
     for container, stream in _streams(content):
         decoder = _Decoder(container, stream)
         seconds += _decode_stream(decoder, pcm)
         damaged |= decoder.damaged
         streams = max(streams, len(container.streams.audio))
-        announced = announced or _announced(container, stream)
+        if len(content.parts) == 1:
+            announced = announced or _announced(container, stream)
         if seconds > MAX_AUDIO_SECONDS:
             break
     if not streams:

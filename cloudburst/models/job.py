@@ -205,7 +205,8 @@ class Job:
         document: for a job of values, not of a file: a scenes.yaml with absolute paths, which each
             run keeps in its folder.
         hooks: what is called when a run has ended.
-        places: of limits that were set, by their field: the file, or what else, and the line.
+        places: of limits that were set, and of what was asked of AWS, by their field: the file, or
+            what else, and the line.
     """
 
     name: str
@@ -225,7 +226,7 @@ class Job:
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def place(self, field: str) -> tuple[str, int]:
-        """Return where a limit was set: the file as the user named it, and the line or 0."""
+        """Return where a field was set: the file as the user named it, and the line or 0."""
         return self.places.get(field, (str(self.source), 0))
 
 

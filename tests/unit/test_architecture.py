@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst import load_job, preview
-from cloudburst.errors import BadInput, InfrastructureError
+from cloudburst.errors import BadInput
 from cloudburst.targets.aws.architecture import InstanceKind, is_public, named, problem, supported
 from tests.support.clouds import cloud, iam_policy
 from tests.support.inputs import scenes_yaml
@@ -127,7 +127,12 @@ def test_what_only_aws_and_the_variables_know_is_refused_before_anything_is_crea
         monkeypatch.setenv(variable, "mine:1")
         section += ", instance_types: [c5.large]"
     job = load_job(job_file(scenes_yaml(1, f"target: aws\naws: {{{section}}}\n")))
-    wanted = "c6g.xlarge, whose processor is arm64" if "TYPE" in variable else "c5.large, whose"
-    with pytest.raises(InfrastructureError, match=wanted):
+    wanted = (
+        "^environment: AWS_INSTANCE_TYPE: got c6g.xlarge, whose processor is arm64"
+        if variable == "AWS_INSTANCE_TYPE"
+        else r":3: aws\.instance_types\[0\]: got c5.large, whose processor is amd64"
+    )
+    with pytest.raises(BadInput, match=wanted) as caught:
         preview(job)
+    assert caught.value.exit_code == 2
     assert "CreateSecurityGroup" not in {call.action for call in cloud.calls}

@@ -71,6 +71,8 @@ ALLOWED = {
         "permissions boundary",
         "service control policy",
         "tag policy",
+        *("resource control policy", "session policy", "vpc endpoint policy"),
+        "not eligible for free tier",
     },
     "engine/plugins.py": {"Error downloading plugin: "},  # the engine's words
     "__init__.py": {"module  has no attribute "},  # an AttributeError, as Python words it

@@ -252,6 +252,33 @@ def test_no_other_code_says_that_the_account_is_blocked(code: str | None) -> Non
         assert refusal.explain("words").startswith("words")
 
 
+def test_the_free_plan_is_named_as_what_refuses_a_type() -> None:
+    message = (
+        "creating EC2 Instance: operation error EC2: RunInstances, https response error "
+        "StatusCode: 400, api error InvalidParameterCombination: The specified instance type is "
+        "not eligible for Free Tier. For a list of Free Tier instance types, run "
+        "'describe-instance-types' with the filter 'free-tier-eligible=true'."
+    )
+    refusal = diagnose(message)
+    assert (refusal.code, refusal.verdict) == ("InvalidParameterCombination", Verdict.STOP)
+    assert "upgrade it to the paid plan" in refusal.advice
+    assert "aws.instance_types" in refusal.advice
+    assert advice("InvalidParameterCombination", "another one") == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("with an explicit deny in a resource control policy", "resource control policy"),
+        ("because no session policy allows the ec2:RunInstances action", "session"),
+        ("with an explicit deny in a VPC endpoint policy", "VPC endpoint"),
+        ("because no identity-based policy allows the ec2:RunInstances action", "docs/aws.md"),
+    ],
+)
+def test_the_policy_that_denies_is_named(words: str, fix: str) -> None:
+    assert fix in advice("UnauthorizedOperation", f"You are not authorized … {words}")
+
+
 def test_advice_is_given_where_a_person_can_do_something() -> None:
     assert advice("UnauthorizedOperation") == "give the caller the policy in docs/aws.md"
     assert advice("InvalidAMIID.NotFound") == "check aws.ami in scenes.yaml; AMIs differ by region"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw
+from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
 
 from cloudburst import media
 from cloudburst.errors import BadInput
@@ -116,6 +118,79 @@ def test_a_damaged_picture_is_reported_with_its_line(
     assert "p.png: not a " in problem.message
     if "heic" in name:
         assert "it is a HEIC picture" in problem.message
+
+
+# Tags of the first image in a file: Pillow reads that one.
+RAW: dict[str, dict[int, Any]] = {
+    "dng": {50706: b"\1\4\0\0", 254: 1},
+    "dng in full": {50706: b"\1\4\0\0"},
+    "nef": {254: 1, 271: "NIKON"},
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_raw_picture_is_not_shown_as_its_preview(name: str) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in RAW[name].items():
+        info[tag] = value
+    preview = saved(PHOTO.resize((160, 120)), "TIFF", tiffinfo=info)
+    with pytest.raises(media.MediaError, match="a raw picture of a camera; export it as JPEG"):
+        media.read_picture(preview)
+    assert media.read_picture(saved(PHOTO, "TIFF")).image.size == PHOTO.size
+
+
+NAMED = {
+    b"\xff\x0a" + bytes(range(60)): "JPEG XL",
+    b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(40): "raw picture of a camera",
+    b"FUJIFILMCCD-RAW 0201" + bytes(40): "raw picture of a camera",
+    b"gimp xcf v011" + bytes(40): "GIMP",
+    bytes(5000): "nothing but zeros",
+    b"MZ" + bytes(60): "unknown file format",
+    "hello".encode("utf-16"): "unknown file format",
+    b"<svg xmlns='x'></svg>": "text: ",
+    "图片在哪里".encode() * 20: "text: '图",
+}
+
+
+@pytest.mark.parametrize(("data", "name"), NAMED.items(), ids=[*NAMED.values()])
+def test_what_is_no_picture_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(media.MediaError, match=name):
+        media.read_picture(data)
+
+
+def test_a_picture_whose_check_sum_is_wrong_is_damaged_not_another_file() -> None:
+    data = saved(PHOTO, "PNG")
+    at = data.index(b"IDAT") - 4
+    text = b"\0\0\0\3tEXta\0b" + b"\0\0\0\0"
+    with pytest.raises(media.MediaError, match=r"is damaged \(it is a PNG file\)"):
+        media.read_picture(data[:at] + text + data[at:])
+
+
+def test_floating_point_is_from_0_to_1_or_to_255() -> None:
+    for value in (0.5, 128.0):
+        grey = Image.fromarray(np.full((36, 64), value, np.float32))
+        assert middle(media.read_picture(saved(grey, "TIFF"))).tolist() == pytest.approx(
+            [128] * 3, abs=1
+        )
+
+
+def test_odd_metadata_is_not_written_to_standard_error(tmp_path: Path) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + b"\xff" * 52
+    PHOTO.save(tmp_path / "p.jpg", exif=exif)
+    code = "import sys, pathlib\nfrom cloudburst import media\n"
+    code += "print(media.inspect_picture(pathlib.Path(sys.argv[1])).image.size)"
+    command = [sys.executable, "-c", code, str(tmp_path / "p.jpg")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("(640, 360)\n", "")
+
+
+def test_a_speck_of_light_does_not_make_a_dark_drawing_visible() -> None:
+    picture = drawing("black")
+    picture.putpixel((0, 0), (255, 255, 255, 255))
+    ink = media.read_picture(saved(picture, "PNG")).ink
+    assert ink is not None
+    assert ink.is_lost_on("black")
+    assert not ink.is_lost_on("white")
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 4}])

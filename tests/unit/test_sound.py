@@ -120,10 +120,15 @@ def test_every_format_is_measured_by_decoding(
     assert len(samples) == pytest.approx(len(raw) / 4, abs=96)
 
 
+FRAGMENTS = ["-movflags", "frag_keyframe+empty_moov", "-frag_duration", 500000]
 JOINED = {
     "opus": (("opus", ["-c:a", "libopus"]), ("opus", ["-c:a", "libopus"])),
     "opus, mono and stereo": (("opus", ["-ac", 1]), ("opus", ["-ac", 2]), ("opus", ["-ac", 1])),
     "vorbis at two rates": (("ogg", ["-ar", 44100]), ("ogg", ["-ar", 48000, "-ac", 2])),
+    "wav": (("wav", ["-ar", 24000]), ("wav", ["-ac", 1]), ("wav", ["-c:a", "pcm_u8", "-ac", 1])),
+    "aiff": (("aiff", []), ("aiff", ["-ac", 1])),
+    "m4a": (("m4a", []), ("m4a", ["-movflags", "+faststart", "-ar", 48000])),
+    "m4a in fragments": (("m4a", FRAGMENTS), ("m4a", FRAGMENTS)),
     "flac in ogg": (("ogg", ["-c:a", "flac"]), ("ogg", ["-c:a", "flac"])),
     "mp3": (("mp3", []), ("mp3", [])),
     "mp3 at two rates": (("mp3", ["-ar", 44100, "-ac", 1]), ("mp3", ["-ar", 16000, "-ac", 2])),
@@ -139,7 +144,7 @@ def test_joined_files_have_all_their_parts(
     path.write_bytes(b"".join(parts))
     samples = decoded(path, tmp_path)
     # A joined MP3 has the delay and the padding of its later parts in it.
-    extra = 0.15 if "mp3" in name else 0.002
+    extra = 0.15 if "mp3" in name or "fragments" in name else 0.002
     assert -0.001 <= len(samples) / sound.RATE - len(parts) * SECONDS <= extra
     half = round(SECONDS / 2 * sound.RATE)
     for number in range(len(parts)):
@@ -170,6 +175,7 @@ def test_a_wav_from_a_pipe_has_no_length_in_its_header(
     ("suffix", "options"),
     [
         *(("mp3", ["-ar", 16000]), ("mp3", []), ("wav", []), ("flac", []), ("mka", [])),
+        *(("wav", ["-c:a", "pcm_s24le"]), ("aiff", [])),
         ("m4a", ["-movflags", "+faststart"]),
     ],
 )
@@ -185,6 +191,44 @@ def test_what_decodes_of_a_truncated_sound_is_used_with_a_warning(
     (warning,) = media.measure(path).warnings
     assert "damaged or truncated" in warning
     assert "announces 2.5" in warning or "announces 2.6" in warning
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("ogg", ["-c:a", "libvorbis"]), ("opus", []), ("oga", ["-c:a", "flac"]), ("caf", [])],
+)
+def test_a_truncated_sound_whose_length_nothing_announces_is_told(
+    make: Callable[..., Path], tmp_path: Path, suffix: str, options: list[object]
+) -> None:
+    whole = make(f"ends.{suffix}", *options).read_bytes()
+    path = tmp_path / f"ends.{suffix}"
+    path.write_bytes(whole)
+    assert media.measure(path).warnings == ()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    (warning,) = media.measure(path).warnings
+    assert "damaged" in warning
+
+
+def test_a_wav_that_misstates_its_bytes_per_second_is_not_truncated(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    for options in ([], ["-c:a", "pcm_s24le"]):
+        data = bytearray(make("rate.wav", *options).read_bytes())
+        struct.pack_into("<I", data, data.find(b"fmt ") + 16, 8000)
+        path = tmp_path / "rate.wav"
+        path.write_bytes(data)
+        sound_ = media.measure(path)
+        assert sound_.seconds == pytest.approx(SECONDS, abs=0.001)
+        assert sound_.warnings == ()
+
+
+def test_a_header_that_points_beyond_every_file_is_no_error_of_the_system(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = make("twice.caf").read_bytes()
+    path = tmp_path / "twice.caf"
+    path.write_bytes(data + data)
+    assert "announces" in media.measure(path).warnings[0], "the second part is missing, and told"
 
 
 def test_a_sound_that_is_damaged_in_the_middle_is_used_with_a_warning(

@@ -171,11 +171,29 @@ _ORGANIZATION = {
         "aws.tags in scenes.yaml, else ask its administrators"
     ),
     "permissions boundary": later("the caller's permissions boundary denies it: ask who set it"),
+    "resource control policy": later(
+        "a resource control policy of the organization denies it: ask its administrators"
+    ),
+    "session policy": later(
+        "the policy of the caller's session denies it: ask who gave out the session"
+    ),
+    "vpc endpoint policy": later(
+        "the policy of a VPC endpoint on the way to AWS denies it: ask who set it"
+    ),
     "tag policy": later(
         "a tag policy of the organization does not allow the tags: if it asks for tags, give them "
         "as aws.tags in scenes.yaml"
     ),
 }
+# New accounts may have AWS's free plan, docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/
+# free-tier-plans. EC2 then answers InvalidParameterCombination: The specified instance type is not
+# eligible for Free Tier.
+_NOT_FREE = "not eligible for free tier"
+_PAID = later(
+    "this account has AWS's free plan, which allows a few small instance types alone: upgrade it "
+    "to the paid plan in the Billing console, or name as aws.instance_types what this lists: aws "
+    "ec2 describe-instance-types --filters Name=free-tier-eligible,Values=true"
+)
 _LOG_IN = later("log in again: aws sso login")
 NO_CREDENTIALS = later(
     "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in: aws sso login"
@@ -334,6 +352,8 @@ def advice(code: str | None, message: str = "") -> str:
         code: AWS's; None when it gave none.
         message: the whole error: it says when an organization's policy is what denies.
     """
+    if _NOT_FREE in message.lower():
+        return tr(_PAID)
     if code in _DENIED:
         for words, fix in _ORGANIZATION.items():
             if words in message.lower():

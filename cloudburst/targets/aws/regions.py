@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 _NOT_ENABLED = ("AuthFailure", "OptInRequired", "UnrecognizedClientException")
 
 
+class UnfitType(InfrastructureError):
+    """The container image does not run on an instance type.
+
+    Args:
+        name: the instance type.
+        message: what it has, and what the image is for.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        super().__init__(f"aws.instance_types: {message}")
+        self.message = message
+
+
 @dataclass(slots=True)
 class Regions:
     """What the regions of a job have.
@@ -62,6 +76,7 @@ def look(aws: Aws, settings: AwsSettings, run_id: str = "") -> Regions:
 
     Raises:
         CloudRefused: no region can be used.
+        UnfitType: the container image does not run on a type.
     """
     found = Regions()
     refused: list[CloudRefused] = []
@@ -101,13 +116,13 @@ def offered(
 
     Raises:
         CloudRefused: AWS refused, or did not answer.
-        InfrastructureError: the container image does not run on a type.
+        UnfitType: the container image does not run on a type.
     """
     kinds = aws.kinds(region, settings.instance_types)
     for name, kind in kinds.items():
         wrong = problem(name, kind.architectures, settings.image, settings.architectures)
         if wrong:
-            raise InfrastructureError(f"aws.instance_types: {wrong}")
+            raise UnfitType(name, wrong)
     offers = aws.offers(region, settings.instance_types)
     if settings.subnet is None:
         zones = aws.default_zones(region)

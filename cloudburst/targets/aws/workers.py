@@ -9,9 +9,19 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cloudburst.errors import CloudRefused, InfrastructureError, PriceUnknown
+from cloudburst import environment
+from cloudburst.errors import BadInput, CloudRefused, InfrastructureError, PriceUnknown
 from cloudburst.language import language, tr
-from cloudburst.models import Condition, Health, MachineSpec, Offer, RegistryLogin, Rental, Worker
+from cloudburst.models import (
+    Condition,
+    Health,
+    MachineSpec,
+    Offer,
+    Problem,
+    RegistryLogin,
+    Rental,
+    Worker,
+)
 from cloudburst.paths import owner
 from cloudburst.targets import bundle, certificate
 from cloudburst.targets.aws import estimate, refusals, regions
@@ -33,7 +43,7 @@ from cloudburst_stacks import aws as aws_stack
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cloudburst.models import Estimate, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
+    from cloudburst.models import Estimate, Job, Plan, Quote, Rung, UnfinishedWorker, WorkerSpec
     from cloudburst.targets.aws.architecture import InstanceKind
     from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.fleet import Fleet
@@ -48,6 +58,7 @@ ADOPT_SECONDS = 300.0
 KEEP_MINUTES = 60
 # Seconds without a request after which a machine ends itself. A runner asks every few seconds.
 LEASE_SECONDS = 600
+_TYPE = "AWS_INSTANCE_TYPE"
 _INTERRUPTED = "Server.SpotInstanceTermination"
 _LEAVING = frozenset({"marked-for-termination", "marked-for-stop"})
 
@@ -407,11 +418,15 @@ def prepare(
         clock: seconds since 1970.
 
     Raises:
+        BadInput: the image does not run on a type, which only AWS knows.
         InfrastructureError: something that is needed is missing.
     """
     aws.account()  # who has no credentials learns it here
     ingress = Ingress(settings.ingress)
-    found = regions.look(aws, settings, run_id)
+    try:
+        found = regions.look(aws, settings, run_id)
+    except regions.UnfitType as error:
+        raise _misfit(error, settings, plan.job) from error
     settings = replace(settings, regions=found.names)
     first = settings.regions[0]
     if settings.security_groups:
@@ -434,6 +449,17 @@ def prepare(
         clock=clock,
     )
     return replace(source, notes=(*source.notes, *_boot_notes(source), *_session_notes(source)))
+
+
+def _misfit(error: regions.UnfitType, settings: AwsSettings, job: Job) -> BadInput:
+    """Return that a type and the image do not fit, with the place where one of them is set."""
+    field = f"aws.instance_types[{settings.instance_types.index(error.name)}]"
+    if field not in job.places and environment.environment().get(_TYPE) == error.name:
+        return BadInput([Problem(*environment.place(_TYPE), _TYPE, error.message)])
+    # A type of the default list is not set anywhere; then what the image is for is.
+    set_here = [name for name in (field, "aws.architectures", "aws.image") if name in job.places]
+    field = next(iter(set_here), "aws.instance_types")
+    return BadInput([Problem(*job.place(field), field, error.message)])
 
 
 def _boot_notes(source: AwsWorkers) -> tuple[str, ...]:
