@@ -44,10 +44,10 @@ def show_preview(preview: Preview, *, verbose: bool = False) -> None:
 
 # What happens when a hook is called, in the order in which they are.
 _ENDS = {
-    "budget": later("stopped at a cost limit"),
-    "done": later("every scene has its video"),
-    "failed": later("not every scene has its video"),
-    "left_running": later("something could not be verified as gone"),
+    "budget": later("if it is stopped at a cost limit"),
+    "done": later("if every scene has its video"),
+    "failed": later("if not every scene has its video"),
+    "left_running": later("if something cannot be verified as gone"),
 }
 
 

@@ -192,7 +192,8 @@ def _print_what_remains(report: RunReport, console: Console) -> None:
                 "{count} stack destroyed and verified; nothing is left running",
                 "{count} stacks destroyed and verified; nothing is left running",
                 len(report.batches),
-            )
+            ),
+            soft_wrap=True,
         )
 
 

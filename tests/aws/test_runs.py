@@ -49,6 +49,11 @@ def test_the_example_becomes_six_videos_on_two_machines_that_are_billed_to_the_s
         assert abs(video.seconds - scene.seconds) <= 0.1
     assert [launch.error for launch in launches(report)] == [None, None]
     assert {launch.worker for launch in launches(report)} == {m.id for m in cloud.machines}
+    for launch in launches(report):
+        up, *_, destroy = launch.spans
+        first = launch.renewals[0]
+        assert up.end <= first.at <= destroy.start, "the machine has answered"
+        assert 590 < first.until - first.at <= 600
     assert_cloud_empty(cloud, state)
 
     lines = {line.machine: line for line in report.cost.lines if line.kind == "machine"}

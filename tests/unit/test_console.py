@@ -263,9 +263,9 @@ def test_a_preview_says_what_the_end_of_the_run_would_call(
     hooks = Hooks(done="./publish.sh [all]", left_running="https://hooks.example.com/x")
     found = Preview(replace(plan, job=replace(plan.job, hooks=hooks)))
     lines = shown(found, capsys)
-    assert "every scene has its video: it would run `./publish.sh [all]` (on.done)" in lines
+    assert "if every scene has its video: it would run `./publish.sh [all]` (on.done)" in lines
     assert (
-        "something could not be verified as gone: report.json would be sent to "
+        "if something cannot be verified as gone: report.json would be sent to "
         "https://hooks.example.com/x (on.left_running)"
     ) in lines
     assert len([line for line in lines if "(on." in line]) == 2

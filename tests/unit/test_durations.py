@@ -44,10 +44,10 @@ def test_a_time_out_follows_the_scene() -> None:
     ("limit", "terms", "expected"),
     [
         (
-            5,
+            2,
             RenderTerms(BUNDLED_SPEED),
             (
-                "limits.scene_timeout is 5 s, and the scene is likely to take 9 s: raise it, or "
+                "limits.scene_timeout is 2 s, and the scene is likely to take 3 s: raise it, or "
                 "leave it out, and the limit follows the scene"
             ),
         ),
@@ -55,7 +55,7 @@ def test_a_time_out_follows_the_scene() -> None:
             60,
             RenderTerms(BUNDLED_SPEED),
             (
-                "limits.scene_timeout is 60 s, and the scene was estimated at 9 s: if the worker "
+                "limits.scene_timeout is 60 s, and the scene was estimated at 3 s: if the worker "
                 "is only slow, raise it; `cloudburst logs` has what it said"
             ),
         ),
@@ -63,8 +63,8 @@ def test_a_time_out_follows_the_scene() -> None:
             None,
             RenderTerms(BUNDLED_SPEED),
             (
-                "limits.scene_timeout is not set, so the limit was 600 s: three times the "
-                "estimated 9 s and the time to send the files, at least 600 s; if the worker is "
+                "limits.scene_timeout is not set, so the limit was 600 s: three times a cautious "
+                "estimate of 9 s and the time to send the files, at least 600 s; if the worker is "
                 "only slow, set it higher"
             ),
         ),

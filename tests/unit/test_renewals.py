@@ -116,7 +116,8 @@ def test_the_timeline_has_a_tick_for_each_and_says_when_the_lease_would_have_end
     assert shown.rows[1].renewals == (tick,)
     assert tick.x == pytest.approx(100 * 67 / 134, abs=1e-3)
     assert tick.tip == (
-        "b01: lease renewed at 1:07; without a request, the machine would end itself at 11:07"
+        "b01: lease renewed after 67.0 s; without a request, the machine would end itself "
+        "after 11 min 07 s"
     )
 
 

@@ -227,11 +227,11 @@ def _renewals(launch: Launch, whole: float, step: float) -> Iterable[Mark]:
             continue
         last = renewal.at
         tip = tr(
-            "{worker}: lease renewed at {at}; without a request, the machine would end itself at "
-            "{until}",
+            "{worker}: lease renewed after {at}; without a request, the machine would end itself "
+            "after {until}",
             worker=launch.label,
-            at=tick(renewal.at),
-            until=tick(renewal.until),
+            at=text.seconds(renewal.at),
+            until=text.seconds(renewal.until),
         )
         yield Mark(_percent(renewal.at, whole), "", tip)
 

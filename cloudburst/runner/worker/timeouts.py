@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
 from cloudburst.targets.durations import LEAST_TIMEOUT, render_seconds, scene_timeout
+from cloudburst.targets.rates import BUNDLED_RATES, PUBLIC_RATES
 
 if TYPE_CHECKING:
     from cloudburst.models import Limits, Scene
@@ -21,7 +22,8 @@ def explained(scene: Scene, limits: Limits, terms: RenderTerms) -> str:
         terms: of the worker that rendered it.
     """
     most = scene_timeout(scene, limits, terms)
-    likely = render_seconds(scene) / terms.speed
+    # As a dry run has it, for which workers are one or the other, too.
+    likely = (BUNDLED_RATES if terms.speed > 1 else PUBLIC_RATES).of(scene)
     values = {"most": f"{most:.0f}", "likely": f"{max(likely, 1):.0f}"}
     if limits.scene_timeout is not None and most == limits.scene_timeout:
         if likely > most:
@@ -42,9 +44,10 @@ def explained(scene: Scene, limits: Limits, terms: RenderTerms) -> str:
             **values,
         )
     return tr(
-        "limits.scene_timeout is not set, so the limit was {most} s: three times the estimated "
-        "{likely} s and the time to send the files, at least {least} s; if the worker is only "
-        "slow, set it higher",
+        "limits.scene_timeout is not set, so the limit was {most} s: three times a cautious "
+        "estimate of {cautious} s and the time to send the files, at least {least} s; if the "
+        "worker is only slow, set it higher",
+        most=values["most"],
+        cautious=f"{max(render_seconds(scene) / terms.speed, 1):.0f}",
         least=f"{LEAST_TIMEOUT:.0f}",
-        **values,
     )
