@@ -194,7 +194,8 @@ def _print_ladder(run: PastRun, console: Console) -> None:
                 # One refusal has another request id and other figures each time, but one code.
                 alike.setdefault((left.rung, left.code or left.error), []).append((left, taken))
     for pairs in alike.values():
-        workers = first_of([left.label for left, _ in pairs], _NAMES)
+        labels = sorted((left.label for left, _ in pairs), key=lambda label: (len(label), label))
+        workers = first_of(labels, _NAMES)
         if len(pairs) > _NAMES:
             count = ntr("{count} worker", "{count} workers", len(pairs))
             workers = tr("{count} ({workers})", count=count, workers=workers)

@@ -199,7 +199,9 @@ def _print_what_remains(report: RunReport, console: Console) -> None:
 
 def _print_launches(report: RunReport, console: Console, *, listed: bool, running: bool) -> None:
     """Print the machines that were rented, and the rungs that gave none."""
-    launches = [launch for batch in report.batches for launch in batch.launches]
+    # Journals have the batches in the order in which they began.
+    ordered = sorted(report.batches, key=lambda batch: (len(batch.label), batch.label))
+    launches = [launch for batch in ordered for launch in batch.launches]
     if not report.cost.lines and all(launch.price is None for launch in launches):
         return
     rows = launches

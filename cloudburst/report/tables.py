@@ -94,7 +94,8 @@ def _launch(worker: WorkerUse) -> list[Cell]:
         launch.scenes_done,
         worker.usd,
         "yes" if launch.destroyed else "no",
-        _moment(launch.expires),
+        # Where there never was a machine, none ends itself.
+        _moment(launch.expires if launch.worker or not launch.destroyed else None),
         launch.code,
         launch.error,
     ]

@@ -89,7 +89,7 @@ def troubled(folder: Path) -> tuple[RunReport, RunState]:
     """
     refused = Launch(
         "b01", None, SPOT, SPOT_PRICE, 0, (Span("up", 0, 6), Span("destroy", 6, 9)), True,
-        None, FULL, f"{FULL}: no capacity for c5.2xlarge in us-east-1a",
+        1_795_700_000.0, FULL, f"{FULL}: no capacity for c5.2xlarge in us-east-1a",
     )  # fmt: skip
     worked = Launch(
         "b01", "i-1", DEMAND, LIST_PRICE, 3, spans(9, 40), True, 1_795_700_000.0, target="aws"

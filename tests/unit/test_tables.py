@@ -56,6 +56,7 @@ def test_a_line_for_each_launch_with_its_code_and_its_price() -> None:
         42, 23, 17, 9,
     ]  # fmt: skip
     assert worked["expires"] == "2026-11-26T13:33:20+00:00"
+    assert (refused["expires"], refused["destroyed"]) == ("", "yes"), "there never was a machine"
     assert (lost["market"], lost["code"]) == ("spot", pages.RECLAIMED)
     assert last["worker"] == "b02.2"
 
