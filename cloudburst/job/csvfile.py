@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"\r\n|\r|\n")
+# How Excel is told the delimiter, in a line before the header.
+_TOLD = re.compile(r"sep=([,;\t])\r?\n", re.IGNORECASE)
 _REQUIRED = ("name", "image", "audio")
 _COLUMNS = (*SceneSection.model_fields, "enable_zoom")
 _WORDS = {"true": True, "false": False}
@@ -53,7 +55,10 @@ def parse(text: str) -> Tree:
     Raises:
         SourceError: it is not CSV, has no header, or is too large.
     """
-    rows = _rows(text, _delimiter(text))
+    told = _TOLD.match(text)
+    rows = _rows(text, told[1] if told else _delimiter(text))
+    if told:
+        next(rows)
     header = next(rows, None)
     if header is None:
         raise SourceError(0, tr("the file is empty; {expected}", expected=tr(EXPECTED)))

@@ -91,7 +91,10 @@ class _JobPart(Section):
         "hooks": "on",
     }
     patterns: ClassVar[Mapping[str, str]] = {
-        _PATH: later("a path without control characters"),
+        _PATH: later(
+            "a path without control characters (in double quotes, \\n and the like stand for one: "
+            "write / instead of \\)"
+        ),
         _COLOR: later("an ASS colour such as &H00000000 (&HAABBGGRR)"),
         BACKGROUND: later('a colour such as white or "#F0F0F0", in quotes'),
         _NAME: later("letters, digits, - and _, beginning with a letter or digit"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cloudburst import userpath
+from cloudburst import media, userpath
 from cloudburst.errors import BadInput
 from cloudburst.job import csvfile, jsonlines, located, records, schema, yamltree
 from cloudburst.job.files import reason
@@ -65,6 +66,9 @@ _YAML = _Kind(
 _TABLE = _Kind(csvfile.parse, csvfile.EXPECTED, later("save the file as UTF-8 (Excel: CSV UTF-8)"))
 _LINES = _Kind(lambda text: jsonlines.parse(text, schema.text_shape()), jsonlines.EXPECTED)
 _EXPECTED = later("a scenes.yaml, a table (.csv), JSON Lines (.jsonl) or a folder")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HEAD = 64
 _KINDS = {".csv": _TABLE, ".tsv": _TABLE, ".jsonl": _LINES, ".ndjson": _LINES}
 
 
@@ -119,6 +123,22 @@ def _refusal(shown: str, message: str, line: int = 0) -> BadInput:
     return BadInput([Problem(shown, line, "", one_line(message))])
 
 
+def _check_text(data: bytes, shown: str) -> None:
+    """Refuse a file that is no text, and name what it is: a workbook of Excel, a video."""
+    if data.startswith(_WORKBOOKS):
+        raise _refusal(
+            shown,
+            tr(
+                "{what}; expected {sources}; in Excel, save it as CSV UTF-8",
+                what=media.describe_bytes(data),
+                sources=tr(_EXPECTED),
+            ),
+        )
+    if 0 in data[:_HEAD] and not data.startswith(_UTF_16):
+        what = media.describe_bytes(data)
+        raise _refusal(shown, tr("{what}; expected {sources}", what=what, sources=tr(_EXPECTED)))
+
+
 def _read_file(path: Path, shown: str) -> Tree:
     kind = _KINDS.get(path.suffix.casefold(), _YAML)
     try:
@@ -126,7 +146,9 @@ def _read_file(path: Path, shown: str) -> Tree:
         if size > MAX_BYTES:
             text = tr("{size} bytes; expected at most {most}", size=size, most=MAX_BYTES)
             raise _refusal(shown, text)
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        _check_text(data, shown)
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         text = tr("file not found; expected {sources}", sources=tr(_EXPECTED))
         hint = located.hint(Path(), shown)

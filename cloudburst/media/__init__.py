@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudburst.media.kinds import MediaError, describe
+from cloudburst.media.kinds import MediaError, describe, describe_bytes
 from cloudburst.media.likeness import LEAST_LIKENESS, Stretch, compare, first_difference
 from cloudburst.media.picture import (
     BACKGROUND,
@@ -51,6 +51,7 @@ __all__ = [
     "compare",
     "decode_sound",
     "describe",
+    "describe_bytes",
     "first_difference",
     "inspect_picture",
     "inspect_video",

@@ -404,7 +404,7 @@ CASES = {
         one(more="defaults: {watermark: no.png}\n"), 2, "defaults.watermark", "file not found"
     ),
     "path with a control character": Bad(
-        one('name: s, image: "p\\0.png", audio: a.wav'), 3, "scenes[0].image", "control characters"
+        one('name: s, image: "p\\0.png", audio: a.wav'), 3, "scenes[0].image", "write / instead"
     ),
     "path too long": Bad(
         one(f"name: s, image: {'x' * 300}.png, audio: a.wav"), 3, "scenes[0].image", "too long"

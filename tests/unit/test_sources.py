@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import UserDict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,27 @@ def test_delimiters_line_ends_and_a_byte_order_mark(here: Path, delimiter: str, 
     assert (first.name, second.name) == ("a", "b")
     assert first.options.effects == ("zoom_in", "zoom_out")
     assert second.options.effects == ()
+
+
+def test_excel_may_be_told_the_delimiter_in_the_first_line(here: Path) -> None:
+    (here / "scenes.csv").write_bytes(b"sep=;\r\nname;image;audio\r\na;p.png;a.wav\r\nb;;a.wav\r\n")
+    assert problems("scenes.csv") == ["scenes.csv:4: scenes[1].image: missing; expected a value"]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"PK\x03\x04" + bytes(60), "it is a ZIP archive; .* in Excel, save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "it is an office document; .* in Excel, save it as CSV"),
+        (b"\0\0\0\x18ftypisom" + bytes(60), "it is an MP4 file; expected a scenes.yaml, a table"),
+        ("name".encode("utf-16"), "not UTF-8; save the file as UTF-8"),
+    ],
+)
+def test_a_source_that_is_no_text_is_named(here: Path, data: bytes, what: str) -> None:
+    for name in ("scenes.xlsx", "scenes.csv", "scenes.yaml"):
+        (here / name).write_bytes(data)
+        (problem,) = problems(name)
+        assert re.match(f"{name}.*: {what}", problem)
 
 
 def test_every_error_of_a_table_has_its_true_line(here: Path) -> None:
