@@ -25,6 +25,7 @@ from cloudburst.journal import registry
 from cloudburst.models import ProcessId, WorkerSpec
 from cloudburst.paths import engine_environment
 from cloudburst.recovery.audit import audit
+from cloudburst.runner import planner
 from cloudburst.targets.local import provider
 from cloudburst.targets.local.target import PROCESS, LocalTarget, LocalWorkers, open_target
 from cloudburst.workers.client import VideoApi
@@ -46,9 +47,8 @@ def target() -> Iterator[LocalTarget]:
 
 
 @pytest.fixture
-def workers(target: LocalTarget) -> LocalWorkers:
-    plan: Any = None  # nothing is asked for
-    return target.prepare(plan, "run")
+def workers(target: LocalTarget, job_file: Callable[..., Path]) -> LocalWorkers:
+    return target.prepare(planner.plan(load_job(job_file(scenes_yaml(1)))), "run")
 
 
 @pytest.fixture
