@@ -99,7 +99,7 @@ def test_a_run_in_a_pipe_speaks_chinese(
     for line in (
         "共 2 个场景",
         "正在创建 stack",
-        "开始渲染",
+        "渲染中",
         "正在销毁 stack",
         "已完成 2/2 个视频",
     ):
@@ -146,7 +146,7 @@ def test_a_live_terminal_speaks_chinese(job_file: Callable[..., Path], tmp_path:
     code, text = on_terminal(RUN, "scenes.yaml", "--output", tmp_path / "out", cwd=path.parent)
     assert code == 0, text
     assert english(text) == []
-    for word in ("创建中", "渲染中", "销毁中", "场景 0/2", "完成 0", "节点 b01", "总用时"):
+    for word in ("创建中", "工作中", "销毁中", "场景 0/2", "完成 0", "节点 b01", "总用时"):
         assert word in text, word
 
 
