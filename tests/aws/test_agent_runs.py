@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from tests.support.aws import (
     assert_cloud_empty,
     aws_job,
     launches,
+    renders,
     run_watched,
     stacks,
 )
@@ -183,12 +185,15 @@ def test_a_network_that_is_cut_and_comes_back_loses_nothing(
     watch = Watch()
 
     def cut() -> None:
+        until(lambda: [machine for machine in cloud.machines if renders(machine)])
         for machine in cloud.running():
             for wire in cloud.wires(machine):
                 wire.cut(6)
 
-    watch.when(scene_started, cut)
+    cutting = threading.Thread(target=cut)
+    watch.when(scene_started, cutting.start)
     report, _ = run_watched(aws_job(job_file, 2, SLOW), watch)
+    cutting.join()
     assert_at_the_first_try(report)
     assert_cloud_empty(cloud, state)
 

@@ -17,7 +17,7 @@ import pytest
 
 from cloudburst.journal import store as journal
 from testcloud.cloud import Cloud, Fault
-from tests.support.aws import ONE_ZONE, assert_cloud_empty, stacks
+from tests.support.aws import ONE_ZONE, assert_cloud_empty, renders, stacks
 from tests.support.clouds import administrator, until
 from tests.support.inputs import scenes_yaml
 from tests.support.patience import SOON
@@ -132,7 +132,11 @@ def test_a_machine_with_the_public_image_is_taken_over_and_ends_what_it_was_doin
     place = ["--host", "{address}", "--port", "{port}"]
     program = [sys.executable, str(SLOW_API), "12", "public", *place]
     cloud.images["betashow/video-generation-api:latest"] = program
-    folder = killed(small_job(job_file), tmp_path / "out", scene_started, state)
+
+    def rendering(event: dict[str, Any]) -> bool:
+        return scene_started(event) and bool(until(lambda: renders(cloud.machines[0])))
+
+    folder = killed(small_job(job_file), tmp_path / "out", rendering, state)
     (machine,) = cloud.running()
     first = machine.container_pids
     assert len(first) == 4, "one for each scene that it takes at once"
@@ -143,7 +147,7 @@ def test_a_machine_with_the_public_image_is_taken_over_and_ends_what_it_was_doin
     jobs = re.findall(r"job \S+: (\d+)", machine.boot_log())
     assert jobs.count("200") == 2
     assert 1 <= jobs.count("499") <= 2, "those of the killed session"
-    assert sorted(homes(folder)) == ["s00.mp4", "s01.mp4"]
+    assert len(homes(folder)) == 2
     assert_cloud_empty(cloud, state)
     assert_bill_is_the_clouds(cloud, folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import EventKind, load_job, run
@@ -87,6 +88,12 @@ def assert_cloud_empty(cloud: Cloud, state: Path) -> None:
 def machine_cost(report: RunReport) -> float:
     """Return the cost of the machines alone, in USD."""
     return sum(line.usd for line in report.cost.lines if line.kind == "machine")
+
+
+def renders(machine: Machine) -> bool:
+    """Whether a container of a machine has been given a scene, by its agent's records."""
+    records = (machine.root / "var/lib/cloudburst/jobs").glob("*.json")
+    return any(json.loads(path.read_text())[0] for path in records)
 
 
 def newest(cloud: Cloud) -> Machine:
