@@ -271,7 +271,12 @@ BAD = {
     "resets": Bad("connection reset", post=lambda _, call: call.reset()),
     "hangs up": Bad("closed the connection", post=lambda _, _call: None),
     "speaks no HTTP": Bad("POST", post=lambda _, call: call.send(b"SSH-2.0-OpenSSH_9.6\r\n" * 9)),
-    "cuts the download": Bad("download interrupted after", get=cut),
+    "cuts the download": Bad("connection closed early", get=cut),
+    "cuts a large download": Bad(
+        "download interrupted after",
+        post=lambda me, call: me.says(call, size=400_000),
+        get=lambda _, call: call.answer(200, b"x" * 200_000, announced=400_000),
+    ),
     "resets the download": Bad("connection reset", get=lambda _, call: call.reset()),
     "hangs in the download": Bad("took longer than 1 s", get=lambda _, call: call.hang()),
     "drips the download": Bad("took longer than 1 s", get=dripping),
