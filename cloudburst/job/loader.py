@@ -91,11 +91,12 @@ def load_job(
 
 
 def _places(read: Source) -> dict[str, tuple[str, int]]:
-    """Return where the source sets limits, and what it asks of AWS, by their field."""
+    """Return where the source sets limits, and what it asks of targets, by their field."""
+    sections = {"limits", *targets.names()}
     return {
         problems.dotted(path): (read.shown, line)
         for path, line in read.tree.lines.items()
-        if path[0:1] in (("limits",), ("aws",)) and len(path) > 1
+        if len(path) > 1 and path[0] in sections
     }
 
 
