@@ -21,6 +21,7 @@ from cloudburst.targets.aws import workers
 from cloudburst.targets.aws.resources import AwsResources
 from cloudburst.workers import agent, client
 from testcloud.faults import MachineFault
+from testcloud.machines.hypervisor import kill_services
 from tests.support.aws import (
     ONE_ZONE,
     Watch,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from cloudburst import Event, RunReport
     from testcloud.cloud import Cloud
+    from testcloud.machines.machine import Machine
     from testcloud.machines.network import Wire
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
@@ -332,7 +334,6 @@ def test_a_failed_boot_ends_its_machine_and_is_told_with_its_reason(
     "fault",
     [
         MachineFault("reboot", seconds=3.0),
-        MachineFault("agent_killed", seconds=3.0),
         MachineFault("late_docker"),
         MachineFault("logind_away"),
     ],
@@ -352,5 +353,30 @@ def test_a_run_survives_what_befalls_its_machine(
         assert "this machine has been rebooted" in cloud.machines[0].boot_log()
     else:
         assert len(launches(report)) == len(report.batches) == 1
-        assert tries(report) == [1, 1], "also with an agent that was killed"
+        assert tries(report) == [1, 1]
+    assert_cloud_empty(cloud, state)
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_killed_while_scenes_render_costs_no_attempt(
+    cloud: Cloud, job_file: Callable[..., Path], state: Path
+) -> None:
+    slow(cloud, 4)
+    watch, again = Watch(), []
+
+    def pids(machine: Machine) -> set[int]:
+        return {int(service["pid"] or 0) for service in machine.services.values()}
+
+    def kill() -> None:
+        machine = until(lambda: next((one for one in cloud.machines if renders(one)), None))
+        before = pids(machine)
+        kill_services(machine)
+        again.append(until(lambda: pids(machine) - before - {0}))
+
+    killing = threading.Thread(target=kill)
+    watch.when(scene_started, killing.start)
+    report, _ = run_watched(aws_job(job_file, 2, SLOW), watch)
+    killing.join()
+    assert again, "systemd has started it again"
+    assert_at_the_first_try(report)
     assert_cloud_empty(cloud, state)
