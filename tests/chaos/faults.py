@@ -17,10 +17,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from unittest.mock import patch
 
 from testcloud.cloud import Cloud
 from testcloud.faults import Fault, MachineFault
@@ -28,7 +30,7 @@ from tests.chaos import document
 from tests.support.clouds import POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cloudburst import Event, Job, RunReport
 
@@ -181,7 +183,6 @@ class World:
         os.environ.update(self.cloud.environment())
         os.environ["CLOUDBURST_STATE"] = str(self.folder / "state")
         os.environ.pop("PULUMI_BACKEND_URL", None)
-        _hurry()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -202,8 +203,13 @@ class World:
             path.write_text(JOB)
         return load_job(path, output=self.folder / "out")
 
-    def run(self, orders: Iterable[Order] = ()) -> RunReport | None:
-        """Run the job, or go on with its run; give the report, None where there is none."""
+    def run(self, orders: Iterable[Order] = (), **limits: float) -> RunReport | None:
+        """Run the job, or go on with its run; give the report, None where there is none.
+
+        Args:
+            orders: the faults that it suffers.
+            limits: others than the job's, in seconds; with them nothing is hurried.
+        """
         from cloudburst.errors import InfrastructureError, Interrupted, LeftRunning
         from cloudburst.runner import pipeline
         from cloudburst.runner.resume import newest
@@ -219,8 +225,10 @@ class World:
 
         job = self.job()
         job, folder = newest(job) or (job, None)
+        job = replace(job, limits=replace(job.limits, **limits))
         try:
-            report = pipeline.run(job, resume=folder, on_event=watch)
+            with nullcontext() if limits else hurried():
+                report = pipeline.run(job, resume=folder, on_event=watch)
         except (Interrupted, LeftRunning) as error:
             report = error.report
         except InfrastructureError:
@@ -241,7 +249,8 @@ class World:
         truly = self.cloud.remaining() or self._stacks()
         if bool(found.orphaned) != bool(truly):
             wrong.append(f"{AUDIT}: it found {found.orphaned}, there is {truly}")
-        done = cleanup(choose(found, None, orphans=False).runs)
+        with hurried():
+            done = cleanup(choose(found, None, orphans=False).runs)
         wrong += [f"{LEAK}: cleanup failed: {one}" for one in done.failed]
         wrong += [f"{LEAK}: cleanup skipped: {one}" for one in done.skipped]
         wrong += [f"{LEAK}: {one}" for one in [*self.cloud.remaining(), *self._stacks()]]
@@ -294,9 +303,13 @@ class World:
     def finish(self) -> list[str]:
         """Resume without faults; say what is not as it should be."""
         home = {path.name: path.read_bytes() for path in (self.folder / "out").rglob("s*.mp4")}
-        report = self.run()
-        if report is None or report.done != len(report.scenes):
-            return [f"{END}: the resumed run did not finish"]
+        # Nothing hinders it but the other programs of this computer.
+        report = self.run(health_timeout=120.0, scene_timeout=120.0)
+        if report is None:
+            return [f"{END}: the resumed run could not begin"]
+        if report.done != len(report.scenes):
+            reasons = [f"{one.name}: {one.error}" for one in report.scenes if one.error]
+            return [f"{END}: the resumed run did not finish: {report.error} {reasons}"]
         after = {path.name: path.read_bytes() for path in report.directory.glob("*.mp4")}
         again = [name for name in home if after.get(name) != home[name]]
         wrong = [f"{END}: {name} was home and was rendered again" for name in again]
@@ -306,17 +319,22 @@ class World:
         return [*wrong, *self.disagreements()]
 
 
-def _hurry() -> None:
+@contextmanager
+def hurried() -> Iterator[None]:
     """Let what takes minutes take seconds: patience is not what is tried here."""
     from cloudburst.runner import batch
     from cloudburst.runner.ending import teardown
     from cloudburst.runner.worker import render_loop, worker_run
     from cloudburst.targets.aws import ec2
 
-    render_loop.SILENCE, render_loop.RESTART = 4.0, 2.0
-    render_loop.ASK_EVERY, render_loop.ASK_TIMEOUT = 0.5, 0.5
-    teardown.PATIENCE, teardown.LONGEST_PAUSE = 15.0, 1.0
-    batch.FIRST_PAUSE, ec2.END_TIMEOUT, worker_run.JOIN_TIMEOUT = 0.1, 15.0, 3.0
+    with (
+        patch.multiple(render_loop, SILENCE=4.0, RESTART=2.0, ASK_EVERY=0.5, ASK_TIMEOUT=0.5),
+        patch.multiple(teardown, PATIENCE=15.0, LONGEST_PAUSE=1.0),
+        patch.object(batch, "FIRST_PAUSE", 0.1),
+        patch.object(ec2, "END_TIMEOUT", 15.0),
+        patch.object(worker_run, "JOIN_TIMEOUT", 3.0),
+    ):
+        yield
 
 
 def try_together(names: Sequence[str], folder: Path) -> list[str]:

@@ -72,23 +72,7 @@ class Faults(RuleBasedStateMachine):
 @pytest.mark.video
 @pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_whatever_the_cloud_does_the_promises_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    import cloudburst.runner.batch
-    import cloudburst.runner.ending.teardown
-    import cloudburst.runner.worker.render_loop
-    import cloudburst.runner.worker.worker_run
-    import cloudburst.targets.aws.ec2
-
-    # What `World` makes quicker is as it was afterwards.
-    for module, names in (
-        (cloudburst.runner.worker.render_loop, ("SILENCE", "RESTART", "ASK_EVERY", "ASK_TIMEOUT")),
-        (cloudburst.runner.ending.teardown, ("PATIENCE", "LONGEST_PAUSE")),
-        (cloudburst.runner.batch, ("FIRST_PAUSE",)),
-        (cloudburst.runner.worker.worker_run, ("JOIN_TIMEOUT",)),
-        (cloudburst.targets.aws.ec2, ("END_TIMEOUT",)),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, getattr(module, name))
+def test_whatever_the_cloud_does_the_promises_hold() -> None:
     case = Faults.TestCase
     case.settings = settings(
         max_examples=3,
