@@ -68,14 +68,14 @@ def test_a_folder_of_thirty_becomes_thirty_videos_with_two_commands(
         write_sound(folder / "audio" / f"scene_{number}.wav", seconds_of(number), 8000)
     colored(folder / "images" / "cover.png", 0)
     write_sound(folder / "audio" / "jingle.wav", 0.5, 8000)
-    (folder / "audio" / "scene_3.sbv").write_text("0:00:00.000,0:00:01.000\n")
+    (folder / "audio" / "scene_3.ttml").write_text("<tt/>\n")
 
     scanned = command("scan", str(folder))
     assert scanned.returncode == 0, scanned.stderr
     for words in (
         "not used: images/cover.png: picture without a sound",
         "not used: audio/jingle.wav: sound without a picture",
-        "not used: audio/scene_3.sbv: subtitles of this kind are not read; expected SRT",
+        "not used: audio/scene_3.ttml: subtitles of this kind are not read; expected SRT",
         f"30 scenes in {folder}; 3 files not used",
     ):
         assert words in scanned.stdout
