@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -240,7 +241,8 @@ def test_kept_workers_outlive_their_run_until_they_are_cleaned_up(
     told = command("audit")
     assert told.returncode == 4
     assert "kept on purpose" in told.stdout
-    assert "ends itself in 60 min" in told.stdout
+    # A busy computer takes a while until it is asked.
+    assert re.search(r"ends itself in (60|5\d) min", told.stdout)
     again = command("resume", run_id(state))
     assert again.returncode == 0, again.stderr
     assert kept in again.stdout, "going on with a finished run leaves them alone"
