@@ -36,10 +36,12 @@ class RenderTerms:
     Args:
         speed: how many times as fast as the public image.
         longest: seconds that an attempt may take, whatever the scene, because the worker ends.
+        rates: what people are told of how long a scene takes.
     """
 
     speed: float = 1.0
     longest: float = math.inf
+    rates: RenderRates = PUBLIC_RATES
 
 
 # Of a worker that does not end before it is told to, and may run the public image.

@@ -24,6 +24,7 @@ from cloudburst.targets.durations import (
     slower_than,
 )
 from cloudburst.targets.local.target import LocalTarget, LocalWorkers
+from cloudburst.targets.rates import BUNDLED_RATES
 
 MOVING = VideoOptions(effects=("zoom_in",))
 NONE = Path("missing")
@@ -45,7 +46,7 @@ def test_a_time_out_follows_the_scene() -> None:
     [
         (
             2,
-            RenderTerms(BUNDLED_SPEED),
+            RenderTerms(BUNDLED_SPEED, rates=BUNDLED_RATES),
             (
                 "limits.scene_timeout is 2 s, and the scene is likely to take 3 s: raise it, or "
                 "leave it out, and the limit follows the scene"
@@ -53,7 +54,7 @@ def test_a_time_out_follows_the_scene() -> None:
         ),
         (
             60,
-            RenderTerms(BUNDLED_SPEED),
+            RenderTerms(BUNDLED_SPEED, rates=BUNDLED_RATES),
             (
                 "limits.scene_timeout is 60 s, and the scene was estimated at 3 s: if the worker "
                 "is only slow, raise it; `cloudburst logs` has what it said"
@@ -61,7 +62,7 @@ def test_a_time_out_follows_the_scene() -> None:
         ),
         (
             None,
-            RenderTerms(BUNDLED_SPEED),
+            RenderTerms(BUNDLED_SPEED, rates=BUNDLED_RATES),
             (
                 "limits.scene_timeout is not set, so the limit was 600 s: three times a cautious "
                 "estimate of 9 s and the time to send the files, at least 600 s; if the worker is "

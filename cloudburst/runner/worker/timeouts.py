@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from cloudburst.language import tr
 from cloudburst.targets.durations import LEAST_TIMEOUT, render_seconds, scene_timeout
-from cloudburst.targets.rates import BUNDLED_RATES, PUBLIC_RATES
 
 if TYPE_CHECKING:
     from cloudburst.models import Limits, Scene
@@ -22,8 +21,7 @@ def explained(scene: Scene, limits: Limits, terms: RenderTerms) -> str:
         terms: of the worker that rendered it.
     """
     most = scene_timeout(scene, limits, terms)
-    # As a dry run has it, for which workers are one or the other, too.
-    likely = (BUNDLED_RATES if terms.speed > 1 else PUBLIC_RATES).of(scene)
+    likely = terms.rates.of(scene)  # as a dry run has it
     values = {"most": f"{most:.0f}", "likely": f"{max(likely, 1):.0f}"}
     if limits.scene_timeout is not None and most == limits.scene_timeout:
         if likely > most:

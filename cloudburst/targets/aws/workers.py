@@ -105,7 +105,8 @@ class AwsWorkers:
         """
         lease = self.settings.lease_minutes or estimate.MAX_LEASE_MINUTES
         speed = BUNDLED_SPEED if self.settings.bundled else 1.0
-        return RenderTerms(speed, longest=estimate.longest_attempt(lease))
+        rates = estimate.benchmark(self.settings)
+        return RenderTerms(speed, longest=estimate.longest_attempt(lease), rates=rates)
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - machines share nothing
         """Return how many scenes a machine of a rung renders at once, if no GPU encodes."""

@@ -107,7 +107,7 @@ class LocalWorkers:
     @property
     def terms(self) -> RenderTerms:
         """Those of the bundled server, which ends when the run does."""
-        return RenderTerms(BUNDLED_SPEED)
+        return RenderTerms(BUNDLED_SPEED, rates=BUNDLED_RATES)
 
     def room(self, workers: int, rung: Rung) -> int:  # noqa: ARG002 - there is one kind
         """Return each worker's share of this machine's cores, in scenes."""
