@@ -198,11 +198,10 @@ class Journal:
             spans: its phases until now.
             sent: bytes of the video API's files that this session has sent to it.
         """
-        row = {"state": state, "spans": rows.spans_text(spans)}
-        statements = [_update("launch", row, id=launch)]
+        row: dict[str, object] = {"state": state, "spans": rows.spans_text(spans)}
         if sent:  # a session that takes a worker over sends it none: those of the first one stay
-            statements.append(_update("launch", {"sent": sent}, id=launch))
-        self._record(*statements)
+            row["sent"] = sent
+        self._record(_update("launch", row, id=launch))
 
     def renewal(self, launch: int, renewal: Renewal) -> None:
         """Note that a worker's lease was renewed."""

@@ -193,7 +193,7 @@ class WorkerRun:
             scenes_done=results.done_by(self.label) if self.was_healthy else 0,
             spans=tuple(self._spans),
             destroyed=self.destroyed,
-            bytes_sent=self._agent.sent if self._agent else 0,
+            bytes_sent=self._sent,
             expires=self.kept_until or (workers.expires(self.spec.stack) if self._row else None),
             code=self.refusal.code,
             error=self.error,
@@ -235,6 +235,11 @@ class WorkerRun:
         self._agent.on_boot = self._report_boot
         self._agent.on_renewed = self._renewals.renewed
         return self._agent
+
+    @property
+    def _sent(self) -> int:
+        """Bytes of the video API's files that were sent to the machine."""
+        return self._agent.sent if self._agent else 0
 
     def _report_boot(self, boot: Boot) -> None:
         """Report how far a machine is that boots, by its own word."""
@@ -392,8 +397,7 @@ class WorkerRun:
         """Report the state that the worker, and with it its batch, has reached."""
         self.state = state
         if self._row:
-            sent = self._agent.sent if self._agent else 0
-            self._context.journal.progress(self._row, state, self._spans, sent)
+            self._context.journal.progress(self._row, state, self._spans, self._sent)
         self._context.timeline.emit(
             EventKind.BATCH_STATE,
             text,
