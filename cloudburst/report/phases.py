@@ -40,8 +40,8 @@ PHASES: Mapping[str, str] = {
 USES: Mapping[Use, str] = {
     Use.BOOT: later("creating and starting: from the call that creates it until it can render"),
     Use.RENDER: later("rendering: at least one scene is being rendered or downloaded"),
-    Use.IDLE: later("idle: it works, and no scene is on it"),
-    Use.END: later("destroying: until the provider has confirmed that it is gone"),
+    Use.IDLE: PHASES[Use.IDLE],
+    Use.END: PHASES[Phase.DESTROY],
 }
 
 

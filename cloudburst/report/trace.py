@@ -64,9 +64,7 @@ def _worker(pid: int, first: int, worker: WorkerUse) -> Iterator[Event]:
     yield _meta("thread_sort_index", pid, first, sort_index=first)
     common = {"machine": launch.worker, "type": launch.rung.type, "target": launch.target}
     for span in launch.spans:
-        yield _complete(
-            pid, first, NAMES.get(span.phase, span.phase), "phase", span.start, span.end, common
-        )
+        yield _phase(pid, first, span, "phase", common)
     if launch.error and launch.spans:
         at = launch.spans[-1].start
         yield _instant(pid, first, launch.code or "error", at, {"error": launch.error})
@@ -90,12 +88,17 @@ def _attempt(pid: int, thread: int, scene: str, attempt: Attempt) -> Iterator[Ev
     yield _complete(pid, thread, scene, "scene", attempt.span.start, end_of(attempt), values)
     # Within the scene: Perfetto draws them below it.
     for span in _parts(attempt):
-        name = NAMES.get(span.phase, span.phase)
-        yield _complete(pid, thread, name, "part", span.start, span.end, {"scene": scene})
+        yield _phase(pid, thread, span, "part", {"scene": scene})
 
 
 def _parts(attempt: Attempt) -> Iterable[Span]:
     return (attempt.span, attempt.download) if attempt.download else (attempt.span,)
+
+
+def _phase(pid: int, tid: int, span: Span, category: str, values: Event) -> Event:
+    # A trace is in English, in whatever language its run was.
+    name = NAMES.get(span.phase, span.phase)
+    return _complete(pid, tid, name, category, span.start, span.end, values)
 
 
 def _complete(

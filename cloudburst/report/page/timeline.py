@@ -115,14 +115,14 @@ def tick(seconds: float) -> str:
     return f"{whole // 3600}:{minutes.zfill(5)}" if whole >= 3600 else minutes  # noqa: PLR2004
 
 
-def _broken(scene: str, span: Span, lane: int, row: str, whole: float) -> Block:
-    tip = tr("{scene}: broken off after {took}", scene=scene, took=text.seconds(span.seconds))
-    return _block("broken", span.start, span.end, tip, whole, lane, scene, row)
-
-
-def _current(scene: str, span: Span, lane: int, row: str, whole: float) -> Block:
-    tip = tr("{scene}: being rendered for {took}", scene=scene, took=text.seconds(span.seconds))
-    return _block("render", span.start, span.end, tip, whole, lane, scene, row)
+def _unended(scene: str, span: Span, lane: int, row: str, whole: float, now: float) -> Block:
+    """Return the block of an attempt that goes on, or whose end nobody saw."""
+    took = text.seconds(span.seconds)
+    if span.end >= now:
+        kind, tip = "render", tr("{scene}: being rendered for {took}", scene=scene, took=took)
+    else:
+        kind, tip = "broken", tr("{scene}: broken off after {took}", scene=scene, took=took)
+    return _block(kind, span.start, span.end, tip, whole, lane, scene, row)
 
 
 def _row(
@@ -142,8 +142,7 @@ def _row(
     for (scene, attempt), lane in zip(worker.attempts, at[:count], strict=True):
         blocks += _attempt(scene, attempt, lane, ids.get(scene, ""), whole)
     for (scene, attempt), lane in zip(worker.broken, at[count:], strict=True):
-        draw = _current if attempt.span.end >= now else _broken
-        blocks.append(draw(scene, attempt.span, lane, ids.get(scene, ""), whole))
+        blocks.append(_unended(scene, attempt.span, lane, ids.get(scene, ""), whole, now))
     return TimelineRow(
         label=launch.label,
         note=text.machine(launch),
