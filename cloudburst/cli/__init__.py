@@ -94,9 +94,7 @@ def env() -> None:
 
 @group.command(
     short_help="Write a scenes.yaml of a folder.",
-    epilog=options.examples("cloudburst scan FOLDER", "cloudburst scan FOLDER --run")
-    + "\n\n"
-    + running.EPILOG,
+    epilog=running.epilog("cloudburst scan FOLDER", "cloudburst scan FOLDER --run"),
 )
 @click.argument("folder", type=click.Path())
 @click.option(

@@ -18,10 +18,10 @@ from cloudburst.stop import exit_on_interrupt, interruption
     short_help="Write report.html of a run again.",
     epilog=options.examples("cloudburst report 20261124-101500 --open"),
 )
-@click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
+@options.run
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @interruption(later("interrupted"))
-def report(run_id: str, *, open_it: bool) -> int:
+def report(run: str, *, open_it: bool) -> int:
     """Write report.html of RUN again, and print where it is.
 
     RUN is a run's id, the beginning of its id, or its folder. A run writes the page itself when it
@@ -32,7 +32,7 @@ def report(run_id: str, *, open_it: bool) -> int:
         from cloudburst.report import again  # noqa: PLC0415 - help is shown before slow imports
         from cloudburst.runner.resume import find_folder  # noqa: PLC0415
 
-    written = again.write(find_folder(run_id))
+    written = again.write(find_folder(run))
     if written.going_on:
         console.show_note(tr("the run is going on: the page shows it as it is now"))
     for line in written.problems:

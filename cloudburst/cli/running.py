@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cloudburst.models import Job, RunRecord, RunReport
 
-EPILOG = """\b
+_EXIT_CODES = """\b
 Exit codes:
   0    every scene is done
   1    some scenes failed; the report says why
@@ -38,17 +38,20 @@ Exit codes:
 """
 
 
+def epilog(*lines: str) -> str:
+    """Return the end of the help of a command that runs a job: examples and exit codes."""
+    return f"{options.examples(*lines)}\n\n{_EXIT_CODES}"
+
+
 class RunCode(int):
     """Exit code of a run: what became of its videos, whether or not its output was written."""
 
 
 @click.command(
     short_help="Render every scene of a job.",
-    epilog=options.examples(
+    epilog=epilog(
         "cloudburst-run scenes.yaml --dry-run", "cloudburst-run scenes.yaml --target aws"
-    )
-    + "\n\n"
-    + EPILOG,
+    ),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("scenes", type=click.Path())
@@ -250,7 +253,7 @@ def _finish(call: Callable[[], RunReport], shown: Shown) -> int:
 @click.command(
     "resume",
     short_help="Go on with a run that ended early.",
-    epilog=options.examples("cloudburst resume RUN") + "\n\n" + EPILOG,
+    epilog=epilog("cloudburst resume RUN"),
 )
 @click.argument("run_id", metavar="RUN", shell_complete=options.complete_run)
 @options.max_cost_usd
