@@ -21,20 +21,8 @@ SUFFIXES: dict[FileKind, tuple[str, ...]] = {
     "sound": (
         *(".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma", ".aif", ".aiff"),
         *(".oga", ".m4b", ".m4r", ".caf", ".amr", ".3ga", ".awb", ".weba", ".mka", ".aifc", ".spx"),
-        *(
-            ".wave",
-            ".bwf",
-            ".w64",
-            ".rf64",
-            ".mp2",
-            ".mpga",
-            ".ac3",
-            ".eac3",
-            ".dts",
-            ".au",
-            ".snd",
-        ),
-        *(".wv", ".tta", ".ape", ".voc", ".gsm"),
+        *(".wave", ".bwf", ".w64", ".rf64", ".mp2", ".mpga", ".ac3", ".eac3", ".dts", ".au"),
+        *(".snd", ".wv", ".tta", ".ape", ".voc", ".gsm"),
     ),
     "subtitle": (".srt", ".vtt", ".ass", ".ssa", ".lrc", ".sbv"),
 }
