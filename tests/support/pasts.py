@@ -33,6 +33,13 @@ FULL = Rung("c5.4xlarge", "on-demand", "us-east-1", "us-east-1b")
 PRICE = Price(3.6, "a test")
 RUN = "20261124-101500-a1b2c3"
 BEGAN = 1_795_000_000.0
+# Of a worker of 100 s that has worked for 40.
+SPANS = (
+    Span("up", 0, 20),
+    Span("health", 20, 40),
+    Span("drive", 40, 80),
+    Span("destroy", 80, 100),
+)
 
 
 def rental(
@@ -147,12 +154,7 @@ def whole_run(folder: Path, run_id: str = RUN, at: float = BEGAN) -> Path:
         worked(
             held,
             "i-1",
-            (
-                Span("up", 0, 20),
-                Span("health", 20, 40),
-                Span("drive", 40, 80),
-                Span("destroy", 80, 100),
-            ),
+            SPANS,
             error="the worker is gone: spot instance taken back",
             code="Server.SpotInstanceTermination",
         )

@@ -186,16 +186,21 @@ def test_what_is_not_set_is_not_sent(double: Double, scene: Scene) -> None:
     assert not optional & set(double.bodies[0])
 
 
-def test_a_font_is_sent_only_where_it_is_used(double: Double, scene: Scene) -> None:
-    """The public image ignores it, and reports no capacity."""
-    options = replace(scene.options, subtitle=scene.image, font=scene.audio)
-    bold = replace(scene, options=options)
-    for healthy in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
+def render_with_both(double: Double, scene: Scene) -> None:
+    """Render with the public image, which reports no capacity, then with the bundled video API."""
+    for health in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
         api = double.api
-        double.answer = says(200, healthy)
+        double.answer = says(200, health)
         assert api.healthy() is None
         double.answer = says(200, DONE)
-        api.render(bold, 5)
+        api.render(scene, 5)
+
+
+def test_a_font_is_sent_only_where_it_is_used(double: Double, scene: Scene) -> None:
+    """The public image ignores it."""
+    options = replace(scene.options, subtitle=scene.image, font=scene.audio)
+    bold = replace(scene, options=options)
+    render_with_both(double, bold)
     assert ["font" in body for body in double.bodies] == [False, True]
     named = replace(scene, options=replace(options, font="Noto Sans"))
     double.api.render(named, 5)
@@ -209,12 +214,7 @@ def test_the_public_image_gets_subtitles_as_it_reads_them(
     file = tmp_path / "s.srt"
     file.write_bytes("1\n01:00:00:500 --> 01:00:00:900\n谢谢大家\n".encode("gb18030"))
     told = replace(scene, options=replace(scene.options, subtitle=file))
-    for health in ({"status": "healthy"}, {"status": "healthy", "capacity": 2}):
-        api = double.api
-        double.answer = says(200, health)
-        assert api.healthy() is None
-        double.answer = says(200, DONE)
-        api.render(told, 5)
+    render_with_both(double, told)
     public, bundled = (base64.b64decode(body["subtitle"]) for body in double.bodies)
     assert public.decode() == "1\n00:00:00,500 --> 00:00:00,900\n谢谢大家\n"
     assert bundled == file.read_bytes()

@@ -20,6 +20,7 @@ from tests.support.pasts import (
     BEGAN,
     FULL,
     RUN,
+    SPANS,
     begun,
     launched,
     now_is,
@@ -95,16 +96,7 @@ def test_a_scene_that_was_broken_off_is_no_idle_time(tmp_path: Path) -> None:
     with begun(tmp_path / "out") as held:
         held.rental(rental("i-1", BEGAN, BEGAN + 100))
         held.attempt("a", "b01", "mark", 42.0)
-        worked(
-            held,
-            "i-1",
-            (
-                Span("up", 0, 20),
-                Span("health", 20, 40),
-                Span("drive", 40, 80),
-                Span("destroy", 80, 100),
-            ),
-        )
+        worked(held, "i-1", SPANS)
         held.now = lambda: 101.0
         held.end("interrupted")
     run = history.load(RUN)
