@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst import Outcome
-from cloudburst.language import language
 from cloudburst.targets.aws.settings import BASE_IMAGE
 from cloudburst.version import __version__
 from testcloud.cloud import Cloud
@@ -47,6 +46,9 @@ def assert_bundled(cloud: Cloud, job_file: Callable[..., Path]) -> Machine:
     assert (report.outcome, report.error) == (Outcome.COMPLETE, None)
     assert [launch.renderer for launch in launches(report)] == [f"cloudburst {__version__}"]
     assert {scene.scenario for scene in report.scenes} == {"subtitles_only"}
+    (files,) = (launch.bytes_sent for launch in launches(report))
+    assert files > 100_000, "the video API was sent, too"
+    assert report.bytes_sent == files + sum(scene.bytes_sent for scene in report.scenes)
     states = [event.data.get("boot") for event in watch.events]
     assert list(dict.fromkeys(filter(None, states)))[-2:] == ["starting", "ready"]
     (machine,) = cloud.machines
@@ -64,16 +66,6 @@ def test_a_machine_renders_with_what_it_was_sent(
 ) -> None:
     monkeypatch.delenv("DOCKER_IMAGE")  # see conftest.py
     assert_bundled(cloud, job_file)
-
-
-@pytest.fixture
-def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the runner speak Chinese."""
-    monkeypatch.setenv("CLOUDBURST_LANG", "zh")
-    language.cache_clear()
-    yield
-    monkeypatch.undo()
-    language.cache_clear()
 
 
 @pytest.mark.slow
