@@ -12,6 +12,7 @@ from cloudburst.console.report import show_report, table_console
 from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.history import RunStatus, spending
 from cloudburst.language import later, ntr, tr
+from cloudburst.models import label_order
 from cloudburst.report import phases
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _print_ladder(run: PastRun, console: Console) -> None:
                 # One refusal has another request id and other figures each time, but one code.
                 alike.setdefault((left.rung, left.code or left.error), []).append((left, taken))
     for pairs in alike.values():
-        labels = sorted((left.label for left, _ in pairs), key=lambda label: (len(label), label))
+        labels = sorted((left.label for left, _ in pairs), key=label_order)
         workers = first_of(labels, _NAMES)
         if len(pairs) > _NAMES:
             count = ntr("{count} worker", "{count} workers", len(pairs))

@@ -23,7 +23,7 @@ from cloudburst.console.progress import Pace, Progress, counts, tally
 from cloudburst.console.text import safe, titled, word
 from cloudburst.journal.eventlog import document
 from cloudburst.language import ntr, tr
-from cloudburst.models import EventKind, WorkerState
+from cloudburst.models import EventKind, WorkerState, label_order
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -341,7 +341,7 @@ class LiveLines(Silent):
 
     def _fitting(self) -> tuple[list[tuple[str, _Row]], list[_Row]]:
         """Return the batches that have a line, and those that are counted."""
-        rows = sorted(self._rows.items())
+        rows = sorted(self._rows.items(), key=lambda item: label_order(item[0]))
         outlook = bool(outlook_parts(self._outlook, self._now()))
         room = max(1, self._console.height - _OTHER_LINES - outlook)
         if len(rows) <= room:

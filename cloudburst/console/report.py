@@ -13,7 +13,7 @@ from cloudburst.console.layout import Column, many, table
 from cloudburst.console.text import first_of, safe, titled, word
 from cloudburst.journal.state import KILLED
 from cloudburst.language import ntr, tr
-from cloudburst.models import Finding, SceneStatus
+from cloudburst.models import Finding, SceneStatus, label_order
 from cloudburst.report import phases
 from cloudburst.report.beside import PAGE
 
@@ -200,7 +200,7 @@ def _print_what_remains(report: RunReport, console: Console) -> None:
 def _print_launches(report: RunReport, console: Console, *, listed: bool, running: bool) -> None:
     """Print the machines that were rented, and the rungs that gave none."""
     # Journals have the batches in the order in which they began.
-    ordered = sorted(report.batches, key=lambda batch: (len(batch.label), batch.label))
+    ordered = sorted(report.batches, key=lambda batch: label_order(batch.label))
     launches = [launch for batch in ordered for launch in batch.launches]
     if not report.cost.lines and all(launch.price is None for launch in launches):
         return

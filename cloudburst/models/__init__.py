@@ -38,7 +38,7 @@ from cloudburst.models.machines import (
     WorkerSpec,
 )
 from cloudburst.models.money import Basis, Cost, CostLine, Estimate, Offer, Price, Quote, Rental
-from cloudburst.models.names import ProcessId, StackName, WorkerLabel, batch_label
+from cloudburst.models.names import ProcessId, StackName, WorkerLabel, batch_label, label_order
 from cloudburst.models.results import (
     Artifact,
     Attempt,
@@ -128,4 +128,5 @@ __all__ = [
     "WorkerSpec",
     "WorkerState",
     "batch_label",
+    "label_order",
 ]

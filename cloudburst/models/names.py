@@ -90,3 +90,8 @@ class ProcessId:
 def batch_label(number: int) -> str:
     """Return the label of a batch: ``b01``."""
     return f"b{number:02d}"
+
+
+def label_order(label: str) -> tuple[int, str]:
+    """Return the key that sorts labels of batches and workers by number: b99 before b100."""
+    return len(label), label

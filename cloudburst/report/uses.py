@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cloudburst.models import Attempt, Phase, SceneStatus, Span
+from cloudburst.models import Attempt, Phase, SceneStatus, Span, label_order
 from cloudburst.report.cost import covered
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def uses(
         broken: attempts that nobody saw the end of, with the scene of each; see `broken_off`.
     """
     # By number: journals list them in the order in which they began.
-    ordered = sorted(batches, key=lambda batch: (len(batch.label), batch.label))
+    ordered = sorted(batches, key=lambda batch: label_order(batch.label))
     launches = [(batch.label, launch) for batch in ordered for launch in batch.launches]
     tried = _by_launch(launches, ((one.name, each) for one in scenes for each in one.attempts))
     cut = _by_launch(launches, broken)

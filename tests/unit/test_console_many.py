@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from dataclasses import replace
@@ -37,6 +38,7 @@ from cloudburst.models import (
     SceneStatus,
     Span,
     StackPreview,
+    batch_label,
 )
 from cloudburst.targets.local.target import PROCESS
 from tests.support.patience import SOON
@@ -210,6 +212,11 @@ def test_the_live_view_is_one_screen_and_never_wraps(width: int, workers: int) -
         assert f"{workers - 20} more worker" in lines[-2]
     (trouble,) = [line for line in lines if "b07" in line]
     assert "failed" in trouble
+
+
+def test_lines_of_workers_are_in_the_order_of_their_numbers() -> None:
+    labels = re.findall(r"\bb\d{2,3}\b", "\n".join(drawn(80, 200, 100, until=460)))
+    assert labels == [batch_label(number) for number in range(1, 101)]
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 160, 300])
