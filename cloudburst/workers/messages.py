@@ -57,15 +57,15 @@ def body(
     Args:
         scene: the scene; its files are read.
         effort: how much CPU the renderer spends for few bytes.
-        bundled: whether it is the bundled video API. Another one gets subtitles as it can read
-            them, and no font: a file may have 20 MiB, and it would be ignored.
+        bundled: whether it is the bundled video API. Another one gets subtitles and pictures as it
+            can read them, and no font: a file may have 20 MiB, and it would be ignored.
         shrink: whether pictures are sent no larger than the bundled video API needs.
 
     Raises:
         OSError: one of its files cannot be read.
     """
     options = scene.options
-    image, mark = pictures.read(scene, shrink=shrink)
+    image, mark = pictures.read(scene, bundled=bundled, shrink=shrink)
     # The public image knows two languages; it ignores the field that says it more exactly.
     tag = options.language if options.language not in {"chinese", "english"} else None
     body: dict[str, object] = {

@@ -1,7 +1,12 @@
-"""Pictures as they are sent to a rented machine: no larger than the video needs.
+"""Pictures as they are sent.
 
-A picture of 4K has 10 to 20 MB as PNG, and what a video of 1080p shows of it some 2 MB. It is
-scaled as the renderer scales it, and packed without loss, so the video is the same.
+A rented machine gets none larger than the video needs: a picture of 4K has 10 to 20 MB as PNG, and
+what a video of 1080p shows of it some 2 MB. It is scaled as the renderer scales it, and packed
+without loss, so the video is the same.
+
+The public image gets pictures that look the same to every program. Its ffmpeg reads no HEIC and no
+GIF, shows CMYK and wide gamuts in other colours, and black behind what is transparent; that would
+be noticed after the machine was paid for.
 """
 
 from __future__ import annotations
@@ -22,11 +27,12 @@ _MANY = 1.0
 _few = threading.BoundedSemaphore(2)
 
 
-def read(scene: Scene, *, shrink: bool) -> tuple[bytes, bytes | None]:
+def read(scene: Scene, *, bundled: bool = True, shrink: bool) -> tuple[bytes, bytes | None]:
     """Return the files of a scene's picture and of its watermark, if it has one.
 
     Args:
         scene: the scene.
+        bundled: whether the bundled video API gets them, which reads everything.
         shrink: make them no larger than the bundled video API needs.
 
     Raises:
@@ -34,12 +40,20 @@ def read(scene: Scene, *, shrink: bool) -> tuple[bytes, bytes | None]:
     """
     path = scene.options.watermark
     picture, mark = scene.image.read_bytes(), path.read_bytes() if path else None
-    if not shrink or max(len(picture), len(mark or b"")) < _SMALL:
-        return picture, mark
     try:
+        if not bundled:
+            return _plain(picture, mark, scene)
+        if not shrink or max(len(picture), len(mark or b"")) < _SMALL:
+            return picture, mark
         return _fitted(picture, mark, scene)
     except media.MediaError:
         return picture, mark  # the renderer says what is wrong with them
+
+
+def _plain(picture: bytes, mark: bytes | None, scene: Scene) -> tuple[bytes, bytes | None]:
+    with _few:
+        picture = media.plain_file(picture, scene.options.background_color)
+        return picture, None if mark is None else media.plain_file(mark)
 
 
 def _fitted(picture: bytes, mark: bytes | None, scene: Scene) -> tuple[bytes, bytes | None]:

@@ -9,8 +9,10 @@ import base64
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import av
 import pytest
 import requests
+from PIL import Image
 
 from cloudburst import media
 from cloudburst.models import Scene, VideoOptions, Worker
@@ -195,13 +197,23 @@ def test_our_client_drives_their_server(
 ) -> None:
     api = VideoApi(Worker("s", "1", servers["theirs"], KEY, 1))
     assert api.healthy() is None
-    options = VideoOptions(language="english", subtitle=files["subtitle"])
-    scene = Scene("one", files["image"], files["audio"], 1.0, options)
+    # Their ffmpeg cannot loop a GIF, and would show black where it is transparent.
+    picture = Image.new("RGBA", (1920, 1080))
+    picture.paste((230, 20, 40, 255), (0, 0, 960, 1080))
+    picture.save(tmp_path / "half.gif")
+    options = VideoOptions(
+        language="english", subtitle=files["subtitle"], background_color="#1040e0"
+    )
+    scene = Scene("one", tmp_path / "half.gif", files["audio"], 1.0, options)
     rendered = api.render(scene, 60)
     assert rendered.scenario == "subtitles_only"
     api.fetch(rendered, tmp_path / "v.mp4")
     video = media.inspect_video(tmp_path / "v.mp4")
     assert (video.width, video.height, video.video_codec) == (1920, 1080, "h264")
+    with av.open(tmp_path / "v.mp4") as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert abs(frame[100, 480].astype(int) - (230, 20, 40)).max() < 12
+    assert abs(frame[100, 1440].astype(int) - (0x10, 0x40, 0xE0)).max() < 12
 
 
 @pytest.mark.slow

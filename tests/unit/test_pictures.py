@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw, TiffImagePlugin
+from PIL import Image, ImageDraw, TiffImagePlugin
 
 from cloudburst import media
 from cloudburst.errors import BadInput
 from cloudburst.job.folder.suffixes import SUFFIXES
 from cloudburst.job.loader import load_job
 from cloudburst.videoapi import canvas
+from tests.support import profiles
 from tests.support.inputs import EXAMPLE, scenes_yaml, write_sound
 
 if TYPE_CHECKING:
@@ -42,37 +42,6 @@ def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     picture.save(out, kind, **options)
     return out.getvalue()
-
-
-def swapped_profile() -> bytes:
-    """Return an RGB profile whose red and green primaries are exchanged."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    (count,) = struct.unpack_from(">I", profile, 128)
-    entry = {bytes(profile[132 + 12 * k : 136 + 12 * k]): 136 + 12 * k for k in range(count)}
-    red, green = entry[b"rXYZ"], entry[b"gXYZ"]
-    profile[red : red + 8], profile[green : green + 8] = (
-        profile[green : green + 8],
-        profile[red : red + 8],
-    )
-    return bytes(profile)
-
-
-def grey_profile(gamma: float) -> bytes:
-    """Return a minimal ICC 2 profile of grey with a gamma."""
-    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)  # D50
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    text = b"desc" + bytes(4) + struct.pack(">I", 2) + b"g\0" + bytes(78 + 2)
-    text += bytes(-len(text) % 4)
-    tags, data, offset = b"", b"", 128 + 4 + 12 * 3
-    for name, value in ((b"wtpt", white), (b"kTRC", curve), (b"desc", text)):
-        tags += name + struct.pack(">II", offset + len(data), len(value))
-        data += value
-    body = struct.pack(">I", 3) + tags + data
-    header = struct.pack(
-        ">I4sI4s4s4s", 128 + len(body), b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ "
-    )
-    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
-    return header.ljust(128, b"\0") + body
 
 
 def middle(picture: media.Picture) -> Any:
@@ -227,7 +196,7 @@ def test_an_rgb_profile_is_applied(kind: str, alpha: bool) -> None:
     if alpha:
         picture.putalpha(200)
     options = {"quality": 100} if kind in {"JPEG", "WEBP", "AVIF"} else {}
-    data = saved(picture, kind, icc_profile=swapped_profile(), **options)
+    data = saved(picture, kind, icc_profile=profiles.swapped(), **options)
     got = media.read_picture(data)
     assert got.warnings == ()
     assert got.image.mode == picture.mode
@@ -237,14 +206,14 @@ def test_an_rgb_profile_is_applied(kind: str, alpha: bool) -> None:
 
 def test_palettes_and_greys_have_rgb_profiles_too() -> None:
     palette = Image.new("RGB", (64, 64), COLOUR).quantize(4)
-    data = saved(palette, "PNG", icc_profile=swapped_profile())
+    data = saved(palette, "PNG", icc_profile=profiles.swapped())
     assert np.abs(middle(media.read_picture(data)) - (40, 200, 90)).max() <= 6
-    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=swapped_profile())
+    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=profiles.swapped())
     assert media.read_picture(data).warnings == ()
 
 
 def test_a_grey_profile_is_applied() -> None:
-    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=grey_profile(1.0))
+    data = saved(Image.new("L", (64, 64), 128), "PNG", icc_profile=profiles.grey(1.0))
     got = media.read_picture(data)
     assert got.warnings == ()
     # Half the light, linearly, is 188 in sRGB.
@@ -254,9 +223,9 @@ def test_a_grey_profile_is_applied() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
 def test_a_broken_or_foreign_profile_is_a_warning(mode: str) -> None:
     picture = Image.new("RGB", (64, 64), COLOUR).convert(mode)
-    profiles = [b"no profile", swapped_profile()[:300]]
-    profiles += [swapped_profile()] if mode == "CMYK" else []
-    for profile in profiles:
+    embedded = [b"no profile", profiles.swapped()[:300]]
+    embedded += [profiles.swapped()] if mode == "CMYK" else []
+    for profile in embedded:
         got = media.read_picture(saved(picture, "TIFF", icc_profile=profile))
         (warning,) = got.warnings
         assert "colour profile cannot be used" in warning
@@ -268,7 +237,7 @@ def test_rotation_and_profile_together() -> None:
     ImageDraw.Draw(picture).rectangle((0, 0, 39, 39), fill=(10, 10, 250))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
-    data = saved(picture, "JPEG", exif=exif, quality=100, icc_profile=swapped_profile())
+    data = saved(picture, "JPEG", exif=exif, quality=100, icc_profile=profiles.swapped())
     got = media.read_picture(data).image
     assert got.size == (40, 80)
     assert np.abs(np.array(got.getpixel((20, 60))) - (40, 200, 90)).max() <= 8

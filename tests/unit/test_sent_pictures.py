@@ -14,6 +14,7 @@ from cloudburst import media
 from cloudburst.models import Scene, VideoOptions
 from cloudburst.videoapi import canvas, motion
 from cloudburst.workers import pictures
+from tests.support import profiles
 from tests.support.inputs import EXAMPLE
 
 if TYPE_CHECKING:
@@ -176,3 +177,92 @@ def test_no_metadata_is_sent_along(tmp_path: Path) -> None:
     sent, _ = pictures.read(one, shrink=True)
     with Image.open(io.BytesIO(sent)) as picture:
         assert set(picture.info) <= {"loop", "background", "timestamp", "duration"}
+
+
+# -- what the public image gets -----------------------------------------------------------------
+
+
+def half_red(mode: str = "RGB") -> Image.Image:
+    """Return a picture that is red on the left, blue on the right."""
+    picture = Image.new("RGB", (64, 32), (0, 0, 220))
+    picture.paste((210, 30, 40), (0, 0, 32, 32))
+    return picture.convert(mode)
+
+
+def hole() -> Image.Image:
+    """Return a picture whose right half is transparent."""
+    picture = half_red("RGBA")
+    picture.paste((0, 0, 0, 0), (32, 0, 64, 32))
+    return picture
+
+
+def mere_pixels(data: bytes) -> Image.Image:
+    """Return what a program shows that heeds nothing but pixels."""
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.format in {"PNG", "JPEG"}
+        assert not {"icc_profile", "exif", "transparency"} & set(picture.info)
+        return picture.copy()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind", "settings"),
+    [
+        (half_red(), "PNG", {}),
+        (half_red("L"), "PNG", {}),
+        (half_red(), "JPEG", {}),
+        (half_red("L"), "JPEG", {"progressive": True}),
+        (photo(640, 360), "JPEG", {"icc_profile": profiles.srgb()}),
+    ],
+)
+def test_the_public_image_gets_plain_pictures_as_they_are(
+    tmp_path: Path, picture: Image.Image, kind: str, settings: dict[str, object]
+) -> None:
+    one = scene(tmp_path, picture, kind, settings=settings, watermark=tmp_path / "p")
+    data = one.image.read_bytes()
+    assert pictures.read(one, bundled=False, shrink=False) == (data, data)
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind", "settings"),
+    [
+        (half_red(), "GIF", {}),
+        (half_red(), "TIFF", {}),
+        (half_red(), "WEBP", {"lossless": True}),
+        (half_red("P"), "PNG", {}),
+        (Image.linear_gradient("L").resize((64, 32)).convert("I;16"), "PNG", {}),
+        (half_red("CMYK"), "JPEG", {"quality": 100, "subsampling": 0}),
+        (half_red(), "PNG", {"icc_profile": profiles.swapped()}),
+        (half_red(), "JPEG", {"exif": turned(), "quality": 100, "subsampling": 0}),
+        (hole(), "PNG", {}),
+        (hole().quantize(3), "PNG", {}),
+    ],
+)
+def test_the_public_image_gets_other_pictures_as_they_are_shown(
+    tmp_path: Path, picture: Image.Image, kind: str, settings: dict[str, object]
+) -> None:
+    one = scene(tmp_path, picture, kind, settings=settings, background_color="lime")
+    sent, _ = pictures.read(one, bundled=False, shrink=False)
+    got = mere_pixels(sent)
+    shown = media.read_picture(one.image.read_bytes()).image
+    assert got.mode == "RGB"
+    assert got.size == shown.size
+    over = Image.new("RGBA", shown.size, "lime")
+    over.alpha_composite(shown.convert("RGBA"))
+    assert np.array_equal(np.asarray(got), np.asarray(over.convert("RGB")))
+    # And that is not what the file itself would have shown.
+    with Image.open(one.image) as file:
+        assert file.format not in {"PNG", "JPEG"} or file.mode != "RGB" or file.info
+
+
+def test_a_watermark_for_the_public_image_stays_transparent(tmp_path: Path) -> None:
+    hole().save(tmp_path / "mark.webp", "WEBP", lossless=True)
+    one = scene(tmp_path, half_red(), watermark=tmp_path / "mark.webp", background_color="lime")
+    _, sent = pictures.read(one, bundled=False, shrink=False)
+    assert sent is not None
+    assert mere_pixels(sent).tobytes() == hole().tobytes()
