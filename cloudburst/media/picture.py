@@ -23,8 +23,8 @@ from PIL import (
 )
 
 from cloudburst.language import tr
+from cloudburst.media.jpeg import is_damaged_jpeg
 from cloudburst.media.kinds import MediaError, describe_bytes
-from cloudburst.media.mjpeg import is_damaged_jpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
