@@ -14,7 +14,7 @@ import signal
 import socket
 import tempfile
 import threading
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +111,10 @@ class Engine:
                     tr("pulumi up of {stack} was interrupted before it began", stack=stack)
                 )
             begin()
-            with sdk.closed_loops(program) as recorded:
+            with closing(sdk.Recorded(program)) as recorded:
                 handle = self._handle(stack, recorded, create=True)
                 handle.up(color="never", suppress_progress=True, on_output=self._noted(stack))
-            return self._outputs(stack, handle.workspace)
+            return recorded.outputs or self._outputs(stack, handle.workspace)
 
     def _noted(self, stack: str) -> Callable[[str], None]:
         """Return what takes the engine's output of a stack, line by line, into the run's logs."""
@@ -145,7 +145,7 @@ class Engine:
         with (
             self._slots,
             self._translated("preview", stack),
-            sdk.closed_loops(program) as recorded,
+            closing(sdk.Recorded(program)) as recorded,
         ):
             # The engine previews only stacks that exist: an empty one is created and removed, also
             # one of which only a part was created.

@@ -7,16 +7,16 @@ import logging
 import threading
 import time
 import traceback
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pulumi
 import pulumi.automation as auto
 from pulumi.automation import UpdateSummary
-from pulumi.runtime import _grpc_settings
+from pulumi.runtime import _grpc_settings, get_root_resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Program = Callable[[], None]
 
@@ -73,7 +73,7 @@ class Stack(auto.Stack):
             workspace.create_stack(name)
 
     def outputs(self) -> auto.OutputMap:
-        """Return nothing: `Engine.outputs` asks for them."""
+        """Return nothing: `Recorded` has them, and `Engine.outputs` asks for them."""
         return {}
 
     def info(self, show_secrets: bool = True) -> UpdateSummary:  # noqa: ARG002
@@ -81,23 +81,37 @@ class Stack(auto.Stack):
         return UpdateSummary("", datetime.now(UTC), "", {}, {}, "")
 
 
-@contextmanager
-def closed_loops(program: Program) -> Iterator[Program]:
-    """Yield a program to run in place of another; close the event loops in which it ran.
+class Recorded:
+    """A program to run in place of another, of which is kept what the SDK forgets.
 
-    The SDK leaves a loop and its sockets open when the engine ends before the program does, as
-    it does whenever a resource cannot be created.
+    Args:
+        program: what it runs.
+
+    Attributes:
+        outputs: the values of the stack's outputs, secret ones too, once all are known. To ask the
+            engine for them takes another process of it, while a worker that is billed waits.
     """
-    loops: list[asyncio.AbstractEventLoop] = []
 
-    def recorded() -> None:
-        loops.append(asyncio.get_running_loop())
-        program()
+    def __init__(self, program: Program) -> None:
+        self.outputs: dict[str, Any] = {}
+        self._program = program
+        self._loops: list[asyncio.AbstractEventLoop] = []
 
-    try:
-        yield recorded
-    finally:
-        for loop in loops:
+    def __call__(self) -> None:
+        """Declare what the program declares."""
+        self._loops.append(asyncio.get_running_loop())
+        self._program()
+        exported = getattr(get_root_resource(), "outputs", {})
+        if exported:
+            pulumi.Output.all(**exported).apply(self.outputs.update)
+
+    def close(self) -> None:
+        """Close the event loops in which it ran.
+
+        The SDK leaves a loop and its sockets open when the engine ends before the program does, as
+        it does whenever a resource cannot be created.
+        """
+        for loop in self._loops:
             deadline = time.monotonic() + LOOP_TIMEOUT
             while loop.is_running() and time.monotonic() < deadline:
                 time.sleep(0.01)

@@ -111,6 +111,7 @@ def test_a_stack_from_preview_to_destroy(cloud: Cloud, engine: Engine) -> None:
     assert cloud.remaining() == []
     outputs = engine.up("s1", program)
     [machine] = cloud.machines
+    assert outputs == engine.outputs("s1")
     assert outputs["id"] == machine.id
     assert outputs["address"] == machine.address
     assert outputs["request"].startswith("sir-")
