@@ -7,6 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Tests start hundreds of Python processes: without bytecode, each of them compiles the package.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo demo-aws test test-all chaos check docs messages lock clean
 
 demo: $(READY)
@@ -81,3 +84,4 @@ lock: $(READY)
 
 clean:
 	rm -rf $(VENV) build demo-output cloudburst_results .mypy_cache .ruff_cache .pytest_cache
+	find cloudburst stacks testcloud tests -name __pycache__ -exec rm -rf {} +

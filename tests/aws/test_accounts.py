@@ -62,14 +62,9 @@ def calls(cloud: Cloud, action: str) -> list[float]:
 # -- what is wrong with the account -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "code",
-    [
-        "Blocked",
-        pytest.param("AccountBlocked", marks=pytest.mark.slow),
-        pytest.param("PendingVerification", marks=pytest.mark.slow),
-        pytest.param("OptInRequired", marks=pytest.mark.slow),
-    ],
+    "code", ["Blocked", "AccountBlocked", "PendingVerification", "OptInRequired"]
 )
 def test_an_account_that_may_not_launch_ends_the_run_at_its_first_launch(
     cloud: Cloud, job_file: Callable[..., Path], state: Path, code: str

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 
 
+@pytest.mark.slow
 def test_a_machine_tells_how_it_boots_and_what_it_writes(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:

@@ -69,9 +69,8 @@ def public(cloud: Cloud, tmp_path: Path) -> Cloud:
     return cloud
 
 
-@pytest.mark.parametrize(
-    "rounds", [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.timeout(1200))])
 def test_four_moving_scenes_at_once_come_home_with_their_own_narrations(
     public: Cloud, tmp_path: Path, state: Path, rounds: int
 ) -> None:

@@ -109,6 +109,7 @@ def test_zones_without_a_default_subnet_are_not_tried(
     assert refused_launches(cloud) == []
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
 def test_a_region_that_is_not_enabled_is_named_and_left_out(

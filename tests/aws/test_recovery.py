@@ -45,7 +45,7 @@ def small_job(job_file: Callable[..., Path], scenes: int = 2, more: str = "") ->
     return job_file(scenes_yaml(scenes, f"target: aws\n{ONE_ZONE}{more}"))
 
 
-def long_job(job_file: Callable[..., Path]) -> Path:
+def long_job(job_file: Callable[..., Path], seconds: float = 30) -> Path:
     """Write a job of one short scene and one that takes a while."""
     from tests.support.inputs import write_picture, write_sound
 
@@ -54,7 +54,7 @@ def long_job(job_file: Callable[..., Path]) -> Path:
         text.replace("s01, image: p.png, audio: a.wav", "s01, image: big.png, audio: long.wav")
     )
     write_picture(path.parent / "big.png", (1920, 1080))
-    write_sound(path.parent / "long.wav", 30, rate=8000)
+    write_sound(path.parent / "long.wav", seconds, rate=8000)
     return path
 
 
@@ -155,7 +155,7 @@ def test_a_machine_with_the_public_image_is_taken_over_and_ends_what_it_was_doin
 def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
-    folder = killed(long_job(job_file), tmp_path / "out", scene_done, state)
+    folder = killed(long_job(job_file, 10), tmp_path / "out", scene_done, state)
     before = homes(folder)
     refused = command("resume", run_id(state), "--max-cost-usd", "0.0001")
     assert refused.returncode == 2, refused.stdout + refused.stderr

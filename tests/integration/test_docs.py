@@ -359,6 +359,7 @@ def test_the_local_commands_of_a_start_run(name: str, tmp_path: Path, state: Pat
     assert_nothing_left(state)
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
 def test_every_command_to_look_at_runs_runs_as_documented(tmp_path: Path, state: Path) -> None:

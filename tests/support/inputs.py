@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import struct
 import wave
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scenes.yaml"
@@ -26,9 +26,8 @@ def write_sound(path: Path, seconds: float = 1.0, rate: int = 16000, hertz: floa
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        count = round(seconds * rate)
-        tone = (round(8000 * math.sin(i * hertz * math.tau / rate)) for i in range(count))
-        file.writeframes(struct.pack(f"<{count}h", *tone))
+        wave_form = 8000 * np.sin(np.arange(round(seconds * rate)) * (hertz * math.tau / rate))
+        file.writeframes(np.rint(wave_form).astype("<i2").tobytes())
     return path
 
 
