@@ -77,7 +77,6 @@ def test_whatever_the_cloud_does_the_promises_hold() -> None:
     case.settings = settings(
         max_examples=3,
         stateful_step_count=5,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],

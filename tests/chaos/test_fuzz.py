@@ -60,7 +60,6 @@ def bounded(examples: int) -> settings:
         max_examples=examples,
         derandomize=True,
         database=None,
-        deadline=None,
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )

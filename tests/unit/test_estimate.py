@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.models import (
@@ -183,7 +183,6 @@ PLANS = st.lists(st.lists(SCENES, min_size=1, max_size=5).map(tuple), min_size=1
 )
 
 
-@settings(deadline=None)
 @given(PLANS, st.integers(1, 8))
 def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
     lease = estimate.lease_minutes(some, room)
@@ -193,7 +192,6 @@ def test_low_is_below_likely_is_below_worst(some: Plan, room: int) -> None:
         assert 0 < made.low <= made.likely <= made.worst
 
 
-@settings(deadline=None)
 @given(PLANS, st.integers(1, 8))
 def test_more_room_is_never_slower(some: Plan, room: int) -> None:
     narrow = estimate.estimate(some, RUNG, PRICE, RATES, room, 60, 600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudburst.models import Market, Refusal, Rung, Verdict
@@ -387,7 +387,6 @@ TYPES = ("c5.2xlarge", "m5.xlarge", "g4dn.xlarge")
 MARKETS: tuple[Market, ...] = ("spot", "on-demand")
 
 
-@settings(deadline=None)
 @given(
     regions=st.permutations(REGIONS),
     types=st.permutations(TYPES),

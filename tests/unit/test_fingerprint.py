@@ -150,7 +150,7 @@ options = st.builds(
 wanted = st.tuples(contents, options, st.booleans(), st.booleans(), st.sampled_from(["", "r"]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(one=wanted, other=wanted)
 def test_fingerprints_are_equal_exactly_when_what_is_wanted_is(one: Any, other: Any) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -440,7 +440,7 @@ def write_launch(
     return result, replace(left, number=number, batch=batch, stack=stack)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     record=records,
     batches=st.lists(st.lists(launches(), min_size=1, max_size=2), max_size=3),
@@ -813,7 +813,7 @@ WHOLE = whole_journal()
 WRITTEN = [place for place, byte in enumerate(WHOLE) if byte]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(WRITTEN), st.integers(0, 255), min_size=1, max_size=20))
 def test_a_damaged_journal_is_read_or_told(damage: dict[int, int]) -> None:
     damaged = bytearray(WHOLE)

@@ -43,7 +43,7 @@ def test_a_run_that_goes_on_has_one_note() -> None:
     assert runs() == [moved]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     job=st.text(),
     source=st.text(),

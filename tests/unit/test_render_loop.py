@@ -141,14 +141,15 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = most = 0
-    lock = threading.Lock()
+    lock, pair = threading.Lock(), threading.Barrier(2)
 
     def render(scene: Scene, timeout: float) -> object:
         nonlocal now, most
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.02)
+        pair.wait(SOON)
+        time.sleep(0.02)  # a third would come now
         with lock:
             now -= 1
         return FakeApi().render(scene, timeout)
@@ -164,31 +165,38 @@ def test_no_more_scenes_are_rendered_at_once_than_there_is_room_for(
 class Counting(FakeApi):
     """Counts the moving and the still scenes that it renders at once."""
 
-    def __init__(self, capacity: int | None) -> None:
+    def __init__(self, capacity: int | None, most: int) -> None:
         super().__init__()
         self.capacity = capacity
         self.now = {True: 0, False: 0}
         self.most = {True: 0, False: 0}
         self.both = False
-        self._lock = threading.Lock()
+        self._wanted = most
+        self._changed = threading.Condition()
 
     def render(self, scene: Scene, timeout: float) -> Rendered:
         kind = bool(scene.options.effects)
-        with self._lock:
+        with self._changed:
             self.now[kind] += 1
             self.most[kind] = max(self.most[kind], self.now[kind])
             self.both |= all(self.now.values())
-        time.sleep(0.05)
-        with self._lock:
+            self._changed.notify_all()
+            self._changed.wait_for(self._is_full, SOON)
+        time.sleep(0.02)  # one too many would come now
+        with self._changed:
             self.now[kind] -= 1
         return super().render(scene, timeout)
+
+    def _is_full(self) -> bool:
+        """Whether as many as should be are rendered at once."""
+        return self.most[True] >= self._wanted and (self.both or self.capacity is not None)
 
 
 @pytest.mark.parametrize(("capacity", "most"), [(None, 1), (4, 4)])
 def test_a_server_without_a_capacity_gets_one_moving_scene_at_a_time_and_stills_beside_it(
     tmp_path: Path, capacity: int | None, most: int
 ) -> None:
-    api = Counting(capacity)
+    api = Counting(capacity, most)
     driven = Driven(tmp_path, api, scenes="abcdef", room=4)
     moving = replace(SCENE.options, effects=("zoom_in",))
     mixed = tuple(

@@ -348,7 +348,7 @@ def parts(cost: Cost) -> list[tuple[str, float]]:
     return sorted((f"{line.kind} {line.what}", line.usd) for line in cost.lines)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(steps, max_size=15))
 @example([("enter", "run-b01", 2), ("ask", "run-b01"), ("close", "run-b01", {1})])
 def test_a_killed_session_loses_nothing_from_its_books(taken: list[tuple[Any, ...]]) -> None:
@@ -369,7 +369,7 @@ def test_a_killed_session_loses_nothing_from_its_books(taken: list[tuple[Any, ..
             assert restored.rentals.accrued() == pytest.approx(kept.rentals.accrued())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(steps, max_size=15))
 def test_a_bill_never_shrinks_but_for_what_never_came_to_be(taken: list[tuple[Any, ...]]) -> None:
     kept, paid = Kept(), 0.0

@@ -520,7 +520,7 @@ ERRORS = [EngineError("it broke"), StackLocked("locked"), REFUSED]
 failures = st.lists(st.sampled_from([*ERRORS, None, None, None]), max_size=6)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     script=st.fixed_dictionaries(dict.fromkeys(OPERATIONS, failures)),
     lock=st.booleans(),
