@@ -253,11 +253,9 @@ def groups(ec2: Any) -> Iterator[tuple[str, str]]:
         ec2.delete_security_group(GroupId=group)
 
 
+@pytest.mark.slow
 @pytest.mark.video
-@pytest.mark.parametrize(
-    "where",
-    ["file", pytest.param("variable", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("where", ["file", "variable"])
 def test_a_machine_has_all_security_groups_and_leaves_them(
     cloud: Cloud,
     ec2: Any,

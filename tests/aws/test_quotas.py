@@ -34,6 +34,7 @@ def set_quotas(cloud: Cloud, standard: float, graphics: float = 0.0) -> None:
     cloud.quotas[STANDARD], cloud.quotas[GRAPHICS] = standard, graphics
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
 def test_a_new_accounts_quota_renders_on_the_machine_that_fits(

@@ -152,6 +152,7 @@ def test_a_machine_with_the_public_image_is_taken_over_and_ends_what_it_was_doin
     assert_bill_is_the_clouds(cloud, folder)
 
 
+@pytest.mark.slow
 def test_a_resume_that_is_refused_ends_what_the_killed_run_has_left(
     cloud: Cloud, job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:

@@ -98,11 +98,10 @@ def test_a_terminal_that_another_program_made_non_blocking_gets_everything() -> 
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
-@pytest.mark.parametrize(
-    "output", but_the_first_slow(["--json | head -1", *OUTPUTS, "--json > /dev/full"])
-)
+@pytest.mark.parametrize("output", ["--json | head -1", *OUTPUTS, "--json > /dev/full"])
 def test_a_run_goes_on_to_its_end_whoever_reads_its_output(
     job_file: Callable[..., Path], tmp_path: Path, state: Path, output: str
 ) -> None:
