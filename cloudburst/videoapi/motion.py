@@ -7,8 +7,9 @@ motion jitter.
 from __future__ import annotations
 
 import functools
+import math
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,12 @@ MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right")
 ZOOM = 1.1
 # Largest error at a frame's edge, in pixels; visible steps are ten times as large.
 CLOSE = 0.03
+# A zoom draws from a canvas that is scaled up once by this. Linear interpolation of the canvas
+# itself blurs what falls between its pixels, here more, there less, and elsewhere in the next
+# frame: less sharp than it could be, and what no encoder can predict.
+FINER = 2
+# Pixels that a pan's frames are made from.
+_TAPS = 8
 
 
 def choose(effects: Sequence[str]) -> str | None:
@@ -44,6 +51,22 @@ def canvas_size(motion: str, size: tuple[int, int]) -> tuple[int, int]:
     if not is_pan(motion):
         return size
     return round(size[0] * ZOOM / 2) * 2, round(size[1] * ZOOM / 2) * 2
+
+
+def source(planes: Sequence[Plane], motion: str) -> tuple[Plane, ...]:
+    """Return what `frames` draws from.
+
+    Args:
+        planes: Y, U and V of the canvas, as (height, width) arrays.
+        motion: one of `MOTIONS`.
+    """
+    return tuple(np.asarray(_enlarged(plane, motion), np.uint8) for plane in planes)
+
+
+def _enlarged(plane: Plane, motion: str) -> NDArray[Any]:
+    if is_pan(motion):
+        return cv2.copyMakeBorder(plane, 0, 0, _TAPS // 2, _TAPS // 2, cv2.BORDER_REPLICATE)
+    return cv2.resize(plane, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
 
 
 def zoom_at(motion: str, progress: float) -> float:
@@ -70,7 +93,7 @@ def frames(
     the motion itself.
 
     Args:
-        planes: Y, U and V of the canvas, as (height, width) arrays.
+        planes: Y, U and V, as (height, width) arrays; see `source`.
         motion: one of `MOTIONS`.
         size: width and height of the frames in pixels.
         count: number of frames.
@@ -98,47 +121,53 @@ def frames(
 def _zoom(plane: Plane, target: Plane, zoom: float) -> None:
     """Magnify about the centre of the picture, which lies between pixels.
 
-    A resize costs a third of a general warp, but its input and output are whole pixels. So a
-    frame is the middle of a slightly larger picture: the middle of the canvas, resized by a ratio
-    of whole numbers that matches the zoom within `CLOSE` at the frame's edge; the centre cannot
-    move. Where no such ratio exists, close to a zoom of 1, the frame is warped.
+    A resize costs half of a general warp, but its input and output are whole pixels. So a frame is
+    the middle of a slightly larger picture: the middle of the plane, resized by a ratio of whole
+    numbers that matches the zoom within `CLOSE` at the frame's edge; the centre cannot move. Where
+    no such ratio exists, close to a zoom of 1, the frame is warped.
+
+    Args:
+        plane: `FINER` times as wide and high as the frame.
+        target: the frame.
+        zoom: at least 1.
     """
-    height, width = plane.shape
-    horizontal, vertical = _ratio(width // 2, zoom), _ratio(height // 2, zoom)
+    height, width = target.shape
+    horizontal, vertical = _ratio(width // 2, zoom / FINER), _ratio(height // 2, zoom / FINER)
     if horizontal is None or vertical is None:
-        _warp(plane, target, zoom)
+        _warp(plane, target, zoom / FINER)
         return
     (source_x, scaled_x), (source_y, scaled_y) = horizontal, vertical
-    x, y = width // 2, height // 2
+    x, y = plane.shape[1] // 2, plane.shape[0] // 2
     larger = cv2.resize(
         plane[y - source_y : y + source_y, x - source_x : x + source_x],
         (2 * scaled_x, 2 * scaled_y),
     )
+    x, y = width // 2, height // 2
     target[:] = larger[scaled_y - y : scaled_y + y, scaled_x - x : scaled_x + x]
 
 
 @functools.lru_cache(maxsize=4096)
-def _ratio(half: int, zoom: float) -> tuple[int, int] | None:
-    """Return whole numbers (source, scaled) with scaled / source ≈ zoom, scaled ≥ half; or None.
+def _ratio(half: int, scale: float) -> tuple[int, int] | None:
+    """Return whole numbers (source, scaled) with scaled / source ≈ scale, scaled ≥ half; or None.
 
     Args:
         half: half the frame's width or height, in pixels.
-        zoom: at least 1.
+        scale: at least 1 / `FINER`.
     """
-    for scaled in range(half, int(half * zoom) + 1):
-        source = round(scaled / zoom)
+    for scaled in range(half, int(half * scale * FINER) + 1):
+        source = round(scaled / scale)
         # The error at the edge of the frame, in pixels of the frame.
-        if source <= half and abs(source * zoom - scaled) * half / scaled <= CLOSE:
+        if source <= half * FINER and abs(source * scale - scaled) * half / scaled <= CLOSE:
             return source, scaled
     return None
 
 
-def _warp(plane: Plane, target: Plane, zoom: float) -> None:
-    height, width = plane.shape
-    x, y = (width - 1) / 2 * (1 - 1 / zoom), (height - 1) / 2 * (1 - 1 / zoom)
+def _warp(plane: Plane, target: Plane, scale: float) -> None:
+    (height, width), (rows, columns) = target.shape, plane.shape
+    x, y = ((columns - 1) - (width - 1) / scale) / 2, ((rows - 1) - (height - 1) / scale) / 2
     cv2.warpAffine(
         plane,
-        np.array([[1 / zoom, 0, x], [0, 1 / zoom, y]]),
+        np.array([[1 / scale, 0, x], [0, 1 / scale, y]]),
         (width, height),
         dst=target,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -147,8 +176,32 @@ def _warp(plane: Plane, target: Plane, zoom: float) -> None:
 
 
 def _shift(plane: Plane, target: Plane, shift: float) -> None:
-    """Cut the view out of the canvas; no scaling, so it costs an eighth of a zoom."""
+    """Cut the view out of the canvas, its pixels moved by a fraction of one.
+
+    All pixels of a frame lie equally far between those of the canvas: a short filter moves them and
+    keeps their detail.
+
+    Args:
+        plane: of the canvas, higher than the frame by an even number, with half of `_TAPS` more
+            pixels on the left and on the right.
+        target: the frame.
+        shift: see `shift_at`.
+    """
     height, width = target.shape
-    free = (plane.shape[1] - width) / 2
-    centre = ((plane.shape[1] - 1) / 2 + shift * free, (plane.shape[0] - 1) / 2)
-    cv2.getRectSubPix(plane, (width, height), centre, patch=target)
+    left = (plane.shape[1] - _TAPS - width) / 2 * (1 + shift)
+    top, whole = (plane.shape[0] - height) // 2, math.floor(left)
+    needed = plane[top : top + height, whole : whole + width + _TAPS]
+    before = _TAPS // 2 - 1
+    moved = cv2.filter2D(needed, -1, lanczos(left - whole)[np.newaxis], anchor=(before, 0))
+    target[:] = moved[:, before + 1 : before + 1 + width]
+
+
+def lanczos(fraction: float) -> NDArray[np.float32]:
+    """Return the weights of the pixels around a place between two of them.
+
+    Args:
+        fraction: how far it is from the left one to the right one, 0 to 1.
+    """
+    distance = np.arange(_TAPS) - (_TAPS // 2 - 1) - fraction
+    weights = np.sinc(distance) * np.sinc(distance / (_TAPS // 2))
+    return np.asarray(weights / weights.sum(), np.float32)

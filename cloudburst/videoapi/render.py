@@ -87,7 +87,7 @@ class _Scene:
     """A request with its inputs decoded.
 
     Args:
-        planes: Y, U and V of the canvas.
+        planes: Y, U and V of the canvas, or what motion draws from, see `motion.source`.
         size: width and height of the video, in pixels.
         count: number of frames.
         cues: subtitles as they are drawn, without overlaps.
@@ -98,7 +98,7 @@ class _Scene:
         effort: how much CPU for how few bytes.
     """
 
-    planes: tuple[motion.Plane, motion.Plane, motion.Plane]
+    planes: tuple[motion.Plane, ...]
     size: tuple[int, int]
     count: int
     cues: list[subtitles.Drawn]
@@ -166,8 +166,9 @@ def _read(
         (folder / "watermark.png").write_bytes(mark)
     cues, style, notes = _subtitles(request, size, folder, sound.seconds)
     canvas_size = motion.canvas_size(moving, size) if moving else size
+    planes = canvas.planes(picture, canvas_size, request.background_color)
     scene = _Scene(
-        planes=canvas.planes(picture, canvas_size, request.background_color),
+        planes=motion.source(planes, moving) if moving else planes,
         size=size,
         count=frame_count(sound.seconds),
         cues=cues,
