@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
+
+from cloudburst.media.parts import LARGEST_WAV, Part, parts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _ID3_HEADER = 10
-_OGG_HEADER = 27
-_TOP, _BOX = 12, 8
 _HEAD = 4096
-# Programs that write to a pipe do not know the size; they write 0, or one close to 2 or 4 GiB.
-_LARGEST_WAV = 0x7FF00000
 # Sampling rates by the version bits of an MPEG audio header (ISO 11172-3, 13818-3, and MPEG 2.5).
 _MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _LAYER_3 = 1
@@ -31,8 +29,7 @@ class Content:
         path: the file.
 
     Attributes:
-        parts: bounds of the files that were joined to this one, where a decoder must begin anew.
-        truncated: whether the file ends within what its last part announces.
+        parts: the files that were joined to this one, where a decoder must begin anew.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,12 +44,12 @@ class Content:
             self._file.seek(self._start)
         self._file.seek(0, 2)
         self._end = self._file.tell()
-        self.parts, self.truncated = _parts(self._file, self._start, self._end)
+        self.parts = parts(self._file, self._start, self._end)
         self.use(self.parts[0])
 
-    def use(self, part: tuple[int, int]) -> None:
+    def use(self, part: Part) -> None:
         """Present another of the `parts` as if it were the file, from its beginning."""
-        self._start, self._end = part
+        self._start, self._end = part.start, part.end
         self._file.seek(self._start)
 
     def __enter__(self) -> Self:
@@ -63,8 +60,10 @@ class Content:
 
     def announced_seconds(self) -> float:
         """Return the length that an MP3's or a WAV's header announces; 0 if there is none."""
+        position = self.tell()  # a decoder may be at work
         self.seek(0)
         head = self.read(_HEAD)
+        self.seek(position)
         return _wav_seconds(head) or _mp3_seconds(head)
 
     def read(self, size: int = -1) -> bytes:
@@ -83,106 +82,6 @@ class Content:
         return self._file.seek(min(max(self._start, origin + offset), self._end)) - self._start
 
 
-def _parts(file: IO[bytes], start: int, end: int) -> tuple[list[tuple[int, int]], bool]:
-    """Return the bounds of the files that were joined to one, as offsets, and whether it is cut.
-
-    Of formats whose files have a beginning of their own: libavformat reads one WAV, AIFF or MP4,
-    and of an Ogg only while the parts have the same number of channels and the same rate.
-    """
-    file.seek(start)
-    head = file.read(_TOP)
-    if head[:4] == b"OggS":
-        starts, reached = _ogg_starts(file, start, end)
-    elif (head[:4], head[8:12]) == (b"RIFF", b"WAVE"):
-        starts, reached = _chunk_starts(file, start, end, "<")
-    elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        starts, reached = _chunk_starts(file, start, end, ">")
-    elif head[4:8] == b"ftyp":
-        starts, reached = _box_starts(file, start, end), end
-    elif head[:4] == b"caff":
-        starts, reached = [start], _caf_end(file, start, end)
-    else:
-        starts, reached = [start], end
-    return list(zip(starts, [*starts[1:], end], strict=True)), reached > end
-
-
-def _ogg_starts(file: IO[bytes], start: int, end: int) -> tuple[list[int], int]:
-    """Return where the parts of a joined Ogg begin, and where its last page ends."""
-    starts, position, in_header = [start], start, True
-    while position < end:
-        file.seek(position)
-        head = file.read(_OGG_HEADER)
-        if head[:4] != b"OggS" or len(head) < _OGG_HEADER:  # RFC 3533, section 6
-            break
-        begins = bool(head[5] & 2)
-        if begins and not in_header:
-            starts.append(position)
-        in_header = begins
-        position += _OGG_HEADER + head[26] + sum(file.read(head[26]))
-    return starts, position
-
-
-def _chunk_starts(file: IO[bytes], start: int, end: int, order: str) -> tuple[list[int], int]:
-    """Return where the parts of a joined WAV or AIFF begin, and where the last one is to end.
-
-    Args:
-        file: in binary.
-        start: where the first begins.
-        end: of the file.
-        order: of bytes, as `struct` names it.
-    """
-    kind, starts, position = _magic(file, start), [start], start
-    while True:
-        file.seek(position + 4)
-        (size,) = struct.unpack(f"{order}I", file.read(4))
-        following = position + 8 + size
-        if not 0 < size < _LARGEST_WAV or following + _TOP > end:
-            # A program that writes to a pipe does not know the size.
-            return starts, following if 0 < size < _LARGEST_WAV and order == ">" else end
-        for place in (following, following + 1):  # chunks begin at even places, mostly
-            if _magic(file, place) == kind:
-                starts.append(place)
-                break
-        else:
-            return starts, following
-        position = starts[-1]
-
-
-def _box_starts(file: IO[bytes], start: int, end: int) -> list[int]:
-    """Return where the parts of a joined MP4 begin: each with a box of its own for its type."""
-    starts, position = [start], start
-    while position + _BOX <= end:
-        file.seek(position)
-        size, kind = struct.unpack(">I4s", file.read(_BOX))
-        if size == 1:  # ISO 14496-12, 4.2: the size follows in eight bytes
-            size = int.from_bytes(file.read(8), "big")
-        if kind == b"ftyp" and position > start:
-            starts.append(position)
-        if size < _BOX:
-            break
-        position += size
-    return starts
-
-
-def _caf_end(file: IO[bytes], start: int, end: int) -> int:
-    """Return where the last chunk of a CAF is to end; at `end` where that is not known."""
-    position = start + 8
-    while position + _TOP <= end:
-        file.seek(position + 4)
-        size = int.from_bytes(file.read(8), "big", signed=True)
-        if size < 0:
-            return end
-        position += _TOP + size
-    return position
-
-
-def _magic(file: IO[bytes], position: int) -> bytes:
-    """Return what a WAV or an AIFF begins with, and what of it there is at a position."""
-    file.seek(position)
-    head = file.read(_TOP)
-    return head[:4] + head[8:12]
-
-
 def _wav_seconds(head: bytes) -> float:
     layout, data = head.find(b"fmt "), head.find(b"data")
     if head[:4] != b"RIFF" or min(layout, data) < 0 or max(layout + 22, data + 8) > len(head):
@@ -193,7 +92,7 @@ def _wav_seconds(head: bytes) -> float:
     if kind in _PCM:
         bytes_per_second = rate * block  # the field of that name is often wrong
     (size,) = struct.unpack_from("<I", head, data + 4)
-    return size / bytes_per_second if bytes_per_second and size < _LARGEST_WAV else 0.0
+    return size / bytes_per_second if bytes_per_second and size < LARGEST_WAV else 0.0
 
 
 def _mp3_seconds(head: bytes) -> float:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cloudburst.media.parts import Part
+
     _Packet = av.Packet[av.audio.stream.AudioStream]
 
 MAX_AUDIO_SECONDS = 1800.0
@@ -48,6 +50,10 @@ _TIME_LINES = ("mp4", "matroska")
 _ANNOUNCING = (*_TIME_LINES, "flac", "aiff", "caf")
 # The shortest part that may be missing without a warning, in seconds.
 _MISSING = 0.5
+# Formats without a structure that would say where the sound ends; MP3 has too many kinds of tags.
+_BARE = frozenset({"aac", "flac"})
+# What need not be told, in bytes and as a part of the file: indices, tags of unknown kinds.
+_LEAST_UNREAD, _UNREAD_SHARE = 1024, 20
 # ID3 and APE tags between the parts of a joined MP3 are no damage.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")
 
@@ -113,7 +119,7 @@ def samples(path: Path, rate: int) -> Iterator[NDArray[np.float32]]:
         OSError: the file cannot be read.
     """
     with _errors_named(path), Content(path) as content:
-        for container, stream in _streams(content):
+        for _, container, stream in _streams(content):
             converter = _Converter(rate)
             for block in _Decoder(container, stream).blocks():
                 for data in converter.convert(block):
@@ -146,14 +152,13 @@ def checked_sound(sound: Sound) -> Sound:
             )
         )
     if sound.seconds < MIN_AUDIO_SECONDS:
-        raise MediaError(
-            tr(
-                "{seconds:.2f} s of audio; the limits are {least} and {most:.0f} s",
-                seconds=sound.seconds,
-                least=MIN_AUDIO_SECONDS,
-                most=MAX_AUDIO_SECONDS,
-            )
+        reason = tr(
+            "{seconds:.2f} s of audio; the limits are {least} and {most:.0f} s",
+            seconds=sound.seconds,
+            least=MIN_AUDIO_SECONDS,
+            most=MAX_AUDIO_SECONDS,
         )
+        raise MediaError("; ".join((reason, *sound.warnings)))
     return sound
 
 
@@ -179,35 +184,98 @@ def _errors_named(path: Path) -> Iterator[None]:
 
 
 def _decode_parts(content: Content, pcm: IO[bytes] | None) -> Sound:
-    # Of joined files each part announces its own.
-    announced = content.announced_seconds() if len(content.parts) == 1 else 0.0
-    seconds, damaged, streams = 0.0, content.truncated, 0
-    for container, stream in _streams(content):
+    seconds, missing, streams, unread = 0.0, 0.0, 0, _Unread()
+    damaged = any(part.truncated for part in content.parts)
+    for part, container, stream in _streams(content, unread):
+        # An MP3 that was joined is one part, of which the header announces the first.
+        announced = content.announced_seconds() or _announced(container, stream)
         decoder = _Decoder(container, stream)
-        seconds += _decode_stream(decoder, pcm)
-        damaged |= decoder.damaged
-        streams = max(streams, len(container.streams.audio))
-        if len(content.parts) == 1:
-            announced = announced or _announced(container, stream)
+        decoded = _decode_stream(decoder, pcm)
+        seconds += decoded
         if seconds > MAX_AUDIO_SECONDS:
             break
-    if not streams:
+        damaged |= decoder.damaged
+        streams = max(streams, len(container.streams.audio))
+        if not unread.after(part, decoded, decoder.end):
+            missing += max(0.0, announced - decoded)
+    if not streams and not seconds:
         raise MediaError(tr("no audio stream ({what})", what=describe(content.path)))
     if seconds <= 0:
         raise MediaError(tr("the audio stream has no duration"))
-    return Sound(seconds, tuple(_warnings(seconds, announced, streams, damaged=damaged)))
+    notes = [*_warnings(seconds, missing, streams, damaged=damaged), *unread.warnings()]
+    return Sound(seconds, tuple(notes))
+
+
+class _Unread:
+    """What of a file is not decoded, though nothing is wrong with what is."""
+
+    def __init__(self) -> None:
+        self._announced = self._held = 0.0
+        self._bytes = 0
+
+    def after(self, part: Part, seconds: float, end: int) -> bool:
+        """Note what follows the sound of a part; return whether it is more of its sound.
+
+        Args:
+            part: was decoded.
+            seconds: its length.
+            end: of the last frame, in bytes from its beginning; 0 if it is not known.
+        """
+        if part.announced and seconds * part.spare / part.announced > _MISSING:
+            self._announced += seconds
+            self._held += seconds * (part.announced + part.spare) / part.announced
+            return True
+        rest = part.spare or (part.end - part.start - end if end else 0)
+        if rest > max(_LEAST_UNREAD, (part.end - part.start) / _UNREAD_SHARE):
+            self._bytes += rest
+        return False
+
+    def whole(self, part: Part) -> None:
+        """Note a part without sound that can be read."""
+        self._bytes += part.end - part.start
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what people should know."""
+        if self._held:
+            yield tr(
+                "the header announces {announced:.2f} s of sound, the file holds {held:.2f} s, as "
+                "after a crash of the recorder; the video has what is announced, as in players. If "
+                "the rest is sound, too, repair the header; for a WAV: ffmpeg -ignore_length 1 -i "
+                "OLD.wav NEW.wav",
+                announced=self._announced,
+                held=self._held,
+            )
+        if self._bytes:
+            yield tr(
+                "{size} kB after the end of the sound cannot be read, so the video is without "
+                "them; if another recording was joined to this one, convert both to WAV first",
+                size=-(-self._bytes // 1000),
+            )
 
 
 def _streams(
-    content: Content,
-) -> Iterator[tuple[av.container.InputContainer, av.audio.stream.AudioStream]]:
-    """Yield the first audio stream of every part of a joined file, open as long as it is used."""
-    for part in content.parts:
+    content: Content, unread: _Unread | None = None
+) -> Iterator[tuple[Part, av.container.InputContainer, av.audio.stream.AudioStream]]:
+    """Yield the first audio stream of every part of a joined file, open as long as it is used.
+
+    Args:
+        content: is read.
+        unread: is told of later parts that cannot be read.
+    """
+    for number, part in enumerate(content.parts):
         content.use(part)
-        with _open(content) as container:
+        try:
+            container = _open(content)
+        except av.error.FFmpegError:
+            if not number:
+                raise
+            if unread:
+                unread.whole(part)
+            continue
+        with container:
             stream = next(iter(container.streams.audio), None)
             if stream is not None:
-                yield container, stream
+                yield part, container, stream
 
 
 def _open(content: Content) -> av.container.InputContainer:
@@ -263,6 +331,10 @@ class _Decoder:
         # Where the next frame is expected, in seconds; the picture of a video may start earlier.
         self._expected = (container.start_time or 0) / av.time_base
         self.damaged = False
+        # Where the last frame ends, in bytes; what follows a FLAC is read as part of it.
+        self.end = 0
+        self._bare = container.format.name in _BARE and len(container.streams) == 1
+        self._largest = 0
 
     def blocks(self) -> Iterator[_Block]:
         """Yield the sound, with silence where its time line has gaps."""
@@ -270,6 +342,7 @@ class _Decoder:
         for packet in self._packets():
             lasts = float((packet.duration or 0) * (packet.time_base or 0))
             for frame in self._frames(packet):
+                self._note_end(packet)
                 if frame.samples and frame.sample_rate:
                     if held:
                         yield held[0]
@@ -294,6 +367,12 @@ class _Decoder:
         except (av.error.FFmpegError, ValueError):
             self.damaged |= not bytes(packet).startswith(_TAGS)
             return []
+
+    def _note_end(self, packet: _Packet) -> None:
+        if self._bare and packet.pos is not None and packet.size:
+            size = min(packet.size, 4 * self._largest) if self._largest else packet.size
+            self._largest = max(self._largest, size)
+            self.end = max(self.end, packet.pos + size)
 
     def _silence_before(self, frame: av.AudioFrame) -> Iterator[_Block]:
         if not self._has_time_line or frame.pts is None or frame.time_base is None:
@@ -378,12 +457,12 @@ def _announced(
     return (container.duration or 0) / av.time_base
 
 
-def _warnings(seconds: float, announced: float, streams: int, *, damaged: bool) -> Iterator[str]:
-    if announced - seconds > _MISSING:
+def _warnings(seconds: float, missing: float, streams: int, *, damaged: bool) -> Iterator[str]:
+    if missing > _MISSING:
         yield tr(
             "the sound is damaged or truncated: the file announces {announced:.2f} s, "
             "{seconds:.2f} s can be decoded; the video is that long",
-            announced=announced,
+            announced=seconds + missing,
             seconds=seconds,
         )
     elif damaged:
