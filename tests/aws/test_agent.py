@@ -128,7 +128,8 @@ def test_a_failed_boot_is_told_with_its_reason(
     def arm(user_data: str, **more: Any) -> Machine:
         return launch(user_data, InstanceType="c7g.large", **more)
 
-    agent = boot(arm if kind == "wrong_architecture" else launch)
+    settings = {"docker_wait": 3} if kind == "no_docker" else {}
+    agent = boot(arm if kind == "wrong_architecture" else launch, **settings)
     health = agent.until("failed")
     assert health["code"] == code
     assert words in health["reason"]

@@ -48,7 +48,12 @@ MACHINE = {
     "pip": {},
     "installs": False,
 }
-QUICK = {"pauses": [0.05, 0.05], "docker_wait": 2, "gpu_wait": 5, "restart_wait": 5, "grace": 0.1}
+# Pauses are short, and no wait ends because the machine is busy.
+QUICK = {
+    "pauses": [0.05, 0.05],
+    **dict.fromkeys(("docker_wait", "gpu_wait", "restart_wait"), SOON),
+    "grace": 0.1,
+}
 
 
 def free_port(count: int = 1) -> int:

@@ -97,7 +97,7 @@ def boot(launch: Callable[..., Machine], *, minutes: int = 30, **settings: Any) 
     config = agent_config(
         image=IMAGE, key=KEY, lease_seconds=600, cap_minutes=30, port=443, room=2, gpu=False
     )
-    quick = {"pauses": [0.1], "docker_wait": 3, "start_wait": SOON, "grace": 1}
+    quick = {"pauses": [0.1], "docker_wait": SOON, "start_wait": SOON, "grace": 1}
     user_data = script(
         minutes=minutes,
         config={**config, **quick, **settings},
