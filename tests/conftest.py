@@ -37,8 +37,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return three times the cores: tests wait for machines and timers a third of their time."""
-    return min(3 * (os.cpu_count() or 1), MOST_WORKERS)
+    """Return twice the cores: tests wait for machines and timers a third of their time."""
+    return min(2 * (os.cpu_count() or 1), MOST_WORKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

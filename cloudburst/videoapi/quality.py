@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from cloudburst.videoapi.motion import Plane
 
+    Measure = Callable[[str, tuple[int, int]], "tuple[Sample, Sample] | None"]
+
 QUALITIES = ("small", "normal", "high")
 EFFORTS = ("low", "high")
 
@@ -130,6 +132,8 @@ _FRAMES = 2 * (_B_FRAMES + 1) + 1
 # 4 are B-frames of the group, the last is its P-frame.
 _FIRST, _EVERY = _FRAMES - _B_FRAMES - 3, 3
 _TRIED = (15, 21)
+# Farther from these than so many steps, two others are tried: the curve is known only nearby.
+_FAR = 3
 # The window is a quarter of the picture.
 _PART = 4
 # Pixels of the blocks whose contrasts are compared, and the quantiles of these.
@@ -184,28 +188,40 @@ def bits(first: Sample, second: Sample, quantiser: float) -> float:
     return first.bits * math.exp(growth * (quantiser - first.quantiser))
 
 
-def decide(
-    measure: Callable[[str], tuple[Sample, Sample] | None], goal: Goal, effort: str
-) -> tuple[float, str]:
+def decide(measure: Measure, goal: Goal, effort: str) -> tuple[float, str]:
     """Choose the quantiser and the search for a moving picture.
 
     Args:
-        measure: takes the samples with a search, see `probe`.
+        measure: takes the samples with a search and two quantisers, see `probe`.
         goal: to be met.
         effort: with ``high``, a thorough search is used where it saves more than it costs.
     """
-    quick = measure("quick")
+    quick = measure("quick", _TRIED)
     if quick is None:
         return goal.quantiser, "quick"
     quantiser = choose(*quick, goal)
+    tried = _nearer(quantiser)
+    if tried != _TRIED:
+        quick = measure("quick", tried) or quick
+        quantiser = choose(*quick, goal)
     needed = bits(*quick, quantiser)
     if effort == "high" and needed * _MOST_SAVED > _CPU_BITS:
-        thorough = measure("thorough")
+        thorough = measure("thorough", tried)
         if thorough is not None:
             other = choose(*thorough, goal)
             if needed - bits(*thorough, other) > _CPU_BITS:
                 return other, "thorough"
     return quantiser, "quick"
+
+
+def _nearer(quantiser: float) -> tuple[int, int]:
+    """Return the two quantisers to try for one that is expected."""
+    fine, coarse = _TRIED
+    if quantiser > coarse + _FAR:
+        return coarse, 2 * coarse - fine
+    if quantiser < fine - _FAR:
+        return 2 * fine - coarse, fine
+    return _TRIED
 
 
 def probe(
@@ -216,6 +232,7 @@ def probe(
     *,
     fps: int,
     search: str,
+    tried: tuple[int, int] = _TRIED,
     folder: Path,
     deadline: Deadline,
     encoder: Sequence[str],
@@ -229,12 +246,13 @@ def probe(
         count: number of frames of the video.
         fps: frames per second.
         search: as in `moving`.
+        tried: the quantisers.
         folder: for its files.
         deadline: time limit of the render.
         encoder: the options that name x264.
 
     Returns:
-        A sample for each quantiser of `_TRIED`; None if the video is too short, or ffmpeg has no
+        A sample for each quantiser; None if the video is too short, or ffmpeg has no
         VMAF.
 
     Raises:
@@ -246,17 +264,17 @@ def probe(
     width, height = size[0] // 2, size[1] // 2
     arguments = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}"]
     arguments += ["-r", str(fps), "-i", "pipe:0"]
-    for number, quantiser in enumerate(_TRIED):
+    for number, quantiser in enumerate(tried):
         arguments += ["-map", "0:v", *encoder, *moving(quantiser, search, key_ratio=1.0)]
         arguments += ["-stats_enc_post", f"probe{number}.sizes", "-stats_enc_post_fmt", "{size}"]
         arguments += ["-f", "null", "-", "-dec", f"{number}:0"]
-    arguments += ["-filter_complex", _comparison(len(_TRIED))]
-    for number in range(len(_TRIED)):
+    arguments += ["-filter_complex", _comparison(len(tried))]
+    for number in range(len(tried)):
         arguments += ["-map", f"[result{number}]", "-f", "null", "-"]
     try:
         ffmpeg.run(arguments, folder, deadline, frames)
         samples = [
-            _sample(folder, number, quantiser, fps) for number, quantiser in enumerate(_TRIED)
+            _sample(folder, number, quantiser, fps) for number, quantiser in enumerate(tried)
         ]
     except (RenderError, OSError, ValueError, LookupError):
         deadline.check()

@@ -28,7 +28,8 @@ from tests.support.servers import serve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.video
+# Its server is started once.
+pytestmark = [pytest.mark.video, pytest.mark.xdist_group("corpus")]
 
 PHOTO = Image.open(EXAMPLE.parent / "pictures" / "dandelions.jpg").resize((640, 360))
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     Frames = list[NDArray[np.uint8]]
 
-pytestmark = pytest.mark.video
+# Its server is started once.
+pytestmark = [pytest.mark.video, pytest.mark.xdist_group("subtitle files")]
 
 SECONDS = 1.0
 FIRST, SECOND = "Hello there", "Here is another"

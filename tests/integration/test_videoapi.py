@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 KEY = "secret"
 HEADERS = {"X-Authentication-Key": KEY}
+# Its server is started once.
+pytestmark = pytest.mark.xdist_group("video API")
 
 
 @pytest.fixture(scope="module")
