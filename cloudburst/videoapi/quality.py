@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from cloudburst.videoapi.motion import Plane
 
-    Measure = Callable[[str, tuple[int, int]], "tuple[Sample, Sample] | None"]
-
 QUALITIES = ("small", "normal", "high")
 EFFORTS = ("low", "high")
 
@@ -42,6 +40,8 @@ class Goal:
         vmaf: the mean over all frames of a moving picture, 0 to 100.
         bits: most bits per second of video; noise reaches no VMAF worth its bytes.
         quantiser: of moving pictures if the probe fails.
+        coarsest: quantiser of moving pictures; beyond it, plain drawings lose more of their whole
+            than of the probe's window.
         crf: x264's rate factor of still pictures.
         cq: NVENC's quality, 0 to 51.
     """
@@ -49,14 +49,15 @@ class Goal:
     vmaf: float
     bits: float
     quantiser: float
+    coarsest: float
     crf: int
     cq: int
 
 
 GOALS = {
-    "small": Goal(vmaf=92.0, bits=8e6, quantiser=20, crf=23, cq=26),
-    "normal": Goal(vmaf=95.0, bits=18e6, quantiser=15, crf=18, cq=21),
-    "high": Goal(vmaf=96.5, bits=40e6, quantiser=11, crf=15, cq=17),
+    "small": Goal(vmaf=92.0, bits=8e6, quantiser=20, coarsest=30, crf=23, cq=26),
+    "normal": Goal(vmaf=95.0, bits=18e6, quantiser=15, coarsest=24, crf=18, cq=21),
+    "high": Goal(vmaf=96.5, bits=40e6, quantiser=11, coarsest=22, crf=15, cq=17),
 }
 # P-frames carry the picture, and the B-frames between them need hardly any bits.
 KEY_RATIO = 1.5
@@ -132,8 +133,6 @@ _FRAMES = 2 * (_B_FRAMES + 1) + 1
 # 4 are B-frames of the group, the last is its P-frame.
 _FIRST, _EVERY = _FRAMES - _B_FRAMES - 3, 3
 _TRIED = (15, 21)
-# Farther from these than so many steps, two others are tried: the curve is known only nearby.
-_FAR = 3
 # The window is a quarter of the picture.
 _PART = 4
 # Pixels of the blocks whose contrasts are compared, and the quantiles of these.
@@ -174,7 +173,8 @@ def choose(first: Sample, second: Sample, goal: Goal) -> float:
     steps = [half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)]
     good = [step for step in steps if vmaf(step) + _low(step) >= goal.vmaf]
     affordable = [step for step in steps if bits(first, second, step) <= goal.bits]
-    return max(good[-1] if good else LOWEST, affordable[0] if affordable else HIGHEST)
+    best = min(good[-1], goal.coarsest) if good else LOWEST
+    return max(best, affordable[0] if affordable else HIGHEST)
 
 
 def _low(quantiser: float) -> float:
@@ -188,40 +188,28 @@ def bits(first: Sample, second: Sample, quantiser: float) -> float:
     return first.bits * math.exp(growth * (quantiser - first.quantiser))
 
 
-def decide(measure: Measure, goal: Goal, effort: str) -> tuple[float, str]:
+def decide(
+    measure: Callable[[str], tuple[Sample, Sample] | None], goal: Goal, effort: str
+) -> tuple[float, str]:
     """Choose the quantiser and the search for a moving picture.
 
     Args:
-        measure: takes the samples with a search and two quantisers, see `probe`.
+        measure: takes the samples with a search, see `probe`.
         goal: to be met.
         effort: with ``high``, a thorough search is used where it saves more than it costs.
     """
-    quick = measure("quick", _TRIED)
+    quick = measure("quick")
     if quick is None:
         return goal.quantiser, "quick"
     quantiser = choose(*quick, goal)
-    tried = _nearer(quantiser)
-    if tried != _TRIED:
-        quick = measure("quick", tried) or quick
-        quantiser = choose(*quick, goal)
     needed = bits(*quick, quantiser)
     if effort == "high" and needed * _MOST_SAVED > _CPU_BITS:
-        thorough = measure("thorough", tried)
+        thorough = measure("thorough")
         if thorough is not None:
             other = choose(*thorough, goal)
             if needed - bits(*thorough, other) > _CPU_BITS:
                 return other, "thorough"
     return quantiser, "quick"
-
-
-def _nearer(quantiser: float) -> tuple[int, int]:
-    """Return the two quantisers to try for one that is expected."""
-    fine, coarse = _TRIED
-    if quantiser > coarse + _FAR:
-        return coarse, 2 * coarse - fine
-    if quantiser < fine - _FAR:
-        return 2 * fine - coarse, fine
-    return _TRIED
 
 
 def probe(
@@ -232,7 +220,6 @@ def probe(
     *,
     fps: int,
     search: str,
-    tried: tuple[int, int] = _TRIED,
     folder: Path,
     deadline: Deadline,
     encoder: Sequence[str],
@@ -246,13 +233,12 @@ def probe(
         count: number of frames of the video.
         fps: frames per second.
         search: as in `moving`.
-        tried: the quantisers.
         folder: for its files.
         deadline: time limit of the render.
         encoder: the options that name x264.
 
     Returns:
-        A sample for each quantiser; None if the video is too short, or ffmpeg has no
+        A sample for each quantiser of `_TRIED`; None if the video is too short, or ffmpeg has no
         VMAF.
 
     Raises:
@@ -264,17 +250,17 @@ def probe(
     width, height = size[0] // 2, size[1] // 2
     arguments = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}"]
     arguments += ["-r", str(fps), "-i", "pipe:0"]
-    for number, quantiser in enumerate(tried):
+    for number, quantiser in enumerate(_TRIED):
         arguments += ["-map", "0:v", *encoder, *moving(quantiser, search, key_ratio=1.0)]
         arguments += ["-stats_enc_post", f"probe{number}.sizes", "-stats_enc_post_fmt", "{size}"]
         arguments += ["-f", "null", "-", "-dec", f"{number}:0"]
-    arguments += ["-filter_complex", _comparison(len(tried))]
-    for number in range(len(tried)):
+    arguments += ["-filter_complex", _comparison(len(_TRIED))]
+    for number in range(len(_TRIED)):
         arguments += ["-map", f"[result{number}]", "-f", "null", "-"]
     try:
         ffmpeg.run(arguments, folder, deadline, frames)
         samples = [
-            _sample(folder, number, quantiser, fps) for number, quantiser in enumerate(tried)
+            _sample(folder, number, quantiser, fps) for number, quantiser in enumerate(_TRIED)
         ]
     except (RenderError, OSError, ValueError, LookupError):
         deadline.check()

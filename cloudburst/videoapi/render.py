@@ -297,12 +297,7 @@ def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline)
 
 
 def _measure(
-    scene: _Scene,
-    moving: str,
-    folder: Path,
-    deadline: Deadline,
-    search: str,
-    tried: tuple[int, int],
+    scene: _Scene, moving: str, folder: Path, deadline: Deadline, search: str
 ) -> tuple[quality.Sample, quality.Sample] | None:
     return quality.probe(
         scene.planes,
@@ -311,7 +306,6 @@ def _measure(
         scene.count,
         fps=FPS,
         search=search,
-        tried=tried,
         folder=folder,
         deadline=deadline,
         encoder=_x264(scene.threads),
