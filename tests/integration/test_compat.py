@@ -46,7 +46,7 @@ def scenes(folder: Path) -> list[dict[str, Any]]:
     return [make_scene(folder, number) for number in range(4)]
 
 
-@pytest.mark.parametrize("name", example_cases("readme_2_scene_list"))
+@pytest.mark.parametrize("name", example_cases("usage_3_one_scene"))
 def test_the_originals_examples(
     name: str,
     folder: Path,

@@ -16,7 +16,6 @@ import pytest
 from cloudburst.videoapi import ffmpeg, render
 from cloudburst.videoapi.ffmpeg import Deadline
 from tests.support.inputs import EXAMPLE
-from tests.support.marks import but_the_first_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,11 +117,8 @@ def test_all_clips_have_the_same_parameter_sets(clips: dict[str, Path]) -> None:
     assert len(set(sets.values())) == 1, sets
 
 
-# The two that differ most come first.
-@pytest.mark.parametrize(
-    "pair",
-    but_the_first_slow(sorted(itertools.product(OPTIONS, OPTIONS), key=("still", "full").__ne__)),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", itertools.product(OPTIONS, OPTIONS))
 def test_any_two_clips_can_be_joined(
     clips: dict[str, Path], tmp_path: Path, pair: tuple[str, str]
 ) -> None:

@@ -51,7 +51,7 @@ def slow_job(job_file: Callable[..., Path], more: str = "") -> Path:
             f"{name}, image: p.png, audio: a.wav", f"{name}, image: p.png, audio: long.wav"
         )
     path = job_file(text)
-    write_sound(path.parent / "long.wav", 6, rate=8000)
+    write_sound(path.parent / "long.wav", 4, rate=8000)
     return path
 
 
