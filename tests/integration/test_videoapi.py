@@ -155,14 +155,15 @@ def test_effort_saves_bytes_of_line_art(server: str, body: dict[str, Any], tmp_p
     random = np.random.default_rng(5)
     picture = Image.new("L", (1920, 1080), 250)
     draw = ImageDraw.Draw(picture)
-    for x, y, radius in random.integers((0, 0, 20), (1920, 1080, 200), (250, 3)):
+    # More of them would meet the limit on bits, whatever the effort.
+    for x, y, radius in random.integers((0, 0, 20), (1920, 1080, 200), (100, 3)):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=20, width=3)
     picture.save(tmp_path / "lines.png")
     body |= {"input_image": b64(tmp_path / "lines.png"), "effects": ["zoom_in"]}
     low, high = (
         post(server, body | {"effort": effort}).json()["size"] for effort in ("low", "high")
     )
-    assert high < 0.97 * low
+    assert 0.5 * low < high < 0.97 * low
 
 
 @pytest.mark.video
