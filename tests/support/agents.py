@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
+import os
+import random
 import shutil
 import socket
 import ssl
@@ -56,15 +59,24 @@ QUICK = {
 }
 
 
+# Each worker of pytest has ports of its own, below those that the system gives to others: what is
+# free now and used a moment later must not be another test's by then.
+_PORTS, _FIRST_PORT = 1200, 15000
+_next_port = itertools.count(random.randrange(_PORTS))  # noqa: S311 - no secret
+
+
 def free_port(count: int = 1) -> int:
     """Return the first of so many ports in a row that are free."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError, OverflowError):
-            first = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port = int(first.getsockname()[1])
-            for number in range(port + 1, port + count):
-                held.enter_context(socket.create_server(("127.0.0.1", number)))
-            return port
+        at = _FIRST_PORT + _PORTS * worker + next(_next_port) % (_PORTS - count)
+        ports = range(at, at + count)
+        for _ in range(count - 1):
+            next(_next_port)
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for port in ports:
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return ports[0]
 
 
 class AgentProcess:
