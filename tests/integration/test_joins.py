@@ -118,7 +118,7 @@ def test_all_clips_have_the_same_parameter_sets(clips: dict[str, Path]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", itertools.product(OPTIONS, OPTIONS))
+@pytest.mark.parametrize("pair", list(itertools.product(OPTIONS, OPTIONS)))
 def test_any_two_clips_can_be_joined(
     clips: dict[str, Path], tmp_path: Path, pair: tuple[str, str]
 ) -> None:
