@@ -232,7 +232,7 @@ def test_all_jobs_of_an_earlier_session_are_ended_at_once(start_agent: Start) ->
     assert agent.ask("DELETE", "/jobs")[0] == 200
     assert [agent.result(job)["status"] for job in jobs] == [499] * 3
     assert agent.result(agent.submit(name="d"))["status"] == 200
-    assert sorted(begun(agent, "cancelled")) == ["a", "b"]
+    until(lambda: sorted(begun(agent, "cancelled")) == ["a", "b"])
 
 
 # -- downloads ----------------------------------------------------------------------------------
