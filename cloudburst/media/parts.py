@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _OGG_HEADER = 27
 _HEAD = 64
@@ -125,13 +125,13 @@ def _part(data: mmap.mmap, start: int, end: int) -> Part:
     if kind is None or kind in _STREAMS:
         if kind is None and not _SYNC.match(data, start):
             return Part(start, end)
-        return Part(start, _next(data, start + 1, end, tuple(_PATTERNS)))
+        return Part(start, _next(data, start + 1, end))
     extent = _WALKERS[kind](data, start, end)
     if extent.end is None or extent.end <= start:  # it is damaged where it begins
         return Part(start, _next(data, start + 1, end, (kind,)))
     if extent.end >= end:
         return Part(start, end, extent.sound, truncated=extent.truncates and extent.end > end)
-    following = _next(data, extent.end, end, tuple(_PATTERNS))
+    following = _next(data, extent.end, end)
     return Part(start, following, extent.sound, _spare(data, extent.end, following))
 
 
@@ -143,7 +143,7 @@ def _kind(data: mmap.mmap, at: int) -> str | None:
     return "mp4" if data[at + 4 : at + 8] == b"ftyp" else None
 
 
-def _next(data: mmap.mmap, at: int, end: int, kinds: tuple[str, ...]) -> int:
+def _next(data: mmap.mmap, at: int, end: int, kinds: Iterable[str] = _PATTERNS) -> int:
     """Return where the next file of some kinds begins, the end if there is none."""
     if tag := _TAG.match(data, at):
         size = sum(byte << 7 * place for place, byte in enumerate(reversed(tag[1])))
@@ -174,7 +174,7 @@ def _ogg(data: mmap.mmap, start: int, end: int) -> _Extent:
     """Pages up to the next beginning of a stream, or up to the last page (RFC 3533, 6)."""
     position, in_header = start, True
     while (place := data.find(b"OggS", position, max(0, end - _OGG_HEADER + 1))) >= 0:
-        if place > position and _next(data, position, place, tuple(_PATTERNS)) < place:
+        if place > position and _next(data, position, place) < place:
             break
         position = place
         begins = bool(data[position + 5] & 2)

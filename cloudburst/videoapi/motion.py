@@ -131,10 +131,10 @@ def _zoom(plane: Plane, target: Plane, zoom: float) -> None:
         target: the frame.
         zoom: at least 1.
     """
-    height, width = target.shape
-    horizontal, vertical = _ratio(width // 2, zoom / FINER), _ratio(height // 2, zoom / FINER)
+    (height, width), scale = target.shape, zoom / FINER
+    horizontal, vertical = _ratio(width // 2, scale), _ratio(height // 2, scale)
     if horizontal is None or vertical is None:
-        _warp(plane, target, zoom / FINER)
+        _warp(plane, target, scale)
         return
     (source_x, scaled_x), (source_y, scaled_y) = horizontal, vertical
     x, y = plane.shape[1] // 2, plane.shape[0] // 2

@@ -140,7 +140,7 @@ _BLOCK = 40
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 # Per step of the quantiser beyond this one, by how much the whole video's VMAF is above that of the
 # samples; below it, the other way round. What remains is 0.1 to 1.2 at the goal of normal, over
-# the pictures of docs/performance.md but flat and retina, which are 0.7 too low.
+# the pictures of docs/performance.md but retina, which is 0.7 too low, and what meets a limit.
 _LOW, _EXACT = 0.04, 19.5
 # How VMAF bends down, per square of the quantiser: 0.01 to 0.03 over the same pictures.
 _BEND = 0.022

@@ -69,10 +69,9 @@ def free_port(count: int = 1) -> int:
     """Return the first of so many ports in a row that are free."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
-        at = _FIRST_PORT + _PORTS * worker + next(_next_port) % (_PORTS - count)
+        first, *_ = itertools.islice(_next_port, count)
+        at = _FIRST_PORT + _PORTS * worker + first % (_PORTS - count)
         ports = range(at, at + count)
-        for _ in range(count - 1):
-            next(_next_port)
         with contextlib.ExitStack() as held, contextlib.suppress(OSError):
             for port in ports:
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
