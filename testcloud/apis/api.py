@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-from testcloud.apis import iam, prices
+from testcloud.apis import iam, parameters, prices
 from testcloud.apis.registry import Registries, pulls
 from testcloud.apis.wire import (
     ACCOUNT,
@@ -200,6 +200,9 @@ class Api:
             return self.ec2.handle(request)
         if request.service == "ecr" and request.action == "GetAuthorizationToken":
             return json_response(self.registries.issue(request))
+        if request.service == "ssm" and request.action == "GetParameter":
+            parameter = parameters.get_parameter(request)
+            return None if parameter is None else json_response(parameter)
         if request.service == "pricing" and request.action == "GetProducts":
             return json_response(prices.get_products(request.params))
         if request.service == "servicequotas":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from testcloud.cloud import ADMINISTRATOR, Cloud
 from tests.support.patience import SOON
@@ -39,6 +40,8 @@ until curl -sf -m 2 http://localhost:5000/health > /dev/null; do sleep 0.1; done
 say "healthy"
 """
 SLEEPER = "#!/bin/bash\necho up\nexec sleep 600\n"
+PARSE = JSONFileLoader.load_file
+MODELS: dict[str, Any] = {}
 
 
 def until(condition: Callable[[], Any], seconds: float = SOON) -> Any:
@@ -48,6 +51,16 @@ def until(condition: Callable[[], Any], seconds: float = SOON) -> Any:
         assert time.monotonic() < deadline, f"condition not met within {seconds} s"
         time.sleep(0.01)
     return value
+
+
+def load_once(loader: JSONFileLoader, path: str) -> Any:
+    """Parse a model of an AWS service, megabytes of JSON, once and not for every session.
+
+    The sessions of a test process come and go with its tests; parsing was a quarter of their time.
+    """
+    if path not in MODELS:
+        MODELS[path] = PARSE(loader, path)
+    return MODELS[path]
 
 
 @cache
@@ -89,6 +102,7 @@ def cloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iam_policy: str | None
 ) -> Iterator[Cloud]:
     """Start a test cloud for one test; the environment points to it."""
+    monkeypatch.setattr(JSONFileLoader, "load_file", load_once)
     with Cloud(tmp_path / "cloud", policy=iam_policy) as cloud:
         for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)

@@ -23,7 +23,15 @@ from botocore.exceptions import (
 
 from testcloud.cloud import Cloud, Fault, MachineFault
 from testcloud.machines.machine import processes
-from tests.support.clouds import SLEEPER, USER_DATA, image, make_group, run_parameters, until
+from tests.support.clouds import (
+    IMAGE,
+    SLEEPER,
+    USER_DATA,
+    image,
+    make_group,
+    run_parameters,
+    until,
+)
 from tests.support.marks import but_the_first_slow
 from tests.support.patience import SOON
 
@@ -468,6 +476,26 @@ def test_an_error_has_the_shape_of_its_protocol(cloud: Cloud) -> None:
         ("pricing", "GetProducts", "AccessDeniedException"),
         ("ssm", "GetParameter", "AccessDeniedException"),
     ]
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_public_parameter_is_the_newest_image_of_its_region() -> None:
+    """As in docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI."""
+    values = {}
+    for region in ("us-east-1", "eu-west-1"):
+        client = boto3.client("ssm", region_name=region)
+        parameter = client.get_parameter(Name=IMAGE)["Parameter"]
+        assert (parameter["Name"], parameter["Type"]) == (IMAGE, "String")
+        assert parameter["ARN"] == f"arn:aws:ssm:{region}::parameter{IMAGE}"
+        (found,) = boto3.client("ec2", region_name=region).describe_images(
+            ImageIds=[parameter["Value"]]
+        )["Images"]
+        assert found["Name"].startswith("al2023-ami-ecs-hvm-")
+        values[region] = parameter["Value"]
+    assert len(set(values.values())) == 2, "an AMI is of one region"
+    with pytest.raises(ClientError) as refused:
+        once("ssm").get_parameter(Name=f"{IMAGE}s")
+    assert code_of(refused) == ("ParameterNotFound", 400)
 
 
 def test_a_fault_fires_where_and_as_often_as_it_says(cloud: Cloud, launch: Launch) -> None:
