@@ -13,18 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cloudburst.api import (
-        Events,
-        JobSource,
-        arun,
-        audit,
-        cleanup,
-        events,
-        plan,
-        preview,
-        resume,
-        run,
-    )
+    from cloudburst.api.asynchronous import arun
+    from cloudburst.api.iterator import Events, events
+    from cloudburst.api.jobs import plan, preview, resume, run
+    from cloudburst.api.recovery import audit, cleanup
     from cloudburst.errors import (
         BadInput,
         CloudBurstError,
@@ -37,6 +29,7 @@ if TYPE_CHECKING:
     )
     from cloudburst.job.folder.scan import Scan, scan
     from cloudburst.job.loader import load_job
+    from cloudburst.job.source import JobSource
     from cloudburst.models import (
         Event,
         EventKind,
@@ -88,7 +81,7 @@ __all__ = [
     "scan",
 ]
 
-_API, _ERRORS, _MODELS = "cloudburst.api", "cloudburst.errors", "cloudburst.models"
+_ERRORS, _MODELS = "cloudburst.errors", "cloudburst.models"
 _LAZY = {
     "BadInput": _ERRORS,
     "CloudBurstError": _ERRORS,
@@ -106,16 +99,16 @@ _LAZY = {
     "Preview": _MODELS,
     "RunReport": _MODELS,
     "SceneStatus": _MODELS,
-    "Events": _API,
-    "JobSource": _API,
-    "arun": _API,
-    "audit": _API,
-    "cleanup": _API,
-    "events": _API,
-    "plan": _API,
-    "preview": _API,
-    "resume": _API,
-    "run": _API,
+    "Events": "cloudburst.api.iterator",
+    "JobSource": "cloudburst.job.source",
+    "arun": "cloudburst.api.asynchronous",
+    "audit": "cloudburst.api.recovery",
+    "cleanup": "cloudburst.api.recovery",
+    "events": "cloudburst.api.iterator",
+    "plan": "cloudburst.api.jobs",
+    "preview": "cloudburst.api.jobs",
+    "resume": "cloudburst.api.jobs",
+    "run": "cloudburst.api.jobs",
     "Audit": "cloudburst.recovery.findings",
     "Cleaned": "cloudburst.recovery.cleanup",
     "Scan": "cloudburst.job.folder.scan",

@@ -1,23 +1,5 @@
 """The Python API: plan, preview, run and resume jobs; find and remove what dead runs have left.
 
-`import cloudburst` offers all of it. Nothing here prints.
+`import cloudburst` offers all of it. Nothing here prints. Nothing is imported here: an audit does
+not wait for the libraries that read pictures and sounds.
 """
-
-from cloudburst.api.asynchronous import arun
-from cloudburst.api.iterator import Events, events
-from cloudburst.api.jobs import plan, preview, resume, run
-from cloudburst.api.recovery import audit, cleanup
-from cloudburst.job.source import JobSource
-
-__all__ = [
-    "Events",
-    "JobSource",
-    "arun",
-    "audit",
-    "cleanup",
-    "events",
-    "plan",
-    "preview",
-    "resume",
-    "run",
-]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cloudburst import targets as registry
 from cloudburst.errors import RunBusy
 from cloudburst.recovery import audit as auditing
-from cloudburst.recovery import cleanup as cleaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +81,9 @@ def cleanup(
     """
     if sum((run is not None, orphans, everything)) != 1:
         raise ValueError("expected exactly one of run, orphans=True and everything=True")
+    # It brings the runner along, which an audit needs nothing of.
+    from cloudburst.recovery import cleanup as cleaning  # noqa: PLC0415
+
     there = audit() if found is None else found
     choice = cleaning.choose(there, None if run is None else str(run), orphans=orphans)
     if choice.alive:

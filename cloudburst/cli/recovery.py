@@ -42,9 +42,10 @@ def _where(command: Callable[..., int]) -> Callable[..., int]:
 
 def _audit(target: str | None, regions: tuple[str, ...], *, all_regions: bool) -> Audit:
     with exit_on_interrupt():
-        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+        # Bad input is reported before slow imports.
+        from cloudburst.api import recovery  # noqa: PLC0415
 
-    return api.audit(
+    return recovery.audit(
         targets=[target] if target else (),
         regions=regions,
         everywhere=all_regions,
@@ -108,8 +109,9 @@ def cleanup(
             tr("expected RUN, --orphans or --all; `cloudburst audit` shows them")
         )
     found = _audit(target, regions, all_regions=all_regions)
-    from cloudburst import api  # noqa: PLC0415
-    from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
+    with exit_on_interrupt():
+        from cloudburst.api import recovery  # noqa: PLC0415
+        from cloudburst.recovery.cleanup import choose  # noqa: PLC0415
 
     choice = choose(found, run_id, orphans=orphans)
     for line in found.unseen:
@@ -123,7 +125,7 @@ def cleanup(
         if not sys.stdin.isatty():
             raise click.UsageError(tr("stdin is not a terminal; pass --yes to confirm"))
         click.confirm(tr("end all of this?"), abort=True)
-    done = api.cleanup(
+    done = recovery.cleanup(
         run_id or None,
         orphans=orphans,
         everything=everything,

@@ -157,9 +157,9 @@ def _arguments() -> list[str]:
 def _dry_run(job: Job, *, offline: bool, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Show what a run of a job would do."""
     with exit_on_interrupt():
-        from cloudburst import api  # noqa: PLC0415 - bad input is reported before slow imports
+        from cloudburst.api import jobs  # noqa: PLC0415 - bad input is reported before slow imports
 
-    found = api.preview(job, offline=offline)
+    found = jobs.preview(job, offline=offline)
     if as_json:
         streams.write_line(
             json.dumps(documents.preview_document(found), indent=2, ensure_ascii=False)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudburst.api import audit, cleanup
+from cloudburst.api.recovery import audit, cleanup
 from cloudburst.errors import InfrastructureError, JournalFailed
 from cloudburst.journal import registry, store
 from cloudburst.report import json as report_json

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudburst import environment
-from cloudburst.api import run
+from cloudburst.api.jobs import run
 from cloudburst.compat import account, instances, kept, results
 from cloudburst.compat.progress import Progress
 from cloudburst.compat.scenes import Options, build_job, chosen_target

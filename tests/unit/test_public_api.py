@@ -121,6 +121,16 @@ def test_the_reference_has_every_name_once() -> None:
     assert sorted(listed) == sorted(set(cloudburst.__all__) - {"__version__"})
 
 
+def test_an_audit_loads_nothing_of_pictures_and_sounds() -> None:
+    code = (
+        "import sys; from cloudburst.api.recovery import audit; audit(); "
+        "print([name for name in ('PIL', 'av', 'numpy', 'cloudburst.runner') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_worker_loads_none_of_it() -> None:
     code = (
         "import sys, cloudburst, cloudburst.videoapi.__main__; "

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 import cloudburst
-from cloudburst import api, cli, errors
+from cloudburst import cli, errors
+from cloudburst.api import jobs
 
 # Recorded from release 0.1.0, before its modules were moved. New options may join.
 RECORDED = json.loads(
@@ -104,7 +105,7 @@ def test_the_package_runs_as_a_module_and_keeps_its_functions() -> None:
     assert asked.stdout == f"cloudburst, version {cloudburst.__version__}\n"
     # Whatever was imported before: a package of the same name would hide the function.
     assert cloudburst.plan.__name__ == "plan"
-    assert cloudburst.run is api.run
+    assert cloudburst.run is jobs.run
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
