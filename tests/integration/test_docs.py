@@ -345,11 +345,10 @@ def write_folder(folder: Path) -> None:
         write_sound(folder / "audio" / f"{stem}.wav", seconds=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 @pytest.mark.video
-@pytest.mark.parametrize(
-    "name", [STARTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in STARTS[1:])]
-)
+@pytest.mark.parametrize("name", STARTS)
 def test_the_local_commands_of_a_start_run(name: str, tmp_path: Path, state: Path) -> None:
     folder = tmp_path / "page"
     folder.mkdir()

@@ -62,11 +62,11 @@ def lost(recorded: Any, now: Any, path: str = "") -> list[str]:
     return [] if recorded == now else [f"{path}: {recorded} became {now}"]
 
 
-def said_while_working(running: CliRun, *arguments: str) -> Any:
-    """Return a command's JSON while a run works; it stands still, so that its end does not race."""
+def said_while_working(running: CliRun, *commands: str) -> list[Any]:
+    """Return commands' JSON while a run works; it stands still, so that its end does not race."""
     running.until(state_is("working"))
     os.kill(running.process.pid, signal.SIGSTOP)
-    said = json.loads(command(*arguments).stdout)
+    said = [json.loads(command(name, "--json").stdout) for name in commands]
     os.kill(running.process.pid, signal.SIGCONT)
     return said
 
@@ -77,12 +77,12 @@ def test_a_comparison_sees_what_is_gone() -> None:
     assert lost(before, {"a": "number", "b": [{}]}) == [".d", ".a: text became number", ".b[].c"]
 
 
-def test_events_report_and_audit_have_the_keys_they_had(
+def test_a_run_and_what_looks_at_it_have_the_keys_they_had(
     job_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     job = job_file(scenes_yaml(2, TWO_BATCHES))
     with cli_run(job, tmp_path / "out") as running:
-        audited = said_while_working(running, "audit", "--json")
+        audited, listed = said_while_working(running, "audit", "ps")
         code, errors = running.finish()
     assert code == 0, errors
     scenes = {(event["event"], event["scene"]): event["seconds"] for event in running.events}
@@ -101,6 +101,22 @@ def test_events_report_and_audit_have_the_keys_they_had(
     assert json.loads((folder / "report.json").read_text()) == report
     assert lost(RECORDED["audit"], shape(audited), "audit") == []
     assert audited["runs"][0]["owner"]["pid"] == running.process.pid
+    assert lost(RECORDED["runs"], shape(listed), "ps") == []
+    (run,) = listed["runs"]
+    assert (run["state"], run["scenes"], run["owner"]["pid"]) == ("running", 2, running.process.pid)
+    assert_commands_have_their_keys(run["run_id"])
+
+
+def assert_commands_have_their_keys(run_id: str) -> None:
+    """Assert that what looks at a finished run has the keys that are documented."""
+    past = json.loads(command("history", "--json").stdout)
+    assert lost(RECORDED["runs"], shape(past), "history") == []
+    shown = json.loads(command("show", run_id, "--json").stdout)
+    assert lost(RECORDED["run"], shape(shown), "show") == []
+    assert lost(RECORDED["report"], shape(shown["report"]), "show.report") == []
+    cost = json.loads(command("cost", "--json").stdout)
+    assert lost(RECORDED["cost"], shape(cost), "cost") == []
+    assert cost["usd"] == 0
 
 
 def test_a_dry_run_has_the_keys_it_had(job_file: Callable[..., Path], tmp_path: Path) -> None:
@@ -110,24 +126,3 @@ def test_a_dry_run_has_the_keys_it_had(job_file: Callable[..., Path], tmp_path: 
         preview = json.loads(running.process.stdout.read())
         assert running.process.wait(60) == 0
     assert lost(RECORDED["preview"], shape(preview), "preview") == []
-
-
-def test_what_looks_at_runs_has_the_keys_that_are_documented(
-    job_file: Callable[..., Path], tmp_path: Path
-) -> None:
-    job = job_file(scenes_yaml(2, TWO_BATCHES))
-    with cli_run(job, tmp_path / "out") as running:
-        listed = said_while_working(running, "ps", "--json")
-        code, errors = running.finish()
-    assert code == 0, errors
-    assert lost(RECORDED["runs"], shape(listed), "ps") == []
-    (run,) = listed["runs"]
-    assert (run["state"], run["scenes"], run["owner"]["pid"]) == ("running", 2, running.process.pid)
-    past = json.loads(command("history", "--json").stdout)
-    assert lost(RECORDED["runs"], shape(past), "history") == []
-    shown = json.loads(command("show", run["run_id"], "--json").stdout)
-    assert lost(RECORDED["run"], shape(shown), "show") == []
-    assert lost(RECORDED["report"], shape(shown["report"]), "show.report") == []
-    cost = json.loads(command("cost", "--json").stdout)
-    assert lost(RECORDED["cost"], shape(cost), "cost") == []
-    assert cost["usd"] == 0

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 
-TWO_BATCHES = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 1}\n"
+TWO_EACH = "distribution: {scenes_per_batch: 2, min_scenes_per_batch: 1}\n"
 
 
-def slow_job(job_file: Callable[..., Path], more: str = "") -> Path:
-    """Write a job of four scenes: of each batch one is short, the other takes a while."""
-    text = scenes_yaml(4, f"{TWO_BATCHES}{more}", ", effects: [zoom_in]")
+def slow_job(job_file: Callable[..., Path], more: str = "", scenes: int = 4) -> Path:
+    """Write a job in batches of two scenes: one is short, the other takes a while."""
+    text = scenes_yaml(scenes, f"{TWO_EACH}{more}", ", effects: [zoom_in]")
     for name in ("s01", "s03"):
         text = text.replace(
             f"{name}, image: p.png, audio: a.wav", f"{name}, image: p.png, audio: long.wav"
@@ -55,10 +55,11 @@ def slow_job(job_file: Callable[..., Path], more: str = "") -> Path:
     return path
 
 
+@pytest.mark.parametrize("scenes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_where_it_was(
-    job_file: Callable[..., Path], tmp_path: Path, state: Path
+    job_file: Callable[..., Path], tmp_path: Path, state: Path, scenes: int
 ) -> None:
-    folder = killed(slow_job(job_file), tmp_path / "out", scene_done, state)
+    folder = killed(slow_job(job_file, scenes=scenes), tmp_path / "out", scene_done, state)
     before = homes(folder)
     assert before
     told = command("audit")
@@ -67,7 +68,7 @@ def test_a_killed_run_goes_on_where_it_was(
     done = command("resume", run_id(state))
     assert done.returncode == 0, done.stdout + done.stderr
     after = homes(folder)
-    assert sorted(after) == ["s01.mp4", "s02.mp4", "s03.mp4", "s04.mp4"]
+    assert sorted(after) == [f"s{number:02d}.mp4" for number in range(1, scenes + 1)]
     assert {name: after[name] for name in before} == before, "what was home was left alone"
     history = journal.read(folder)
     assert history is not None
@@ -76,7 +77,7 @@ def test_a_killed_run_goes_on_where_it_was(
     report = json.loads((folder / "report.json").read_text())
     assert report["outcome"] == "complete"
     assert report["left_running"] == []
-    assert len(report["batches"]) > 2, "what the killed session began is in the report too"
+    assert len(report["batches"]) > scenes // 2, "what the killed session began is in it too"
     assert_nothing_left(state)
     assert command("audit").returncode == 0
 
