@@ -6,7 +6,7 @@ import io
 import struct
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from cloudburst.language import tr
-from cloudburst.media.jpeg import is_damaged_jpeg
+from cloudburst.media.jpeg import is_damaged_jpeg, with_end
 from cloudburst.media.kinds import MediaError, describe_bytes
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def read_picture(data: bytes) -> Picture:
         with Image.open(io.BytesIO(data)) as picture:
             check_picture_size(*picture.size)
             if picture.width * picture.height <= _LARGE:
-                return _decoded(picture, data)
+                return _whole(data)
             with _one_large:
-                return _decoded(picture, data)
+                return _whole(data)
     except MediaError:
         raise
     except UnidentifiedImageError:
@@ -224,6 +224,7 @@ def plain_file(data: bytes, background: str | None = None) -> bytes:
     Raises:
         MediaError: see `read_picture`.
     """
+    data = with_end(data)
     image = read_picture(data).image
     if image.mode == "RGBA" and background is not None:
         ground = Image.new("RGBA", image.size, background)
@@ -277,6 +278,16 @@ def check_picture_size(width: int, height: int) -> None:
 
 
 # -- decoding -----------------------------------------------------------------------------------
+
+
+def _whole(data: bytes) -> Picture:
+    ended = with_end(data)
+    with Image.open(io.BytesIO(ended)) as picture:
+        found = _decoded(picture, ended)
+    if ended is data:
+        return found
+    note = tr("the picture's file lacks its end marker; nothing else of it seems to be missing")
+    return replace(found, warnings=(note, *found.warnings))
 
 
 def _decoded(picture: Image.Image, data: bytes) -> Picture:

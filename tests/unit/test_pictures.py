@@ -91,6 +91,33 @@ def test_a_damaged_picture_is_reported_with_its_line(
         assert "it is a HEIC picture" in problem.message
 
 
+@pytest.mark.parametrize("missing", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}])
+def test_a_jpeg_without_its_end_marker_is_read_whole(options: dict[str, Any], missing: int) -> None:
+    whole = saved(PHOTO, "JPEG", **options)
+    sound, cut = media.read_picture(whole), media.read_picture(whole[:-missing])
+    assert cut.image.tobytes() == sound.image.tobytes()
+    assert cut.warnings == (
+        "the picture's file lacks its end marker; nothing else of it seems to be missing",
+    )
+    for more in (0, missing):
+        # Whoever gets the file next finds the marker.
+        sent = media.plain_file(whole[: len(whole) - more])
+        assert sent.endswith(b"\xff\xd9")
+        assert media.read_picture(sent).warnings == ()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_more_than_its_end_marker_is_refused(
+    mode: str, *, progressive: bool
+) -> None:
+    whole = saved(PHOTO.convert(mode), "JPEG", progressive=progressive, quality=95)
+    for missing in (30, 60, 200, len(whole) // 3):
+        with pytest.raises(media.MediaError, match="truncated"):
+            media.read_picture(whole[:-missing])
+
+
 # Tags of the first image in a file: Pillow reads that one.
 RAW: dict[str, dict[int, Any]] = {
     "dng": {50706: b"\1\4\0\0", 254: 1},
