@@ -45,7 +45,8 @@ def start(arguments: Sequence[str], *, as_json: bool) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reader, writer = os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *_passed_on(arguments), f"{TO}={writer}"],
+        # -P: not what the user's folder has by a module's name.
+        [sys.executable, "-P", "-c", _PROGRAM, *_passed_on(arguments), f"{TO}={writer}"],
         pass_fds=[writer],
         stdout=sys.stderr.fileno(),
         # As if nobody had ignored it above.

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.support.clouds import until
-from tests.support.inputs import scenes_yaml, write_sound
+from tests.support.inputs import scenes_yaml, write_namesakes, write_sound
 from tests.support.patience import SOON
 from tests.support.runs import RUN, assert_nothing_left, command, processes_of
 
@@ -28,6 +28,7 @@ RULES = "distribution: {scenes_per_batch: 1, min_scenes_per_batch: 1}\n"
 
 
 def detached(job: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    write_namesakes(job.parent)
     return subprocess.run(
         [str(RUN), str(job), "--output", str(job.parent / "out"), "--detach", *more],
         capture_output=True,
@@ -35,6 +36,7 @@ def detached(job: Path, *more: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
         stdin=subprocess.DEVNULL,
+        cwd=job.parent,
     )
 
 

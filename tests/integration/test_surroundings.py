@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudburst.engine.toolchain import find_engine
-from tests.support.inputs import scenes_yaml
+from tests.support.inputs import scenes_yaml, write_namesakes
 from tests.support.marks import but_the_first_slow
 from tests.support.runs import RUN, assert_nothing_left
 
@@ -69,6 +69,7 @@ def test_a_proxy_is_not_for_the_engine(
 def test_a_run_with_relative_paths_behind_a_proxy(job_file: Callable[..., Path]) -> None:
     path = job_file(scenes_yaml(1))
     here = path.parent
+    write_namesakes(here)
     (here / "my backend").mkdir()
     (here / "pass").write_text("secret\n")
     settings = {

@@ -159,6 +159,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         theirs, ours = os.pipe()
         command = [
             sys.executable,
+            "-P",  # else the user's folder comes first, and with it their random.py
             "-m",
             MODULE,
             "--stack",
