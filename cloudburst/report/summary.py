@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cloudburst import targets
+from cloudburst.journal.state import KILLED
 from cloudburst.models import Outcome, RunReport, SceneResult, SceneStatus
 from cloudburst.report import cost
 
@@ -182,8 +183,14 @@ def summarize(
         cost=bill,
         left_running=tuple(remaining),
         kept=tuple(kept),
-        error=error or next((batch.error for batch in batches if batch.error), None),
+        error=error or _first_error(batches),
     )
+
+
+def _first_error(batches: Sequence[BatchResult]) -> str | None:
+    """Return a batch's error; that its run was killed explains least, and is the last choice."""
+    errors = [batch.error for batch in batches if batch.error]
+    return next((error for error in errors if error != KILLED), errors[0] if errors else None)
 
 
 def _outcome(done: int, total: int, *, stopped: bool) -> Outcome:

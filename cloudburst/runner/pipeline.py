@@ -402,7 +402,9 @@ class Run:
             stopped=self._stop.requested and not started.over_budget,
             remaining=remaining,
             kept=kept,
-            error=started.over_budget,
+            # Of this session: why an earlier one ended is not why this one did.
+            error=started.over_budget
+            or next((batch.error for batch in started.batches if batch.error), ""),
         )
         text = ntr(
             "{done} of {count} scene done",

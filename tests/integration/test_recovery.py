@@ -82,6 +82,23 @@ def test_a_killed_run_goes_on_where_it_was(
     assert command("audit").returncode == 0
 
 
+@pytest.mark.slow
+def test_a_resume_that_fails_says_why_it_did_and_not_its_killed_run(
+    job_file: Callable[..., Path], tmp_path: Path, state: Path
+) -> None:
+    killed(slow_job(job_file, scenes=2), tmp_path / "out", scene_started, state)
+    # The folders of workers cannot be created.
+    shutil.rmtree(state / "workers")
+    (state / "workers").write_text("in the way")
+    done = command("resume", run_id(state))
+    assert done.returncode == 3, done.stdout + done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert line.startswith("error: no worker could be used: no rung is left; tried a process on")
+    (folder,) = (tmp_path / "out").iterdir()
+    error = json.loads((folder / "report.json").read_text())["error"]
+    assert error.startswith("no rung is left; ")
+
+
 def test_resuming_a_finished_run_starts_nothing(
     job_file: Callable[..., Path], tmp_path: Path, state: Path
 ) -> None:
