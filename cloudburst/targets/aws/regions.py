@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from cloudburst.language import tr
 from cloudburst.models import Verdict
 from cloudburst.targets.aws.architecture import problem
 from cloudburst.targets.aws.refusals import family
-from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of
+from cloudburst.targets.aws.rungs import QUOTAS, allowances, quota_of, rungs
+from cloudburst.targets.failover import Ladder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,3 +163,37 @@ def in_use(
     known = vcpus | {name: kind.vcpus for name, kind in described.items()}
     for machine in running:
         yield quota_of(machine.rung), known.get(machine.type, 0)
+
+
+def ladder(settings: AwsSettings, found: Regions) -> Ladder:
+    """Return the failover ladder of a plan.
+
+    Raises:
+        InfrastructureError: there is no rung, or none that fits the account's quotas.
+    """
+    steps = rungs(settings, found.offers)
+    if not steps:
+        raise InfrastructureError(
+            tr(
+                "no zone of {places} with a default subnet offers {types}: change aws.zones, "
+                "aws.regions or aws.instance_types in scenes.yaml, or name aws.subnet",
+                places=", ".join(settings.zones or settings.regions),
+                types=", ".join(settings.instance_types),
+            )
+        )
+    made = Ladder(steps, time.monotonic, family, found.vcpus.__getitem__, allowances=found.free)
+    if not made.fitting(1):
+        free = ", ".join(
+            f"{vcpus:.0f} of {group} {market} in {region}"
+            for (region, market, group), vcpus in sorted(found.free.items())
+        )
+        raise InfrastructureError(
+            tr(
+                "no instance type of {types} fits the account's quotas: vCPUs free: {free}. Name a "
+                "smaller one as aws.instance_types, wait until other instances have ended, or ask "
+                "for a higher quota in Service Quotas",
+                types=", ".join(settings.instance_types),
+                free=free,
+            )
+        )
+    return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -32,9 +31,7 @@ from cloudburst.targets.aws.fleet import ALIVE
 from cloudburst.targets.aws.prices.pricing import surplus_per_hour
 from cloudburst.targets.aws.prices.rates import RateCard
 from cloudburst.targets.aws.resources import EXPIRES_TAG, OWNER_TAG
-from cloudburst.targets.aws.rungs import rungs
 from cloudburst.targets.durations import BUNDLED_SPEED, RenderTerms
-from cloudburst.targets.failover import Ladder
 from cloudburst.targets.public_ip import Ingress
 from cloudburst.targets.rates import learned
 from cloudburst.videoapi import admission
@@ -48,8 +45,8 @@ if TYPE_CHECKING:
     from cloudburst.targets.aws.ec2 import Aws
     from cloudburst.targets.aws.fleet import Fleet
     from cloudburst.targets.aws.prices.quotes import Quotes
-    from cloudburst.targets.aws.regions import Regions
     from cloudburst.targets.aws.settings import AwsSettings
+    from cloudburst.targets.failover import Ladder
     from cloudburst.targets.rates import RenderRates
 
 # Seconds: with less time left, a machine of an earlier session is not worth taking over.
@@ -288,8 +285,11 @@ class AwsWorkers:
         machine, address = str(outputs["id"]), outputs.get("address")
         if not address:
             raise InfrastructureError(
-                f"{machine} has no public address: its subnet assigns none; name another one as "
-                "aws.subnet in scenes.yaml"
+                tr(
+                    "{machine} has no public address: its subnet assigns none; name another one as "
+                    "aws.subnet in scenes.yaml",
+                    machine=machine,
+                )
             )
         # Enters it into the rentals; if that fails, the teardown does it.
         with contextlib.suppress(CloudRefused):
@@ -441,7 +441,7 @@ def prepare(
         quotes=quotes,
         settings=settings,
         plan=plan,
-        ladder=_ladder(settings, found),
+        ladder=regions.ladder(settings, found),
         kinds=found.kinds,
         notes=(*found.notes, *estimate.warnings(plan, settings)),
         disks={region: quotes.disk(region) for region in settings.regions},
@@ -476,27 +476,3 @@ def _session_notes(source: AwsWorkers) -> tuple[str, ...]:
     credentials = source.aws.credentials
     text = logins.note(credentials.login, credentials.ends, source.last_end())
     return (text,) if text else ()
-
-
-def _ladder(settings: AwsSettings, found: Regions) -> Ladder:
-    steps = rungs(settings, found.offers)
-    if not steps:
-        raise InfrastructureError(
-            f"no zone of {', '.join(settings.zones or settings.regions)} with a default subnet "
-            f"offers {', '.join(settings.instance_types)}: change aws.zones, aws.regions or "
-            "aws.instance_types in scenes.yaml, or name aws.subnet"
-        )
-    ladder = Ladder(
-        steps, time.monotonic, refusals.family, found.vcpus.__getitem__, allowances=found.free
-    )
-    if not ladder.fitting(1):
-        free = ", ".join(
-            f"{vcpus:.0f} of {family} {market} in {region}"
-            for (region, market, family), vcpus in sorted(found.free.items())
-        )
-        raise InfrastructureError(
-            f"no instance type of {', '.join(settings.instance_types)} fits the account's quotas: "
-            f"vCPUs free: {free}. Name a smaller one as aws.instance_types, wait until other "
-            "instances have ended, or ask for a higher quota in Service Quotas"
-        )
-    return ladder
