@@ -74,6 +74,7 @@ ALLOWED = {
         *("resource control policy", "session policy", "vpc endpoint policy"),
         "not eligible for free tier",
     },
+    "media/jpeg.py": {"Premature end of JPEG file"},  # libjpeg-turbo's words
     "engine/plugins.py": {"Error downloading plugin: "},  # the engine's words
     "__init__.py": {"module  has no attribute "},  # an AttributeError, as Python words it
     "history/__init__.py": {"module  has no attribute "},
