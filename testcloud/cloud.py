@@ -280,6 +280,10 @@ class Cloud:
         """Return what is between the runner and a machine, a wire for each port; see `wired`."""
         return self._hypervisor.wires(machine)
 
+    def all_wires(self) -> list[Wire]:
+        """Return the wires of all machines, also of those that have ended."""
+        return list(self._hypervisor.all_wires)
+
     @property
     def wired(self) -> bool:
         """Whether machines that boot from now on are behind wires, which a test may cut."""

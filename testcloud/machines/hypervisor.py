@@ -78,6 +78,7 @@ class Hypervisor:
         self.installs = True
         self._power_offs: dict[str, Callable[[], None]] = {}
         self._wires: dict[tuple[str, int], Wire] = {}
+        self.all_wires: list[Wire] = []  # those of machines that have ended, too
         self._holes: dict[tuple[str, int], BlackHole] = {}
         self._troubled: set[str] = set()
 
@@ -220,6 +221,7 @@ class Hypervisor:
             elif reachable:
                 if place not in self._wires:
                     self._wires[place] = self._wire(machine, port)
+                    self.all_wires.append(self._wires[place])
                 self._wires[place].target = inner
             self._begin_faults(machine)
         return {"address": inner[0], "port": inner[1]}

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from cloudburst import Event, RunReport
     from testcloud.cloud import Cloud
     from testcloud.machines.machine import Machine
-    from testcloud.machines.network import Wire
 
 pytestmark = [pytest.mark.stack, pytest.mark.video]
 
@@ -97,20 +96,6 @@ def assert_at_the_first_try(report: RunReport) -> None:
     assert report.outcome is Outcome.COMPLETE, report.error
     assert tries(report) == [1] * len(report.scenes)
     assert len(launches(report)) == len(report.batches)
-
-
-def collected(cloud: Cloud) -> tuple[set[Wire], Watch]:
-    """Return the wires of all machines, as they will have been, and what collects them."""
-    wires: set[Wire] = set()
-
-    def look(_: Event) -> bool:
-        for machine in cloud.running():
-            wires.update(cloud.wires(machine))
-        return False
-
-    watch = Watch()
-    watch.when(look, lambda: None)
-    return wires, watch
 
 
 # -- nobody is there any more -------------------------------------------------------------------
@@ -246,13 +231,13 @@ def test_another_certificate_on_the_way_gets_no_key(
 ) -> None:
     monkeypatch.setattr(agent, "_IMPOSTOR", 1.0)
     cloud.machine_faults.append(MachineFault("intercepted", times=None))
-    seen, watch = collected(cloud)
     with pytest.raises(InfrastructureError) as failed:
-        run_watched(aws_job(job_file, 1, ONE_ZONE), watch)
+        run_watched(aws_job(job_file, 1, ONE_ZONE))
     assert "another certificate" in str(failed.value)
     assert "proxy" in str(failed.value), "and what that may be"
-    assert any(wire.flows for wire in seen)
-    assert all(wire.recorded == b"" for wire in seen), "refused before anything was sent"
+    wires = cloud.all_wires()
+    assert any(wire.flows for wire in wires)
+    assert all(wire.recorded == b"" for wire in wires), "refused before anything was sent"
     assert_cloud_empty(cloud, state)
 
 
@@ -261,10 +246,9 @@ def test_a_run_between_ears_tells_nothing(
     cloud: Cloud, job_file: Callable[..., Path], state: Path
 ) -> None:
     cloud.wired = True
-    wires, watch = collected(cloud)
-    report, _ = run_watched(aws_job(job_file, 1, ONE_ZONE), watch)
+    report, _ = run_watched(aws_job(job_file, 1, ONE_ZONE))
     assert_at_the_first_try(report)
-    recorded = b"".join(bytes(wire.recorded) for wire in wires)
+    recorded = b"".join(bytes(wire.recorded) for wire in cloud.all_wires())
     assert len(recorded) > 10_000, "pictures, sounds and videos"
     for text in ("HTTP/1", "Authentication", "health", "RIFF", "ftyp", "s00", "s01"):
         assert text.encode() not in recorded
