@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Machines are shared and noisy: how long an example takes says nothing.
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
-# The modules and the tests stay until the end. Looking through them for garbage again and again took
-# half the time of the collection and a tenth of that of the tests.
+# Modules and tests stay until the end. Looking through them for garbage again and again took half
+# the time of the collection and a tenth of that of the tests.
 gc.disable()
 # Beyond them the memory of engines and renderers counts, and there is little left to win.
 MOST_WORKERS = 12
