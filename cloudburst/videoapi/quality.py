@@ -40,8 +40,8 @@ class Goal:
         vmaf: the mean over all frames of a moving picture, 0 to 100.
         bits: most bits per second of video; noise reaches no VMAF worth its bytes.
         quantiser: of moving pictures if the probe fails.
-        coarsest: quantiser of moving pictures; beyond it, plain drawings lose more of their whole
-            than of the probe's window.
+        coarsest: quantiser of moving pictures of few bits; beyond it, plain drawings lose more of
+            their whole than of the probe's window.
         crf: x264's rate factor of still pictures.
         cq: NVENC's quality, 0 to 51.
     """
@@ -65,6 +65,8 @@ _B_FRAMES = 7
 _B_OFFSET = 6
 # Where a frame lies between the pixels of one reference, it may lie on those of another.
 _REFERENCES = 3
+# Bits per second of video below which a picture is a plain drawing; text and line art have more.
+_PLAIN = 2e6
 # Beyond these, a smaller quantiser only encodes noise, and a larger one shows blocks.
 LOWEST, HIGHEST = 8.0, 30.0
 # By how much colours are quantised more coarsely than brightness; the eye sees less of them, and
@@ -171,9 +173,14 @@ def choose(first: Sample, second: Sample, goal: Goal) -> float:
         return first.vmaf + slope * over - _BEND * over**2
 
     steps = [half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)]
-    good = [step for step in steps if vmaf(step) + _low(step) >= goal.vmaf]
+    good = [
+        step
+        for step in steps
+        if vmaf(step) + _low(step) >= goal.vmaf
+        and (step <= goal.coarsest or bits(first, second, step) >= _PLAIN)
+    ]
     affordable = [step for step in steps if bits(first, second, step) <= goal.bits]
-    best = min(good[-1], goal.coarsest) if good else LOWEST
+    best = good[-1] if good else LOWEST
     return max(best, affordable[0] if affordable else HIGHEST)
 
 
