@@ -169,11 +169,13 @@ def test_a_service_ends_with_all_of_its_processes(launch: Launch) -> None:
 
 def test_a_unit_waits_for_what_it_is_ordered_after(launch: Launch) -> None:
     """A start that waits for what waits for the user data is the deadlock of real machines."""
+    once = "Type=oneshot"
     machine = launch(
         script(
             service("late", "/bin/echo late", unit="After=multi-user.target"),
-            service("soon", "/bin/echo soon", unit="After=network-online.target"),
-            service("last", "/bin/echo last", unit="Requires=soon.service\nAfter=soon.service"),
+            # A simple service has started before its program says anything; a oneshot has ended.
+            service("soon", "/bin/echo soon", once, "After=network-online.target"),
+            service("last", "/bin/echo last", once, "Requires=soon.service\nAfter=soon.service"),
             "systemctl start --no-block late",
             "systemctl start last",
             "sleep 0.5; systemctl is-active multi-user.target",
@@ -335,13 +337,13 @@ def test_a_reboot_forgets_what_is_not_enabled(cloud: Cloud, launch: Launch) -> N
 def test_a_persistent_timer_makes_up_for_what_a_reboot_missed(
     fast: Cloud, persistent: bool
 ) -> None:
-    timer = AT.format(minutes=2)
+    timer = AT.format(minutes=4)
     timer = timer if persistent else timer.replace("Persistent=true", "")
     machine = rent(fast, script(OFF, TIMER.format(timer=timer), "systemctl enable --now off.timer"))
     over(machine)
     # The moment passes while the machine is off.
     machine.stop()
-    time.sleep(2.5)
+    time.sleep(4.5)
     fast.reboot(machine)
     if persistent:
         until(lambda: machine.state == "terminated")
