@@ -113,8 +113,8 @@ def test_what_has_many_bits_is_encoded_as_coarsely_as_its_goal_allows() -> None:
     # A page of text, as it was probed, and a drawing with as much VMAF and a tenth of the bits.
     text = Sample(15, 99.44, 28.0e6), Sample(21, 97.92, 12.0e6)
     chosen = quality.choose(*text, NORMAL)
-    assert chosen > NORMAL.coarsest + 3
-    assert quality.bits(*text, chosen) < 0.65 * quality.bits(*text, NORMAL.coarsest)
+    assert chosen > NORMAL.coarsest + 2
+    assert quality.bits(*text, chosen) < 0.7 * quality.bits(*text, NORMAL.coarsest)
     plain = Sample(15, 99.44, 2.8e6), Sample(21, 97.92, 1.2e6)
     assert quality.choose(*plain, NORMAL) == NORMAL.coarsest
 
