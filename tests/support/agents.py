@@ -18,6 +18,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from cloudburst.targets import certificate
 from cloudburst_stacks.payload import PROGRAM, files
 from testcloud.standins import _containers
@@ -163,6 +165,21 @@ class AgentProcess:
             self.kill()
         for state in _containers.every(self.folder):
             _containers.kill(self.folder, state)
+        # A `docker run` that was going on when its agent was killed starts its container yet.
+        while remaining := self._processes():
+            for process in remaining:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(remaining, SOON)
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return what runs of this machine: its command lines name its folder."""
+        return [
+            process
+            for process in psutil.process_iter(["cmdline", "status"])
+            if process.info["status"] != psutil.STATUS_ZOMBIE
+            and any(str(self.folder) in word for word in process.info["cmdline"] or ())
+        ]
 
     # -- what it did ----------------------------------------------------------------------------
 
