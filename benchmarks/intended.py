@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from benchmarks.render import FFMPEG, lossless
+from benchmarks.render import FFMPEG, LOSSLESS, lossless
 from tests.support import peer
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Picture = NDArray[Any]
 
-LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p")
 # The peer runs a shell command without a quantiser in it.
 _SUBTITLES = """
 import subprocess, sys

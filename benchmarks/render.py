@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.render [--lengths 4 8] [--pictures mountain-path my/picture.png]
         [--quality small|normal|high] [--effort low|high]
 
-Prints the tables of docs/performance.md: wall clock and ratios, CPU seconds, sizes, quality, the
-time of x264 alone, and how cost grows. Takes about eight minutes on two cores.
+Prints the tables of docs/performance.md: wall clock and ratios, CPU seconds, sizes, quality, and
+how cost grows. Takes about eight minutes on two cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import psutil
 import requests
 from PIL import Image, ImageOps
 
-from cloudburst.videoapi import ffmpeg, quality, render
+from cloudburst.videoapi import encode, ffmpeg, quality, render
 from cloudburst.videoapi.ffmpeg import Deadline
 from tests.support import peer
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).parent.parent / "examples" / "pictures"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p")
 SRT = """1
 00:00:00,500 --> 00:00:01,900
 In October the larches turn to copper,
@@ -144,22 +145,20 @@ def lossless(body: dict[str, Any], folder: Path) -> Path:
         effects=tuple(body.get("effects", ())),
         language=body.get("language", "chinese"),
     )
-    originals = quality.moving, quality.probe, render._x264, render._render_still  # noqa: SLF001
-    render._x264 = lambda _: ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"]  # noqa: SLF001
-    quality.moving = lambda *_: []
-    quality.probe = lambda *_, **__: None
-    render._render_still = render._render_every_frame  # noqa: SLF001
+    originals = encode.moving, encode.still
+    encode.moving = lambda scene, moved, *rest: encode.every_frame(scene, LOSSLESS, *rest, moved)
+    encode.still = lambda scene, *rest: encode.every_frame(scene, LOSSLESS, *rest)
     try:
         path, _ = render.render(request, folder, Deadline(600), threads=os.cpu_count() or 1)
     finally:
-        quality.moving, quality.probe, render._x264, render._render_still = originals  # noqa: SLF001
+        encode.moving, encode.still = originals
     return path
 
 
 def vmaf(path: Path, reference: Path, folder: Path) -> tuple[float, float]:
     """Return the mean and the first percentile of VMAF over every third frame.
 
-    Not every fourth: every eighth one is a P-frame, better than those between.
+    Not every second or fourth: anchors, better than the frames between, are eight or sixteen apart.
     """
     graph = "libvmaf=n_threads=2:n_subsample=3:log_fmt=json:log_path=vmaf.json"
     command = [FFMPEG, "-v", "error", "-i", str(path), "-i", str(reference)]
@@ -167,22 +166,6 @@ def vmaf(path: Path, reference: Path, folder: Path) -> tuple[float, float]:
     log = json.loads((folder / "vmaf.json").read_text())
     values = sorted(frame["metrics"]["vmaf"] for frame in log["frames"])
     return sum(values) / len(values), values[len(values) // 100]
-
-
-def x264_alone(reference: Path, folder: Path) -> float:
-    """Return the seconds x264 takes for frames in memory, with the settings of moving pictures."""
-    raw = Path("/dev/shm" if Path("/dev/shm").is_dir() else folder) / f"{os.getpid()}.yuv"  # noqa: S108
-    try:
-        command = [FFMPEG, "-v", "error", "-y", "-i", str(reference), "-f", "rawvideo"]
-        subprocess.run([*command, "-pix_fmt", "yuv420p", str(raw)], check=True)
-        command = [FFMPEG, "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
-        command += ["-s", "1920x1080", "-r", "30", "-i", str(raw), "-c:v", "libx264"]
-        began = time.perf_counter()
-        settings = quality.moving(quality.GOALS["normal"].quantiser)
-        subprocess.run([*command, *settings, "-f", "mp4", "/dev/null"], check=True)
-        return time.perf_counter() - began
-    finally:
-        raw.unlink(missing_ok=True)
 
 
 def compare(
@@ -194,8 +177,8 @@ def compare(
 ) -> None:
     """Print the table that compares both servers."""
     write("| picture | s | scenario | peer s | ours s | ratio | CPU peer / ours | MB peer / ours |"
-        " VMAF mean / p1 | x264 alone |")  # fmt: skip
-    write("|---|---|---|---|---|---|---|---|---|---|")
+        " VMAF mean / p1 |")  # fmt: skip
+    write("|---|---|---|---|---|---|---|---|---|")
     with peer.server(folder) as theirs, ours(folder / "ours", "--slots", "1") as mine:
         warm = {"input_image": b64(picture(folder, pictures[0], 640)),
                 "input_audio": b64(sound(folder, 0.5))}  # fmt: skip
@@ -225,14 +208,10 @@ def row(theirs: Any, mine: Any, body: dict[str, Any], folder: Path, label: str) 
         scratch = Path(name)
         reference = lossless(body, scratch)
         mean, low = vmaf(folder / "ours.mp4", reference, scratch)
-        limit = "–"
-        if body.get("effects"):
-            alone = x264_alone(reference, scratch)
-            limit = f"{alone:.2f} s, {our_s / alone:.2f}x"
     return (
         f"| {label} | {peer_s:.1f} | {our_s:.2f} | **{peer_s / our_s:.1f}x** "
         f"| {peer_cpu:.1f} / {our_cpu:.1f} | {peer_size / 1e6:.2f} / {our_size / 1e6:.2f} "
-        f"| {mean:.1f} / {low:.1f} | {limit} |"
+        f"| {mean:.1f} / {low:.1f} |"
     )
 
 

@@ -22,6 +22,8 @@ _POLL = 0.2
 # libass reports this as an error, but the renderer gives it the fonts in a folder (`fonts`).
 _HARMLESS = "Failed to load fontconfig fonts!"
 WAITING_FRAMES = 4
+# Marks raw frames as what `canvas` makes. Filters convert one of two frames that differ in this.
+BT709 = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 
 class RenderError(RuntimeError):
@@ -56,6 +58,17 @@ class Deadline:
             raise Cancelled("the client has gone; the render was ended")
         if time.monotonic() > self._at:
             raise RenderError(f"the render took longer than {self.seconds:.0f} s and was ended")
+
+
+def raw(size: tuple[int, int], fps: int) -> list[str]:
+    """Return the options of frames that are fed as planar YUV 4:2:0 bytes.
+
+    Args:
+        size: width and height, in pixels.
+        fps: frames per second.
+    """
+    shape = f"{size[0]}x{size[1]}"
+    return ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", shape, "-r", str(fps), "-i", "pipe:0"]
 
 
 def run(

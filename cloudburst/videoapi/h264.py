@@ -1,11 +1,10 @@
-"""Give slices of one H.264 stream the parameter sets of another, where only numbering differs.
+"""H.264 streams of x264: take them apart, and give slices other numbers and parameter sets.
 
-A still is encoded without B-frames and with one reference; moving pictures have several of both.
-Their sequence parameter sets (SPS) therefore differ in how the order of display is coded, and their
-picture parameter sets (PPS) in the default number of references. Players that read these once, at
-the start of a file, could not go on after a join. So the slices of stills are rewritten for the
-sets of moving pictures: each header gets the order of display and its own number of references,
-some ten bits; the picture in the slice stays as it is.
+Two kinds of frames are never encoded. A still is one picture, followed by slices that repeat it
+(`still`); motion is every sixteenth frame, with slices between that have the decoder move the
+picture on (`between`). Both need the slices that x264 wrote to be numbered anew, and both have the
+same sequence and picture parameter sets (SPS and PPS): players that read these once, at the start
+of a file, could not go on after a join of clips that differ in them.
 
 Sections and names are those of ITU-T H.264 (08/2021), 7.3. With CABAC the data of a slice begins at
 a whole byte, so that a longer header only moves it.
@@ -15,14 +14,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-P_SLICE, IDR, SPS, PPS, AUD = 1, 5, 7, 8, 9
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SLICE, IDR, SPS, PPS, AUD = 1, 5, 7, 8, 9
 
 # Profiles whose SPS has the chroma format; x264 writes High for pictures in 4:2:0.
 _HIGH = 100
-# Longer than any header of a slice with one reference.
+# Longer than any header of a slice with few references.
 _HEADER = 32
-_P, _I = 5, 7  # slice_type, where all slices of a picture have the same
+# Of slices whose header does not change it.
+QUANTISER = 26
+_P, _B, _I = 5, 6, 7  # slice_type, where all slices of a picture have the same
+_START = re.compile(rb"\x00\x00\x01")
+# The delimiter of a picture whose slices may be I, P and B: primary_pic_type 2.
+_B_DELIMITER = bytes([AUD, 2 << 5 | 1 << 4])
 
 
 class UnknownStreamError(ValueError):
@@ -60,7 +68,7 @@ class Sets:
             order_bits=other.order_bits,
             references=other.references,
         )
-        return same == other and self.references == 1 and not self.order_bits
+        return same == other and not self.order_bits
 
 
 class _Bits:
@@ -88,6 +96,10 @@ class _Bits:
             raise UnknownStreamError("a NAL unit ends too early")
         zeros = len(self.take(end - self.position))
         return int(self.take(zeros + 1), 2) - 1
+
+    def references(self, own: Sets) -> int:
+        """Read how many references a P slice has."""
+        return self.ue() + 1 if self.u() else own.references
 
     def expect(self, value: int, what: str) -> None:
         if value:
@@ -124,59 +136,150 @@ def sets(sps: bytes, pps: bytes) -> Sets:
     bits.ue()  # of B slices, as is the next but one
     bits.expect(bits.u(), "weighted_pred_flag")
     bits.take(2)
-    others += [bits.ue(), bits.ue(), bits.ue()]
+    bits.expect(bits.ue(), f"pic_init_qp_minus{QUANTISER}")
+    others += [bits.ue(), bits.ue()]
     deblocking = bits.u() == 1
     others.append(bits.text[bits.position :].rstrip("0"))
     return Sets(sps, pps, number_bits, order_bits, references, deblocking, tuple(others))
 
 
-def rewritten(nal: bytes, own: Sets, target: Sets, since: int) -> bytes:
-    """Return an I or P slice as it is with other parameter sets.
+# -- access units -------------------------------------------------------------------------------
+
+
+def units(stream: bytes) -> list[bytes]:
+    """Split an Annex B stream with access unit delimiters into access units.
+
+    Raises:
+        UnknownStreamError: there are no delimiters.
+    """
+    starts = [
+        match.start() - (stream[match.start() - 1 : match.start()] == b"\0")
+        for match in _START.finditer(stream)
+        if stream[match.end()] & 31 == AUD
+    ]
+    if not starts:
+        raise UnknownStreamError("no access unit delimiters")
+    return [stream[a:b] for a, b in zip(starts, [*starts[1:], len(stream)], strict=True)]
+
+
+def nals(unit: bytes) -> list[bytes]:
+    """Return the NAL units of an access unit, without start codes."""
+    offsets = [match.end() for match in _START.finditer(unit)]
+    ends = [*(match.start() for match in _START.finditer(unit)), len(unit)][1:]
+    return [unit[offset:end].rstrip(b"\0") for offset, end in zip(offsets, ends, strict=True)]
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """Return an access unit of NAL units."""
+    return b"".join(b"\0\0\0\1" + nal for nal in parts)
+
+
+def kinds(unit: bytes) -> dict[int, bytes]:
+    """Return the last NAL unit of each type."""
+    return {nal[0] & 31: nal for nal in nals(unit)}
+
+
+def is_key(unit: bytes) -> bool:
+    """Whether an access unit is a key frame."""
+    return IDR in kinds(unit)
+
+
+def parameter_sets(stream: bytes) -> Sets:
+    """Read the parameter sets at the start of a stream.
+
+    Raises:
+        UnknownStreamError: there are none, or of a kind that is not known.
+    """
+    found = kinds(stream)
+    if SPS not in found or PPS not in found:
+        raise UnknownStreamError("no parameter sets before the first frame")
+    return sets(found[SPS], found[PPS])
+
+
+def renumbered(unit: bytes, own: Sets, target: Sets, number: int, place: int) -> bytes:
+    """Return an access unit as it is with other parameter sets and numbers; see `rewritten`."""
+    parts = []
+    for nal in nals(unit):
+        kind = nal[0] & 31
+        if kind in {SLICE, IDR}:
+            parts.append(rewritten(nal, own, target, number, place))
+        else:
+            parts.append({SPS: target.sps, PPS: target.pps}.get(kind, nal))
+    return joined(parts)
+
+
+# -- slices -------------------------------------------------------------------------------------
+
+
+def rewritten(nal: bytes, own: Sets, target: Sets, number: int, place: int) -> bytes:
+    """Return an I or P slice as it is with other parameter sets and numbers.
 
     Args:
         nal: the only slice of a frame that is a reference.
         own: the sets it was encoded with.
         target: the sets it will be decoded with: its own, or such as they `fit <Sets.fit>`.
-        since: number of frames since the last key frame.
+        number: of frames since the last key frame that are references.
+        place: number of frames since the last key frame that are shown.
 
     Raises:
         UnknownStreamError: the header has something that this function does not know.
     """
     bits = _Bits(nal, _HEADER)
-    is_key = nal[0] & 31 == IDR
+    key = nal[0] & 31 == IDR
     bits.expect(bits.ue(), "first_mb_in_slice")
     kind = bits.ue()
-    if kind != (_I if is_key else _P):
+    if kind != (_I if key else _P):
         raise UnknownStreamError(f"slice_type is {kind}")
     bits.ue()
     start = bits.text[: bits.position]
     bits.u(own.number_bits)
     begin = bits.position
-    if is_key:
+    if key:
         bits.ue()
     key_number = bits.text[begin : bits.position]
     if own.order_bits:
         bits.u(own.order_bits)
-    if not is_key:
-        bits.expect(bits.u(), "num_ref_idx_active_override_flag")
+    references = "" if key else _references(bits.references(own), target)
     begin = bits.position
-    _skip(bits, own, is_key=is_key)
-    rest = bits.text[begin : bits.position]
-    header = start + _number(since, own.number_bits) + key_number
-    header += _number(2 * since, target.order_bits)
-    if not is_key:
-        header += "0" if target.references == own.references else "11"  # one reference
-    return _joined(nal[:1], header + rest, _data(bits))
-
-
-def _skip(bits: _Bits, own: Sets, *, is_key: bool) -> None:
-    """Go to the end of a header, from the changes to the list of references on."""
-    if is_key:
+    if key:
         bits.take(2)  # what becomes of the earlier pictures
     else:
         bits.expect(bits.u(), "ref_pic_list_modification_flag_l0")
         bits.expect(bits.u(), "adaptive_ref_pic_marking_mode_flag")
         bits.ue()  # cabac_init_idc
+    _skip_rest(bits, own)
+    rest = bits.text[begin : bits.position]
+    header = start + _number(number, own.number_bits) + key_number
+    header += _number(2 * place, target.order_bits) + references
+    return _sliced(nal[:1], header + rest, _data(bits))
+
+
+def b_unit(data: bytes, target: Sets, number: int, place: int, past: int) -> bytes:
+    """Return the access unit of a B-frame that is no reference, with temporal direct prediction.
+
+    Args:
+        data: of its only slice, for a quantiser of `QUANTISER` and cabac_init_idc 0.
+        target: its parameter sets.
+        number: of frames since the last key frame that are references.
+        place: number of frames since the last key frame that are shown.
+        past: number of references that are shown before it. One is shown after it.
+    """
+    header = _exp_golomb(0) + _exp_golomb(_B) + _exp_golomb(0)
+    header += _number(number, target.number_bits) + _number(2 * place, target.order_bits)
+    header += "0"  # direct_spatial_mv_pred_flag
+    header += "1" + _exp_golomb(past - 1) + _exp_golomb(0)
+    header += "00"  # no changes to the lists of references
+    header += _exp_golomb(0) + _exp_golomb(0)  # cabac_init_idc, slice_qp_delta
+    header += _exp_golomb(1) if target.deblocking else ""  # none
+    return joined([_B_DELIMITER, _sliced(bytes([SLICE]), header, data)])
+
+
+def _references(count: int, target: Sets) -> str:
+    """Return how a P slice says how many references it has."""
+    return "0" if count == target.references else "1" + _exp_golomb(count - 1)
+
+
+def _skip_rest(bits: _Bits, own: Sets) -> None:
     bits.ue()  # slice_qp_delta
     if own.deblocking and bits.ue() != 1:
         bits.ue()
@@ -194,7 +297,12 @@ def _number(value: int, width: int) -> str:
     return f"{value % 2**width:0{width}b}" if width else ""
 
 
-def _joined(first: bytes, header: str, data: bytes) -> bytes:
+def _exp_golomb(value: int) -> str:
+    digits = f"{value + 1:b}"
+    return "0" * (len(digits) - 1) + digits
+
+
+def _sliced(first: bytes, header: str, data: bytes) -> bytes:
     header += "1" * (-len(header) % 8)
     return _escaped(first + int(header, 2).to_bytes(len(header) // 8, "big") + data)
 

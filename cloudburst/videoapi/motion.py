@@ -29,6 +29,9 @@ CLOSE = 0.03
 # itself blurs what falls between its pixels, here more, there less, and elsewhere in the next
 # frame: less sharp than it could be, and what no encoder can predict.
 FINER = 2
+# Pixels by which the edges may move from one anchor to the next. What a zoom brings into view
+# between them is not in both; twice as far, a pan of fine lines is clear and blurred in turn.
+_TRAVEL = 8.0
 # Pixels that a pan's frames are made from.
 _TAPS = 8
 
@@ -79,13 +82,33 @@ def shift_at(motion: str, progress: float) -> float:
     return 1 - 2 * progress if motion == "pan_left" else 2 * progress - 1
 
 
+def pan(motion: str, size: tuple[int, int], count: int) -> float:
+    """Return by how many pixels the picture moves to the right with every frame; 0 in a zoom."""
+    if not is_pan(motion):
+        return 0.0
+    spare = canvas_size(motion, size)[0] - size[0]
+    return spare / max(1, count - 1) * (1 if motion == "pan_left" else -1)
+
+
+def longest(motion: str, size: tuple[int, int], count: int) -> float:
+    """Return in how many frames the edges move as far as anchors may be apart; see `between`.
+
+    Args:
+        motion: one of `MOTIONS`.
+        size: width and height of the frames in pixels.
+        count: number of frames.
+    """
+    whole = (ZOOM - 1) * (size[0] if is_pan(motion) else max(size) / 2)
+    return _TRAVEL * max(1, count - 1) / whole
+
+
 def frames(
     planes: Sequence[Plane],
     motion: str,
     size: tuple[int, int],
     count: int,
     buffers: int,
-    part: range | None = None,
+    places: Sequence[int] | None = None,
 ) -> Iterator[memoryview]:
     """Yield each frame of a motion as planar YUV 4:2:0 bytes.
 
@@ -99,13 +122,13 @@ def frames(
         count: number of frames.
         buffers: number of frame buffers, reused in turn; allocating memory for every frame costs
             as much as drawing it.
-        part: numbers of the frames to draw; None draws all.
+        places: numbers of the frames to draw; None draws all.
     """
     shapes = [(size[1], size[0]), *[(size[1] // 2, size[0] // 2)] * 2]
     total = sum(height * width for height, width in shapes)
     ring = [np.empty(total, np.uint8) for _ in range(buffers)]
-    for index in range(count) if part is None else part:
-        frame = ring[index % buffers]
+    for number, index in enumerate(range(count) if places is None else places):
+        frame = ring[number % buffers]
         progress = index / max(1, count - 1)
         offset = 0
         for plane, (height, width) in zip(planes, shapes, strict=True):

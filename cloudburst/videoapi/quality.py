@@ -1,32 +1,24 @@
-"""Choose how finely a video is encoded: by its picture, what was asked for, and what bytes cost.
+"""Choose how a video is encoded: by its picture, what was asked for, and what bytes cost.
 
 The same quantiser gives a photograph of foliage six times the bytes of a drawing, and neither the
-quality that was asked for. So a probe encodes a few frames of the actual motion with two quantisers
-and measures both with VMAF; `choose` then finds the quantiser that meets the `Goal`.
+quality that was asked for. So `probe` encodes a few frames of the actual motion with two quantisers
+and measures both with VMAF; `decide` then finds the quantiser that meets the `Goal`.
 
 Clips of one run must fit together whatever was chosen for each: nothing here may change what x264
-writes into the parameter sets. ``stitchable`` keeps the quantiser out of them; a number of
-B-frames, references or weights other than those of `_MOVING` would get into them. `still` takes
-over those of a moving picture.
+writes into the parameter sets. ``stitchable`` keeps the quantiser out of them, and `between` gives
+all videos those of one encoding of black.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cloudburst.videoapi import ffmpeg, motion, still
-from cloudburst.videoapi.ffmpeg import Deadline, RenderError
+from cloudburst.videoapi import between, still
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from cloudburst.videoapi.motion import Plane
+    from collections.abc import Callable
 
 QUALITIES = ("small", "normal", "high")
 EFFORTS = ("low", "high")
@@ -48,8 +40,8 @@ class Goal:
 
     vmaf: float
     bits: float
-    quantiser: float
-    coarsest: float
+    quantiser: int
+    coarsest: int
     crf: int
     cq: int
 
@@ -59,56 +51,54 @@ GOALS = {
     "normal": Goal(vmaf=95.0, bits=18e6, quantiser=15, coarsest=24, crf=18, cq=21),
     "high": Goal(vmaf=96.5, bits=40e6, quantiser=11, coarsest=22, crf=15, cq=17),
 }
-# P-frames carry the picture, and the B-frames between them need hardly any bits.
-KEY_RATIO = 1.5
-_B_FRAMES = 7
-_B_OFFSET = 6
-# Where a frame lies between the pixels of one reference, it may lie on those of another.
-_REFERENCES = 3
+# How much finer key frames are quantised than other anchors, or than other frames that are not B-.
+_ANCHOR_RATIO, _FRAME_RATIO = 1.26, 1.5
+# By how much coarser B-frames are quantised: they need hardly any bits.
+_B_RATIO = 2.0
 # Bits per second of video below which a picture is a plain drawing; text and line art have more.
 _PLAIN = 2e6
 # Beyond these, a smaller quantiser only encodes noise, and a larger one shows blocks.
-LOWEST, HIGHEST = 8.0, 30.0
+LOWEST, HIGHEST = 8, 30
 # By how much colours are quantised more coarsely than brightness; the eye sees less of them, and
 # VMAF nothing. It is in the parameter sets.
 _COLOURS = 4
 # Trellis quantisation that rather keeps grain and foliage than nothing of them. Psychovisual
 # optimisation of less than 0.25 makes x264 quantise colours one step finer.
 _GRAIN = f"psy-rd=0,0.24:chroma-qp-offset={_COLOURS + 1}"
-# docs/performance.md has the measurements. Uniform motion suits a fixed number of B-frames and a
-# fixed quantiser: x264 then needs no lookahead.
-_MOVING = (
-    f"bframes={_B_FRAMES}:b-adapt=0:weightp=0:aq-mode=0:scenecut=0:me=hex:ref={_REFERENCES}"
-    f":{_GRAIN}:stitchable=1"
-)
+# docs/performance.md has the measurements. Uniform motion suits a fixed quantiser: x264 then needs
+# no lookahead.
+_MOVING = f"aq-mode=0:{_GRAIN}:stitchable=1"
 _STILL = f"no-psy=1:chroma-qp-offset={_COLOURS}"
 # Below this quantiser there are no block edges for the deblocking filter to hide.
 _BLOCKS = 18
-# Thorough takes half as long again for up to a fifth fewer bytes of line art and foliage.
+# Thorough takes twice as long for up to an eighth fewer bytes of foliage and line art.
 _SEARCHES = {
     "quick": "subme=2:trellis=1",
     "thorough": "subme=6:trellis=2",
 }
-# Bits per second of video whose egress ($0.09/GB) costs what thorough's 0.43 CPU seconds more cost
-# on the eight CPUs of a c5.2xlarge ($0.34/h).
-_CPU_BITS = 0.46e6
-# Thorough saves at most a quarter.
-_MOST_SAVED = 0.25
 
 
-def moving(quantiser: float, search: str = "quick", key_ratio: float = KEY_RATIO) -> list[str]:
+def tried(spacing: int) -> tuple[int, int]:
+    """Return the quantisers of the trials, for frames from one anchor to the next."""
+    return _TRIED_OF_EVERY if spacing == 1 else _TRIED
+
+
+def moving(quantiser: int, spacing: int, search: str = "quick") -> list[str]:
     """Return x264's options for a moving picture.
 
     Args:
-        quantiser: H.264's, in steps of a half: with a half, only that of the B-frames is larger.
+        quantiser: H.264's.
+        spacing: frames from one anchor to the next, see `between`; 1 encodes every frame.
         search: how thoroughly x264 looks for similar blocks: ``quick`` or ``thorough``.
-        key_ratio: how much finer key frames are quantised than P-frames.
     """
-    p_frames, b_frames = math.floor(quantiser), math.floor(quantiser + 0.5) + _B_OFFSET
-    ratio = 2 ** ((b_frames - p_frames) / 6)  # six steps double the quantisation
-    options = f"{_MOVING}:{_SEARCHES[search]}:no-deblock={int(quantiser < _BLOCKS)}"
-    options += f":qp={p_frames}:ipratio={key_ratio}:pbratio={ratio:.4f}"
-    return ["-preset", "superfast", "-g", "250", "-x264-params", options]
+    options = f"{_MOVING}:{_SEARCHES[search]}:no-deblock={int(quantiser < _BLOCKS)}:qp={quantiser}"
+    if spacing == 1:
+        options += f":me=hex:{between.EVERY}:keyint={between.KEY_EVERY}"
+        options += f":ipratio={_FRAME_RATIO}:pbratio={_B_RATIO}"
+    else:
+        # Anchors may be many pixels apart; motion that is not found is missing between them, too.
+        options += f":me=umh:{between.ANCHORS}:ipratio={_ANCHOR_RATIO}"
+    return ["-preset", "superfast", "-forced-idr", "1", "-x264-params", options]
 
 
 def still_picture(*rate: str) -> list[str]:
@@ -127,25 +117,26 @@ def nvenc(goal: Goal) -> list[str]:
     return ["-c:v", "h264_nvenc", "-preset", "p4", "-cq", str(goal.cq), "-profile:v", "high"]
 
 
-# -- the probe ----------------------------------------------------------------------------------
+# -- choosing ----------------------------------------------------------------------------------
 
-# Two groups of a P-frame and its B-frames after a key frame; the second is measured.
-_FRAMES = 2 * (_B_FRAMES + 1) + 1
-# From the frame before the second group, the first of VMAF's motion, every third one: numbers 1 and
-# 4 are B-frames of the group, the last is its P-frame.
-_FIRST, _EVERY = _FRAMES - _B_FRAMES - 3, 3
-_TRIED = (15, 21)
-# The window is a quarter of the picture.
-_PART = 4
-# Pixels of the blocks whose contrasts are compared, and the quantiles of these.
-_BLOCK = 40
-_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-# Per step of the quantiser beyond this one, by how much the whole video's VMAF is above that of the
-# samples; below it, the other way round. What remains is 0.1 to 1.2 at the goal of normal, over
-# the pictures of docs/performance.md but retina, which is 0.7 too low, and what meets a limit.
-_LOW, _EXACT = 0.04, 19.5
-# How VMAF bends down, per square of the quantiser: 0.01 to 0.03 over the same pictures.
-_BEND = 0.022
+# Quantisers of the trials: of anchors, and where every frame is encoded.
+_TRIED, _TRIED_OF_EVERY = (13, 20), (17, 25)
+# By how much the loss of VMAF grows with a step of the quantiser: with anchors, by two to three
+# times for four steps.
+_GROWTH, _GROWTH_OF_EVERY = 1.28, 1.1
+# For every step beyond the coarser trial, how much less may be left.
+_BEYOND = 0.12
+# Where VMAF falls by less per step of the quantiser, the frames between anchors limit it. If
+# anchors are closer to each other by this share, it is so much higher, and the bits grow so much.
+_LIMITED = 0.25
+_CLOSER, _HIGHER, _MORE = 3 / 4, 0.12, 1.22
+# Which share of the bits an encoding of every frame saves at most, and a thorough search.
+_SAVED_BY_EVERY, _SAVED_BY_SEARCH = 0.5, 0.13
+# A goal that is missed by no more than this is met. By how much one has to come closer to a goal
+# that is not met, so that it is worth anything.
+_TOLERANCE, _WORTHWHILE = 0.1, 0.5
+# How much more than the goal is asked for: the whole of a video may have less than a part.
+_SURPLUS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,193 +144,167 @@ class Sample:
     """A trial encoding.
 
     Args:
-        quantiser: as in `moving`.
+        quantiser: H.264's, of the anchors.
         vmaf: weighted mean of its frames.
         bits: per second of video, of the whole picture.
     """
 
-    quantiser: float
+    quantiser: int
     vmaf: float
     bits: float
 
 
-def choose(first: Sample, second: Sample, goal: Goal) -> float:
-    """Return the largest quantiser, in steps of a half, that meets a goal."""
-    span = second.quantiser - first.quantiser
-    slope = (second.vmaf - first.vmaf) / span + _BEND * span
+# CPU seconds of a probe, of an anchor, of a frame if all are encoded, and of a thorough search for
+# one of either in addition.
+_PROBE, _ANCHOR, _FRAME, _THOROUGH, _THOROUGH_FRAME = 0.5, 0.02, 0.011, 0.02, 0.006
+# CPU seconds that a bit is worth. With high effort, what its egress ($0.09/GB) costs, on the eight
+# CPUs of a c5.2xlarge ($0.34/h): 7.6 for a megabyte. On this machine encoding a megabyte takes
+# 0.25, and it is not worth much more.
+_WORTH = {"low": 0.4 / 8e6, "high": 7.6 / 8e6}
 
-    def vmaf(quantiser: float) -> float:
-        over = quantiser - first.quantiser
-        return first.vmaf + slope * over - _BEND * over**2
 
-    steps = [half / 2 for half in range(round(2 * LOWEST), round(2 * HIGHEST) + 1)]
+# With each quantiser of `tried`.
+Samples = tuple[Sample, Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a moving picture is encoded, and what is expected of it.
+
+    Args:
+        quantiser: H.264's, of the anchors.
+        spacing: frames from one anchor to the next.
+        search: as in `moving`.
+        vmaf: mean of its frames.
+        bits: per second of video.
+        is_limited: whether the frames between anchors limit the VMAF: with anchors closer to each
+            other a coarser quantiser may do.
+    """
+
+    quantiser: int
+    spacing: int
+    search: str = "quick"
+    vmaf: float = math.nan
+    bits: float = math.nan
+    is_limited: bool = False
+
+
+def choose(samples: Samples, goal: Goal, spacing: int, search: str = "quick") -> Choice:
+    """Return the largest quantiser that meets a goal, or the one that comes closest to it.
+
+    Args:
+        samples: see `probe`.
+        goal: to be met.
+        spacing: that of the samples.
+        search: that of the samples.
+    """
+    steps = range(LOWEST, HIGHEST + 1)
     good = [
         step
         for step in steps
-        if vmaf(step) + _low(step) >= goal.vmaf
-        and (step <= goal.coarsest or bits(first, second, step) >= _PLAIN)
+        if vmaf(samples, step, spacing) >= goal.vmaf + _SURPLUS
+        and (step <= goal.coarsest or bits(samples, step) >= _PLAIN)
     ]
-    affordable = [step for step in steps if bits(first, second, step) <= goal.bits]
-    best = good[-1] if good else LOWEST
-    return max(best, affordable[0] if affordable else HIGHEST)
+    affordable = [step for step in steps if bits(samples, step) <= goal.bits]
+    chosen = max(good[-1] if good else LOWEST, affordable[0] if affordable else HIGHEST)
+    expected = vmaf(samples, chosen, spacing)
+    is_limited = spacing > 1 and expected - vmaf(samples, chosen + 1, spacing) < _LIMITED
+    return Choice(chosen, spacing, search, expected, bits(samples, chosen), is_limited)
 
 
-def _low(quantiser: float) -> float:
-    """Return how much lower the samples are than the whole video, on average."""
-    return _LOW * (quantiser - _EXACT)
+def vmaf(samples: Samples, quantiser: int, spacing: int) -> float:
+    """Return the VMAF with a quantiser and a spacing: it falls by more with every step."""
+    fine, coarse = samples
+    growth = _GROWTH_OF_EVERY if spacing == 1 else _GROWTH
+    lost = (fine.vmaf - coarse.vmaf) / (growth**coarse.quantiser - growth**fine.quantiser)
+    beyond = max(0, quantiser - coarse.quantiser)
+    return fine.vmaf - lost * (growth**quantiser - growth**fine.quantiser) - _BEYOND * beyond
 
 
-def bits(first: Sample, second: Sample, quantiser: float) -> float:
+def bits(samples: Samples, quantiser: int) -> float:
     """Return the bits per second with a quantiser: they fall by the same share with every step."""
-    growth = math.log(second.bits / first.bits) / (second.quantiser - first.quantiser)
-    return first.bits * math.exp(growth * (quantiser - first.quantiser))
+    fine, coarse = samples
+    growth = math.log(coarse.bits / fine.bits) / (coarse.quantiser - fine.quantiser)
+    return fine.bits * math.exp(growth * (quantiser - fine.quantiser))
 
 
 def decide(
-    measure: Callable[[str], tuple[Sample, Sample] | None], goal: Goal, effort: str
-) -> tuple[float, str]:
-    """Choose the quantiser and the search for a moving picture.
-
-    Args:
-        measure: takes the samples with a search, see `probe`.
-        goal: to be met.
-        effort: with ``high``, a thorough search is used where it saves more than it costs.
-    """
-    quick = measure("quick")
-    if quick is None:
-        return goal.quantiser, "quick"
-    quantiser = choose(*quick, goal)
-    needed = bits(*quick, quantiser)
-    if effort == "high" and needed * _MOST_SAVED > _CPU_BITS:
-        thorough = measure("thorough")
-        if thorough is not None:
-            other = choose(*thorough, goal)
-            if needed - bits(*thorough, other) > _CPU_BITS:
-                return other, "thorough"
-    return quantiser, "quick"
-
-
-def probe(
-    planes: Sequence[Plane],
-    moved: str,
-    size: tuple[int, int],
-    count: int,
-    *,
+    measure: Callable[[str, int], Samples | None],
+    goal: Goal,
+    effort: str,
+    widest: int,
+    seconds: float,
     fps: int,
-    search: str,
-    folder: Path,
-    deadline: Deadline,
-    encoder: Sequence[str],
-) -> tuple[Sample, Sample] | None:
-    """Encode frames from the middle of a moving picture twice.
+) -> Choice:
+    """Choose how to encode a moving picture.
 
     Args:
-        planes: Y, U and V; see `motion.source`.
-        moved: one of `motion.MOTIONS`.
-        size: width and height of the video, in pixels.
-        count: number of frames of the video.
+        measure: takes the samples with a search and a spacing, see `probe`.
+        goal: to be met.
+        effort: one of `EFFORTS`.
+        widest: frames from one anchor to the next, at most; 1 if there can be none.
+        seconds: length of the video.
         fps: frames per second.
-        search: as in `moving`.
-        folder: for its files.
-        deadline: time limit of the render.
-        encoder: the options that name x264.
-
-    Returns:
-        A sample for each quantiser of `_TRIED`; None if the video is too short, or ffmpeg has no
-        VMAF.
-
-    Raises:
-        RenderError: out of time, or the client disconnected.
     """
-    if count < _FRAMES:
-        return None
-    frames = _windows(planes, moved, size, count)
-    width, height = size[0] // 2, size[1] // 2
-    arguments = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}"]
-    arguments += ["-r", str(fps), "-i", "pipe:0"]
-    for number, quantiser in enumerate(_TRIED):
-        arguments += ["-map", "0:v", *encoder, *moving(quantiser, search, key_ratio=1.0)]
-        arguments += ["-stats_enc_post", f"probe{number}.sizes", "-stats_enc_post_fmt", "{size}"]
-        arguments += ["-f", "null", "-", "-dec", f"{number}:0"]
-    arguments += ["-filter_complex", _comparison(len(_TRIED))]
-    for number in range(len(_TRIED)):
-        arguments += ["-map", f"[result{number}]", "-f", "null", "-"]
-    try:
-        ffmpeg.run(arguments, folder, deadline, frames)
-        samples = [
-            _sample(folder, number, quantiser, fps) for number, quantiser in enumerate(_TRIED)
-        ]
-    except (RenderError, OSError, ValueError, LookupError):
-        deadline.check()
-        return None
-    return samples[0], samples[1]
+
+    def cost(option: Choice, *probes: str) -> float:
+        return _cost(option, effort, fps) + len(probes) * _PROBE / seconds
+
+    samples = measure("quick", widest)
+    if samples is None:
+        return Choice(goal.quantiser, widest)
+    best = choose(samples, goal, widest)
+    if best.is_limited and widest > 1:
+        best = _better(best, choose(_closer(samples), goal, round(widest * _CLOSER)), goal, cost)
+    if widest > 1:
+        every = replace(best, spacing=1, bits=best.bits * (1 - _SAVED_BY_EVERY))
+        pays = best.is_limited and cost(every, "probe") < cost(best)
+        if not _is_met(best, goal) or pays:
+            best = _measured(best, measure, goal, cost, 1, "quick")
+    thorough = replace(best, search="thorough", bits=best.bits * (1 - _SAVED_BY_SEARCH))
+    if cost(thorough, "probe") < cost(best):
+        best = _measured(best, measure, goal, cost, best.spacing, "thorough")
+    return best
 
 
-def _comparison(count: int) -> str:
-    """Return the filter graph that compares each decoded encoding with the frames."""
-    copies = "".join(f"[original{i}]" for i in range(count))
-    graph = f"[0:v]select=gte(n\\,{_FIRST}),setpts=N,split={count}{copies}"
-    for i in range(count):
-        graph += (
-            f";[dec:{i}]select=gte(n\\,{_FIRST}),setpts=N[encoded{i}]"
-            f";[encoded{i}][original{i}]libvmaf=n_subsample={_EVERY}:log_fmt=json"
-            f":log_path=probe{i}.json[result{i}]"
-        )
-    return graph
+def _closer(samples: Samples) -> Samples:
+    """Return the samples that anchors closer to each other would give."""
+    fine, coarse = (
+        Sample(sample.quantiser, sample.vmaf + _HIGHER, sample.bits * _MORE) for sample in samples
+    )
+    return fine, coarse
 
 
-def _sample(folder: Path, number: int, quantiser: float, fps: int) -> Sample:
-    log = json.loads((folder / f"probe{number}.json").read_text())
-    _, *b_frames, p_frame = (frame["metrics"]["vmaf"] for frame in log["frames"])
-    vmaf = (_B_FRAMES * sum(b_frames) / len(b_frames) + p_frame) / (_B_FRAMES + 1)
-    sizes = [int(size) for size in (folder / f"probe{number}.sizes").read_text().split()]
-    group = sizes[-_B_FRAMES - 1 :]
-    return Sample(quantiser, vmaf, sum(group) * _PART * 8 * fps / len(group))
+def _measured(
+    best: Choice,
+    measure: Callable[[str, int], Samples | None],
+    goal: Goal,
+    cost: Callable[[Choice], float],
+    spacing: int,
+    search: str,
+) -> Choice:
+    """Return the better one of a choice and of what another trial finds."""
+    samples = measure(search, spacing)
+    if samples is None:
+        return best
+    return _better(best, choose(samples, goal, spacing, search), goal, cost)
 
 
-def _windows(
-    planes: Sequence[Plane], moved: str, size: tuple[int, int], count: int
-) -> Iterator[bytes]:
-    """Yield frames from the middle of the video, cut to a window that is like the whole."""
-    start = (count - _FRAMES) // 2
-    window: tuple[int, int] | None = None
-    for frame in motion.frames(planes, moved, size, count, 1, range(start, start + _FRAMES)):
-        parts, offset = [], 0
-        for width, height in (size, *[(size[0] // 2, size[1] // 2)] * 2):
-            plane = np.frombuffer(frame, np.uint8, width * height, offset).reshape(height, width)
-            offset += width * height
-            window = window or typical(plane)
-            x, y = window[0] * width // size[0], window[1] * width // size[0]
-            parts.append(plane[y : y + height // 2, x : x + width // 2].tobytes())
-        yield b"".join(parts)
+def _cost(option: Choice, effort: str, fps: int) -> float:
+    """Return what a second of video costs, in CPU seconds."""
+    frame, thorough = (_FRAME, _THOROUGH_FRAME) if option.spacing == 1 else (_ANCHOR, _THOROUGH)
+    each = frame + (thorough if option.search == "thorough" else 0)
+    return fps / option.spacing * each + option.bits * _WORTH[effort]
 
 
-def typical(luma: Plane) -> tuple[int, int]:
-    """Return where a window of half the width and height has about the contrasts of the whole.
+def _better(best: Choice, other: Choice, goal: Goal, cost: Callable[[Choice], float]) -> Choice:
+    """Return which of two meets a goal at less cost, or comes closer to it."""
+    if _is_met(best, goal):
+        is_better = _is_met(other, goal) and cost(other) < cost(best)
+    else:
+        is_better = other.vmaf > best.vmaf + _WORTHWHILE
+    return other if is_better else best
 
-    A picture's centre may be a face before a blurred wall. Tiles from all over it are no way out:
-    VMAF rewards the hard edges between them.
 
-    Args:
-        luma: a frame.
-
-    Returns:
-        The left and top edge of the window, in pixels, both even.
-    """
-    rows, columns = luma.shape[0] // _BLOCK, luma.shape[1] // _BLOCK
-    blocks = luma[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
-    contrast = np.log1p(blocks[:, ::2, :, ::2].std(axis=(1, 3)))
-    wanted = np.quantile(contrast, _QUANTILES)
-    places = [
-        (row, column)
-        for row in range(0, rows // 2 + 1, 3)
-        for column in range(0, columns // 2 + 1, 3)
-    ]
-
-    def unlike(place: tuple[int, int]) -> float:
-        row, column = place
-        part = contrast[row : row + rows // 2, column : column + columns // 2]
-        return float(np.abs(np.quantile(part, _QUANTILES) - wanted).sum())
-
-    row, column = min(places, key=unlike)
-    return column * _BLOCK, row * _BLOCK
+def _is_met(option: Choice, goal: Goal) -> bool:
+    return option.vmaf >= goal.vmaf - _TOLERANCE

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from cloudburst import media
 from cloudburst.language import tr
-from cloudburst.videoapi import canvas, ffmpeg, motion, quality, still, subtitles
-from cloudburst.videoapi.ffmpeg import Deadline, RenderError
+from cloudburst.videoapi import canvas, encode, motion, quality, subtitles
 from cloudburst.videoapi.typefaces import fonts, lettering, scripts
 
-FPS = 30
-# Frames by which x264 decodes moving pictures ahead of showing them, with B-frames as references.
-# Stills have the same delay, so that decoding times stay in order where one follows the other.
-_DELAY = 2
-# Frames between `motion.frames` and ffmpeg: those queued, one being written, one blocked on the
-# full queue, one being drawn.
-_BUFFERS = ffmpeg.WAITING_FRAMES + 3
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cloudburst.videoapi.ffmpeg import Deadline
 
 
 class UnrenderableRequest(ValueError):
@@ -82,33 +75,6 @@ class Request:
         return "effects_only" if self.effects else "baseline"
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """A request with its inputs decoded.
-
-    Args:
-        planes: Y, U and V of the canvas, or what motion draws from, see `motion.source`.
-        size: width and height of the video, in pixels.
-        count: number of frames.
-        cues: subtitles as they are drawn, without overlaps.
-        style: style of the subtitles; None draws none.
-        watermark: whether ``watermark.png`` is in the folder.
-        threads: encoder threads.
-        goal: how good the video has to be.
-        effort: how much CPU for how few bytes.
-    """
-
-    planes: tuple[motion.Plane, ...]
-    size: tuple[int, int]
-    count: int
-    cues: list[subtitles.Drawn]
-    style: subtitles.Style | None
-    watermark: bool
-    threads: int
-    goal: quality.Goal
-    effort: str
-
-
 def render(
     request: Request, folder: Path, deadline: Deadline, *, threads: int
 ) -> tuple[Path, list[str]]:
@@ -134,27 +100,15 @@ def render(
         raise UnrenderableRequest(str(error)) from error
     deadline.check()
     if moving:
-        _render_moving(scene, moving, folder, deadline)
+        encode.moving(scene, moving, folder, deadline)
     else:
-        try:
-            _render_still(scene, folder, deadline)
-        except still.StillUnsupportedError:
-            _render_every_frame(scene, folder, deadline)
+        encode.still(scene, folder, deadline)
     return folder / "video.mp4", warnings
-
-
-def frame_count(seconds: float) -> int:
-    """Return the number of frames for a narration of so many seconds.
-
-    The picture does not end before the sound: `ffmpeg -f concat` lets a clip begin when the longer
-    stream of the one before ends, and a frame has to end there.
-    """
-    return max(1, math.ceil(round(seconds * FPS, 6)))
 
 
 def _read(
     request: Request, folder: Path, moving: str | None, threads: int
-) -> tuple[_Scene, list[str]]:
+) -> tuple[encode.Scene, list[str]]:
     decoded = media.read_picture(request.image)
     picture = decoded.image
     size = canvas.size_for(picture, portrait=request.is_portrait)
@@ -167,10 +121,10 @@ def _read(
     cues, style, notes = _subtitles(request, size, folder, sound.seconds)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     planes = canvas.planes(picture, canvas_size, request.background_color)
-    scene = _Scene(
+    scene = encode.Scene(
         planes=motion.source(planes, moving) if moving else planes,
         size=size,
-        count=frame_count(sound.seconds),
+        count=encode.frame_count(sound.seconds),
         cues=cues,
         style=style,
         watermark=request.watermark is not None,
@@ -266,193 +220,3 @@ def _left_out(chars: str) -> str:
         "CLOUDBURST_FONTS can name a folder with a font that does",
         names=lettering.named(chars),
     )
-
-
-# -- moving pictures ----------------------------------------------------------------------------
-
-
-def _render_moving(scene: _Scene, moving: str, folder: Path, deadline: Deadline) -> None:
-    """Draw every frame while ffmpeg encodes; on the GPU where NVENC works."""
-
-    def encode(encoder: list[str]) -> None:
-        frames = motion.frames(scene.planes, moving, scene.size, scene.count, _BUFFERS)
-        arguments = [
-            *_inputs(scene),
-            *_graph(scene, _write_cues(scene, folder, scene.cues)),
-            *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count), *encoder),
-            *_VIDEO,
-        ]
-        ffmpeg.run(arguments, folder, deadline, frames)
-
-    if ffmpeg.has_nvenc():
-        try:
-            encode(quality.nvenc(scene.goal))
-        except RenderError:
-            deadline.check()  # out of time or cancelled: another encoder cannot help
-        else:
-            return
-    measure = functools.partial(_measure, scene, moving, folder, deadline)
-    chosen = quality.decide(measure, scene.goal, scene.effort)
-    encode([*_x264(scene.threads), *quality.moving(*chosen)])
-
-
-def _measure(
-    scene: _Scene, moving: str, folder: Path, deadline: Deadline, search: str
-) -> tuple[quality.Sample, quality.Sample] | None:
-    return quality.probe(
-        scene.planes,
-        moving,
-        scene.size,
-        scene.count,
-        fps=FPS,
-        search=search,
-        folder=folder,
-        deadline=deadline,
-        encoder=_x264(scene.threads),
-    )
-
-
-# -- still pictures -----------------------------------------------------------------------------
-
-
-def _render_still(scene: _Scene, folder: Path, deadline: Deadline) -> None:
-    """Encode each picture once and repeat it; see `still`.
-
-    Raises:
-        StillUnsupportedError: this x264 does not write the stream that `still` expects.
-    """
-    changes, texts = _states(scene)
-    parts = still.segments(changes, scene.count)
-    encoded = still.encoded(parts)
-    # Only the first frame of each segment is encoded: its cue spans just that frame's time.
-    cues = [
-        subtitles.Drawn((index - 0.5) / FPS, (index + 0.5) / FPS, text)
-        for index, part in enumerate(encoded)
-        if (text := texts[part.state])
-    ]
-    keys = ",".join(f"{(i - 0.4) / FPS:.4f}" for i, part in enumerate(encoded) if part.key and i)
-    arguments = [
-        *_inputs(scene),
-        *_graph(scene, _write_cues(scene, folder, cues), loop=True),
-        *("-frames:v", str(len(encoded)), *_x264(scene.threads)),
-        *quality.still_picture("-crf", str(scene.goal.crf)),
-        *(("-force_key_frames", keys) if keys else ()),
-        *("-f", "h264", "pictures.h264"),
-        *("-map", "1:a:0", *_SOUND, "-f", "mp4", "sound.m4a"),
-    ]
-    skips = _skips(scene.size, scene.threads)
-    ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
-    stream = list(skips.assemble((folder / "pictures.h264").read_bytes(), parts))
-    arguments = [
-        *("-framerate", str(FPS), "-f", "h264", "-i", "pipe:0", "-i", "sound.m4a"),
-        *("-map", "0:v", "-map", "1:a", "-c", "copy"),
-        # A raw stream has no timestamps; those of ffmpeg's demuxer make the last frame too short.
-        *("-bsf:v", f"setts=pts=N/{FPS}/TB:dts=(N-{_DELAY})/{FPS}/TB:duration=1/{FPS}/TB"),
-        *_VIDEO,
-    ]
-    ffmpeg.run(arguments, folder, deadline, stream)
-
-
-def _frame(scene: _Scene) -> bytes:
-    return b"".join(plane.tobytes() for plane in scene.planes)
-
-
-def _states(scene: _Scene) -> tuple[list[int], list[str]]:
-    """Return the frames at which the picture changes, and the subtitle text of each picture."""
-    changes, texts = [0], [""]
-    for cue in scene.cues:
-        start, end = (math.ceil(round(second * FPS, 6)) for second in (cue.start, cue.end))
-        for frame, text in ((start, cue.text), (end, "")):
-            if frame >= scene.count or frame < changes[-1]:
-                continue
-            if frame == changes[-1]:
-                texts[-1] = text
-            elif text != texts[-1]:
-                changes.append(frame)
-                texts.append(text)
-    return changes, texts
-
-
-@functools.lru_cache(maxsize=4)
-def _skips(size: tuple[int, int], threads: int) -> still.Skips:
-    """Return the slices that repeat a picture, from encodings of black, once per size.
-
-    Raises:
-        StillUnsupportedError: the slices are not as expected.
-    """
-    luma = bytes([16]) * (size[0] * size[1])
-    black = luma + bytes([128]) * (size[0] * size[1] // 2)
-    with TemporaryDirectory(prefix="cloudburst-") as name:
-        folder = Path(name)
-        arguments = [
-            *_raw(size),
-            *("-vf", f"loop=loop=-1:size=1,{_TAGS}", "-frames:v", str(still.PERIOD + 3)),
-            *(*_x264(threads), *quality.still_picture("-qp", "20")),
-            *("-f", "h264", "black.h264"),
-        ]
-        ffmpeg.run(arguments, folder, Deadline(60), [black])
-        arguments = [
-            *(*_raw(size), "-vf", _TAGS, *_x264(threads), *quality.moving(quality.HIGHEST)),
-            *("-f", "h264", "moving.h264"),
-        ]
-        ffmpeg.run(arguments, folder, Deadline(60), [black])
-        streams = [(folder / f"{name}.h264").read_bytes() for name in ("black", "moving")]
-        return still.Skips(*streams)
-
-
-def _render_every_frame(scene: _Scene, folder: Path, deadline: Deadline) -> None:
-    """Encode a still frame by frame: slower, but with any encoder."""
-    arguments = [
-        *_inputs(scene),
-        *_graph(scene, _write_cues(scene, folder, scene.cues), loop=True),
-        *("-map", "1:a:0", *_SOUND, "-frames:v", str(scene.count)),
-        *(*_x264(scene.threads), "-preset", "superfast", "-crf", str(scene.goal.crf + 1)),
-        *("-g", str(still.KEY_EVERY)),
-        *_VIDEO,
-    ]
-    ffmpeg.run(arguments, folder, deadline, [_frame(scene)])
-
-
-# -- ffmpeg arguments ---------------------------------------------------------------------------
-
-_TAGS = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-# One time base for stills and moving pictures: clips with different ones cannot be joined.
-_VIDEO = ["-map_metadata", "-1", "-movflags", "+faststart", "-video_track_timescale", "15360"]
-_VIDEO += ["-f", "mp4", "video.mp4"]
-_SOUND = ["-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "128k"]
-
-
-def _raw(size: tuple[int, int]) -> list[str]:
-    shape = f"{size[0]}x{size[1]}"
-    return ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", shape, "-r", str(FPS), "-i", "pipe:0"]
-
-
-def _inputs(scene: _Scene) -> list[str]:
-    mark = ["-i", "watermark.png"] if scene.watermark else []
-    return [*_raw(scene.size), *media.PCM, "-i", "sound.pcm", *mark]
-
-
-def _x264(threads: int) -> list[str]:
-    return ["-c:v", "libx264", "-profile:v", "high", "-threads", str(threads)]
-
-
-def _write_cues(scene: _Scene, folder: Path, cues: list[subtitles.Drawn]) -> bool:
-    """Write the subtitles for ffmpeg; return whether there are any."""
-    if scene.style is None or not cues:
-        return False
-    (folder / "cues.ass").write_text(subtitles.to_ass(cues, scene.style), encoding="utf-8")
-    return True
-
-
-def _graph(scene: _Scene, has_cues: bool, *, loop: bool = False) -> list[str]:
-    """Return the filter graph for watermark and subtitles; `loop` repeats the picture endlessly."""
-    chain = [*(["loop=loop=-1:size=1"] if loop else []), _TAGS]
-    graph = f"[0:v]{','.join(chain)}[picture]"
-    last = "picture"
-    if scene.watermark:
-        graph += f";[{last}][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]"
-        last = "marked"
-    if has_cues:
-        graph += f";[{last}]ass=cues.ass:fontsdir=fonts[titled]"
-        last = "titled"
-    return ["-filter_complex", f"{graph};[{last}]format=yuv420p[out]", "-map", "[out]"]

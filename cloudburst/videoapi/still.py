@@ -7,7 +7,7 @@ not grow with length.
 
 The slices are taken from an encoding of black frames by x264. What changes from frame to frame is
 ``frame_num``, which counts reference frames modulo 16, and the order of display. `Skips` verifies
-this: it compares its slices with those that x264 writes and raises `StillUnsupportedError` if one
+this: it compares its slices with those that x264 writes and raises `UnknownStreamError` if one
 bit differs; the caller then encodes every frame.
 
 x264 writes these frames without B-frames and with one reference, which is what makes them so
@@ -17,11 +17,11 @@ run can follow each other in any player.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudburst.videoapi import h264
+from cloudburst.videoapi.h264 import UnknownStreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,12 +31,6 @@ PERIOD = 16
 KEY_EVERY = 300
 # x264 settings that the method requires, with any preset.
 X264 = "weightp=0:scenecut=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:aud=1:keyint=infinite:ref=1"
-
-_START = re.compile(rb"\x00\x00\x01")
-
-
-class StillUnsupportedError(ValueError):
-    """The encoder's stream does not have the structure that this module expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,67 +82,6 @@ def encoded(parts: Sequence[Segment]) -> list[Segment]:
     ]
 
 
-def units(stream: bytes) -> list[bytes]:
-    """Split an Annex B stream with access unit delimiters into access units."""
-    starts = [
-        match.start() - (stream[match.start() - 1 : match.start()] == b"\0")
-        for match in _START.finditer(stream)
-        if stream[match.end()] & 31 == h264.AUD
-    ]
-    if not starts:
-        raise StillUnsupportedError("no access unit delimiters")
-    return [stream[a:b] for a, b in zip(starts, [*starts[1:], len(stream)], strict=True)]
-
-
-def _nals(unit: bytes) -> list[bytes]:
-    """Return the NAL units of an access unit, without start codes."""
-    offsets = [match.end() for match in _START.finditer(unit)]
-    ends = [*(match.start() for match in _START.finditer(unit)), len(unit)][1:]
-    return [unit[offset:end].rstrip(b"\0") for offset, end in zip(offsets, ends, strict=True)]
-
-
-def _kinds(unit: bytes) -> dict[int, bytes]:
-    """Return the last NAL unit of each type."""
-    return {nal[0] & 31: nal for nal in _nals(unit)}
-
-
-def parameter_sets(stream: bytes) -> h264.Sets:
-    """Read the parameter sets at the start of a stream.
-
-    Raises:
-        StillUnsupportedError: there are none, or of a kind that is not known.
-    """
-    nals = _kinds(stream)
-    if h264.SPS not in nals or h264.PPS not in nals:
-        raise StillUnsupportedError("no parameter sets before the first frame")
-    try:
-        return h264.sets(nals[h264.SPS], nals[h264.PPS])
-    except h264.UnknownStreamError as error:
-        raise StillUnsupportedError(str(error)) from error
-
-
-def _rewritten(unit: bytes, own: h264.Sets, target: h264.Sets, since: int) -> bytes:
-    """Return an access unit as it is with other parameter sets.
-
-    Args:
-        unit: a frame in one slice.
-        own: its parameter sets.
-        target: those it shall have.
-        since: number of frames since the last key frame.
-    """
-    nals = []
-    for nal in _nals(unit):
-        kind = nal[0] & 31
-        if kind in {h264.P_SLICE, h264.IDR}:
-            try:
-                nals.append(h264.rewritten(nal, own, target, since))
-            except h264.UnknownStreamError as error:
-                raise StillUnsupportedError(str(error)) from error
-        else:
-            nals.append({h264.SPS: target.sps, h264.PPS: target.pps}.get(kind, nal))
-    return b"".join(b"\0\0\0\1" + nal for nal in nals)
-
-
 class Skips:
     """P slices that repeat the previous frame.
 
@@ -157,23 +90,25 @@ class Skips:
         moving: the start of a moving picture of the same size, with its parameter sets.
 
     Raises:
-        StillUnsupportedError: they differ from the expected streams.
+        UnknownStreamError: they differ from the expected streams.
     """
 
     def __init__(self, black: bytes, moving: bytes) -> None:
-        frames = units(black)
+        frames = h264.units(black)
         if len(frames) < PERIOD + 3:
-            raise StillUnsupportedError("too few frames to see a whole period")
-        self._own = parameter_sets(frames[0])
-        self._target = parameter_sets(moving)
+            raise UnknownStreamError("too few frames to see a whole period")
+        self._own = h264.parameter_sets(frames[0])
+        self._target = h264.parameter_sets(moving)
         if not self._own.fit(self._target):
-            raise StillUnsupportedError("the parameter sets of stills and motion differ too much")
+            raise UnknownStreamError("the parameter sets of stills and motion differ too much")
         for index, frame in enumerate(frames[1:], start=1):
-            if _nals(frame) != _nals(_rewritten(frames[1], self._own, self._own, index)):
-                raise StillUnsupportedError(f"frame {index} is not the expected slice")
-        self._since = [
-            _rewritten(frames[1], self._own, self._target, since) for since in range(KEY_EVERY)
-        ]
+            repeated = h264.renumbered(frames[1], self._own, self._own, index, index)
+            if h264.nals(frame) != h264.nals(repeated):
+                raise UnknownStreamError(f"frame {index} is not the expected slice")
+        self._since = [self._rewritten(frames[1], since) for since in range(KEY_EVERY)]
+
+    def _rewritten(self, unit: bytes, since: int) -> bytes:
+        return h264.renumbered(unit, self._own, self._target, since, since)
 
     def assemble(self, stream: bytes, parts: Sequence[Segment]) -> Iterator[bytes]:
         """Yield the frames of the video: each encoded picture, repeated for its segment.
@@ -183,14 +118,14 @@ class Skips:
             parts: the segments.
 
         Raises:
-            StillUnsupportedError: the stream is not one frame per encoded segment with the expected
+            UnknownStreamError: the stream is not one frame per encoded segment with the expected
                 key frames.
         """
-        pictures = units(stream)
-        keys = [h264.IDR in _kinds(picture) for picture in pictures]
+        pictures = h264.units(stream)
         fresh = encoded(parts)
-        if keys != [part.key for part in fresh] or parameter_sets(pictures[0]) != self._own:
-            raise StillUnsupportedError("the pictures are not encoded as asked")
+        keys = [h264.is_key(picture) for picture in pictures]
+        if keys != [part.key for part in fresh] or h264.parameter_sets(pictures[0]) != self._own:
+            raise UnknownStreamError("the pictures are not encoded as asked")
         pending = iter(zip(pictures, fresh, strict=True))
         following = next(pending, None)
         picture, since = b"", 0
@@ -198,7 +133,7 @@ class Skips:
             if following is not None and part is following[1]:
                 picture, following = following[0], next(pending, None)
             since = 0 if part.key else since + 1
-            yield _rewritten(picture, self._own, self._target, since)
+            yield self._rewritten(picture, since)
             for _ in range(part.frames - 1):
                 since += 1
                 yield self._since[since]

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from cloudburst.videoapi import ffmpeg, render
+from cloudburst.videoapi import encode, ffmpeg, render
 from cloudburst.videoapi.ffmpeg import Deadline
 from tests.support.inputs import EXAMPLE
 
@@ -134,13 +134,13 @@ def test_any_two_clips_can_be_joined(
     frames = shown(joined)
     expected = [shown(clips[first]), shown(clips[second])]
     assert [len(part) for part in expected] == [
-        math.ceil(LENGTHS[name] * render.FPS) for name in (first, second)
+        math.ceil(LENGTHS[name] * encode.FPS) for name in (first, second)
     ]
     assert len(frames) == sum(map(len, expected))
     for (_, luma), (_, alone) in zip(frames, itertools.chain(*expected), strict=True):
         assert np.array_equal(luma, alone)
     times = np.array([time for time, _ in frames])
-    assert np.abs(np.diff(times) - 1 / render.FPS).max() < 1e-3
+    assert np.abs(np.diff(times) - 1 / encode.FPS).max() < 1e-3
     starts = [times[0], times[len(expected[0])]]
     in_step = [time - start for time, start in zip(clicks(joined), starts, strict=True)]
     assert in_step == pytest.approx([CLICK, CLICK], abs=0.03)
@@ -149,8 +149,8 @@ def test_any_two_clips_can_be_joined(
 def test_sound_does_not_drift_over_twenty_clips(clips: dict[str, Path], tmp_path: Path) -> None:
     names = list(OPTIONS) * 5
     joined = join(clips, names, tmp_path)
-    counts = [math.ceil(LENGTHS[name] * render.FPS) for name in names]
-    starts = np.cumsum([0, *counts[:-1]]) / render.FPS
+    counts = [math.ceil(LENGTHS[name] * encode.FPS) for name in names]
+    starts = np.cumsum([0, *counts[:-1]]) / encode.FPS
     drift = np.array(clicks(joined)) - starts - CLICK
     assert np.abs(drift - drift[0]).max() < 0.003
     assert abs(drift[0]) < 0.03
@@ -171,8 +171,8 @@ def test_counted_samples_stay_in_step_with_the_command_for_them(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:
     names = list(OPTIONS) * 5
-    frames = [math.ceil(LENGTHS[name] * render.FPS) for name in names]
-    starts = np.cumsum([0, *frames[:-1]]) / render.FPS
+    frames = [math.ceil(LENGTHS[name] * encode.FPS) for name in names]
+    starts = np.cumsum([0, *frames[:-1]]) / encode.FPS
     late = np.array(counted(join(clips, names, tmp_path))) - starts - CLICK
     # What the documentation says of copied sound.
     assert late[-1] == pytest.approx(0.16, abs=0.02)

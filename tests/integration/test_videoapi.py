@@ -383,7 +383,7 @@ def test_cleanup_counts(server: str) -> None:
 @pytest.mark.video
 def test_a_render_that_takes_too_long_is_ended_and_leaves_no_ffmpeg(tmp_path: Path) -> None:
     from cloudburst.videoapi import render
-    from cloudburst.videoapi.ffmpeg import Deadline
+    from cloudburst.videoapi.ffmpeg import Deadline, RenderError
 
     request = render.Request(
         write_picture(tmp_path / "p.png", (1920, 1080)).read_bytes(),
@@ -392,7 +392,7 @@ def test_a_render_that_takes_too_long_is_ended_and_leaves_no_ffmpeg(tmp_path: Pa
     )
     folder = tmp_path / "scene"
     folder.mkdir()
-    with pytest.raises(render.RenderError, match="took longer than 1 s and was ended"):
+    with pytest.raises(RenderError, match="took longer than 1 s and was ended"):
         render.render(request, folder, Deadline(1.0), threads=1)
     import psutil
 

@@ -42,6 +42,9 @@ ENGLISH = {
     "videoapi/quality.py",
     "videoapi/h264.py",
     "videoapi/still.py",
+    "videoapi/between.py",
+    "videoapi/encode.py",
+    "videoapi/probe.py",
     "targets/local/provider.py",
     # prints what the original tool prints
     *(f"compat/{module}.py" for module in ("account", "functions", "kept", "operation")),
@@ -137,10 +140,6 @@ ALLOWED = {
     },
     "workers/transport.py": {"timed out"},
     "workers/messages.py": {"reset by peer", "timed out"},  # what a library's messages contain
-    "videoapi/render.py": {
-        ";[]ass=cues.ass:fontsdir=fonts[titled]",
-        ";[][2:v]overlay=x=10:y=10:eof_action=repeat:format=yuv420[marked]",
-    },
 }
 # Values of enums: `console.text.word` translates them.
 CODES = {

@@ -60,19 +60,19 @@ def test_a_repeated_picture_is_numbered_and_ordered() -> None:
     for since in (1, 15, 16, 63, 64, 299):
         number, order = f"{since % 16:04b}", f"{since * 2 % 128:07b}"
         now = nal(0x41, P.format(number=number, order=order, references="0"), b"\xab\xcd")
-        assert h264.rewritten(was, STILL, MOVING, since) == now
+        assert h264.rewritten(was, STILL, MOVING, since, since) == now
         one_of_two = nal(0x41, P.format(number=number, order=order, references="11"), b"\xab\xcd")
         two = replace(MOVING, references=2)
-        assert h264.rewritten(was, STILL, two, since) == one_of_two
+        assert h264.rewritten(was, STILL, two, since, since) == one_of_two
         own = nal(0x41, P.format(number=number, order="", references="0"), b"\xab\xcd")
-        assert h264.rewritten(was, STILL, STILL, since) == own
+        assert h264.rewritten(was, STILL, STILL, since, since) == own
 
 
 def test_a_key_frame_keeps_its_number_and_its_data() -> None:
     # In the file, no two zeros are followed by a number up to three: an escape is between them.
     was = nal(0x65, KEY.format(number="0000", order=""), b"\0\0\3\1\0\0\3\0\0\3\3\x80")
     now = nal(0x65, KEY.format(number="0000", order="0" * 7), b"\0\0\3\1\0\0\3\0\0\3\3\x80")
-    assert h264.rewritten(was, STILL, MOVING, 0) == now
+    assert h264.rewritten(was, STILL, MOVING, 0, 0) == now
 
 
 def test_zeros_that_move_together_are_escaped() -> None:
@@ -83,10 +83,10 @@ def test_zeros_that_move_together_are_escaped() -> None:
 def test_what_is_not_known_is_refused() -> None:
     good = {"number": "0001", "order": "", "references": "0"}
     for header, words in (
-        (P.format(**good | {"references": "1"}), "override"),
+        (P.format(**good | {"references": "111"}), "modification"),
         ("010" + P.format(**good)[1:], "first_mb"),
         ("100101" + P.format(**good)[6:], "slice_type is 4"),
         (P.format(**good) + "0", "does not end"),
     ):
         with pytest.raises(UnknownStreamError, match=words):
-            h264.rewritten(nal(0x41, header, b"\x80"), STILL, MOVING, 1)
+            h264.rewritten(nal(0x41, header, b"\x80"), STILL, MOVING, 1, 1)

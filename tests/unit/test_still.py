@@ -10,16 +10,10 @@ import numpy as np
 import pytest
 
 from cloudburst import media
-from cloudburst.videoapi import ffmpeg, h264, quality, render, still
+from cloudburst.videoapi import encode, ffmpeg, h264, quality, render, still
 from cloudburst.videoapi.ffmpeg import Deadline
-from cloudburst.videoapi.still import (
-    KEY_EVERY,
-    PERIOD,
-    Segment,
-    Skips,
-    StillUnsupportedError,
-    segments,
-)
+from cloudburst.videoapi.h264 import UnknownStreamError
+from cloudburst.videoapi.still import KEY_EVERY, PERIOD, Segment, Skips, segments
 from tests.support.inputs import EXAMPLE, write_sound
 
 if TYPE_CHECKING:
@@ -150,9 +144,9 @@ def test_an_encoder_of_another_kind_falls_back_to_encoding_every_frame(
     held = frames(rendered(asked, tmp_path))
 
     def refuse(*_: object) -> None:
-        raise StillUnsupportedError("another encoder")
+        raise UnknownStreamError("another encoder")
 
-    monkeypatch.setattr(render, "_skips", refuse)
+    monkeypatch.setattr(encode, "_skips", refuse)
     plain = frames(rendered(asked, tmp_path, "plain"))
     assert len(plain) == len(held)
     for a, b in zip(plain, held, strict=True):
@@ -180,7 +174,9 @@ def black(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return encoding(tmp_path_factory.mktemp("moving"), "testsrc2=", 9, [*X264, *quality.moving(20)])
+    return encoding(
+        tmp_path_factory.mktemp("moving"), "testsrc2=", 1, [*X264, *quality.moving(20, 1)]
+    )
 
 
 @pytest.mark.video
@@ -210,20 +206,20 @@ def test_an_unknown_encoding_of_black_is_refused(
 ) -> None:
     gray = encoding(tmp_path, "testsrc2=", PERIOD + 3, STILL)
     sliced = encoding(tmp_path, "color=c=black:", PERIOD + 3, [*STILL, "-slices", "2"])
-    skipped = b"".join(unit for place, unit in enumerate(still.units(gray)) if place != 5)
+    skipped = b"".join(unit for place, unit in enumerate(h264.units(gray)) if place != 5)
     main = [option if option != "high" else "main" for option in STILL]
     refused = [
         (b"", "delimiters"),
-        (b"".join(still.units(black)[:4]), "too few"),
+        (b"".join(h264.units(black)[:4]), "too few"),
         (gray, "not the expected"),
-        (skipped + still.units(gray)[1], "not the expected"),
+        (skipped + h264.units(gray)[1], "not the expected"),
         (sliced, "is"),
         (without(black, h264.SPS), "parameter sets"),
         (encoding(tmp_path, "color=c=black:", PERIOD + 3, main), "not High"),
         (encoding(tmp_path, "color=c=black:", PERIOD + 3, [*X264, "-aud", "1"]), "differ|weighted"),
     ]
     for stream, words in refused:
-        with pytest.raises(StillUnsupportedError, match=words):
+        with pytest.raises(UnknownStreamError, match=words):
             Skips(stream, moving)
 
 
@@ -231,7 +227,7 @@ def test_an_unknown_encoding_of_black_is_refused(
 def test_motion_with_other_settings_is_refused(tmp_path: Path, black: bytes) -> None:
     for more in (["-x264-params", "cabac=0"], ["-x264-params", "8x8dct=0:weightp=0"]):
         moving = encoding(tmp_path, "testsrc2=", 3, [*X264, "-preset", "superfast", *more])
-        with pytest.raises(StillUnsupportedError):
+        with pytest.raises(UnknownStreamError):
             Skips(black, moving)
 
 
@@ -245,5 +241,5 @@ def test_pictures_that_are_not_as_asked_are_refused(
     one, three = (encoding(tmp_path, "testsrc2=", count, STILL) for count in (1, 3))
     weighted = encoding(tmp_path, "testsrc2=", 2, [*X264, "-aud", "1", "-bf", "0"])
     for stream in (one, two_keys, three, weighted):
-        with pytest.raises(StillUnsupportedError):
+        with pytest.raises(UnknownStreamError):
             list(skips.assemble(stream, parts))
