@@ -65,7 +65,7 @@ def test_a_time_out_follows_the_scene() -> None:
             RenderTerms(BUNDLED_SPEED, rates=BUNDLED_RATES),
             (
                 "limits.scene_timeout is not set, so the limit was 600 s: three times a cautious "
-                "estimate of 9 s and the time to send the files, at least 600 s; if the worker is "
+                "estimate of 12 s and the time to send the files, at least 600 s; if the worker is "
                 "only slow, set it higher"
             ),
         ),
@@ -137,11 +137,11 @@ def test_scenes_that_the_limit_of_the_user_ends_are_named() -> None:
 def test_on_this_machine_a_time_out_follows_the_bundled_server() -> None:
     terms = LocalWorkers(None).terms  # type: ignore[arg-type] - no provider is asked
     half_an_hour = scene(1800)
-    # Three times 1800 * 66.5 / 8 / 7.5 seconds: an hour and 40 minutes, not twelve hours.
-    assert scene_timeout(half_an_hour, Limits(), terms) == pytest.approx(5985)
+    # Three times 1800 * 66.5 / 8 / 5.7 seconds: two hours and 11 minutes, not twelve hours.
+    assert scene_timeout(half_an_hour, Limits(), terms) == pytest.approx(7875)
     assert scene_timeout(scene(100), Limits(), terms) == 600, "at the least"
     assert scene_timeout(half_an_hour, Limits(scene_timeout=9000), terms) == 9000
-    assert longest_timeout([scene(1), half_an_hour], Limits(), terms) == pytest.approx(5985)
+    assert longest_timeout([scene(1), half_an_hour], Limits(), terms) == pytest.approx(7875)
 
 
 PUBLIC = "betashow/video-generation-api:latest"
@@ -162,7 +162,7 @@ def test_a_hung_render_is_given_up_before_its_machine_ends() -> None:
     assert scene_timeout(hung, Limits(scene_timeout=30), rented(60)) == 30
     assert scene_timeout(hung, Limits(), rented(None)) == pytest.approx(7481.25)
     assert scene_timeout(scene(1), Limits(), rented(5)) == 150, "half of so short a lease"
-    assert scene_timeout(hung, Limits(), rented(60, "bundled")) == pytest.approx(7481.25 / 7.5)
+    assert scene_timeout(hung, Limits(), rented(60, "bundled")) == pytest.approx(7481.25 / 5.7)
 
 
 @given(st.floats(0.1, 1800), st.integers(5, 1440))
