@@ -85,10 +85,11 @@ class Probe:
             if spacing > 1:
                 self._add(streams, encoded, {*drawn})
             places = [shown.index(place) for place in compared]
-            self._compare([frames[place] for place in compared], places, spacing)
+            values = self._compare([frames[place] for place in compared], places, spacing)
+            more = self._more(search, spacing)
             fine, coarse = (
-                Sample(quantiser, self._vmaf(number, search, spacing), self._bits(stream, group))
-                for number, (quantiser, stream) in enumerate(streams.items())
+                Sample(quantiser, value + more, self._bits(stream, group))
+                for value, (quantiser, stream) in zip(values, streams.items(), strict=True)
             )
         except (RenderError, OSError, ValueError, LookupError):
             self.deadline.check()
@@ -125,40 +126,39 @@ class Probe:
             video = b"".join(ivf.written(self.size, self.fps, kept))
             (self.folder / _name(number, 2)).write_bytes(video)
 
-    def _compare(self, frames: Sequence[Buffer], places: Sequence[int], spacing: int) -> None:
-        """Measure the VMAF of each decoded video.
+    def _compare(
+        self, frames: Sequence[Buffer], places: Sequence[int], spacing: int
+    ) -> tuple[float, float]:
+        """Return the mean VMAF of the decoded frames, in each video.
+
+        Both videos are measured as one: what VMAF needs before it begins takes as long as a frame.
 
         Args:
-            frames: as they were drawn.
+            frames: as they were drawn, see `_compared`.
             places: their numbers among those of a video.
             spacing: of the videos.
         """
+        graph = f"[0:v]{ffmpeg.BT709},settb=1,setpts=N[originals]"
+        for number, needed in enumerate((places, places[1:])):
+            chosen = "+".join(f"eq(n\\,{place})" for place in needed)
+            graph += f";[{number + 1}:v]select={chosen},{ffmpeg.BT709}[encoded{number}]"
+        graph += ";[encoded0][encoded1]concat,settb=1,setpts=N[encoded]"
+        graph += ";[encoded][originals]libvmaf=n_subsample=2:n_threads=2"
+        graph += ":log_fmt=json:log_path=probe.json"
         arguments = ffmpeg.raw(self.size, self.fps)
-        tried = range(len(quality.tried(spacing)))
-        copies = "".join(f"[original{i}]" for i in tried)
-        graph = f"[0:v]{ffmpeg.BT709},settb=1,setpts=N,split={len(tried)}{copies}"
-        chosen = "+".join(f"eq(n\\,{place})" for place in places)
-        results = []
-        for i in tried:
-            arguments += ["-i", _name(i, spacing)]
-            graph += (
-                f";[{i + 1}:v]select={chosen},{ffmpeg.BT709},settb=1,setpts=N[encoded{i}]"
-                f";[encoded{i}][original{i}]libvmaf=n_subsample=2:n_threads=2"
-                f":log_fmt=json:log_path=probe{i}.json[result{i}]"
-            )
-            results += ["-map", f"[result{i}]", "-f", "null", "-"]
-        arguments += ["-filter_complex", graph, *results]
-        ffmpeg.run(arguments, self.folder, self.deadline, frames)
+        arguments += ["-i", _name(0, spacing), "-i", _name(1, spacing)]
+        arguments += ["-filter_complex", graph, "-f", "null", "-"]
+        ffmpeg.run(arguments, self.folder, self.deadline, [*frames, *frames[1:]])
+        log = json.loads((self.folder / "probe.json").read_text())
+        _, *values = (float(frame["metrics"]["vmaf"]) for frame in log["frames"])
+        half = len(values) // 2
+        return sum(values[:half]) / half, sum(values[half:]) / half
 
-    def _vmaf(self, number: int, search: str, spacing: int) -> float:
-        """Return the mean VMAF, of a whole video with the same settings."""
-        log = json.loads((self.folder / f"probe{number}.json").read_text())
-        _, *typical = (frame["metrics"]["vmaf"] for frame in log["frames"])
+    def _more(self, search: str, spacing: int) -> float:
+        """Return how much more VMAF a whole video has."""
         if spacing == 1:
-            other = _THOROUGH if search == "thorough" else 0.0
-        else:
-            other = _LATER_PAN if motion.is_pan(self.moved) else _LATER_ZOOM
-        return float(sum(typical) / len(typical)) + other
+            return _THOROUGH if search == "thorough" else 0.0
+        return _LATER_PAN if motion.is_pan(self.moved) else _LATER_ZOOM
 
     def _bits(self, stream: bytes, group: int) -> float:
         """Return the bits per second, of a whole video with the same settings."""

@@ -305,8 +305,8 @@ def test_a_log_without_measurements_leaves_the_default(
 
     def emptied(arguments: list[str], folder: Path, *rest: Any) -> None:
         run(arguments, folder, *rest)
-        if (folder / "probe0.json").exists():
-            (folder / "probe0.json").write_text('{"frames": []}')
+        if (folder / "probe.json").exists():
+            (folder / "probe.json").write_text('{"frames": []}')
 
     monkeypatch.setattr(ffmpeg, "run", emptied)
     assert samples_of("flat", tmp_path) is None
