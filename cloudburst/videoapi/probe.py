@@ -109,10 +109,18 @@ class Probe:
         arguments = ffmpeg.raw(self.size, self.fps)
         for number, quantiser in enumerate(tried):
             options = quality.moving(quantiser, spacing, search)
-            arguments += ["-map", "0:v", *self.encoder, *options, "-f", "h264", _name(number, 1)]
+            arguments += [
+                "-map",
+                "0:v",
+                *self.encoder,
+                *options,
+                "-f",
+                "h264",
+                _name(number, "h264"),
+            ]
         ffmpeg.run(arguments, self.folder, self.deadline, frames)
         return {
-            quantiser: (self.folder / _name(number, 1)).read_bytes()
+            quantiser: (self.folder / _name(number, "h264")).read_bytes()
             for number, quantiser in enumerate(tried)
         }
 
@@ -124,7 +132,7 @@ class Probe:
             made = self.tweens.assemble(stream, parts, pan)
             kept = ((place, unit) for place, unit in made if place in needed)
             video = b"".join(ivf.written(self.size, self.fps, kept))
-            (self.folder / _name(number, 2)).write_bytes(video)
+            (self.folder / _name(number, "ivf")).write_bytes(video)
 
     def _compare(
         self, frames: Sequence[Buffer], places: Sequence[int], spacing: int
@@ -146,7 +154,8 @@ class Probe:
         graph += ";[encoded][originals]libvmaf=n_subsample=2:n_threads=2"
         graph += ":log_fmt=json:log_path=probe.json"
         arguments = ffmpeg.raw(self.size, self.fps)
-        arguments += ["-i", _name(0, spacing), "-i", _name(1, spacing)]
+        kind = "h264" if spacing == 1 else "ivf"
+        arguments += ["-i", _name(0, kind), "-i", _name(1, kind)]
         arguments += ["-filter_complex", graph, "-f", "null", "-"]
         ffmpeg.run(arguments, self.folder, self.deadline, [*frames, *frames[1:]])
         log = json.loads((self.folder / "probe.json").read_text())
@@ -176,6 +185,6 @@ def _compared(group: int, spacing: int) -> list[int]:
     return list(range(first - 2, first + 3))
 
 
-def _name(number: int, spacing: int) -> str:
-    """Return the name of a video: a raw stream, or one with frames that are not encoded."""
-    return f"probe{number}.{'h264' if spacing == 1 else 'ivf'}"
+def _name(number: int, kind: str) -> str:
+    """Return the name of a trial's file: a raw stream, or with frames that are not encoded."""
+    return f"probe{number}.{kind}"

@@ -144,9 +144,9 @@ class Sample:
     """A trial encoding.
 
     Args:
-        quantiser: H.264's, of the anchors.
-        vmaf: weighted mean of its frames.
-        bits: per second of video, of the whole picture.
+        quantiser: H.264's, of the anchors, or of all frames but B-frames.
+        vmaf: mean of a whole video's frames, as far as a part tells.
+        bits: per second of video.
     """
 
     quantiser: int
@@ -254,7 +254,7 @@ def decide(
     if samples is None:
         return Choice(goal.quantiser, widest)
     best = choose(samples, goal, widest)
-    if best.is_limited and widest > 1:
+    if best.is_limited:
         best = _better(best, choose(_closer(samples), goal, round(widest * _CLOSER)), goal, cost)
     if widest > 1:
         every = replace(best, spacing=1, bits=best.bits * (1 - _SAVED_BY_EVERY))

@@ -153,13 +153,17 @@ def test_the_decoder_moves_the_picture(
         assert off(frame, luma(meant[place])).max() < 3, place
 
 
+def one_group(folder: Path, tweens: Tweens, meant: Sequence[bytes]) -> list[Luma]:
+    """Return what is shown of 17 frames, of which the first and the last are encoded."""
+    stream = encoded(folder, [meant[0], meant[16]], quality.moving(10, 16, "thorough"))
+    return shown(folder, list(tweens.assemble(stream, anchors(17, {0: 16}))))
+
+
 @pytest.mark.video
 def test_without_a_pan_edges_are_a_mixture(tmp_path: Path, tweens: Tweens) -> None:
     """What the columns at the edges are for."""
     meant = moved((1, 0), 17)
-    parts = anchors(17, {0: 16})
-    stream = encoded(tmp_path, [meant[0], meant[16]], quality.moving(10, 16, "thorough"))
-    found = shown(tmp_path, list(tweens.assemble(stream, parts)))
+    found = one_group(tmp_path, tweens, meant)
     differs = off(found[8], luma(meant[8]))
     assert differs[:8].max() > 20
     assert differs[40:-40].max() < 6
@@ -168,9 +172,7 @@ def test_without_a_pan_edges_are_a_mixture(tmp_path: Path, tweens: Tweens) -> No
 @pytest.mark.video
 def test_pictures_move_down_as_well(tmp_path: Path, tweens: Tweens) -> None:
     meant = moved((0, 1), 17)
-    parts = anchors(17, {0: 16})
-    stream = encoded(tmp_path, [meant[0], meant[16]], quality.moving(10, 16, "thorough"))
-    found = shown(tmp_path, list(tweens.assemble(stream, parts)))
+    found = one_group(tmp_path, tweens, meant)
     for place in (1, 8, 15):
         middle = slice(16, -16)
         assert off(found[place][middle], luma(meant[place])[middle])[16:-16].max() < 6
