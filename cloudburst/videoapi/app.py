@@ -168,7 +168,7 @@ class Server:
 
     def _render(self, gone: Callable[[], bool]) -> Response:
         # The body is read only now: the bodies of queued requests stay on disk.
-        scene_request, filename = parse(request.get_json(silent=True, force=True))
+        scene_request, filename = parse(_body())
         g.log["scenario"] = scene_request.scenario
         folder = self.settings.work / uuid.uuid4().hex
         folder.mkdir()
@@ -225,6 +225,14 @@ class _Refused(Exception):
     def __init__(self, status: int, **body: str) -> None:
         self.status, self.body = status, body
         super().__init__(body.get("error"))
+
+
+def _body() -> object:
+    """Return the JSON of a request, None if it is none, or nested too deeply for Python."""
+    try:
+        return request.get_json(silent=True, force=True)
+    except RecursionError:
+        return None
 
 
 def _begin() -> None:

@@ -363,9 +363,11 @@ def test_what_cannot_be_rendered_is_refused_with_the_reason(
 
 def test_a_body_that_is_no_object_is_refused(server: str) -> None:
     assert post(server, [1]).status_code == 400
-    answer = requests.post(f"{server}/create_video_onestep", data=b"{", headers=HEADERS, timeout=10)
-    assert answer.status_code == 400
-    assert answer.json()["error"] == "No JSON data provided"
+    for data in (b"{", b"[" * 5000):
+        url = f"{server}/create_video_onestep"
+        answer = requests.post(url, data=data, headers=HEADERS, timeout=10)
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "No JSON data provided"
 
 
 def test_an_unknown_file_is_not_found(server: str) -> None:

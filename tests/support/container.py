@@ -1,6 +1,7 @@
 """A container as the worker agent meets it: a process that a test's `docker` starts.
 
-The body of a render is an order: ``{"sleep": 1, "status": 200, "say": {…}, "die": true}``.
+The body of a render is an order: ``{"sleep": 1, "status": 200, "say": {…}, "die": true}``,
+or ``{"raw": "what is no JSON"}``.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(1)
         note("ends", job=order.get("name"))
         said = order.get("say") or {"success": True, "download_endpoint": "/download/1"}
-        self.answer(order.get("status", 200), said)
+        self.answer(order.get("status", 200), order["raw"].encode() if "raw" in order else said)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

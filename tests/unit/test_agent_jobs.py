@@ -142,6 +142,15 @@ def test_a_container_that_dies_is_told_and_used_again(start_agent: Start) -> Non
     assert agent.health()["capacity"] == 2
 
 
+@pytest.mark.parametrize("raw", ["<html>", "[" * 5000], ids=["not JSON", "nested too deeply"])
+def test_an_answer_that_cannot_be_read_is_told(start_agent: Start, raw: str) -> None:
+    agent = start_agent(OURS)
+    said = agent.result(agent.submit(name="a", raw=raw))
+    assert said["status"] == 502
+    assert said["response"]["error"].startswith("video-api-1 broke off: ")
+    assert agent.result(agent.submit(name="b"))["status"] == 200
+
+
 def test_a_container_that_is_gone_for_good_fails_the_machine(start_agent: Start) -> None:
     agent = start_agent(room=1, restart_wait=1)
     agent.order({"run": {"fail": "no space left on device"}, "container": {"exits": "gone"}})

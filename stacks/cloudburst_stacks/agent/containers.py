@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-Authentication-Key"
 MAX_ANSWER = 1024**2
-ERRORS = (OSError, ValueError, http.client.HTTPException)
+ERRORS = (OSError, ValueError, RecursionError, http.client.HTTPException)
 # docs.nvidia.com/datacenter/cloud-native/container-toolkit, docker-specialized: without "video" a
 # container has no encoder.
 _GPU = ["--gpus", "all", "--env", "NVIDIA_DRIVER_CAPABILITIES=compute,video,utility"]
