@@ -30,7 +30,7 @@ from cloudburst.job import yamltree
 from cloudburst.job.loader import load_job
 from cloudburst.models import Job, Scene
 from cloudburst.models.job import MAX_PROBLEMS
-from cloudburst.videoapi import render, subtitles
+from cloudburst.videoapi import encode, subtitles
 from cloudburst.videoapi.app import Server, Settings
 from cloudburst.workers import client as worker
 from cloudburst.workers import messages
@@ -1201,10 +1201,8 @@ def api(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
     def encode_nothing(_scene: object, where: Path, _deadline: object) -> None:
         (where / "video.mp4").write_bytes(b"video")
 
-    monkeypatch.setattr(render, "_render_still", encode_nothing)
-    monkeypatch.setattr(
-        render, "_render_moving", lambda scene, _, *rest: encode_nothing(scene, *rest)
-    )
+    monkeypatch.setattr(encode, "still", encode_nothing)
+    monkeypatch.setattr(encode, "moving", lambda scene, _, *rest: encode_nothing(scene, *rest))
     return Api(tmp_path / "work", folder)
 
 
