@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import requests
@@ -125,6 +126,24 @@ def test_a_scenario_is_the_video_that_was_asked_for(
     assert (video.video_codec, video.audio_codec, video.sample_rate) == ("h264", "aac", 48000)
     assert video.frames == 45
     assert video.seconds == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.video
+def test_speech_is_kept(server: str, body: dict[str, Any], tmp_path: Path) -> None:
+    narration = EXAMPLE.parent / "narration" / "brook.mp3"
+    answer = post(server, body | {"input_audio": b64(narration)})
+    made, meant = samples(fetch(server, answer, tmp_path / "v.mp4")), samples(narration)
+    assert 0 <= len(made) - len(meant) < 2048  # up to the end of a packet
+    difference = made[: len(meant)] - meant
+    assert 10 * np.log10((meant**2).mean() / (difference**2).mean()) > 36
+
+
+def samples(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Decode a sound to both its channels, 48,000 samples of each for a second."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
+    command += ["-f", "f32le", "-ar", "48000", "-ac", "2", "-"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(data, np.float32).reshape(-1, 2)
 
 
 @pytest.mark.video
