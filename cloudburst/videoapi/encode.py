@@ -38,6 +38,7 @@ class Scene:
 
     Args:
         planes: Y, U and V of the canvas, or what motion draws from, see `motion.source`.
+        drawn: whether it moves and is a drawing, see `motion.is_drawing`.
         size: width and height of the video, in pixels.
         count: number of frames.
         cues: subtitles as they are drawn, without overlaps.
@@ -49,6 +50,7 @@ class Scene:
     """
 
     planes: tuple[motion.Plane, ...]
+    drawn: bool
     size: tuple[int, int]
     count: int
     cues: list[subtitles.Drawn]
@@ -146,7 +148,7 @@ def _widest(scene: Scene, moved: str) -> int:
     one of them from anchor to anchor. A watermark does not have the motion that all edges of a pan
     are said to have.
     """
-    if scene.watermark and motion.is_pan(moved):
+    if scene.drawn or (scene.watermark and motion.is_pan(moved)):
         return 1
     widest = min(between.WIDEST, int(motion.longest(moved, scene.size, scene.count)))
     widest = widest // 2 if scene.watermark else widest

@@ -34,6 +34,18 @@ FINER = 2
 _TRAVEL = 8.0
 # Pixels that a pan's frames are made from.
 _TAPS = 8
+# What H.264 shows half a pixel further on (ITU-T H.264 (08/2021), 8.4.2.2.1), done there and back.
+_HALF = np.array([1, -5, 20, 20, -5, 1]) / 32
+_HALVES = np.convolve(_HALF, _HALF)
+# A place is even if its variance is below this. Variance that is not seen.
+_EVEN, _UNSEEN = 20.0, 2.0
+# Pixels of a side of a place; height of a strip of the picture; which of the strips are looked at.
+_PLACE, _STRIP, _EVERY = 9, 32, 4
+# Which part of the variance of noise is changed, rounded up from 0.16.
+_NOISE = 0.2
+# How much more is changed in the even places of a drawing, relative to their variance, on average:
+# 0.05 (JPEG) to 0.5. Photographs have 0.001, with noise as well, and beside a bar 0.02.
+_DRAWN = 0.04
 
 
 def choose(effects: Sequence[str]) -> str | None:
@@ -100,6 +112,34 @@ def longest(motion: str, size: tuple[int, int], count: int) -> float:
     """
     whole = (ZOOM - 1) * (size[0] if is_pan(motion) else max(size) / 2)
     return _TRAVEL * max(1, count - 1) / whole
+
+
+def is_drawing(luma: Plane) -> bool:
+    """Whether a picture has such sharp edges beside even places that each frame must be encoded.
+
+    A frame that the decoder moves is interpolated. Beside an edge that is one pixel wide, this adds
+    what was not there, and in an even place it is seen: letters, charts, cartoons. Noise and
+    foliage only lose some of their detail.
+
+    Args:
+        luma: Y of the canvas.
+    """
+    added = pixels = 0.0
+    for top in range(0, luma.shape[0] - _STRIP + 1, _EVERY * _STRIP):
+        strip = luma[top : top + _STRIP].astype(np.float32)
+        across, down = (
+            strip - cv2.filter2D(strip, -1, kernel)
+            for kernel in (_HALVES[np.newaxis], _HALVES[:, np.newaxis])
+        )
+        variance = _mean(strip**2) - _mean(strip) ** 2
+        more = np.maximum(_mean((across**2 + down**2) / 2) - _NOISE * variance, 0)
+        added += float((more / (variance + _UNSEEN))[variance < _EVEN].sum())
+        pixels += strip.size
+    return added > _DRAWN * pixels
+
+
+def _mean(strip: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(cv2.blur(strip, (_PLACE, _PLACE)))
 
 
 def frames(

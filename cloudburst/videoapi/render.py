@@ -123,6 +123,7 @@ def _read(
     planes = canvas.planes(picture, canvas_size, request.background_color)
     scene = encode.Scene(
         planes=motion.source(planes, moving) if moving else planes,
+        drawn=moving is not None and motion.is_drawing(planes[0]),
         size=size,
         count=encode.frame_count(sound.seconds),
         cues=cues,

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from cloudburst.videoapi import between, encode, ffmpeg, h264, ivf, motion, quality, render
+from cloudburst.videoapi import between, encode, ffmpeg, h264, ivf, motion, probe, quality, render
 from cloudburst.videoapi.between import KEY_EVERY, Anchor, Pan, Tweens, anchors
 from cloudburst.videoapi.ffmpeg import Deadline
 from cloudburst.videoapi.h264 import UnknownStreamError
@@ -292,7 +292,8 @@ def test_parameter_sets_with_too_few_bits_are_refused(tmp_path: Path) -> None:
 
 def rendered(folder: Path, seconds: float, effect: str, **more: Any) -> Path:
     sound = write_sound(folder / "a.wav", seconds, rate=8000)
-    asked = render.Request(PICTURE.read_bytes(), sound.read_bytes(), effects=(effect,), **more)
+    picture = more.pop("picture", PICTURE)
+    asked = render.Request(picture.read_bytes(), sound.read_bytes(), effects=(effect,), **more)
     (folder / "scene").mkdir()
     path, warnings = render.render(asked, folder / "scene", Deadline(120), threads=2)
     assert warnings == []
@@ -396,6 +397,35 @@ def test_letters_without_a_box_and_watermarks_have_anchors_close_by(
     during = [[place for place in places if 15 <= place < 38] for places in (box, bare)]
     assert len(during[1]) > 1.5 * len(during[0])
     assert len(marked) > 1.5 * len([place for place in box if place not in range(14, 39)])
+
+
+@pytest.mark.video
+def test_a_drawing_has_every_frame_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    samples = probe.Probe.samples
+
+    def sampled(taken: probe.Probe, search: str, spacing: int) -> quality.Samples | None:
+        tried.append(spacing)
+        return samples(taken, search, spacing)
+
+    monkeypatch.setattr(probe.Probe, "samples", sampled)
+    luma = np.full((1080, 1920), 255, np.uint8)
+    for line in range(12):
+        cv2.putText(luma, f"{line} sixteen frames, one anchor", (150, 80 + 85 * line), 0, 1.6, 0, 2)
+    cv2.imwrite(str(tmp_path / "page.png"), luma)
+    page = rendered(tmp_path, 3, "zoom_in", picture=tmp_path / "page.png")
+    assert tried == [1], "no time is spent on anchors"
+    (tmp_path / "other").mkdir()
+    photograph = rendered(tmp_path / "other", 3, "zoom_in")
+    assert tried[1] > 1
+    # A frame that the decoder makes has some 50 bytes, one of x264's has more.
+    assert sum(packet.size < 80 for packet in _packets(page)) == 0
+    assert sum(packet.size < 80 for packet in _packets(photograph)) > 60
+
+
+def _packets(path: Path) -> list[av.Packet]:
+    with av.open(str(path)) as container:
+        return [packet for packet in container.demux(video=0) if packet.size]
 
 
 @pytest.mark.video

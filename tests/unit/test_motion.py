@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
 from cloudburst.videoapi import motion
+from tests.support.inputs import EXAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -106,3 +109,49 @@ def test_a_pan_shows_the_canvas_itself_up_to_its_edge(moved: str, first: int) ->
     view = canvas[top : top + SIZE[1]]
     assert np.array_equal(drawn(moved, fine, first)[0], view[:, : SIZE[0]])
     assert np.array_equal(drawn(moved, fine, COUNT - 1 - first)[0], view[:, -SIZE[0] :])
+
+
+# -- drawings -----------------------------------------------------------------------------------
+
+
+def lines(step: int, width: int = 2) -> NDArray[np.uint8]:
+    """Return black lines on white, sharp, across the picture."""
+    luma = np.full((540, 960), 235, np.uint8)
+    for top in range(5, 540, step):
+        luma[top : top + width] = 16
+    return luma
+
+
+def noise(grain: float) -> NDArray[np.uint8]:
+    values = np.random.default_rng(3).normal(128, grain, (540, 960))
+    return np.asarray(np.clip(values, 16, 235), np.uint8)
+
+
+PICTURES = sorted((EXAMPLE.parent / "pictures").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("luma", [lines(40), np.ascontiguousarray(lines(40).T)])
+def test_a_drawing_is_known_by_sharp_edges_beside_even_places(luma: NDArray[np.uint8]) -> None:
+    assert motion.is_drawing(luma)
+    # As it is stored, with the traces of JPEG.
+    stored = cv2.imdecode(cv2.imencode(".jpg", luma, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], 0)
+    assert motion.is_drawing(np.asarray(stored, np.uint8))
+    # Without the sharp edges a decoder can move it.
+    assert not motion.is_drawing(np.asarray(cv2.GaussianBlur(luma, (0, 0), 1.0), np.uint8))
+
+
+@pytest.mark.parametrize("grain", [0, 2, 8, 40])
+def test_noise_is_no_drawing(grain: float) -> None:
+    assert not motion.is_drawing(noise(grain))
+
+
+@pytest.mark.parametrize("grain", [0, 3])
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_photographs_are_no_drawings(path: Path, grain: float) -> None:
+    luma = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.float64)
+    luma += np.random.default_rng(4).normal(0, grain, luma.shape)
+    assert not motion.is_drawing(np.asarray(np.clip(luma, 0, 255), np.uint8))
+
+
+def test_a_picture_lower_than_a_strip_is_no_drawing() -> None:
+    assert not motion.is_drawing(lines(4)[:16])
