@@ -254,6 +254,8 @@ def decide(
     if samples is None:
         return Choice(goal.quantiser, widest)
     best = choose(samples, goal, widest)
+    if _is_hopeless(samples, best, goal):
+        return best
     if best.is_limited:
         best = _better(best, choose(_closer(samples), goal, round(widest * _CLOSER)), goal, cost)
     if widest > 1:
@@ -265,6 +267,13 @@ def decide(
     if cost(thorough, "probe") < cost(best):
         best = _measured(best, measure, goal, cost, best.spacing, "thorough")
     return best
+
+
+def _is_hopeless(samples: Samples, best: Choice, goal: Goal) -> bool:
+    """Whether a picture, such as noise, would not meet the goal with twice the bits it may have."""
+    finer = [step for step in range(1, HIGHEST + 1) if bits(samples, step) <= 2 * goal.bits]
+    is_dear = bits(samples, best.quantiser - 1) > goal.bits
+    return is_dear and vmaf(samples, finer[0] if finer else HIGHEST, best.spacing) < goal.vmaf
 
 
 def _closer(samples: Samples) -> Samples:

@@ -203,10 +203,25 @@ def test_high_effort_saves_bytes_with_cpu() -> None:
     assert many == [(16, "quick"), (1, "quick"), (1, "thorough")]
 
 
-def test_what_no_trial_reaches_takes_the_cheaper_way() -> None:
+def test_what_twice_the_bits_would_not_help_takes_one_trial() -> None:
     choice, taken = decided(NOISE)
-    assert (choice.spacing, taken[:2]) == (16, [(16, "quick"), (1, "quick")])
-    assert choice.bits <= NORMAL.bits
+    assert (choice.spacing, taken) == (16, [(16, "quick")])
+    assert 0.8 * NORMAL.bits < choice.bits <= NORMAL.bits
+    # Where they would help, every frame is tried: its bits are up to a half fewer.
+    near = {
+        (16, "quick"): ((94.6, 91.0), (24, 9)),
+        (1, "quick"): ((97, 94.6), (14, 6)),
+        (1, "thorough"): ((97, 94.6), (13, 5.6)),
+    }
+    choice, taken = decided(near)
+    assert (choice.spacing, taken[:2]) == (1, [(16, "quick"), (1, "quick")])
+    assert choice.vmaf >= 95
+
+
+def test_what_no_trial_reaches_takes_the_cheaper_way() -> None:
+    hard = {(16, "quick"): ((92.6, 92.4), (6, 4)), (1, "quick"): ((91.5, 90), (9, 5))}
+    choice, taken = decided(hard)
+    assert (choice.spacing, taken) == (16, [(16, "quick"), (1, "quick")])
 
 
 def test_fast_motion_has_every_frame_encoded() -> None:
