@@ -108,6 +108,7 @@ def _chosen(scene: Scene, moved: str, folder: Path, deadline: Deadline) -> None:
     taken = probe.Probe(
         scene.planes,
         moved,
+        scene.drawn,
         scene.size,
         scene.count,
         FPS,

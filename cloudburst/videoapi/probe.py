@@ -38,6 +38,7 @@ class Probe:
     Args:
         planes: Y, U and V; see `motion.source`.
         moved: one of `motion.MOTIONS`.
+        drawn: whether it is a drawing, see `motion.is_drawing`.
         size: width and height of the video, in pixels.
         count: number of frames of the video.
         fps: frames per second.
@@ -49,6 +50,7 @@ class Probe:
 
     planes: Sequence[Plane]
     moved: str
+    drawn: bool
     size: tuple[int, int]
     count: int
     fps: int
@@ -105,7 +107,7 @@ class Probe:
 
     def _encode(self, frames: Sequence[Buffer], search: str, spacing: int) -> dict[int, bytes]:
         """Return a stream for each quantiser."""
-        tried = quality.tried(spacing)
+        tried = quality.tried(spacing, drawn=self.drawn)
         arguments = ffmpeg.raw(self.size, self.fps)
         for number, quantiser in enumerate(tried):
             options = quality.moving(quantiser, spacing, search)

@@ -78,8 +78,15 @@ _SEARCHES = {
 }
 
 
-def tried(spacing: int) -> tuple[int, int]:
-    """Return the quantisers of the trials, for frames from one anchor to the next."""
+def tried(spacing: int, *, drawn: bool) -> tuple[int, int]:
+    """Return the quantisers of the trials, for frames from one anchor to the next.
+
+    Args:
+        spacing: 1 encodes every frame.
+        drawn: whether it is a drawing, see `motion.is_drawing`.
+    """
+    if drawn:
+        return _TRIED_OF_DRAWINGS
     return _TRIED_OF_EVERY if spacing == 1 else _TRIED
 
 
@@ -119,8 +126,8 @@ def nvenc(goal: Goal) -> list[str]:
 
 # -- choosing ----------------------------------------------------------------------------------
 
-# Quantisers of the trials: of anchors, and where every frame is encoded.
-_TRIED, _TRIED_OF_EVERY = (13, 20), (17, 25)
+# Quantisers of the trials: of anchors, where every frame is encoded, and of drawings.
+_TRIED, _TRIED_OF_EVERY, _TRIED_OF_DRAWINGS = (13, 20), (17, 25), (21, 28)
 # By how much the loss of VMAF grows with a step of the quantiser: with anchors, by two to three
 # times for four steps.
 _GROWTH, _GROWTH_OF_EVERY = 1.28, 1.1

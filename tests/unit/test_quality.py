@@ -63,11 +63,12 @@ def samples_of(
     count: int = 120,
     search: str = "quick",
     spacing: int = 16,
+    drawn: bool = False,
     deadline: Deadline | None = None,
 ) -> Samples | None:
     planes = motion.source(picture(kind, motion.canvas_size(moved, SIZE)), moved)
     limit = deadline or Deadline(60)
-    taken = Probe(planes, moved, SIZE, count, 30, X264, tweens(), folder, limit)
+    taken = Probe(planes, moved, drawn, SIZE, count, 30, X264, tweens(), folder, limit)
     return taken.samples(search, spacing)
 
 
@@ -238,12 +239,18 @@ def test_without_a_probe_the_default_of_the_quality_is_used() -> None:
 
 
 @pytest.mark.video
-@pytest.mark.parametrize("spacing", [16, 5, 3, 1])
-def test_a_probe_measures_vmaf_and_bits(tmp_path: Path, spacing: int) -> None:
-    found = samples_of("grain", tmp_path, spacing=spacing)
+@pytest.mark.parametrize(
+    ("spacing", "drawn", "tried"),
+    [(16, False, (13, 20)), (5, False, (13, 20)), (3, False, (13, 20)), (1, False, (17, 25)),
+     (1, True, (21, 28))],
+)  # fmt: skip
+def test_a_probe_measures_vmaf_and_bits(
+    tmp_path: Path, spacing: int, drawn: bool, tried: tuple[int, int]
+) -> None:
+    found = samples_of("grain", tmp_path, spacing=spacing, drawn=drawn)
     assert found is not None
     fine, coarse = found
-    assert (fine.quantiser, coarse.quantiser) == quality.tried(spacing)
+    assert (fine.quantiser, coarse.quantiser) == tried
     assert 60 < coarse.vmaf < fine.vmaf <= 100.5
     assert fine.bits > 1.3 * coarse.bits > 0
 
