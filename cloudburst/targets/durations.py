@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cloudburst.models import Limits, Plan, Scene
     from cloudburst.targets.rates import RenderRates
 
-# The bundled server is about twenty times as fast; 5.7 times for the picture for which it is least.
+# The bundled server is nine to 45 times as fast for the pictures of docs/performance.md; others may
+# be harder, and a limit rather assumes less.
 BUNDLED_SPEED = 5.7
 _PATIENCE = 3.0
 LEAST_TIMEOUT = 600.0

@@ -205,7 +205,7 @@ def test_other_ways_are_told_with_their_sources_or_not_at_all() -> None:
     report, state = troubled()
     ways = {row[0]: row for row in shown(report, state).table("way")}
     original = ways["the original tool's renderer on the same machines"]
-    assert original[1] == "at least $0.0147"
+    assert original[1] == "at least $0.0242"
     assert "docs/performance.md" in original[2]
     always = ways["one such machine, always on, a month"]
     assert always[1] == "$248.20", "0.34 USD for 730 hours"

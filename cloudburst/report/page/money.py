@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The least ratio of CPU seconds of the public image's server to those of the bundled one, over 16
 # pictures with motion, 8 s each: docs/performance.md, "Size by content". With stills it is more.
-LEAST_RATIO = 5.7
+LEAST_RATIO = 9.4
 # Hours of a month as AWS's pricing calculator counts them: 365 days of 24 hours, by 12.
 MONTH = 730.0
 # USD that floating-point arithmetic makes of nothing.
