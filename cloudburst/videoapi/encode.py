@@ -38,7 +38,7 @@ class Scene:
 
     Args:
         planes: Y, U and V of the canvas, or what motion draws from, see `motion.source`.
-        drawn: whether it moves and is a drawing, see `motion.is_drawing`.
+        drawn: whether it is a zoom over a drawing (`motion.is_drawing`); in a pan, anchors may do.
         size: width and height of the video, in pixels.
         count: number of frames.
         cues: subtitles as they are drawn, without overlaps.

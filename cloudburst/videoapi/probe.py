@@ -38,7 +38,7 @@ class Probe:
     Args:
         planes: Y, U and V; see `motion.source`.
         moved: one of `motion.MOTIONS`.
-        drawn: whether it is a drawing, see `motion.is_drawing`.
+        drawn: whether it is a drawing that zooms, see `motion.is_drawing`.
         size: width and height of the video, in pixels.
         count: number of frames of the video.
         fps: frames per second.

@@ -83,7 +83,7 @@ def tried(spacing: int, *, drawn: bool) -> tuple[int, int]:
 
     Args:
         spacing: 1 encodes every frame.
-        drawn: whether it is a drawing, see `motion.is_drawing`.
+        drawn: whether it is a drawing that zooms, see `motion.is_drawing`.
     """
     if drawn:
         return _TRIED_OF_DRAWINGS

@@ -121,9 +121,10 @@ def _read(
     cues, style, notes = _subtitles(request, size, folder, sound.seconds)
     canvas_size = motion.canvas_size(moving, size) if moving else size
     planes = canvas.planes(picture, canvas_size, request.background_color)
+    is_zoom = moving is not None and not motion.is_pan(moving)
     scene = encode.Scene(
         planes=motion.source(planes, moving) if moving else planes,
-        drawn=moving is not None and motion.is_drawing(planes[0]),
+        drawn=is_zoom and motion.is_drawing(planes[0]),
         size=size,
         count=encode.frame_count(sound.seconds),
         cues=cues,
