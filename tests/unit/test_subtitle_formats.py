@@ -267,6 +267,25 @@ def test_lrc_with_repeated_lines_and_an_offset() -> None:
     assert found.notices == ()
 
 
+@pytest.mark.parametrize("order", ["in turn", "one after the other"])
+def test_lrc_in_two_languages_shows_both(order: str) -> None:
+    lines = [
+        "[00:01.00]Hello",
+        "[00:01.00]你好",
+        "[00:05.00]Goodbye",
+        "[00:05.00]再见",
+        "[00:08.00]",
+    ]
+    if order != "in turn":
+        lines = [*lines[::2], *lines[1::2]]
+    found = read("\n".join(lines).encode())
+    shown = [(cue.start, cue.end, cue.text) for cue in found.cues]
+    assert shown == [
+        (1.0, 5.0, "Hello"), (1.0, 5.0, "你好"), (5.0, 8.0, "Goodbye"), (5.0, 8.0, "再见"),
+    ]  # fmt: skip
+    assert found.notices == ()
+
+
 def test_sbv_and_subviewer() -> None:
     text = "0:00:00.200,0:00:01.000\nHello <i>you</i>\n\n0:00:01.000,0:00:02.500\nWorld[br]two\n"
     assert cues(text) == [(0.2, 1.0, "Hello you"), (1.0, 2.5, "World\ntwo")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,10 @@ _ATTRIBUTE = re.compile(r"\s*\[([a-zA-Z#]{1,20}):([^\]]*)\]\s*")
 
 
 def read(lines: Sequence[str]) -> Findings:
-    """Read the lines of an LRC file; each is shown until the next one begins."""
+    """Read the lines of an LRC file; each is shown until one with a later time begins.
+
+    Lines of one time, mostly in two languages, are shown together.
+    """
     found = Findings(open_ended=True)
     offset = 0.0
     stamped: list[tuple[float, str, int]] = []
@@ -30,8 +34,9 @@ def read(lines: Sequence[str]) -> Findings:
         elif line.strip():
             found.note("outside", number, text=line.strip())
     stamped.sort(key=lambda one: (one[0], one[2]))
-    ends = [*(one[0] for one in stamped[1:]), None]
-    for (start, text, number), end in zip(stamped, ends, strict=True):
+    later = dict(itertools.pairwise(dict.fromkeys(start for start, _, _ in stamped)))
+    for start, text, number in stamped:
+        end = later.get(start)
         until = None if end is None else max(0.0, end - offset)
         found.add(Draft(max(0.0, start - offset), until, text, number))
     return found
