@@ -88,11 +88,14 @@ def _wav_seconds(head: bytes) -> float:
         return 0.0
     (rate,) = struct.unpack_from("<I", head, layout + 12)
     (kind,), (block,) = (struct.unpack_from("<H", head, layout + at) for at in (8, 20))
-    (bytes_per_second,) = struct.unpack_from("<I", head, layout + 16)
-    if kind in _PCM:
-        bytes_per_second = rate * block  # the field of that name is often wrong
     (size,) = struct.unpack_from("<I", head, data + 4)
-    return size / bytes_per_second if bytes_per_second and size < LARGEST_WAV else 0.0
+    if size >= LARGEST_WAV or not rate:
+        return 0.0
+    if kind in _PCM:  # the field for bytes a second is often wrong
+        return size / (rate * block) if block else 0.0
+    # Of what is compressed, that field is a guess; the number of samples is known.
+    fact = head.find(b"fact", layout, data)
+    return struct.unpack_from("<I", head, fact + 8)[0] / rate if 0 <= fact <= data - 12 else 0.0
 
 
 def _mp3_seconds(head: bytes) -> float:

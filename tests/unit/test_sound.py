@@ -232,6 +232,19 @@ def test_what_decodes_of_a_truncated_sound_is_used_with_a_warning(
     assert "announces 2.5" in warning or "announces 2.6" in warning
 
 
+@pytest.mark.parametrize("coder", ["adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "libmp3lame"])
+@pytest.mark.parametrize("rate", [22050, 48000])
+def test_a_compressed_wav_is_as_long_as_its_samples(
+    make: Callable[..., Path], tmp_path: Path, coder: str, rate: int
+) -> None:
+    whole = make("whole.wav", "-c:a", coder, "-ar", rate)
+    assert media.measure(whole).warnings == ()
+    path = tmp_path / "half.wav"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (warning,) = media.measure(path).warnings
+    assert "announces 2.5" in warning or "announces 2.6" in warning
+
+
 @pytest.mark.parametrize(
     ("suffix", "options"),
     [("ogg", ["-c:a", "libvorbis"]), ("opus", []), ("oga", ["-c:a", "flac"]), ("caf", [])],
