@@ -235,7 +235,8 @@ def _build(
         name=section.name or names.job_name(read.path.stem) or "job",
         source=read.path if read.in_memory else read.path.resolve(),
         scenes=scenes,
-        output=folder.resolve(),
+        # `Path.resolve` raises RuntimeError at links that lead in a circle; what uses it says so.
+        output=Path(os.path.realpath(folder)),
         target=target,
         distribution=Distribution(**section.distribution.model_dump()),
         limits=Limits(**{"health_timeout": targets.get(target).health_timeout} | limits),

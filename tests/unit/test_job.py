@@ -176,6 +176,11 @@ def test_where_results_go(
     path = job_file(scenes_yaml(1, "output: {directory: from-file}\n"))
     assert load_job(path).output == path.parent / "from-file"
     assert load_job(path, output="from-argument").output == tmp_path / "from-argument"
+    # Links are followed as far as they lead; those that lead in a circle are told when it is made.
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert load_job(path, output="link/x").output == tmp_path / "there" / "x"
+    (tmp_path / "circle").symlink_to("circle")
+    assert load_job(path, output="circle/x").output == tmp_path / "circle" / "x"
 
 
 def test_paths_are_relative_to_the_file_not_to_the_shell(
