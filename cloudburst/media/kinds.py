@@ -28,6 +28,8 @@ _MAGIC = {
     b"\xff\x0a": later("it is a JPEG XL picture"),
     b"\0\0\0\x0cJXL ": later("it is a JPEG XL picture"),
     b"BM": later("it is a BMP file"),
+    b"II*\0": later("it is a TIFF file"),
+    b"MM\0*": later("it is a TIFF file"),
     b"8BPS": later("it is a Photoshop file"),
     b"gimp xcf": later("it is a GIMP file"),
     b"%!PS": later("it is a PostScript file"),
@@ -47,6 +49,11 @@ _MAGIC = {
 # Brands of ISO 14496-12 files that are no films; ISO 23008-12 and the AVIF specification.
 _HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF = {b"avif", b"avis"}
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether a file of these bytes begins as a HEIC or AVIF picture does."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF | _AVIF
 
 
 def _by_brand(brand: bytes) -> str:

@@ -24,7 +24,7 @@ from PIL import (
 
 from cloudburst.language import tr
 from cloudburst.media.jpeg import is_damaged_jpeg, with_end
-from cloudburst.media.kinds import MediaError, describe_bytes
+from cloudburst.media.kinds import MediaError, describe_bytes, is_heif
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PICTURE_SIDE = 20_000
-# Pillow warns from 89 million on: a decoded pixel takes up to four bytes.
+# As many as Pillow's own: a decoded pixel takes up to four bytes.
 MAX_PICTURE_PIXELS = 89_000_000
 MIN_PICTURE_SIDE = 16
 
@@ -47,10 +47,10 @@ _one_large = threading.Lock()
 # Each of Pillow's readers raises exceptions of its own choice at damaged files.
 _DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
-    *(EOFError, struct.error, Image.DecompressionBombError, ImageCms.PyCMSError),
+    *(EOFError, struct.error, ImageCms.PyCMSError),
 )
 # Files of these beginnings are pictures that Pillow reads, if they are whole.
-_OF_PILLOW = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+_OF_PILLOW = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 # TIFF's tag of a digital negative (DNG 1.4), and of an image's kind (TIFF 6.0: 1 is a smaller
 # version of another image). Raw pictures of cameras begin with one.
 _DNG_VERSION, _SUBFILE_TYPE, _SMALLER = 50706, 254, 1
@@ -67,8 +67,13 @@ _VISIBLE_LUMA, _VISIBLE_CHANNEL = 64, 160
 _OPAQUE = 128
 # Percent of the drawn pixels, the darkest and the lightest, that do not count.
 _SPECKS = 1
+# Up to this, values are from 0 to 1: sharpening and scaling leave some beyond.
+_OVERSHOOT = 2.0
 # What every program reads, and the modes whose pixels need no more than that.
 _OF_ALL, _PLAIN_MODES = frozenset({"JPEG", "PNG"}), frozenset({"RGB", "RGBA", "L"})
+# Code points (ITU-T H.273, tables 2 and 3) of more colours than sRGB has: BT.2020, cinema, Display
+# P3; and of HDR: PQ, HLG.
+_WIDE, _HDR = frozenset({9, 11, 12}), frozenset({16, 18})
 # Levels of a channel: a profile that changes less is sRGB by another name.
 _ALIKE = 3
 # zlib's level; the next ones take twice the time for a tenth.
@@ -76,6 +81,8 @@ _QUICK = 3
 _BT709 = (0.2126, 0.7152, 0.0722)
 
 pi_heif.register_heif_opener()
+# `check_picture_size` has the limits, before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
 # What Pillow writes to standard error about odd metadata helps nobody.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -165,7 +172,7 @@ def read_picture(data: bytes) -> Picture:
         raise
     except UnidentifiedImageError:
         what = describe_bytes(data)
-        if data.startswith(_OF_PILLOW):
+        if data.startswith(_OF_PILLOW) or is_heif(data):
             raise MediaError(
                 tr("not a usable picture: it is damaged ({what})", what=what)
             ) from None
@@ -303,6 +310,13 @@ def _decoded(picture: Image.Image, data: bytes) -> Picture:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format in _SEQUENCES:
         notes.append(tr("the picture has {count} frames; the first one is shown", count=frames))
+    if not picture.info.get("icc_profile") and _has_other_colours(data):
+        notes.append(
+            tr(
+                "the picture has colours beyond sRGB (HDR, BT.2020 or Display P3); they are taken "
+                "as sRGB and will look wrong; export it as sRGB"
+            )
+        )
     upright = _eight_bits(ImageOps.exif_transpose(picture))
     try:
         image = _in_srgb(upright)
@@ -318,6 +332,21 @@ def _decoded(picture: Image.Image, data: bytes) -> Picture:
     return Picture(image, tuple(notes), _ink(image))
 
 
+def _has_other_colours(data: bytes) -> bool:
+    """Whether a HEIC, AVIF or PNG names colours that it does not have a profile for.
+
+    In a ``colr`` box of the kind ``nclx`` (ISO 14496-12, 12.1.5), or a ``cICP`` chunk (PNG, third
+    edition, 11.3.2.6).
+    """
+    if is_heif(data):
+        at = data.find(b"colrnclx")
+        primaries, transfer = struct.unpack_from(">HH", data, at + 8) if at > 0 else (0, 0)
+    else:
+        at = data.find(b"cICP", 0, max(0, data.find(b"IDAT"))) if data[1:4] == b"PNG" else -1
+        primaries, transfer = data[at + 4 : at + 6] if at > 0 else (0, 0)
+    return primaries in _WIDE or transfer in _HDR
+
+
 def _is_raw(picture: Image.Image, data: bytes) -> bool:
     """Whether a TIFF is a camera's raw picture, of which Pillow reads a small preview."""
     tags = dict(picture.tag_v2) if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
@@ -329,10 +358,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if not picture.mode.startswith("I") and picture.mode != "F":
         return picture
     # Pillow clips 16-bit grey to white; take the upper 8 bits.
-    grey = np.asarray(picture, np.float32)
+    grey = np.nan_to_num(np.asarray(picture, np.float32))
     most = grey.max()
     scale = 255 / 65535 if most > 255 else 1.0  # noqa: PLR2004
-    if picture.mode == "F" and 0 < most <= 1:
+    if picture.mode == "F" and 0 < most < _OVERSHOOT:
         scale = 255.0  # floating point is from 0 to 1, mostly
     converted = Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
     converted.info = picture.info

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -68,6 +70,7 @@ BROKEN = {
     "half an avif": lambda: half(saved(PHOTO, "AVIF")),
     "png with a broken IDAT": lambda: damaged(saved(PHOTO, "PNG"), 0.5, 60),
     "png with a wrong byte": lambda: damaged(saved(PHOTO, "PNG", compress_level=0), 0.5, 1),
+    "a tiff without its directory": lambda: b"II*\0" + struct.pack("<I", 90_000) + bytes(400),
     "not a heic": lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400),
 }
 
@@ -76,6 +79,7 @@ def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, which `media` ignores
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_damaged_picture_is_reported_with_its_line(
     job_file: Callable[..., Path], name: str
@@ -87,8 +91,51 @@ def test_a_damaged_picture_is_reported_with_its_line(
     (problem,) = caught.value.problems
     assert (problem.line, problem.field) == (3, "scenes[0].image")
     assert "p.png: not a " in problem.message
-    if "heic" in name:
-        assert "it is a HEIC picture" in problem.message
+    if "heic" in name or "directory" in name:
+        assert "it is damaged (it is a " in problem.message
+
+
+def test_limits_are_told_in_our_words(recwarn: pytest.WarningsRecorder) -> None:
+    for size in ((10_000, 9_000), (15_000, 15_000)):
+        with pytest.raises(media.MediaError, match=rf"{size[0]}x{size[1]} pixels; the limit is"):
+            media.read_picture(saved(Image.new("1", size), "PNG"))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("most", "scale"), [(1.0, 255), (1.02, 255), (1.9, 255), (255, 1), (65535, 255 / 65535)]
+)
+def test_floating_point_is_as_light_as_it_means(most: float, scale: float) -> None:
+    values = np.linspace(0, most, 64, dtype=np.float32) * np.ones((64, 1), np.float32)
+    values[0, 0] = np.nan
+    found = media.read_picture(saved(Image.fromarray(values), "TIFF")).image.convert("L")
+    meant = np.clip(values[1] * scale, 0, 255)
+    assert np.abs(np.asarray(found, np.float32)[1] - meant).max() <= 1
+
+
+def coded(data: bytes, primaries: int, transfer: int) -> bytes:
+    """Return an AVIF or a PNG that names its colours by code points, and has no profile."""
+    at = data.find(b"colrnclx")
+    if at > 0:
+        return data[: at + 8] + struct.pack(">HH", primaries, transfer) + data[at + 12 :]
+    body = b"cICP" + bytes([primaries, transfer, 0, 1])
+    chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    at = data.find(b"IDAT") - 4
+    return data[:at] + chunk + data[at:]
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "PNG"])
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "told"),
+    [(9, 16, True), (9, 18, True), (12, 13, True), (1, 16, True), (1, 13, False), (2, 2, False)],
+)
+def test_colours_that_are_not_converted_are_told(
+    kind: str, primaries: int, transfer: int, told: bool
+) -> None:
+    data = coded(saved(Image.new("RGB", (64, 64), COLOUR), kind), primaries, transfer)
+    warned = media.read_picture(data).warnings
+    assert any("colours beyond sRGB" in warning for warning in warned) == told
+    assert len(warned) == told
 
 
 @pytest.mark.parametrize("missing", [1, 2])
