@@ -25,7 +25,7 @@ from cloudburst.job.tree import (
     Written,
     resolved,
 )
-from cloudburst.language import tr
+from cloudburst.language import later, tr
 from cloudburst.section import show
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -71,9 +71,9 @@ def parse(text: str, shape: Shape = None) -> Tree:
         return _Builder().build(text, shape)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark and _is_indented_with_tab(text, mark.line):
-            message = tr("a tab in the indentation; YAML expects spaces")
-            raise YamlError(mark.line + 1, message) from error
+        slip = _slip(text, mark.line, f"{error.context} {error.problem}") if mark else None
+        if slip:
+            raise slip from error
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise YamlError(
             mark.line + 1 if mark else 1, tr("invalid YAML: {what}", what=what)
@@ -82,10 +82,36 @@ def parse(text: str, shape: Shape = None) -> Tree:
         raise YamlError(1, tr("invalid YAML: {what}", what=error)) from error
 
 
-def _is_indented_with_tab(text: str, number: int) -> bool:
+# What is often mistyped, in a line at which YAML fails or in the one before.
+_SLIPS = (
+    (re.compile(r"\s*(?:- +)*[\w-]+："), later("a full-width colon; YAML expects : and a space")),
+    (re.compile(r"\s*(?:- +)*[A-Za-z_]+:(?![\s/\\])\S"), later("no space after the colon")),
+)
+
+
+def _slip(text: str, number: int, said: str) -> YamlError | None:
+    """Return what people mistype, if it can be the reason of an error.
+
+    Args:
+        text: of the document.
+        number: of the line at which YAML fails, from 0.
+        said: by the parser.
+    """
     lines = text.splitlines()
     line = lines[number] if number < len(lines) else ""
-    return "\t" in line[: len(line) - len(line.lstrip())]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return YamlError(number + 1, tr("a tab in the indentation; YAML expects spaces"))
+    if "quoted scalar" in said and ("escape" in said or "hexdec" in said):
+        return YamlError(
+            number + 1,
+            tr("in double quotes YAML reads a backslash as an escape; write / or single quotes"),
+        )
+    filled = [at for at in range(min(number + 1, len(lines))) if lines[at].strip()]
+    for at in reversed(filled[-2:]):
+        for pattern, message in _SLIPS:
+            if pattern.match(lines[at]):
+                return YamlError(at + 1, tr(message))
+    return None
 
 
 class _Builder:

@@ -56,6 +56,27 @@ CASES = {
     "a list": Bad("- a\n", 1, "", "got a list of 1; expected a mapping"),
     "a word": Bad("scenes\n", 1, "", "got 'scenes'; expected a mapping"),
     "broken yaml": Bad("version: 1\nscenes: [\n", 3, "", "invalid YAML"),
+    "full-width colon": Bad(
+        "version: 1\nscenes:\n  - name： a\n    image: p.png\n", 3, "", "a full-width colon"
+    ),
+    "no space": Bad(
+        "version: 1\nscenes:\n  - image:p.png\n    audio: a.wav\n",
+        3,
+        "",
+        "no space after the colon",
+    ),
+    "Windows path": Bad(
+        'version: 1\nscenes:\n  - image: "C:\\Users\\p.png"\n',
+        3,
+        "",
+        "reads a backslash as an escape",
+    ),
+    "other escapes": Bad(
+        'version: 1\nscenes:\n  - image: "C:\\pics\\p.png"\n',
+        3,
+        "",
+        "reads a backslash as an escape",
+    ),
     "tabs": Bad("version: 1\nscenes:\n\t- a\n", 3, "", "a tab in the indentation"),
     "a tag": Bad("version: 1\nname: !!python/name:os.system x\n", 2, "", "tag"),
     "two documents": Bad(one() + "---\n" + one(), 4, "", "second document"),
