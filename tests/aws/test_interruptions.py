@@ -170,12 +170,17 @@ def test_a_machine_that_falls_silent_is_given_up(
     monkeypatch.setattr(render_loop, "SILENCE", 6.0)
     monkeypatch.setattr(render_loop, "ASK_EVERY", 0.3)
     monkeypatch.setattr(render_loop, "ASK_TIMEOUT", 3.0)
-    cloud.machine_faults.append(MachineFault("silent", seconds=3.0))
     scene = slow_scene(job_file)
     path = job_file(f"version: 1\ntarget: aws\n{ONE_ZONE}scenes:\n  - {{name: long{scene}}}\n")
     from cloudburst import load_job
 
-    report, _ = run_watched(load_job(path, output=path.parent / "out"))
+    def fall_silent() -> None:
+        cloud.machines[0].freeze()
+
+    watch = Watch()
+    # Not before it is healthy: then it would be given up for another reason, minutes later.
+    watch.when(started, fall_silent)
+    report, _ = run_watched(load_job(path, output=path.parent / "out"), watch)
     assert report.outcome is Outcome.COMPLETE
     first, second = launches(report)
     assert "has not answered for" in str(first.error)
