@@ -44,10 +44,11 @@ BACKGROUND = (
 # Pictures of more pixels are inspected one at a time, so that memory does not grow with cores.
 _LARGE = 8_000_000
 _one_large = threading.Lock()
+_opening = threading.Lock()
 # Each of Pillow's readers raises exceptions of its own choice at damaged files.
 _DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
-    *(EOFError, struct.error, ImageCms.PyCMSError),
+    *(EOFError, struct.error, Image.DecompressionBombError, ImageCms.PyCMSError),
 )
 # Files of these beginnings are pictures that Pillow reads, if they are whole.
 _OF_PILLOW = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -81,8 +82,6 @@ _QUICK = 3
 _BT709 = (0.2126, 0.7152, 0.0722)
 
 pi_heif.register_heif_opener()
-# `check_picture_size` has the limits, before anything is decoded.
-Image.MAX_IMAGE_PIXELS = None
 # What Pillow writes to standard error about odd metadata helps nobody.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
@@ -162,7 +161,7 @@ def read_picture(data: bytes) -> Picture:
         MediaError: the data is not a picture, is damaged, or is too large or too small.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with _opened(data) as picture:
             check_picture_size(*picture.size)
             if picture.width * picture.height <= _LARGE:
                 return _whole(data)
@@ -179,6 +178,19 @@ def read_picture(data: bytes) -> Picture:
         raise MediaError(tr("not a picture ({what})", what=what)) from None
     except _DAMAGED as error:
         raise MediaError(tr("not a usable picture: {reason}", reason=error)) from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Open a picture without Pillow's limits, of which `check_picture_size` says more.
+
+    They are put back: programs that import CloudBurst have pictures of their own.
+    """
+    with _opening:
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
 
 
 def upright_size(data: bytes) -> tuple[int, int]:

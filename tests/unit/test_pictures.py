@@ -100,6 +100,9 @@ def test_limits_are_told_in_our_words(recwarn: pytest.WarningsRecorder) -> None:
         with pytest.raises(media.MediaError, match=rf"{size[0]}x{size[1]} pixels; the limit is"):
             media.read_picture(saved(Image.new("1", size), "PNG"))
     assert not recwarn.list
+    # Those of a program that imports CloudBurst stay.
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(saved(Image.new("1", (15_000, 15_000)), "PNG")))
 
 
 @pytest.mark.parametrize(
